@@ -1,0 +1,54 @@
+# `make serve` and `make test` need only Python 3.11 or newer, make and a network for packages.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+HOST ?= 127.0.0.1
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SOURCES := rendersight model_store app training tests
+
+.PHONY: help serve test test-all lint format lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+serve: $(VENV)/serve.stamp ## start the service with the embedded release
+	@RENDERSIGHT_HOST=$(HOST) RENDERSIGHT_PORT=$(PORT) $(BIN)/python -m app
+
+test: $(VENV)/dev.stamp ## lint, types and the everyday tests
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "not long and not container"
+
+test-all: $(VENV)/dev.stamp ## everything, also what takes minutes
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: $(VENV)/dev.stamp ## rewrite the sources in the project's format
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/serve.stamp: requirements/serve.txt | $(VENV)/bin/python
+	$(PIP) install --quiet --require-hashes -r requirements/serve.txt
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt | $(VENV)/bin/python
+	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+lock: $(VENV)/bin/python ## resolve the dependencies anew; the locks carry hashes and no index address
+	$(PIP) install --quiet uv
+	$(BIN)/uv pip compile pyproject.toml --extra serve $(LOCK) -o requirements/serve.txt
+	$(BIN)/uv pip compile pyproject.toml --extra dev -c requirements/serve.txt $(LOCK) -o requirements/dev.txt
+
+LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
+	--custom-compile-command "make lock"
+
+clean: ## remove the environment and all caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,324 @@
+"""Name + options -> network; state dict -> name + options. All networks are torchvision's `FasterRCNN`.
+
+A network takes a list of float32 (3, H, W) in 0..1 and, in eval mode, answers with a list of dicts: `boxes` float32
+(N, 4) x0, y0, x1, y1 in px of the image given, `labels` int64 (N,) in 1..K, `scores` float32 (N,). It resizes and
+normalises inside. Reference: torchvision.models.detection.faster_rcnn.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
+from torch import Tensor, nn
+from torchvision.models import mobilenet_v2
+from torchvision.models.detection import (
+    FasterRCNN,
+    fasterrcnn_mobilenet_v3_large_fpn,
+    fasterrcnn_resnet50_fpn,
+    fasterrcnn_resnet50_fpn_v2,
+)
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
+
+from model_store.errors import BrokenStateDict, UnknownArchitecture
+
+StateDict = Mapping[str, Tensor]
+
+Fraction = float
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class NetworkOptions(BaseModel):
+    """What tensors cannot tell about a network; the defaults are torchvision's for Faster R-CNN.
+
+    Attributes:
+        min_size: length that an image's shorter side is resized to, px, unless `max_size` stops it.
+        max_size: the most that the longer side may become, px.
+        score_floor: detections at or below this score are not returned.
+        box_nms_iou: of two boxes of one class that overlap more than this, the better one stays.
+        detections_per_image: the most detections for one image.
+        rpn_pre_nms_top_n: proposals for each feature level before suppression, when not training.
+        rpn_post_nms_top_n: proposals for an image after suppression, when not training.
+        rpn_score_floor: proposals below this objectness are dropped.
+        norm: `frozen` batch norm has constant statistics, `batch` learns them.
+        norm_eps: added to the variance; None leaves what the builder of the backbone sets.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_size: PositiveInt = 800
+    max_size: PositiveInt = 1333
+    score_floor: NonNegativeFloat = Field(0.05, lt=1)
+    box_nms_iou: float = Field(0.5, gt=0, le=1)
+    detections_per_image: PositiveInt = 100
+    rpn_pre_nms_top_n: PositiveInt = 1000
+    rpn_post_nms_top_n: PositiveInt = 1000
+    rpn_score_floor: NonNegativeFloat = 0.0
+    norm: Literal["frozen", "batch"] = "frozen"
+    norm_eps: NonNegativeFloat | None = None
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One row of the table of networks.
+
+    Attributes:
+        build: number of classes with the background, keyword arguments of `FasterRCNN` -> network with batch norm.
+        options: the defaults for this architecture.
+        stages: names of the backbone's stages inside `network.backbone.body`, from the input upwards; what
+            `freeze_stages` counts.
+        marks: parameter names that only this architecture has.
+    """
+
+    build: Callable[..., FasterRCNN]
+    options: NetworkOptions
+    stages: tuple[tuple[str, ...], ...]
+    marks: tuple[str, ...]
+
+
+# Feature maps of MobileNetV2 that the small detector looks at: the last block at strides 8, 16 and 32.
+_MOBILENET_V2_LEVELS = {"6": "0", "13": "1", "18": "2"}
+_MOBILENET_V2_CHANNELS = [32, 96, 1280]
+_SMALL_FPN_CHANNELS = 128
+_SMALL_HEAD_WIDTH = 512
+# Two sizes a level, half an octave apart, from 24 px on: objects 40 px wide in a 640 px photo match at stride 8.
+_SMALL_ANCHORS = ((24, 36), (52, 76), (128, 256))
+
+
+def _build_mobilenet_v2_fpn(*, num_classes: int, **options: Any) -> FasterRCNN:
+    """Build the small network for CPUs: MobileNetV2, a narrow FPN at strides 8, 16 and 32, a 512-wide box head."""
+    backbone = BackboneWithFPN(
+        mobilenet_v2(weights=None).features,
+        return_layers=_MOBILENET_V2_LEVELS,
+        in_channels_list=_MOBILENET_V2_CHANNELS,
+        out_channels=_SMALL_FPN_CHANNELS,
+    )
+    # BackboneWithFPN adds a max-pooled level; this network keeps to its three.
+    backbone.fpn.extra_blocks = None
+    levels = list(_MOBILENET_V2_LEVELS.values())
+    return FasterRCNN(
+        backbone,
+        rpn_anchor_generator=AnchorGenerator(_SMALL_ANCHORS, ((0.5, 1.0, 2.0),) * len(levels)),
+        box_roi_pool=MultiScaleRoIAlign(featmap_names=levels, output_size=7, sampling_ratio=2),
+        box_head=TwoMLPHead(_SMALL_FPN_CHANNELS * 7**2, _SMALL_HEAD_WIDTH),
+        box_predictor=FastRCNNPredictor(_SMALL_HEAD_WIDTH, num_classes),
+        **options,
+    )
+
+
+def _build_torchvision(builder: Callable[..., FasterRCNN]) -> Callable[..., FasterRCNN]:
+    def build(*, num_classes: int, **options: Any) -> FasterRCNN:
+        return builder(weights=None, weights_backbone=None, num_classes=num_classes, **options)
+
+    return build
+
+
+_RESNET_STAGES = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",))
+
+
+def _numbered(*ends: int) -> tuple[tuple[str, ...], ...]:
+    """Group the numbered blocks of a MobileNet into stages that end before each number."""
+    return tuple(
+        tuple(str(block) for block in range(start, end)) for start, end in zip((0, *ends[:-1]), ends, strict=True)
+    )
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "fasterrcnn_resnet50_fpn": Architecture(
+        build=_build_torchvision(fasterrcnn_resnet50_fpn),
+        # eps 0 is what torchvision gives to the COCO weights, with which such networks begin
+        options=NetworkOptions(norm_eps=0.0),
+        stages=_RESNET_STAGES,
+        marks=("backbone.body.layer4.2.conv3.weight", "roi_heads.box_head.fc6.weight"),
+    ),
+    "fasterrcnn_resnet50_fpn_v2": Architecture(
+        build=_build_torchvision(fasterrcnn_resnet50_fpn_v2),
+        options=NetworkOptions(norm="batch"),
+        stages=_RESNET_STAGES,
+        marks=("backbone.body.layer4.2.conv3.weight", "roi_heads.box_head.0.0.weight"),
+    ),
+    "fasterrcnn_mobilenet_v3_large_fpn": Architecture(
+        build=_build_torchvision(fasterrcnn_mobilenet_v3_large_fpn),
+        options=NetworkOptions(norm_eps=1e-5, rpn_score_floor=0.05),
+        stages=_numbered(2, 4, 7, 13, 17),
+        marks=("backbone.body.1.block.0.0.weight", "roi_heads.box_head.fc6.weight"),
+    ),
+    "fasterrcnn_mobilenet_v2_fpn": Architecture(
+        build=_build_mobilenet_v2_fpn,
+        options=NetworkOptions(
+            min_size=640, max_size=1066, rpn_pre_nms_top_n=500, rpn_post_nms_top_n=250, norm_eps=1e-5
+        ),
+        stages=_numbered(2, 4, 7, 14, 19),
+        marks=("backbone.body.1.conv.0.0.weight", "roi_heads.box_head.fc6.weight"),
+    ),
+}
+
+
+def architecture(name: str) -> Architecture:
+    """Return the row of the table.
+
+    Raises:
+        UnknownArchitecture: no such name.
+    """
+    try:
+        return ARCHITECTURES[name]
+    except KeyError:
+        known = ", ".join(ARCHITECTURES)
+        raise UnknownArchitecture(f"architecture {name!r} is unknown; known: {known}") from None
+
+
+def build(name: str, *, class_count: int, options: NetworkOptions | None = None) -> FasterRCNN:
+    """Build a network with random weights.
+
+    Args:
+        name: a key of `ARCHITECTURES`.
+        class_count: K, without the background.
+        options: None takes the architecture's own.
+
+    Raises:
+        UnknownArchitecture: no such name.
+    """
+    row = architecture(name)
+    chosen = options or row.options
+    network = row.build(
+        num_classes=class_count + 1,
+        min_size=chosen.min_size,
+        max_size=chosen.max_size,
+        image_mean=list(IMAGENET_MEAN),
+        image_std=list(IMAGENET_STD),
+        box_score_thresh=chosen.score_floor,
+        box_nms_thresh=chosen.box_nms_iou,
+        box_detections_per_img=chosen.detections_per_image,
+        rpn_pre_nms_top_n_test=chosen.rpn_pre_nms_top_n,
+        rpn_post_nms_top_n_test=chosen.rpn_post_nms_top_n,
+        rpn_score_thresh=chosen.rpn_score_floor,
+    )
+    if chosen.norm == "frozen":
+        freeze_batch_norm(network, eps=chosen.norm_eps)
+    return network
+
+
+def freeze_batch_norm(network: nn.Module, *, eps: float | None) -> None:
+    """Replace every batch norm inside a network by one with constant statistics, keeping its numbers."""
+    for name, child in network.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            frozen = FrozenBatchNorm2d(child.num_features, eps=child.eps if eps is None else eps)
+            frozen.load_state_dict(child.state_dict())
+            setattr(network, name, frozen)
+        else:
+            freeze_batch_norm(child, eps=eps)
+
+
+def freeze_stages(network: FasterRCNN, name: str, count: int) -> None:
+    """Give the first `count` stages of the backbone no gradient."""
+    for stage in architecture(name).stages[:count]:
+        for block in stage:
+            if (module := getattr(network.backbone.body, block, None)) is not None:
+                module.requires_grad_(requires_grad=False)
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What a state dict tells of the network it belongs to, and its tensors under today's names."""
+
+    name: str
+    class_count: int
+    options: NetworkOptions
+    state_dict: StateDict
+
+    def build(self) -> FasterRCNN:
+        """Build the network with these weights.
+
+        Raises:
+            UnknownArchitecture: names or shapes that do not fit after all; the message lists some.
+        """
+        network = build(self.name, class_count=self.class_count, options=self.options)
+        try:
+            network.load_state_dict(dict(self.state_dict), strict=True)
+        except RuntimeError as error:
+            problems = [line.strip() for line in str(error).splitlines()[1:]]
+            shown = "; ".join(line[:160] for line in problems[:3])
+            raise UnknownArchitecture(f"the state dict looks like {self.name} but does not fit it: {shown}") from error
+        return network
+
+
+def recognise(state_dict: StateDict) -> Recognised:
+    """Tell architecture, class count and batch-norm kind from names and shapes.
+
+    Args:
+        state_dict: as `unwrap` returns it, in today's or in older torchvision's key names.
+
+    Raises:
+        UnknownArchitecture: no row of the table has these names.
+    """
+    renamed = rename_old_keys(state_dict)
+    found = [name for name, row in ARCHITECTURES.items() if all(mark in renamed for mark in row.marks)]
+    scores = renamed.get("roi_heads.box_predictor.cls_score.weight")
+    if not found or scores is None:
+        sample = ", ".join(sorted(state_dict)[:3]) or "none"
+        raise UnknownArchitecture(
+            f"{len(state_dict)} tensors ({sample}, ...) are of no network in the table: {', '.join(ARCHITECTURES)}"
+        )
+    options = architecture(found[0]).options
+    if any(name.endswith("num_batches_tracked") for name in renamed):
+        options = options.model_copy(update={"norm": "batch", "norm_eps": None})
+    else:
+        options = options.model_copy(update={"norm": "frozen"})
+    return Recognised(found[0], class_count=scores.shape[0] - 1, options=options, state_dict=renamed)
+
+
+def rename_old_keys(state_dict: StateDict) -> dict[str, Tensor]:
+    """Give the tensors that torchvision renamed in 0.13 and 0.14 today's names; others keep theirs."""
+    return {_today(name): tensor for name, tensor in state_dict.items()}
+
+
+def _today(name: str) -> str:
+    """`rpn.head.conv.weight` -> `rpn.head.conv.0.0.weight`, `...fpn.inner_blocks.0.weight` -> `....0.0.weight`."""
+    stem, _, kind = name.rpartition(".")
+    if stem == "rpn.head.conv":
+        return f"{stem}.0.0.{kind}"
+    parent, _, index = stem.rpartition(".")
+    if parent in ("backbone.fpn.inner_blocks", "backbone.fpn.layer_blocks") and index.isdigit():
+        return f"{stem}.0.{kind}"
+    return name
+
+
+_WRAPPERS = ("model", "state_dict", "model_state_dict")
+
+
+def unwrap(loaded: object) -> StateDict:
+    """Take the state dict out of what `torch.load` returned: `{"model": ...}`, `{"state_dict": ...}`, `module.` names.
+
+    Returns:
+        names -> finite tensors; floating point ones as float32.
+
+    Raises:
+        BrokenStateDict: something else; the message says what was found.
+    """
+    for wrapper in _WRAPPERS:
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
+            loaded = loaded[wrapper]
+            break
+    if not isinstance(loaded, Mapping):
+        raise BrokenStateDict(f"holds a {type(loaded).__name__}, not a state dict (names -> tensors)")
+    if not loaded:
+        raise BrokenStateDict("holds an empty dict")
+    foreign = [str(name) for name, value in loaded.items() if not isinstance(value, Tensor)]
+    if foreign:
+        raise BrokenStateDict(
+            f"is no state dict: {', '.join(foreign[:3])} {'are' if len(foreign) > 1 else 'is'} not a tensor; "
+            f"a checkpoint is unwrapped from {', '.join(_WRAPPERS)} only"
+        )
+    tensors = {
+        str(name).removeprefix("module."): value.float() if value.is_floating_point() else value
+        for name, value in loaded.items()
+    }
+    broken = [name for name, value in tensors.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    if broken:
+        raise BrokenStateDict(f"has values that are not finite in {', '.join(broken[:3])}")
+    return tensors

@@ -1,0 +1,59 @@
+"""The eager torch engine: the state dict's own network, on a CPU or a CUDA GPU, in fp32."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torchvision.models.detection import FasterRCNN
+
+from model_store.errors import DeviceNotAvailable
+from rendersight.detections import Detections
+from rendersight.images import RgbImage
+
+
+class TorchEngine:
+    """Runs a `FasterRCNN` image by image; see `model_store.engines.Engine`."""
+
+    def __init__(self, network: FasterRCNN, device: str) -> None:
+        """Move the network to a device that `choose_device` returned and switch it to inference."""
+        self.name = "torch-fp32"
+        self.device = device
+        self._network = network.eval().requires_grad_(requires_grad=False).to(device)
+
+    @torch.inference_mode()
+    def detect(self, images: Sequence[RgbImage]) -> list[Detections]:
+        """Find objects; see `model_store.engines.Engine.detect`.
+
+        Raises:
+            FloatingPointError: the network answered with something that is not finite.
+        """
+        return [self._detect_one(image) for image in images]
+
+    def _detect_one(self, image: RgbImage) -> Detections:
+        pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)  # (3, H, W)
+        (answer,) = self._network([pixels.float() / 255])
+        boxes = answer["boxes"].float().cpu().numpy()
+        scores = answer["scores"].float().cpu().numpy()
+        if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
+            raise FloatingPointError("the network answered with a box or a score that is not finite")
+        has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        found = Detections.of(boxes[has_area], answer["labels"].cpu().numpy()[has_area], scores[has_area])
+        return found.by_score()
+
+
+def choose_device(asked: str) -> str:
+    """Turn `auto`, `cpu`, `cuda` or `cuda:N` into the device to use: `auto` is CUDA where there is one, else the CPU.
+
+    Raises:
+        DeviceNotAvailable: a CUDA device that is not on this machine, or something that names no device.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if asked == "cpu" or (asked == "auto" and count == 0):
+        return "cpu"
+    kind, _, index = asked.partition(":")
+    if asked != "auto" and (kind != "cuda" or not (index.isdigit() or asked == "cuda")):
+        raise DeviceNotAvailable(f"device {asked!r} is unknown; accepted: auto, cpu, cuda, cuda:N")
+    number = int(index or 0)
+    if number >= count:
+        raise DeviceNotAvailable(f"device {asked!r} is not available: this machine has {count} CUDA devices")
+    return f"cuda:{number}"

@@ -1,0 +1,142 @@
+"""A release's data, validated: what `manifest.json` says, and nothing that only code knows."""
+
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from model_store.errors import BrokenRelease
+
+FILE_NAME = "manifest.json"
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+
+
+def _inside(path: str) -> str:
+    """A release's file path: relative, with forward slashes, and never out of the release's folder."""
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\\" in path or ":" in path:
+        raise ValueError("a file of a release lies inside its folder")
+    return path
+
+
+ReleasePath = Annotated[str, AfterValidator(_inside)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Score = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class InputRule(_Data):
+    """How an image becomes the network's input: resized as `min_size` and `max_size` (px) say, then normalised."""
+
+    min_size: PositiveInt
+    max_size: PositiveInt
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class Metrics(_Data):
+    """Figures of this release on one labelled data set.
+
+    Attributes:
+        data: which images, in words.
+        image_count: how many.
+        figures: name -> value, such as `AP`, `AP50`, `AR100`, `f1`; COCO's names and definitions.
+        per_class_ap: class name -> mAP@[.5:.95]; a class that does not occur in the data is absent.
+    """
+
+    data: str
+    image_count: PositiveInt
+    figures: dict[str, float]
+    per_class_ap: dict[str, float] = {}
+
+
+class Origin(_Data):
+    """Where a release comes from: enough to make it again.
+
+    Attributes:
+        dataset_fingerprint: sha256 over names, boxes and labels of the images trained on; None where unknown.
+        config: the resolved training configuration.
+        seed: of the training.
+        commit: of the code that trained; None outside a repository.
+        library_versions: package -> version.
+        continued_from: the release or file that the weights began as.
+    """
+
+    dataset_fingerprint: str | None = None
+    config: dict[str, JsonValue] = {}
+    seed: int | None = None
+    commit: str | None = None
+    library_versions: dict[str, str] = {}
+    continued_from: str | None = None
+
+
+class ExpectedDetection(_Data):
+    """One object on the golden image, found by eager fp32: box x0, y0, x1, y1 in px."""
+
+    label_id: PositiveInt
+    score: Score
+    box_xyxy: tuple[float, float, float, float]
+
+
+class Manifest(_Data):
+    """Everything about a release but its weights. Labels 1..K are `class_names` in their order."""
+
+    schema_version: Literal[1] = 1
+    name: Annotated[str, Field(pattern=NAME_PATTERN)]
+    version: PositiveInt
+    created: str
+    description: str = ""
+    licence: str = ""
+    architecture: str
+    options: dict[str, JsonValue]
+    class_names: tuple[str, ...] = Field(min_length=1)
+    input: InputRule
+    score_floor: Score
+    detections_per_image: PositiveInt
+    score_threshold: Score
+    files: dict[ReleasePath, Sha256]
+    metrics: tuple[Metrics, ...] = ()
+    origin: Origin = Origin()
+    golden: tuple[ExpectedDetection, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(set(self.class_names)) != len(self.class_names):
+            raise ValueError("class_names repeat a name")
+        if any(expected.label_id > len(self.class_names) for expected in self.golden):
+            raise ValueError("golden names a label that has no class")
+        return self
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the manifest of a release folder.
+
+        Raises:
+            BrokenRelease: it is missing or does not validate; the message names the file and the first problems.
+        """
+        path = folder / FILE_NAME
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise BrokenRelease(f"{path}: {error.strerror}") from error
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(str(part) for part in item['loc']) or 'file'}: {item['msg']}" for item in error.errors()[:3]
+            )
+            raise BrokenRelease(f"{path}: {problems}") from error
+
+    def write(self, folder: Path) -> None:
+        """Write `manifest.json` into a folder."""
+        (folder / FILE_NAME).write_text(self.model_dump_json(indent=2) + "\n", "utf-8")

@@ -1,0 +1,176 @@
+"""Find, verify and publish releases: folders `<name>/<version>/` that never change once they are there."""
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_store.errors import BrokenRelease, ReleaseNotFound
+from model_store.manifest import NAME_PATTERN, Manifest
+
+DEFAULT_ROOT = Path(__file__).parent / "releases"
+WEIGHTS = "model.pt"
+GOLDEN_IMAGE = "golden.jpg"
+CARD = "README.md"
+
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release folder and its manifest, as read; `verify` tells whether the files are those of the manifest."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def ref(self) -> str:
+        """The reference that pins it, `name@version`."""
+        return f"{self.manifest.name}@{self.manifest.version}"
+
+    def verify(self) -> None:
+        """Compare every file with its sha256 in the manifest.
+
+        Raises:
+            BrokenRelease: a file is missing or was changed; the message names it.
+        """
+        for name in (WEIGHTS, GOLDEN_IMAGE):
+            if name not in self.manifest.files:
+                raise BrokenRelease(f"{self.folder}: the manifest lists no {name}")
+        for name, expected in self.manifest.files.items():
+            path = self.folder / name
+            try:
+                if not path.resolve().is_relative_to(self.folder.resolve()):
+                    raise BrokenRelease(f"{path}: leads out of the release's folder")
+                actual = sha256_of(path)
+            except OSError as error:
+                raise BrokenRelease(f"{path}: {error.strerror}") from error
+            if actual != expected:
+                raise BrokenRelease(f"{path}: sha256 is {actual}, the manifest says {expected}")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hex sha256 of a file.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def open_release(folder: Path) -> Release:
+    """Read a release from its folder, wherever it lies.
+
+    Raises:
+        BrokenRelease: no valid manifest in it.
+    """
+    return Release(folder, Manifest.read(folder))
+
+
+def versions(root: Path, name: str) -> list[int]:
+    """Return the version numbers of a name in a store, ascending; empty where there are none."""
+    folder = root / name
+    if not folder.is_dir():
+        return []
+    return sorted(int(path.name) for path in folder.iterdir() if re.fullmatch(r"[1-9]\d*", path.name))
+
+
+def find(root: Path, ref: str) -> Release:
+    """Find a release in a store.
+
+    Args:
+        root: the folder that holds `<name>/<version>/`.
+        ref: `name` for the highest version, `name@2` for that one.
+
+    Raises:
+        ReleaseNotFound: none of that name or version; the message lists what is there.
+        BrokenRelease: it is there, but its manifest is not valid or speaks of another release.
+    """
+    name, _, pinned = ref.partition("@")
+    if not re.fullmatch(NAME_PATTERN, name) or not re.fullmatch(r"[1-9]\d*|", pinned) or ref.endswith("@"):
+        raise ReleaseNotFound(f"{ref!r} is no release reference; accepted: a name such as dice, or dice@2")
+    available = versions(root, name)
+    version = int(pinned) if pinned else max(available, default=0)
+    if version not in available:
+        known = [f"{path.name}@{v}" for path in _folders(root) for v in versions(root, path.name)]
+        raise ReleaseNotFound(f"no release {ref!r} in {root}; there: {', '.join(known) or 'none'}")
+    release = open_release(root / name / str(version))
+    if (release.manifest.name, release.manifest.version) != (name, version):
+        raise BrokenRelease(f"{release.folder}: the manifest is that of {release.ref}")
+    return release
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if re.fullmatch(NAME_PATTERN, path.name)) if root.is_dir() else []
+
+
+def publish(root: Path, name: str, fill: Callable[[Path, int], None], check: Callable[[Release], None]) -> Release:
+    """Publish the next version of a name: all of it appears at once, or nothing does.
+
+    Args:
+        root: the store; it is created where it is missing.
+        name: the release's name, lower-case letters, digits, `.`, `_` and `-`.
+        fill: writes everything, the manifest last, into the folder given, for the version given.
+        check: raises where the written release does not hold what it promises; it then never becomes visible.
+
+    Returns:
+        The published release.
+
+    Raises:
+        ReleaseNotFound: `name` cannot be a release's name.
+        BrokenRelease: what `fill` wrote does not verify.
+        OSError: the store cannot be written.
+    """
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise ReleaseNotFound(f"{name!r} cannot name a release; accepted: lower-case letters, digits, '.', '_', '-'")
+    (root / name).mkdir(parents=True, exist_ok=True)
+    # A hidden folder in the same file system: whatever is left of a killed publisher is never taken for a release.
+    scratch = Path(tempfile.mkdtemp(prefix=".publishing-", dir=root))
+    try:
+        while True:
+            version = max(versions(root, name), default=0) + 1
+            draft = scratch / str(version)
+            draft.mkdir()
+            fill(draft, version)
+            release = open_release(draft)
+            release.verify()
+            check(release)
+            _sync(draft)
+            try:
+                # fails where another publisher took the number meanwhile: a folder replaces only an empty one
+                draft.rename(root / name / str(version))
+            except FileExistsError:
+                continue
+            except OSError:
+                if (root / name / str(version)).exists():
+                    continue
+                raise
+            _sync_entry(root / name)
+            return open_release(root / name / str(version))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    """Make a folder's files readable for other users (a container's, say) and force them to disk."""
+    folder.chmod(0o755)
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+        _sync_entry(path)
+    _sync_entry(folder)
+
+
+def _sync_entry(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

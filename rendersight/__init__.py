@@ -1,0 +1,1 @@
+"""The vocabulary of Rendersight: images, detections, drawing and annotation files; needs neither torch nor FastAPI."""

@@ -1,0 +1,197 @@
+"""LabelMe: its JSON beside each image <-> boxes; also X-AnyLabeling's dialect and LabelMe files without a version.
+
+LabelMe (github.com/wkentaro/labelme, `_label_file.py`) shows an image file with its EXIF orientation applied, and
+embedded `imageData`, which it wrote upright itself, as it is stored. Points are (x, y) in px of what is shown.
+"""
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rendersight.annotations import AnnotationError
+from rendersight.detections import Detections
+
+VERSION = "5.5.0"
+"""The LabelMe version whose file form `to_json` writes."""
+
+IGNORED_SHAPE_TYPES = ("point", "points", "line", "linestrip")
+"""Shapes without an area: they give no box and are counted."""
+
+_CORNERS = 2
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One LabelMe shape: its label, points ((x, y), ...) in px and type."""
+
+    label: str
+    points: tuple[tuple[float, float], ...]
+    shape_type: str
+
+
+@dataclass(frozen=True)
+class Document:
+    """One LabelMe file as written: no image has been looked at yet."""
+
+    shapes: tuple[Shape, ...]
+    image_path: str | None
+    image_data: bytes | None = field(repr=False)
+    size_wh: tuple[int | None, int | None]
+
+
+def shape_to_xyxy(shape: Shape, *, size_wh: tuple[int, int]) -> NDArray[np.float32] | None:
+    """Return the tight box around one shape, clipped to the image.
+
+    A rectangle is two opposite corners in any order, or four; a polygon, also one saved without a type, gives its
+    extent; a circle is its centre and a point on the edge; a mask is the first and the last pixel it covers.
+
+    Args:
+        shape: the shape, points in px.
+        size_wh: image width and height in px, after EXIF orientation.
+
+    Returns:
+        float32 (4,): x0, y0, x1, y1 in px with 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height, the target format
+        of torchvision's Faster R-CNN; None where no area is left inside the image.
+
+    Raises:
+        AnnotationError: unknown shape type, or a number of points that the type does not have.
+    """
+    points = np.asarray(shape.points, np.float64)
+    extent = _EXTENTS.get(shape.shape_type)
+    if extent is None:
+        accepted = ", ".join((*_EXTENTS, *IGNORED_SHAPE_TYPES))
+        raise AnnotationError(f"shape type {shape.shape_type!r} is unknown; accepted: {accepted}")
+    x0, y0, x1, y1 = extent(points)
+    width, height = size_wh
+    box = np.array([max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)], np.float32)
+    return box if box[0] < box[2] and box[1] < box[3] else None
+
+
+def _extent(points: NDArray[np.float64]) -> tuple[float, float, float, float]:
+    (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
+    return x0, y0, x1, y1
+
+
+def _extent_of_rectangle(points: NDArray[np.float64]) -> tuple[float, float, float, float]:
+    if len(points) not in (2, 4):
+        raise AnnotationError(f"a rectangle has 2 or 4 points, this one has {len(points)}")
+    return _extent(points)
+
+
+def _extent_of_circle(points: NDArray[np.float64]) -> tuple[float, float, float, float]:
+    if len(points) != _CORNERS:
+        raise AnnotationError(f"a circle has 2 points, its centre and one on the edge; this one has {len(points)}")
+    (x, y), radius = points[0], math.dist(points[0], points[1])
+    return x - radius, y - radius, x + radius, y + radius
+
+
+def _extent_of_mask(points: NDArray[np.float64]) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = _extent(points)
+    return x0, y0, x1 + 1, y1 + 1  # LabelMe stores the last covered pixel, not the edge behind it
+
+
+_EXTENTS = {
+    "rectangle": _extent_of_rectangle,
+    "polygon": _extent,
+    "rotation": _extent,  # X-AnyLabeling's rotated box, four corners
+    "oriented_rectangle": _extent,
+    "circle": _extent_of_circle,
+    "mask": _extent_of_mask,
+}
+
+
+def parse(text: str) -> Document:
+    """Read the text of a LabelMe file: no version, 3 to 5, or X-AnyLabeling's; other keys are ignored.
+
+    Raises:
+        AnnotationError: not JSON, or not LabelMe's structure; the message names the place.
+    """
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(f"not JSON: {error}") from error
+    if not isinstance(data, dict) or not isinstance(data.get("shapes"), list):
+        raise AnnotationError('not a LabelMe file: it has no list "shapes"')
+    return Document(
+        shapes=tuple(_parse_shape(shape, f"shapes[{i}]") for i, shape in enumerate(data["shapes"])),
+        image_path=_optional(data, "imagePath", str),
+        image_data=_parse_image_data(_optional(data, "imageData", str)),
+        size_wh=(_optional(data, "imageWidth", int), _optional(data, "imageHeight", int)),
+    )
+
+
+def _parse_shape(data: object, where: str) -> Shape:
+    if not isinstance(data, dict):
+        raise AnnotationError(f"{where} is no object")
+    label = data.get("label")
+    if not isinstance(label, str) or not label.strip():
+        raise AnnotationError(f"{where}: label is {label!r}, a name is needed")
+    points = data.get("points")
+    if not isinstance(points, list) or not points or not all(_is_point(point) for point in points):
+        raise AnnotationError(f"{where} ({label}): points are not a list of finite [x, y]")
+    shape_type = data.get("shape_type") or "polygon"
+    return Shape(label, tuple((float(x), float(y)) for x, y in points), str(shape_type))
+
+
+def _is_point(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 2  # noqa: PLR2004
+        and all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e9 for v in value)  # noqa: PLR2004
+    )
+
+
+def _optional(data: dict[str, Any], key: str, kind: type) -> Any:
+    value = data.get(key)
+    if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+        raise AnnotationError(f"{key} is {value!r:.40}, {kind.__name__} or null is needed")
+    return value
+
+
+def _parse_image_data(text: str | None) -> bytes | None:
+    try:
+        return base64.b64decode(text) if text else None
+    except (binascii.Error, ValueError) as error:
+        raise AnnotationError(f"imageData is not base64: {error}") from error
+
+
+def to_json(
+    found: Detections, *, class_names: Sequence[str], image_name: str, size_wh: tuple[int, int], indent: int | None = 2
+) -> str:
+    """Write detections as a LabelMe file that opens beside its image.
+
+    Args:
+        found: boxes in px of the upright image; a score goes into its shape's `description`.
+        class_names: K names; label i is written as `class_names[i - 1]`.
+        image_name: the image's file name, relative to where the file will lie.
+        size_wh: width and height of the upright image, px.
+        indent: as `json.dumps` takes it.
+    """
+    shapes = [
+        {
+            "label": class_names[label - 1],
+            "points": [[round(float(x0), 2), round(float(y0), 2)], [round(float(x1), 2), round(float(y1), 2)]],
+            "group_id": None,
+            "description": f"score {score:.3f}",
+            "shape_type": "rectangle",
+            "flags": {},
+        }
+        for (x0, y0, x1, y1), label, score in zip(found.boxes_xyxy, found.labels, found.scores, strict=True)
+    ]
+    document: dict[str, Any] = {
+        "version": VERSION,
+        "flags": {},
+        "shapes": shapes,
+        "imagePath": image_name,
+        "imageData": None,
+        "imageHeight": size_wh[1],
+        "imageWidth": size_wh[0],
+    }
+    return json.dumps(document, indent=indent, ensure_ascii=False)

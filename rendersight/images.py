@@ -1,0 +1,162 @@
+"""Bytes or a file -> an upright RGB array, within limits; the one place where Pillow opens an image.
+
+An image is uint8 `(H, W, 3)`, RGB, with its EXIF orientation applied. Of an animation the first frame counts.
+"""
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError, features
+
+# Pillow's own limit is process-wide and at first only warns; `decode` takes one per call instead.
+Image.MAX_IMAGE_PIXELS = None
+
+RgbImage = NDArray[np.uint8]
+
+WEB_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", *(["AVIF"] if features.check("avif") else []))
+"""The formats that the service accepts, by Pillow's names."""
+
+_ORIENTATION_TAG = 0x0112
+# EXIF orientation -> what turns the stored pixels upright (TIFF 6.0, tag 274)
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_AVIF_BRANDS = (b"avif", b"avis")
+
+
+class ImageError(ValueError):
+    """An image cannot be used.
+
+    ImageError
+    ├── UnknownImageFormat   no signature of an accepted format
+    ├── ImageTooLarge        more pixels than the limit, by its header
+    └── BrokenImage          a known format that does not decode
+    """
+
+
+class UnknownImageFormat(ImageError):
+    """The bytes begin with no signature of an accepted format."""
+
+
+class ImageTooLarge(ImageError):
+    """The header announces more pixels than the limit."""
+
+
+class BrokenImage(ImageError):
+    """The format is known, but the data does not decode."""
+
+
+def sniff(data: bytes) -> str | None:
+    """Name the format of an encoded image by its first bytes; None where it is none of `WEB_FORMATS`.
+
+    Signatures: JPEG (ITU T.81), PNG (RFC 2083), GIF89a, BMP, TIFF 6.0 and BigTIFF, RIFF/WebP, ISO BMFF `ftyp` for AVIF.
+    """
+    table = (
+        ("JPEG", data.startswith(b"\xff\xd8\xff")),
+        ("PNG", data.startswith(b"\x89PNG\r\n\x1a\n")),
+        ("GIF", data.startswith((b"GIF87a", b"GIF89a"))),
+        ("BMP", data.startswith(b"BM")),
+        ("TIFF", data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))),
+        ("WEBP", data.startswith(b"RIFF") and data[8:12] == b"WEBP"),
+        ("AVIF", data[4:8] == b"ftyp" and any(brand in data[8:64] for brand in _AVIF_BRANDS)),
+    )
+    return next((name for name, matches in table if matches and name in WEB_FORMATS), None)
+
+
+def decode(
+    data: bytes,
+    *,
+    max_pixels: int | None = None,
+    formats: Sequence[str] | None = WEB_FORMATS,
+    apply_exif: bool = True,
+) -> RgbImage:
+    """Decode one encoded image to an upright RGB array.
+
+    Args:
+        data: the whole encoded image.
+        max_pixels: the most pixels (width x height) that the header may announce; checked before decoding.
+        formats: Pillow's names of the formats to accept; None takes whatever Pillow reads.
+        apply_exif: turn the image as its EXIF orientation says.
+
+    Returns:
+        uint8 (H, W, 3), RGB. Grey and palette images are expanded, transparency is laid over white, CMYK is
+        converted without a colour profile, and 16-bit samples keep their high byte.
+
+    Raises:
+        UnknownImageFormat: no known signature.
+        ImageTooLarge: more than `max_pixels`.
+        BrokenImage: a known format that does not decode.
+    """
+    if formats is not None and sniff(data) not in formats:
+        start = data[:8].hex(" ") or "nothing"
+        raise UnknownImageFormat(f"no signature of {', '.join(formats)}; the data begins with {start}")
+    try:
+        with Image.open(BytesIO(data), formats=tuple(formats) if formats is not None else None) as image:
+            width, height = image.size
+            if max_pixels is not None and width * height > max_pixels:
+                raise ImageTooLarge(f"image has {width * height} px, the limit is {max_pixels}")
+            orientation = _orientation(image) if apply_exif else 1
+            image.load()
+            rgb = _to_rgb(image)
+            if orientation in _UPRIGHT:
+                rgb = rgb.transpose(_UPRIGHT[orientation])
+            return np.array(rgb)
+    except ImageTooLarge:
+        raise
+    except UnidentifiedImageError as error:
+        if formats is None:
+            raise UnknownImageFormat("not an image that Pillow reads") from error
+        raise BrokenImage(f"the {sniff(data)} header cannot be read") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders of foreign bytes raise whatever their parsers stumble on
+        raise BrokenImage(f"the image does not decode: {error or type(error).__name__}") from error
+
+
+def read(path: Path) -> RgbImage:
+    """Read an image file of any format that Pillow knows, as `decode` does.
+
+    Raises:
+        ImageError: as `decode`; the message does not repeat the path.
+        OSError: the file cannot be read.
+    """
+    return decode(path.read_bytes(), formats=None)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 (upright) where there is none that can be read."""
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # a broken EXIF block does not spoil the pixels
+        return 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(_high_byte(np.asarray(image))).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _high_byte(samples: NDArray[Any]) -> NDArray[np.uint8]:
+    """Reduce wide grey samples to 8 bits: integers above 255 as 16-bit, floats up to 1 as fractions of white."""
+    if samples.dtype.kind == "f":
+        finite = np.nan_to_num(samples, nan=0.0, posinf=255.0, neginf=0.0)
+        scale = 255.0 if finite.max(initial=0.0) <= 1.0 else 1.0
+        return np.asarray((finite * scale).clip(0, 255).round(), np.uint8)
+    wide = samples.astype(np.int64)
+    is_16_bit = samples.dtype.itemsize == 2 or wide.max(initial=0) > 255  # noqa: PLR2004
+    return np.asarray((wide >> 8 if is_16_bit else wide).clip(0, 255), np.uint8)
