@@ -259,7 +259,7 @@ def recognise(state_dict: StateDict) -> Recognised:
     renamed = rename_old_keys(state_dict)
     found = [name for name, row in ARCHITECTURES.items() if all(mark in renamed for mark in row.marks)]
     scores = renamed.get("roi_heads.box_predictor.cls_score.weight")
-    if not found or scores is None:
+    if not found or scores is None or scores.ndim != 2 or scores.shape[0] < 2:  # noqa: PLR2004
         sample = ", ".join(sorted(state_dict)[:3]) or "none"
         raise UnknownArchitecture(
             f"{len(state_dict)} tensors ({sample}, ...) are of no network in the table: {', '.join(ARCHITECTURES)}"
@@ -308,10 +308,10 @@ def unwrap(loaded: object) -> StateDict:
         raise BrokenStateDict(f"holds a {type(loaded).__name__}, not a state dict (names -> tensors)")
     if not loaded:
         raise BrokenStateDict("holds an empty dict")
-    foreign = [str(name) for name, value in loaded.items() if not isinstance(value, Tensor)]
+    foreign = [str(name) for name, value in loaded.items() if not _is_dense(value)]
     if foreign:
         raise BrokenStateDict(
-            f"is no state dict: {', '.join(foreign[:3])} {'are' if len(foreign) > 1 else 'is'} not a tensor; "
+            f"is no state dict: {', '.join(foreign[:3])} {'are no tensors' if len(foreign) > 1 else 'is no tensor'}; "
             f"a checkpoint is unwrapped from {', '.join(_WRAPPERS)} only"
         )
     tensors = {
@@ -322,3 +322,8 @@ def unwrap(loaded: object) -> StateDict:
     if broken:
         raise BrokenStateDict(f"has values that are not finite in {', '.join(broken[:3])}")
     return tensors
+
+
+def _is_dense(value: object) -> bool:
+    """Tell whether a value is a tensor with numbers in it: not sparse, not on torch's `meta` device."""
+    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta

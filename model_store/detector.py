@@ -8,10 +8,16 @@ import numpy as np
 from torchvision.models.detection import FasterRCNN
 
 from model_store import golden, store
-from model_store.architectures import NetworkOptions, Recognised, recognise
+from model_store.architectures import IMAGENET_MEAN, IMAGENET_STD, NetworkOptions, Recognised, recognise
 from model_store.engines import Engine
 from model_store.engines.torch import TorchEngine, choose_device
-from model_store.errors import BrokenRelease, BrokenStateDict, ReleaseNotFound, UnknownArchitecture
+from model_store.errors import (
+    BrokenRelease,
+    BrokenStateDict,
+    GoldenMismatch,
+    ReleaseNotFound,
+    UnknownArchitecture,
+)
 from model_store.manifest import FILE_NAME, Manifest, Metrics
 from model_store.state_dict import read_state_dict
 from rendersight import images
@@ -94,7 +100,7 @@ def load_network(ref: str, *, store_root: Path, class_names: Sequence[str] | Non
         raise ReleaseNotFound(f"class names are for a bare state dict, but {ref!r} is no file; a release has its own")
     if (path / FILE_NAME).is_file():
         return _load_release(store.open_release(path))
-    if "/" in ref or "\\" in ref or path.exists():
+    if "/" in ref or "\\" in ref:  # else a name: a data set's folder `dice` does not hide the release `dice`
         raise ReleaseNotFound(f"{ref!r} is neither a state dict's file nor a folder with a {FILE_NAME}")
     return _load_release(store.find(store_root, ref))
 
@@ -106,6 +112,7 @@ def _load_release(release: store.Release) -> LoadedNetwork:
         options = NetworkOptions.model_validate(manifest.options)
     except ValueError as error:
         raise BrokenRelease(f"{release.folder}: options of the network: {error}") from error
+    _check_told_twice(release, options)
     recognised = Recognised(
         manifest.architecture,
         class_count=len(manifest.class_names),
@@ -117,6 +124,22 @@ def _load_release(release: store.Release) -> LoadedNetwork:
     except UnknownArchitecture as error:
         raise BrokenRelease(f"{release.folder}: {error}") from error
     return LoadedNetwork(card_of(manifest), options, network, release)
+
+
+def _check_told_twice(release: store.Release, options: NetworkOptions) -> None:
+    """Refuse a manifest that promises its readers something else than the options that build its network."""
+    manifest = release.manifest
+    pairs = {
+        "input.min_size": (manifest.input.min_size, options.min_size),
+        "input.max_size": (manifest.input.max_size, options.max_size),
+        "input.mean": (manifest.input.mean, IMAGENET_MEAN),
+        "input.std": (manifest.input.std, IMAGENET_STD),
+        "score_floor": (manifest.score_floor, options.score_floor),
+        "detections_per_image": (manifest.detections_per_image, options.detections_per_image),
+    }
+    for field, (told, used) in pairs.items():
+        if told != used:
+            raise BrokenRelease(f"{release.folder}: the manifest's {field} is {told}, but its network has {used}")
 
 
 def card_of(manifest: Manifest) -> ModelCard:
@@ -135,7 +158,10 @@ def card_of(manifest: Manifest) -> ModelCard:
 
 
 def _load_bare(path: Path, class_names: Sequence[str] | None) -> LoadedNetwork:
-    state_dict = read_state_dict(path)
+    try:
+        state_dict = read_state_dict(path)
+    except OSError as error:
+        raise BrokenStateDict(f"{path}: {error.strerror}") from error
     try:
         recognised = recognise(state_dict)
         network = recognised.build()
@@ -180,8 +206,9 @@ def open_detector(
         KeyError: no such engine.
     """
     chosen = choose_device(device)
+    run = ENGINES["torch-fp32" if engine == "auto" else engine]
     loaded = load_network(ref, store_root=store_root, class_names=class_names)
-    runner = ENGINES["torch-fp32" if engine == "auto" else engine](loaded.network, chosen)
+    runner = run(loaded.network, chosen)
     if loaded.release is None:
         runner.detect([np.zeros((loaded.options.min_size, loaded.options.min_size, 3), np.uint8)])
     else:
@@ -193,7 +220,7 @@ def check_golden(engine: Engine, release: store.Release) -> None:
     """Run the golden image through an engine and compare with the release's manifest; it warms the engine up too.
 
     Raises:
-        GoldenMismatch: something else was found.
+        GoldenMismatch: something else was found, or something that is not finite.
         BrokenRelease: the golden image does not decode.
     """
     path = release.folder / store.GOLDEN_IMAGE
@@ -201,5 +228,8 @@ def check_golden(engine: Engine, release: store.Release) -> None:
         image = images.read(path)
     except (OSError, images.ImageError) as error:
         raise BrokenRelease(f"{path}: {error}") from error
-    (found,) = engine.detect([image])
+    try:
+        (found,) = engine.detect([image])
+    except FloatingPointError as error:
+        raise GoldenMismatch(f"golden image: {error}") from error
     golden.check(found, release.manifest.golden, score_threshold=release.manifest.score_threshold)

@@ -23,7 +23,7 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 def _inside(path: str) -> str:
     """A release's file path: relative, with forward slashes, and never out of the release's folder."""
     parts = PurePosixPath(path).parts
-    if not parts or path.startswith("/") or ".." in parts or "\\" in path or ":" in path:
+    if not parts or path.startswith("/") or ".." in parts or set(path) & set("\\:\0"):
         raise ValueError("a file of a release lies inside its folder")
     return path
 
@@ -34,7 +34,8 @@ Score = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Data(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # JSON has no NaN: it would be written as null and not be read back
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class InputRule(_Data):
@@ -117,6 +118,9 @@ class Manifest(_Data):
             raise ValueError("class_names repeat a name")
         if any(expected.label_id > len(self.class_names) for expected in self.golden):
             raise ValueError("golden names a label that has no class")
+        for x0, y0, x1, y1 in (expected.box_xyxy for expected in self.golden):
+            if not (x0 < x1 and y0 < y1):
+                raise ValueError("golden has a box without area")
         return self
 
     @classmethod

@@ -3,6 +3,8 @@
 An image is uint8 `(H, W, 3)`, RGB, with its EXIF orientation applied. Of an animation the first frame counts.
 """
 
+import re
+import warnings
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +16,9 @@ from PIL import Image, UnidentifiedImageError, features
 
 # Pillow's own limit is process-wide and at first only warns; `decode` takes one per call instead.
 Image.MAX_IMAGE_PIXELS = None
+
+# What Pillow grumbles about, say a corrupt EXIF block, does not spoil the pixels. In the form of `warnings.filters`.
+_IGNORE_PILLOW = ("ignore", None, UserWarning, re.compile(r"PIL\."), 0)
 
 RgbImage = NDArray[np.uint8]
 
@@ -86,7 +91,7 @@ def decode(
         data: the whole encoded image.
         max_pixels: the most pixels (width x height) that the header may announce; checked before decoding.
         formats: Pillow's names of the formats to accept; None takes whatever Pillow reads.
-        apply_exif: turn the image as its EXIF orientation says.
+        apply_exif: turn the image as its EXIF orientation says; Pillow always turns a TIFF.
 
     Returns:
         uint8 (H, W, 3), RGB. Grey and palette images are expanded, transparency is laid over white, CMYK is
@@ -100,13 +105,14 @@ def decode(
     if formats is not None and sniff(data) not in formats:
         start = data[:8].hex(" ") or "nothing"
         raise UnknownImageFormat(f"no signature of {', '.join(formats)}; the data begins with {start}")
+    _ignore_pillows_warnings()
     try:
         with Image.open(BytesIO(data), formats=tuple(formats) if formats is not None else None) as image:
             width, height = image.size
             if max_pixels is not None and width * height > max_pixels:
                 raise ImageTooLarge(f"image has {width * height} px, the limit is {max_pixels}")
-            orientation = _orientation(image) if apply_exif else 1
             image.load()
+            orientation = _orientation(image) if apply_exif else 1  # only now: loading a TIFF has turned it already
             rgb = _to_rgb(image)
             if orientation in _UPRIGHT:
                 rgb = rgb.transpose(_UPRIGHT[orientation])
@@ -133,6 +139,12 @@ def read(path: Path) -> RgbImage:
     return decode(path.read_bytes(), formats=None)
 
 
+def _ignore_pillows_warnings() -> None:
+    """Put the filter in front, where it then stays: `warnings.catch_warnings` is not safe among threads."""
+    if warnings.filters[:1] != [_IGNORE_PILLOW]:
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+
 def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 (upright) where there is none that can be read."""
     try:
@@ -154,9 +166,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _high_byte(samples: NDArray[Any]) -> NDArray[np.uint8]:
     """Reduce wide grey samples to 8 bits: integers above 255 as 16-bit, floats up to 1 as fractions of white."""
     if samples.dtype.kind == "f":
-        finite = np.nan_to_num(samples, nan=0.0, posinf=255.0, neginf=0.0)
+        finite = np.nan_to_num(samples, nan=0.0, posinf=255.0, neginf=0.0).clip(0, 255)
         scale = 255.0 if finite.max(initial=0.0) <= 1.0 else 1.0
-        return np.asarray((finite * scale).clip(0, 255).round(), np.uint8)
-    wide = samples.astype(np.int64)
-    is_16_bit = samples.dtype.itemsize == 2 or wide.max(initial=0) > 255  # noqa: PLR2004
-    return np.asarray((wide >> 8 if is_16_bit else wide).clip(0, 255), np.uint8)
+        return np.asarray((finite * scale).round(), np.uint8)
+    if samples.dtype.itemsize == 2 or samples.max(initial=0) > 255:  # noqa: PLR2004
+        samples = samples >> 8
+    return np.asarray(samples.clip(0, 255), np.uint8)

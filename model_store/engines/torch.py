@@ -1,5 +1,6 @@
 """The eager torch engine: the state dict's own network, on a CPU or a CUDA GPU, in fp32."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,15 +31,27 @@ class TorchEngine:
         return [self._detect_one(image) for image in images]
 
     def _detect_one(self, image: RgbImage) -> Detections:
-        pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)  # (3, H, W)
+        if self._is_too_narrow(image):
+            return Detections.of([], [], [])
+        # a copy: an array that is a read-only or mirrored view of another cannot become a tensor
+        pixels = torch.from_numpy(np.array(image, order="C")).to(self.device).permute(2, 0, 1)  # (3, H, W)
         (answer,) = self._network([pixels.float() / 255])
         boxes = answer["boxes"].float().cpu().numpy()
         scores = answer["scores"].float().cpu().numpy()
         if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
             raise FloatingPointError("the network answered with a box or a score that is not finite")
+        height, width = image.shape[:2]
+        boxes = boxes.clip(0, (width, height, width, height))  # scaling back may end a rounding error outside
         has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         found = Detections.of(boxes[has_area], answer["labels"].cpu().numpy()[has_area], scores[has_area])
         return found.by_score()
+
+    def _is_too_narrow(self, image: RgbImage) -> bool:
+        """Tell whether the network's own resizing would leave no pixel across, which torch refuses."""
+        rule = self._network.transform
+        shorter, longer = sorted(image.shape[:2])
+        scale = min(rule.min_size[-1] / shorter, rule.max_size / longer)
+        return bool(math.floor(shorter * scale) < 1)
 
 
 def choose_device(asked: str) -> str:
@@ -51,7 +64,7 @@ def choose_device(asked: str) -> str:
     if asked == "cpu" or (asked == "auto" and count == 0):
         return "cpu"
     kind, _, index = asked.partition(":")
-    if asked != "auto" and (kind != "cuda" or not (index.isdigit() or asked == "cuda")):
+    if asked != "auto" and (kind != "cuda" or not (index.isdecimal() or asked == "cuda")):
         raise DeviceNotAvailable(f"device {asked!r} is unknown; accepted: auto, cpu, cuda, cuda:N")
     number = int(index or 0)
     if number >= count:

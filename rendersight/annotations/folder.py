@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
@@ -35,7 +35,10 @@ class Folder:
 
 @dataclass(frozen=True)
 class _Pair:
-    """An image file and the annotation that speaks of it; one of the two may be missing."""
+    """An image file and the annotation that speaks of it; one of the two may be missing.
+
+    The document is without its `imageData`: a folder's worth of embedded photos does not fit into memory.
+    """
 
     image_path: Path | None
     annotation_path: Path | None
@@ -62,6 +65,7 @@ def read_folder(folder: Path) -> Folder:
     """
     if not folder.is_dir():
         raise AnnotationError(f"{folder} is not a folder")
+    folder = folder.resolve()  # so that the path an `imagePath` leads to equals the one that the search has found
     pairs, faults = _pair(folder)
     with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
         results = list(pool.map(lambda pair: _read_or_fault(folder, pair), pairs))
@@ -84,17 +88,15 @@ def load_pixels(image: AnnotatedImage) -> images.RgbImage:
         images.ImageError: the image does not decode.
         OSError: the file cannot be read.
     """
-    document = None
-    if image.image_path is None and image.annotation_path is not None:
-        document = labelme.parse(image.annotation_path.read_text("utf-8-sig"))
-    return _pixels(image.image_path, document)
+    return _pixels(image.image_path, image.annotation_path)
 
 
-def _pixels(image_path: Path | None, document: labelme.Document | None) -> images.RgbImage:
+def _pixels(image_path: Path | None, annotation_path: Path | None) -> images.RgbImage:
     if image_path is not None:
         return images.read(image_path)
-    data = document.image_data if document is not None else None
-    return images.decode(data or b"", formats=None, apply_exif=False)  # LabelMe embeds what it shows: already upright
+    assert annotation_path is not None
+    data = labelme.parse(annotation_path.read_text("utf-8-sig")).image_data or b""
+    return images.decode(data, formats=None, apply_exif=False)  # LabelMe embeds what it shows: already upright
 
 
 def _pair(folder: Path) -> tuple[list[_Pair], list[Fault]]:
@@ -108,7 +110,7 @@ def _pair(folder: Path) -> tuple[list[_Pair], list[Fault]]:
             reason = f"has the same stem as {first.name}; one annotation cannot belong to both"
             faults.append(Fault(_name(folder, path), reason))
     pairs: list[_Pair] = []
-    orphans: list[tuple[Path, labelme.Document]] = []
+    orphans: list[tuple[Path, labelme.Document, bool]] = []  # the last: whether it embeds its image
     for path in json_files:
         image_path = unclaimed.pop(path.with_suffix(""), None)
         try:
@@ -116,13 +118,17 @@ def _pair(folder: Path) -> tuple[list[_Pair], list[Fault]]:
         except (AnnotationError, OSError, UnicodeDecodeError) as error:
             faults.append(Fault(_name(folder, path), str(error)))
             continue
+        if document is None:
+            continue
+        is_embedded = document.image_data is not None
+        document = replace(document, image_data=None)
         if image_path is not None:
             pairs.append(_Pair(image_path, path, document))
-        elif document is not None:
-            orphans.append((path, document))
-    for path, document in orphans:
+        else:
+            orphans.append((path, document, is_embedded))
+    for path, document, is_embedded in orphans:
         image_path = _claim(path, document, unclaimed, taken=set(image_files))
-        if image_path is None and document.image_data is None:
+        if image_path is None and not is_embedded:
             reason = f"no image of this stem, imagePath {document.image_path!r} leads to none, and imageData is empty"
             faults.append(Fault(_name(folder, path), reason))
         else:
@@ -192,17 +198,22 @@ def _read_or_fault(folder: Path, pair: _Pair) -> Folder:
 
 def _read(folder: Path, pair: _Pair) -> Folder:
     """Decode the image of a pair and turn its shapes into boxes; the folder returned holds this one image."""
-    pixels = _pixels(pair.image_path, pair.document)
+    pixels = _pixels(pair.image_path, pair.annotation_path)
     size_wh = (pixels.shape[1], pixels.shape[0])
     boxes: list[NDArray[np.float32]] = []
     labels: list[str] = []
     dropped, ignored = 0, Counter[str]()
     if pair.document is not None:
         _check_size(pair.document, size_wh)
-        for shape in pair.document.shapes:
+        for i, shape in enumerate(pair.document.shapes):
             if shape.shape_type in labelme.IGNORED_SHAPE_TYPES:
                 ignored[shape.shape_type] += 1
-            elif (box := labelme.shape_to_xyxy(shape, size_wh=size_wh)) is None:
+                continue
+            try:
+                box = labelme.shape_to_xyxy(shape, size_wh=size_wh)
+            except AnnotationError as error:
+                raise AnnotationError(f"shapes[{i}] ({shape.label}): {error}") from error
+            if box is None:
                 dropped += 1
             else:
                 boxes.append(box)

@@ -100,8 +100,10 @@ def _extent_of_mask(points: NDArray[np.float64]) -> tuple[float, float, float, f
 _EXTENTS = {
     "rectangle": _extent_of_rectangle,
     "polygon": _extent,
-    "rotation": _extent,  # X-AnyLabeling's rotated box, four corners
-    "oriented_rectangle": _extent,
+    "oriented_rectangle": _extent,  # four corners; X-AnyLabeling's name for it is rotation
+    "rotation": _extent,
+    "quadrilateral": _extent,  # X-AnyLabeling's, as the cuboid with its eight corners
+    "cuboid": _extent,
     "circle": _extent_of_circle,
     "mask": _extent_of_mask,
 }

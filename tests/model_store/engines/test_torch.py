@@ -1,0 +1,134 @@
+"""The eager torch engine on upright arrays of any size."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torchvision.models.detection import FasterRCNN
+
+from model_store.engines.torch import TorchEngine, choose_device
+from model_store.errors import DeviceNotAvailable
+from rendersight.detections import Detections
+from rendersight.images import RgbImage
+
+Noise = Callable[..., RgbImage]
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_network: Callable[[], FasterRCNN]) -> TorchEngine:
+    return TorchEngine(tiny_network(), "cpu")
+
+
+def assert_same(a: Detections, b: Detections) -> None:
+    np.testing.assert_array_equal(a.boxes_xyxy, b.boxes_xyxy)
+    np.testing.assert_array_equal(a.labels, b.labels)
+    np.testing.assert_array_equal(a.scores, b.scores)
+
+
+def test_it_says_what_it_is(engine: TorchEngine) -> None:
+    assert (engine.name, engine.device) == ("torch-fp32", "cpu")
+
+
+def test_alone_or_among_images_of_other_sizes_the_answer_is_the_same(engine: TorchEngine, noise: Noise) -> None:
+    sizes = [(64, 96), (30, 200), (200, 33), (128, 128), (7, 9)]
+    pictures = [noise(height, width, seed=i) for i, (height, width) in enumerate(sizes)]
+    together = engine.detect(pictures)
+    assert len(together) == len(pictures)
+    assert sum(len(found) for found in together) > 20
+    for picture, found in zip(pictures, together, strict=True):
+        (alone,) = engine.detect([picture])
+        assert_same(alone, found)
+
+
+def test_the_answer_is_the_network_s_own(
+    engine: TorchEngine, tiny_network: Callable[[], FasterRCNN], noise: Noise
+) -> None:
+    picture = noise(50, 90)
+    scaled = np.moveaxis(picture, 2, 0).astype(np.float32) / 255
+    with torch.inference_mode():
+        (expected,) = tiny_network()([torch.from_numpy(scaled)])
+    (found,) = engine.detect([picture])
+    assert len(found) == len(expected["scores"]) > 0
+    np.testing.assert_allclose(found.boxes_xyxy, expected["boxes"].numpy(), atol=1e-3)
+    np.testing.assert_allclose(found.scores, expected["scores"].numpy(), atol=1e-6)
+    np.testing.assert_array_equal(found.labels, expected["labels"].numpy())
+
+
+@pytest.mark.parametrize("size_hw", [(1, 1), (2, 3), (33, 65), (64, 96), (48, 61), (265, 97), (286, 500), (1000, 1500)])
+def test_boxes_lie_inside_the_image_best_first(engine: TorchEngine, noise: Noise, size_hw: tuple[int, int]) -> None:
+    height, width = size_hw
+    (found,) = engine.detect([noise(height, width)])
+    assert len(found) > 0
+    assert found.boxes_xyxy.min() >= 0
+    assert (found.boxes_xyxy[:, 2] <= width).all()
+    assert (found.boxes_xyxy[:, 3] <= height).all()
+    assert (np.diff(found.scores) <= 0).all()
+    assert set(found.labels.tolist()) <= {1, 2, 3}
+
+
+@pytest.mark.parametrize("size_hw", [(1, 5000), (5000, 1), (3, 4000), (128, 1), (1, 129), (2, 255), (2, 257)])
+def test_an_image_too_narrow_for_the_network_is_answered(
+    engine: TorchEngine, noise: Noise, size_hw: tuple[int, int]
+) -> None:
+    height, width = size_hw
+    (found,) = engine.detect([noise(height, width)])
+    assert found.boxes_xyxy.shape[1] == 4
+    assert (found.boxes_xyxy <= (width, height, width, height)).all()
+    # 128 px is the longest side: beyond 128 times the shorter one, less than a pixel would be left of that
+    if max(size_hw) > 128 * min(size_hw):
+        assert len(found) == 0
+
+
+def test_no_images_no_answers(engine: TorchEngine) -> None:
+    assert engine.detect([]) == []
+
+
+def test_nothing_found_is_an_empty_array_of_boxes(tiny_network: Callable[[], FasterRCNN], noise: Noise) -> None:
+    network = tiny_network()
+    with torch.no_grad():
+        network.roi_heads.box_predictor.cls_score.bias[0] = 1e4  # all is background
+    (found,) = TorchEngine(network, "cpu").detect([noise(64, 96)])
+    assert (found.boxes_xyxy.shape, found.labels.shape, found.scores.shape) == ((0, 4), (0,), (0,))
+
+
+def test_a_read_only_or_mirrored_view_is_as_good_as_a_copy(engine: TorchEngine, noise: Noise) -> None:
+    picture = noise(64, 96)
+    mirrored = picture[:, ::-1]
+    frozen = picture.copy()
+    frozen.setflags(write=False)
+    from_view, from_copy, from_frozen, plain = engine.detect([mirrored, mirrored.copy(), frozen, picture])
+    assert_same(from_view, from_copy)
+    assert_same(from_frozen, plain)
+
+
+def test_the_image_is_not_changed(engine: TorchEngine, noise: Noise) -> None:
+    picture = noise(64, 96)
+    engine.detect([picture])
+    np.testing.assert_array_equal(picture, noise(64, 96))
+
+
+def test_it_switches_training_off(tiny_network: Callable[[], FasterRCNN], noise: Noise) -> None:
+    network = tiny_network().train()
+    TorchEngine(network, "cpu").detect([noise(64, 96)])
+    assert not network.training
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+
+
+class TestChooseDevice:
+    def test_the_cpu_is_always_there(self) -> None:
+        assert choose_device("cpu") == "cpu"
+
+    def test_auto_is_cuda_where_there_is_one(self) -> None:
+        assert choose_device("auto") == ("cuda:0" if torch.cuda.is_available() else "cpu")
+
+    @pytest.mark.parametrize(
+        "asked", ["gpu", "", "CPU", "cpu:0", "cuda:", "cuda:x", "cuda:-1", "cuda:²", "cuda0", "mps"]
+    )
+    def test_a_name_of_no_device_is_answered_with_those_accepted(self, asked: str) -> None:
+        with pytest.raises(DeviceNotAvailable, match=f"'{asked}' is unknown; accepted: auto, cpu, cuda, cuda:N"):
+            choose_device(asked)
+
+    def test_a_forced_device_that_is_not_there_is_an_error(self) -> None:
+        with pytest.raises(DeviceNotAvailable, match=r"'cuda:99' is not available: this machine has \d+ CUDA devices"):
+            choose_device("cuda:99")

@@ -1,0 +1,311 @@
+"""From a reference to a model that answers: releases, notebooks' state dicts, and what is refused."""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.ops import FrozenBatchNorm2d
+
+from model_store import store
+from model_store.architectures import NetworkOptions
+from model_store.detector import Detector, check_golden, load_network, open_detector
+from model_store.engines.torch import TorchEngine
+from model_store.errors import (
+    BrokenRelease,
+    BrokenStateDict,
+    DeviceNotAvailable,
+    GoldenMismatch,
+    ModelError,
+    ReleaseNotFound,
+    UnknownArchitecture,
+)
+from model_store.store import Release
+from rendersight.detections import Detections
+from rendersight.images import RgbImage
+
+Noise = Callable[..., RgbImage]
+
+
+def assert_same(a: Detections, b: Detections) -> None:
+    np.testing.assert_array_equal(a.boxes_xyxy, b.boxes_xyxy)
+    np.testing.assert_array_equal(a.labels, b.labels)
+    np.testing.assert_array_equal(a.scores, b.scores)
+
+
+class TestRelease:
+    def test_it_opens_by_name_and_finds_what_its_network_finds(
+        self, tiny_store: Path, tiny_network: Callable[[], FasterRCNN], noise: Noise
+    ) -> None:
+        detector = open_detector("tiny", store_root=tiny_store, device="cpu")
+        pictures = [noise(64, 96, seed=3), noise(40, 40, seed=4)]
+        expected = TorchEngine(tiny_network(), "cpu").detect(pictures)
+        assert min(len(found) for found in expected) > 0
+        for found, alone in zip(detector.detect(pictures), expected, strict=True):
+            assert_same(found, alone)
+
+    def test_its_card_says_what_the_manifest_says(self, tiny_store: Path) -> None:
+        detector = open_detector("tiny@1", store_root=tiny_store, device="cpu")
+        card = detector.card
+        assert (card.name, card.version, card.architecture) == ("tiny", "1", "fasterrcnn_mobilenet_v2_fpn")
+        assert card.class_names == ("ant", "bee", "cat")
+        assert (card.score_floor, card.score_threshold, card.detections_per_image) == (0.05, 0.5, 20)
+        assert card.sha256 == store.sha256_of(tiny_store / "tiny" / "1" / "model.pt")
+        assert (detector.engine.name, detector.engine.device) == ("torch-fp32", "cpu")
+
+    def test_its_golden_image_is_a_real_test(self, tiny_store: Path) -> None:
+        expected = store.find(tiny_store, "tiny").manifest.golden
+        assert len(expected) >= 3
+        assert max(item.score for item in expected) > 0.6  # clear of the threshold by more than the tolerance
+
+    def test_its_options_reach_the_network(self, tiny_store: Path, tiny_options: NetworkOptions) -> None:
+        loaded = load_network("tiny", store_root=tiny_store)
+        assert loaded.options == tiny_options
+        assert loaded.network.transform.min_size == (64,)
+        assert loaded.release is not None
+        assert loaded.release.ref == "tiny@1"
+
+    def test_its_folder_is_as_good_as_its_name(self, tiny_store: Path, tmp_path: Path) -> None:
+        loaded = load_network(str(tiny_store / "tiny" / "1"), store_root=tmp_path / "no store")
+        assert loaded.card == load_network("tiny", store_root=tiny_store).card
+
+    def test_a_folder_of_its_name_does_not_hide_it(
+        self, tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "tiny").mkdir()  # a data set, say
+        monkeypatch.chdir(tmp_path)
+        assert load_network("tiny", store_root=tiny_store).card.name == "tiny"
+
+    @pytest.mark.parametrize("name", ["model.pt", "golden.jpg"])
+    def test_a_tampered_file_is_refused_before_it_is_read(self, tiny_release: Release, name: str) -> None:
+        (tiny_release.folder / name).write_bytes(b"tampered")
+        with pytest.raises(BrokenRelease, match=rf"{name}: sha256 is"):
+            open_detector(str(tiny_release.folder), store_root=tiny_release.folder)
+
+    def test_changed_weights_do_not_pass_though_their_sum_is_right(
+        self, tiny_release: Release, change_manifest: Callable[..., None]
+    ) -> None:
+        path = tiny_release.folder / "model.pt"
+        state_dict = torch.load(path, weights_only=True)
+        state_dict["roi_heads.box_predictor.cls_score.weight"] *= 0.5
+        torch.save(state_dict, path)
+        change_manifest(tiny_release)
+        with pytest.raises(GoldenMismatch, match=r"golden image: label \d with score .* was not found again"):
+            open_detector("tiny", store_root=tiny_release.folder.parents[1], device="cpu")
+
+    def test_a_golden_image_that_does_not_decode(
+        self, tiny_release: Release, change_manifest: Callable[..., None]
+    ) -> None:
+        (tiny_release.folder / "golden.jpg").write_bytes(b"no image")
+        change_manifest(tiny_release)
+        with pytest.raises(BrokenRelease, match=r"golden\.jpg: not an image"):
+            open_detector("tiny", store_root=tiny_release.folder.parents[1], device="cpu")
+
+    @pytest.mark.parametrize(
+        ("fields", "message"),
+        [
+            ({"architecture": "yolo"}, "architecture 'yolo' is unknown"),
+            ({"architecture": "fasterrcnn_mobilenet_v3_large_fpn"}, "does not fit it"),
+            ({"class_names": ("ant", "bee")}, "does not fit it: size mismatch"),
+            ({"options": {"anchors": 3}}, "options of the network: .*anchors"),
+            ({"score_floor": 0.2}, "score_floor is 0.2, but its network has 0.05"),
+            ({"detections_per_image": 100}, "detections_per_image is 100, but its network has 20"),
+        ],
+    )
+    def test_a_manifest_that_does_not_fit_its_network_is_refused(
+        self,
+        tiny_release: Release,
+        change_manifest: Callable[..., None],
+        fields: dict[str, Any],
+        message: str,
+    ) -> None:
+        change_manifest(tiny_release, golden=(), **fields)
+        with pytest.raises(BrokenRelease, match=f"(?s){re.escape(str(tiny_release.folder))}: .*{message}"):
+            load_network("tiny", store_root=tiny_release.folder.parents[1])
+
+    @pytest.mark.parametrize("field", ["min_size", "max_size", "mean", "std"])
+    def test_an_input_rule_that_the_network_does_not_follow_is_refused(
+        self, tiny_release: Release, change_manifest: Callable[..., None], field: str
+    ) -> None:
+        rule = tiny_release.manifest.input
+        value = getattr(rule, field)
+        other = value + 1 if isinstance(value, int) else (0.5, 0.5, 0.5)
+        change_manifest(tiny_release, input=rule.model_copy(update={field: other}))
+        with pytest.raises(BrokenRelease, match=f"the manifest's input.{field} is"):
+            load_network("tiny", store_root=tiny_release.folder.parents[1])
+
+    def test_class_names_are_the_release_s_own(self, tiny_store: Path) -> None:
+        with pytest.raises(ReleaseNotFound, match="class names are for a bare state dict"):
+            load_network("tiny", store_root=tiny_store, class_names=["a", "b", "c"])
+
+
+class TestReference:
+    @pytest.mark.parametrize(
+        ("ref", "message"),
+        [
+            ("coins", r"no release 'coins' in .*; there: tiny@1"),
+            ("tiny@2", r"no release 'tiny@2' in .*; there: tiny@1"),
+            ("runs/nothing.pt", "neither a state dict's file nor a folder with a manifest.json"),
+            ("C:\\nothing.pt", "neither a state dict's file nor a folder with a manifest.json"),
+            ("Nothing Here", "is no release reference"),
+            ("", "is no release reference"),
+        ],
+    )
+    def test_what_leads_nowhere(self, tiny_store: Path, ref: str, message: str) -> None:
+        with pytest.raises(ReleaseNotFound, match=message):
+            load_network(ref, store_root=tiny_store)
+
+    def test_a_folder_without_manifest(self, tiny_store: Path, tmp_path: Path) -> None:
+        with pytest.raises(ReleaseNotFound, match=r"a folder with a manifest\.json"):
+            load_network(str(tmp_path), store_root=tiny_store)
+
+
+class TestDeviceAndEngine:
+    @pytest.mark.parametrize("device", ["cuda:99", "gpu"])
+    def test_a_device_that_is_not_there(self, tiny_store: Path, device: str) -> None:
+        with pytest.raises(DeviceNotAvailable, match=f"'{device}' is "):
+            open_detector("tiny", store_root=tiny_store, device=device)
+
+    def test_an_unknown_engine(self, tiny_store: Path) -> None:
+        with pytest.raises(KeyError, match="torch-int4"):
+            open_detector("tiny", store_root=tiny_store, device="cpu", engine="torch-int4")
+
+    def test_the_engine_can_be_named(self, tiny_store: Path) -> None:
+        detector = open_detector("tiny", store_root=tiny_store, device="cpu", engine="torch-fp32")
+        assert detector.engine.name == "torch-fp32"
+
+    def test_an_engine_without_finite_answers_fails_the_golden_check(self, tiny_store: Path) -> None:
+        class Diverged:
+            name, device = "diverged", "cpu"
+
+            def detect(self, images: Sequence[RgbImage]) -> list[Detections]:
+                raise FloatingPointError("a score is not finite")
+
+        with pytest.raises(GoldenMismatch, match="golden image: a score is not finite"):
+            check_golden(Diverged(), store.find(tiny_store, "tiny"))
+
+
+@pytest.fixture(scope="module")
+def tiny_state_dict(tiny_network: Callable[[], FasterRCNN]) -> dict[str, Tensor]:
+    return dict(tiny_network().state_dict())
+
+
+class TestBareStateDict:
+    @pytest.mark.parametrize(
+        "wrap",
+        [
+            lambda tensors: tensors,
+            lambda tensors: {"model": tensors, "epoch": 3},
+            lambda tensors: {"state_dict": {f"module.{name}": tensor for name, tensor in tensors.items()}},
+        ],
+        ids=["bare", "model", "state_dict and module."],
+    )
+    def test_it_is_recognised_and_loaded(
+        self, tmp_path: Path, tiny_state_dict: dict[str, Tensor], wrap: Callable[[dict[str, Tensor]], object]
+    ) -> None:
+        path = tmp_path / "my_model.pth"
+        torch.save(wrap(tiny_state_dict), path)
+        loaded = load_network(str(path), store_root=tmp_path, class_names=["ant", "bee", "cat"])
+        assert loaded.release is None
+        assert loaded.card.architecture == "fasterrcnn_mobilenet_v2_fpn"
+        assert loaded.card.class_names == ("ant", "bee", "cat")
+        assert (loaded.card.name, loaded.card.version) == ("my_model", store.sha256_of(path)[:12])
+        assert loaded.card.score_threshold == 0.5
+        restored = loaded.network.state_dict()
+        assert all(torch.equal(restored[name], tensor) for name, tensor in tiny_state_dict.items())
+
+    def test_without_names_its_classes_are_numbered(self, tmp_path: Path, tiny_state_dict: dict[str, Tensor]) -> None:
+        torch.save(tiny_state_dict, tmp_path / "model.pt")
+        loaded = load_network(str(tmp_path / "model.pt"), store_root=tmp_path)
+        assert loaded.card.class_names == ("class_1", "class_2", "class_3")
+
+    @pytest.mark.parametrize("names", [["ant"], ["ant", "bee", "cat", "dog"], ["ant", "bee", "bee"]])
+    def test_names_that_do_not_fit_are_refused_with_the_count(
+        self, tmp_path: Path, tiny_state_dict: dict[str, Tensor], names: list[str]
+    ) -> None:
+        path = tmp_path / "model.pt"
+        torch.save(tiny_state_dict, path)
+        with pytest.raises(BrokenStateDict, match=f"the network has 3 classes, but the names are {', '.join(names)}$"):
+            load_network(str(path), store_root=tmp_path, class_names=names)
+
+    @pytest.mark.parametrize(
+        ("saved", "error", "message"),
+        [
+            ({"weights": {"a": torch.ones(2)}, "epoch": 3}, BrokenStateDict, "is no state dict: weights, epoch are"),
+            ({"fc.weight": torch.ones(2, 2)}, UnknownArchitecture, r"1 tensors \(fc.weight, ...\) are of no network"),
+            (torch.nn.Linear(2, 2), BrokenStateDict, r"holds a torch\.nn\.modules\.linear\.Linear"),
+            ([1, 2], BrokenStateDict, "holds a list"),
+        ],
+    )
+    def test_what_is_no_detector_is_refused_by_name(
+        self, tmp_path: Path, saved: object, error: type[ModelError], message: str
+    ) -> None:
+        path = tmp_path / "model.pt"
+        torch.save(saved, path)
+        with pytest.raises(error, match=f"{re.escape(str(path))}: {message}"):
+            load_network(str(path), store_root=tmp_path)
+
+    def test_weights_that_are_not_finite_are_refused_by_name(
+        self, tmp_path: Path, tiny_state_dict: dict[str, Tensor]
+    ) -> None:
+        broken = {**tiny_state_dict, "rpn.head.cls_logits.bias": torch.tensor([0, torch.nan, 0])}
+        torch.save(broken, tmp_path / "model.pt")
+        with pytest.raises(BrokenStateDict, match=r"not finite in rpn\.head\.cls_logits\.bias"):
+            load_network(str(tmp_path / "model.pt"), store_root=tmp_path)
+
+    def test_it_is_warmed_up_and_answers(
+        self, tmp_path: Path, tiny_state_dict: dict[str, Tensor], noise: Noise
+    ) -> None:
+        torch.save(tiny_state_dict, tmp_path / "model.pt")
+        detector = open_detector(str(tmp_path / "model.pt"), store_root=tmp_path, device="cpu")
+        assert isinstance(detector, Detector)
+        (found,) = detector.detect([noise(20, 100)])
+        assert found.boxes_xyxy.shape[1] == 4
+
+
+def old_name(name: str) -> str:
+    """Rename as torchvision 0.9 called it, before its blocks became `Conv2dNormActivation`."""
+    name = name.replace("rpn.head.conv.0.0.", "rpn.head.conv.")
+    return re.sub(r"^(backbone\.fpn\.(?:inner|layer)_blocks\.\d)\.0\.", r"\1.", name)
+
+
+def test_the_notebook_s_state_dict_of_2021_is_served_unchanged(tmp_path: Path, noise: Noise) -> None:
+    """A `fasterrcnn_resnet50_fpn` with frozen batch norm and eps 0, saved under torchvision 0.9's names."""
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        backbone = resnet_fpn_backbone(
+            backbone_name="resnet50", weights=None, norm_layer=partial(FrozenBatchNorm2d, eps=0.0)
+        )
+        original = FasterRCNN(backbone, num_classes=3).eval()
+        for module in original.modules():
+            if isinstance(module, FrozenBatchNorm2d):
+                # statistics so small that another eps, even 1e-5, gives another network
+                module.running_var.uniform_(1e-5, 3e-5)
+                module.weight.copy_(module.running_var.sqrt() * 0.5)
+        original.rpn.head.cls_logits.weight.mul_(30)
+        original.rpn.head.bbox_pred.weight.mul_(10)
+        original.roi_heads.box_predictor.cls_score.weight.mul_(60)
+    renamed = {old_name(name): tensor for name, tensor in original.state_dict().items()}
+    assert {"rpn.head.conv.weight", "backbone.fpn.inner_blocks.0.weight"} < set(renamed)
+    assert not any(name.endswith("num_batches_tracked") for name in renamed)
+    torch.save(renamed, tmp_path / "Dragon_Model.tar")
+    picture = noise(24, 240)  # resized to 133 x 1333
+    with torch.inference_mode():
+        (expected,) = original([torch.from_numpy(np.moveaxis(picture, 2, 0).astype(np.float32) / 255)])
+
+    loaded = load_network(str(tmp_path / "Dragon_Model.tar"), store_root=tmp_path, class_names=["dragon", "knight"])
+    (found,) = TorchEngine(loaded.network, "cpu").detect([picture])
+
+    assert (loaded.card.name, loaded.card.architecture) == ("Dragon_Model", "fasterrcnn_resnet50_fpn")
+    assert (loaded.options.min_size, loaded.options.max_size) == (800, 1333)
+    assert len(found) == len(expected["scores"]) >= 5
+    np.testing.assert_allclose(found.boxes_xyxy, expected["boxes"].numpy(), atol=1e-3)
+    np.testing.assert_allclose(found.scores, expected["scores"].numpy(), atol=1e-6)
+    np.testing.assert_array_equal(found.labels, expected["labels"].numpy())

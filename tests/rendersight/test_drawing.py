@@ -1,0 +1,76 @@
+"""Boxes and captions on a copy of an image."""
+
+import numpy as np
+import pytest
+
+from rendersight.drawing import class_colour, draw_boxes
+
+GREY = 90
+
+
+def grey(height: int, width: int) -> np.ndarray:
+    return np.full((height, width, 3), GREY, np.uint8)
+
+
+def boxes(*rows: tuple[float, float, float, float]) -> np.ndarray:
+    return np.array(rows, np.float32).reshape(-1, 4)
+
+
+def test_the_outline_lies_on_the_box_in_the_class_colour() -> None:
+    drawn = np.asarray(draw_boxes(grey(60, 80), boxes((10, 20, 50, 45)), [3], [""]))
+    painted = (drawn != GREY).any(axis=2)
+    ys, xs = np.nonzero(painted)
+    # the box covers the pixels from x0 up to x1, which is not its own
+    assert (xs.min(), ys.min(), xs.max(), ys.max()) == (10, 20, 49, 44)
+    assert {tuple(pixel) for pixel in drawn[painted].tolist()} == {class_colour(3)}
+    assert not painted[22:43, 12:48].any()
+
+
+def test_the_image_given_stays_as_it_is() -> None:
+    image = grey(40, 40)
+    drawn = draw_boxes(image, boxes((1, 1, 30, 30)), [1], ["one 0.99"])
+    assert (image == GREY).all()
+    assert drawn.size == (40, 40)
+    assert drawn.mode == "RGB"
+
+
+def test_a_read_only_image_can_be_drawn_on() -> None:
+    image = grey(40, 40)
+    image.setflags(write=False)
+    assert (np.asarray(draw_boxes(image, boxes((1, 1, 30, 30)), [1], [""])) != GREY).any()
+
+
+def test_without_boxes_the_picture_is_the_image() -> None:
+    np.testing.assert_array_equal(np.asarray(draw_boxes(grey(5, 7), boxes(), [], [])), grey(5, 7))
+
+
+def strokes(box: tuple[float, float, float, float], caption: str) -> int:
+    """Count the pixels of a caption's letters on a 100 x 100 image."""
+    without = np.asarray(draw_boxes(grey(100, 100), boxes(box), [1], [""]))
+    captioned = np.asarray(draw_boxes(grey(100, 100), boxes(box), [1], [caption]))
+    return int(((without != captioned) & (captioned != class_colour(1))).any(axis=2).sum())
+
+
+@pytest.mark.parametrize("box", [(0, 0, 100, 100), (70, 0, 100, 20), (0, 95, 20, 100), (95, 90, 100, 100)], ids=str)
+def test_no_letter_of_a_caption_is_lost_at_an_edge(box: tuple[float, float, float, float]) -> None:
+    in_the_middle = strokes((30, 40, 70, 70), "six")
+    assert in_the_middle > 20
+    assert strokes(box, "six") == in_the_middle
+
+
+@pytest.mark.parametrize("shape_hw", [(1, 1), (1, 300), (300, 1), (2000, 3000)])
+def test_any_size_can_be_drawn_on(shape_hw: tuple[int, int]) -> None:
+    height, width = shape_hw
+    drawn = draw_boxes(grey(height, width), boxes((0, 0, width, height)), [1], ["a label longer than the image"])
+    assert drawn.size == (width, height)
+
+
+def test_lists_of_different_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        draw_boxes(grey(9, 9), boxes((0, 0, 5, 5)), [1, 2], ["a"])
+
+
+def test_neighbouring_classes_differ_clearly() -> None:
+    colours = np.array([class_colour(label) for label in range(1, 21)])
+    assert len({tuple(colour) for colour in colours.tolist()}) == 20
+    assert np.abs(np.diff(colours, axis=0)).max(axis=1).min() > 60

@@ -1,0 +1,357 @@
+"""Bytes -> upright RGB, within limits, and nothing but `ImageError` for bytes that are no picture."""
+
+import struct
+import subprocess
+import sys
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rendersight import images
+from rendersight.images import (
+    WEB_FORMATS,
+    BrokenImage,
+    ImageError,
+    ImageTooLarge,
+    RgbImage,
+    UnknownImageFormat,
+    decode,
+    read,
+    sniff,
+)
+
+ORIENTATION = 0x0112
+JPEG_ERROR = 12  # 8-bit steps that a good JPEG of a smooth picture may be off
+
+
+def picture(height: int = 24, width: int = 40) -> RgbImage:
+    """A smooth picture that is like none of its mirror images."""
+    y, x = np.mgrid[0:height, 0:width]
+    return np.stack([x * 255 / width, y * 255 / height, (x + 2 * y) * 80 / (width + height)], axis=2).astype(np.uint8)
+
+
+def encode(image: RgbImage | Image.Image, name: str, **options: object) -> bytes:
+    buffer = BytesIO()
+    source = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    source.save(buffer, name, **options)
+    return buffer.getvalue()
+
+
+def from_pixels(mode: str, *rows: list[object]) -> Image.Image:
+    image = Image.new(mode, (len(rows[0]), len(rows)))
+    for y, row in enumerate(rows):
+        for x, value in enumerate(row):
+            image.putpixel((x, y), value)  # type: ignore[arg-type]
+    return image
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+class TestFormats:
+    def test_the_service_takes_the_seven_formats(self) -> None:
+        assert WEB_FORMATS == ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
+
+    @pytest.mark.parametrize("name", ["PNG", "BMP", "TIFF"])
+    def test_lossless_formats_give_the_very_pixels(self, name: str) -> None:
+        decoded = decode(encode(picture(), name))
+        assert decoded.dtype == np.uint8
+        np.testing.assert_array_equal(decoded, picture())
+
+    def test_lossless_webp_gives_the_very_pixels(self) -> None:
+        np.testing.assert_array_equal(decode(encode(picture(), "WEBP", lossless=True)), picture())
+
+    @pytest.mark.parametrize("name", ["JPEG", "WEBP", "AVIF"])
+    def test_lossy_formats_give_nearly_the_pixels(self, name: str) -> None:
+        decoded = decode(encode(picture(), name, quality=95))
+        assert decoded.shape == (24, 40, 3)
+        assert np.abs(decoded.astype(int) - picture()).mean() < JPEG_ERROR / 4
+
+    def test_of_an_animated_gif_the_first_frame_counts(self) -> None:
+        first, second = Image.new("RGB", (6, 4), "red"), Image.new("RGB", (6, 4), "blue")
+        data = encode(first, "GIF", save_all=True, append_images=[second])
+        np.testing.assert_array_equal(decode(data), np.full((4, 6, 3), (255, 0, 0), np.uint8))
+
+    @pytest.mark.parametrize("name", WEB_FORMATS)
+    def test_sniff_names_the_format_by_its_first_bytes(self, name: str) -> None:
+        assert sniff(encode(picture(), name)[:64]) == name
+
+    @pytest.mark.parametrize("data", [b"", b"\xff\xd8", b"hello world", b"%PDF-1.7", b"RIFF\0\0\0\0WAVE", b"<svg/>"])
+    def test_no_signature_is_an_unknown_format(self, data: bytes) -> None:
+        assert sniff(data) is None
+        with pytest.raises(UnknownImageFormat, match="no signature of JPEG, PNG"):
+            decode(data)
+
+    def test_a_format_that_is_not_accepted_is_unknown(self) -> None:
+        with pytest.raises(UnknownImageFormat):
+            decode(encode(picture(), "PPM"))
+        with pytest.raises(UnknownImageFormat, match="no signature of PNG;"):
+            decode(encode(picture(), "JPEG"), formats=("PNG",))
+
+    def test_without_a_list_whatever_pillow_reads_is_accepted(self) -> None:
+        np.testing.assert_array_equal(decode(encode(picture(), "PPM"), formats=None), picture())
+        with pytest.raises(UnknownImageFormat):
+            decode(b"hello world", formats=None)
+
+    def test_the_result_may_be_written_to(self) -> None:
+        decoded = decode(encode(picture(), "PNG"))
+        decoded[0, 0] = 7
+        assert decoded.flags.c_contiguous
+
+
+class TestModes:
+    def test_grey_is_expanded(self) -> None:
+        assert decode(encode(from_pixels("L", [0, 100, 255]), "PNG")).tolist() == [[[0] * 3, [100] * 3, [255] * 3]]
+
+    def test_one_bit_is_black_and_white(self) -> None:
+        assert decode(encode(from_pixels("1", [0, 1]), "PNG")).tolist() == [[[0] * 3, [255] * 3]]
+
+    def test_alpha_is_laid_over_white(self) -> None:
+        # 128/255 of the colour and 127/255 of white: 200 -> 227, 100 -> 177, 50 -> 152
+        image = from_pixels("RGBA", [(200, 100, 50, 128), (255, 0, 0, 0), (10, 20, 30, 255)])
+        assert decode(encode(image, "PNG")).tolist() == [[[227, 177, 152], [255, 255, 255], [10, 20, 30]]]
+
+    def test_grey_with_alpha_is_laid_over_white(self) -> None:
+        image = from_pixels("LA", [(100, 128), (0, 0), (0, 255)])
+        assert decode(encode(image, "PNG")).tolist() == [[[177] * 3, [255] * 3, [0] * 3]]
+
+    def test_a_palette_is_expanded(self) -> None:
+        image = from_pixels("P", [0, 1, 2])
+        image.putpalette([9, 8, 7, 200, 100, 50, 1, 2, 3])
+        assert decode(encode(image, "PNG")).tolist() == [[[9, 8, 7], [200, 100, 50], [1, 2, 3]]]
+
+    @pytest.mark.parametrize("transparency", [1, bytes([255, 0, 255])], ids=["one index", "alpha for each"])
+    def test_a_transparent_palette_entry_is_white(self, transparency: int | bytes) -> None:
+        image = from_pixels("P", [0, 1, 2])
+        image.putpalette([9, 8, 7, 200, 100, 50, 1, 2, 3])
+        decoded = decode(encode(image, "PNG", transparency=transparency))
+        assert decoded.tolist() == [[[9, 8, 7], [255, 255, 255], [1, 2, 3]]]
+
+    def test_a_transparent_colour_without_alpha_channel_is_white(self) -> None:
+        image = from_pixels("RGB", [(10, 20, 30), (1, 2, 3)])
+        assert decode(encode(image, "PNG", transparency=(10, 20, 30))).tolist() == [[[255] * 3, [1, 2, 3]]]
+
+    def test_cmyk_is_converted(self) -> None:
+        image = from_pixels("CMYK", [(0, 0, 0, 0), (0, 255, 255, 0), (0, 0, 0, 255)])
+        assert decode(encode(image, "TIFF")).tolist() == [[[255] * 3, [255, 0, 0], [0] * 3]]
+
+    def test_cmyk_jpeg_is_converted(self) -> None:
+        decoded = decode(encode(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=95))
+        assert np.abs(decoded.astype(int) - (255, 0, 0)).max() <= JPEG_ERROR
+
+    @pytest.mark.parametrize("name", ["PNG", "TIFF"])
+    def test_16_bit_samples_keep_their_high_byte(self, name: str) -> None:
+        image = Image.fromarray(np.array([[0x0000, 0x00FF, 0x1234, 0xFFFF]], np.uint16))
+        assert image.mode == "I;16"
+        assert decode(encode(image, name))[0, :, 0].tolist() == [0, 0, 0x12, 255]
+
+    def test_a_dark_16_bit_image_stays_dark(self) -> None:
+        assert decode(encode(Image.fromarray(np.full((1, 2), 200, np.uint16)), "PNG")).max() == 0
+
+    def test_wide_integers_are_read_as_16_bit(self) -> None:
+        image = Image.fromarray(np.array([[-5, 0, 256, 65535, 2**30]], np.int32))
+        assert decode(encode(image, "TIFF"))[0, :, 1].tolist() == [0, 0, 1, 255, 255]
+
+    def test_wide_integers_that_fit_into_a_byte_stay(self) -> None:
+        assert decode(encode(Image.fromarray(np.array([[0, 7, 255]], np.int32)), "TIFF"))[0, :, 2].tolist() == [
+            0,
+            7,
+            255,
+        ]
+
+    def test_floats_up_to_one_are_fractions_of_white(self) -> None:
+        image = Image.fromarray(np.array([[-1e38, 0.0, 0.2, 1.0, np.nan]], np.float32))
+        assert decode(encode(image, "TIFF"))[0, :, 0].tolist() == [0, 0, 51, 255, 0]
+
+    def test_larger_floats_are_grey_values(self) -> None:
+        image = Image.fromarray(np.array([[0.0, 100.4, 300.0, np.inf, -np.inf]], np.float32))
+        assert decode(encode(image, "TIFF"))[0, :, 0].tolist() == [0, 100, 255, 255, 0]
+
+
+def as_stored(upright: RgbImage, orientation: int) -> RgbImage:
+    """Store an upright picture as TIFF 6.0, tag 274, says: which side row 0 and column 0 are."""
+    rows_then_columns = {
+        1: upright,  # row 0 is the top, column 0 the left side
+        2: upright[:, ::-1],  # top, right
+        3: upright[::-1, ::-1],  # bottom, right
+        4: upright[::-1],  # bottom, left
+        5: upright.swapaxes(0, 1),  # left, top
+        6: upright[:, ::-1].swapaxes(0, 1),  # right, top
+        7: upright[::-1, ::-1].swapaxes(0, 1),  # right, bottom
+        8: upright[::-1].swapaxes(0, 1),  # left, bottom
+    }
+    return np.ascontiguousarray(rows_then_columns[orientation])
+
+
+def exif_of(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    return exif
+
+
+class TestOrientation:
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    @pytest.mark.parametrize("name", ["PNG", "TIFF", "WEBP"])
+    def test_lossless_pictures_come_out_upright(self, name: str, orientation: int) -> None:
+        options: dict[str, object] = {"lossless": True} if name == "WEBP" else {}
+        data = encode(as_stored(picture(), orientation), name, exif=exif_of(orientation), **options)
+        np.testing.assert_array_equal(decode(data), picture())
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    @pytest.mark.parametrize("name", ["JPEG", "AVIF"])
+    def test_lossy_pictures_come_out_upright(self, name: str, orientation: int) -> None:
+        data = encode(as_stored(picture(), orientation), name, exif=exif_of(orientation), quality=95)
+        decoded = decode(data)
+        assert decoded.shape == (24, 40, 3)
+        assert np.abs(decoded.astype(int) - picture()).mean() < JPEG_ERROR / 4
+
+    def test_a_compressed_tiff_comes_out_upright(self) -> None:
+        data = encode(as_stored(picture(), 6), "TIFF", exif=exif_of(6), compression="tiff_lzw")
+        np.testing.assert_array_equal(decode(data), picture())
+
+    def test_it_can_be_left_as_stored(self) -> None:
+        stored = as_stored(picture(), 6)
+        np.testing.assert_array_equal(decode(encode(stored, "PNG", exif=exif_of(6)), apply_exif=False), stored)
+
+    @pytest.mark.parametrize("orientation", [0, 9, 65535])
+    def test_an_orientation_that_does_not_exist_turns_nothing(self, orientation: int) -> None:
+        data = encode(picture(), "PNG", exif=exif_of(orientation))
+        np.testing.assert_array_equal(decode(data), picture())
+
+    @pytest.mark.parametrize(
+        "block",
+        [
+            b"no TIFF header at all",
+            b"II*\0\x08\0\0\0",  # ends before its directory
+            b"II*\0\x08\0\0\0\xff\xff" + b"\x12\x01\x03\0\xff\xff\0\0\xff\xff\xff\x7f" * 3,  # tags beyond the end
+            b"II*\0\x08\0\0\0" + struct.pack("<HHHIII", 1, ORIENTATION, 2, 6, 26, 0) + b"upside",  # text for a number
+        ],
+        ids=["no header", "no directory", "tags beyond the end", "text"],
+    )
+    @pytest.mark.parametrize("name", ["JPEG", "PNG"])
+    def test_a_broken_exif_block_neither_spoils_the_pixels_nor_warns(self, name: str, block: bytes) -> None:
+        expected = decode(encode(picture(), name))
+        np.testing.assert_array_equal(decode(encode(picture(), name, exif=b"Exif\0\0" + block)), expected)
+
+
+SIDE = 40_000  # 1.6 gigapixels
+
+GIANTS = {
+    "PNG": b"\x89PNG\r\n\x1a\n"
+    + png_chunk(b"IHDR", struct.pack(">IIBBBBB", SIDE, SIDE, 8, 2, 0, 0, 0))
+    + png_chunk(b"IDAT", zlib.compress(bytes(1000)))
+    + png_chunk(b"IEND", b""),
+    "GIF": b"GIF89a"
+    + struct.pack("<HHBBB", SIDE, SIDE, 0, 0, 0)  # the screen
+    + b","
+    + struct.pack("<HHHHB", 0, 0, SIDE, SIDE, 0)  # the frame
+    + b"\x08",
+    "BMP": b"BM"
+    + struct.pack("<IHHI", 1054, 0, 0, 54)
+    + struct.pack("<IiiHHIIiiII", 40, SIDE, -SIDE, 1, 24, 0, 1000, 0, 0, 0, 0),
+    "WEBP": b"RIFF"
+    + struct.pack("<I", 30)
+    + b"WEBPVP8L"
+    + struct.pack("<IBI", 18, 0x2F, 16_382 | 16_382 << 14)  # the most that WebP can say, 268 megapixels
+    + bytes(13),
+}
+
+
+class TestPixelLimit:
+    def test_the_limit_itself_is_allowed(self) -> None:
+        assert decode(encode(picture(), "PNG"), max_pixels=960).shape == (24, 40, 3)
+
+    def test_one_pixel_more_is_refused_with_both_numbers(self) -> None:
+        with pytest.raises(ImageTooLarge, match="image has 960 px, the limit is 959"):
+            decode(encode(picture(), "PNG"), max_pixels=959)
+
+    def test_a_turned_tiff_is_held_to_the_same_limit(self) -> None:
+        with pytest.raises(ImageTooLarge, match="960"):
+            decode(encode(picture(), "TIFF", exif=exif_of(6)), max_pixels=959)
+
+    @pytest.mark.parametrize("name", GIANTS)
+    def test_a_lying_header_costs_no_memory(self, name: str, tmp_path: Path) -> None:
+        (tmp_path / "giant").write_bytes(GIANTS[name])
+        program = """
+import resource, sys
+from pathlib import Path
+from rendersight.images import ImageTooLarge, decode
+data = Path(sys.argv[1]).read_bytes()
+before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    decode(data, max_pixels=50_000_000)
+except ImageTooLarge:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib)
+"""
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", program, tmp_path / "giant"],
+            cwd=Path(images.__file__).parents[1],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert int(done.stdout) < 32 * 1024
+
+
+# what a file may lose at its end and still hold every pixel: checksums and end marks
+TAIL_BYTES = {"PNG": 24, "GIF": 2}
+
+
+class TestBrokenData:
+    @pytest.mark.parametrize("name", WEB_FORMATS)
+    def test_a_truncated_file_is_a_broken_image(self, name: str) -> None:
+        data = encode(picture(), name)
+        for length in np.linspace(16, len(data) - 1 - TAIL_BYTES.get(name, 0), 60).astype(int):
+            with pytest.raises(BrokenImage):
+                decode(data[:length])
+
+    @pytest.mark.parametrize("name", WEB_FORMATS)
+    def test_a_few_changed_bytes_give_pixels_or_an_image_error(self, name: str) -> None:
+        data = encode(picture(), name)
+        outcomes = {"pixels": 0, "error": 0}
+        for seed in range(100):
+            random = np.random.default_rng(seed)
+            changed = bytearray(data)
+            for position in random.integers(0, len(data), random.integers(1, 5)):
+                changed[position] = random.integers(256)
+            try:
+                decoded = decode(bytes(changed), max_pixels=100_000)
+            except ImageError:
+                outcomes["error"] += 1
+            else:
+                outcomes["pixels"] += 1
+                assert decoded.ndim == 3
+                assert decoded.shape[2] == 3
+                assert decoded.size > 0
+        assert min(outcomes.values()) > 0, outcomes
+
+    @pytest.mark.parametrize("name", WEB_FORMATS)
+    def test_a_bare_signature_is_a_broken_image(self, name: str) -> None:
+        with pytest.raises(BrokenImage):
+            decode(encode(picture(), name)[:16])
+
+    def test_random_bytes_behind_a_signature_are_a_broken_image(self) -> None:
+        for seed in range(50):
+            with pytest.raises(BrokenImage):
+                decode(b"\x89PNG\r\n\x1a\n" + np.random.default_rng(seed).bytes(300))
+
+    def test_an_image_without_pixels_is_broken(self) -> None:
+        header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 0, 5, 8, 2, 0, 0, 0))
+        with pytest.raises(BrokenImage):
+            decode(b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", zlib.compress(b"")) + png_chunk(b"IEND", b""))
+
+
+class TestRead:
+    def test_a_file_is_read_whatever_its_suffix_says(self, tmp_path: Path) -> None:
+        path = tmp_path / "photo.jpg"
+        path.write_bytes(encode(picture(), "PNG"))
+        np.testing.assert_array_equal(read(path), picture())
+
+    def test_a_missing_file_is_an_os_error(self, tmp_path: Path) -> None:
+        with pytest.raises(FileNotFoundError):
+            read(tmp_path / "nothing.png")

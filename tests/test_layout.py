@@ -1,0 +1,91 @@
+"""The four packages import in one direction, and the leaf needs neither torch nor FastAPI."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("rendersight", "model_store", "app", "training")
+
+# package -> what its modules may not import; the console script alone hands verbs over to the other packages
+FORBIDDEN = {
+    "rendersight": {"model_store", "app", "training", "torch", "torchvision", "fastapi", "starlette", "pydantic"},
+    "model_store": {"app", "training", "fastapi", "starlette"},
+    "app": {"training"},
+    "training": {"app", "fastapi", "starlette"},
+}
+CONSOLE_SCRIPT = ROOT / "rendersight" / "cli.py"
+
+
+def modules(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imported(source: str) -> Iterator[str]:
+    """Yield the top-level packages that a module imports anywhere, also inside functions."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
+            yield node.module.partition(".")[0]
+        elif (
+            isinstance(node, ast.Call)
+            and ast.unparse(node.func) in ("__import__", "import_module", "importlib.import_module")
+            and isinstance(node.args[0], ast.Constant)
+        ):
+            yield str(node.args[0].value).partition(".")[0]
+
+
+def test_the_search_sees_every_way_to_import() -> None:
+    source = """
+import torch.nn as nn, numpy
+from app.main import create_app
+from . import sibling
+def later():
+    from training import loop
+    importlib.import_module("fastapi.testclient")
+"""
+    assert set(imported(source)) == {"torch", "numpy", "app", "training", "fastapi"}
+
+
+def test_rendersight_and_model_store_are_there_to_be_checked() -> None:
+    assert len(modules("rendersight")) >= 6
+    assert len(modules("model_store")) >= 9
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_go_one_way(package: str) -> None:
+    wrong = {
+        path.relative_to(ROOT).as_posix(): sorted(found)
+        for path in modules(package)
+        if path != CONSOLE_SCRIPT and (found := FORBIDDEN[package] & set(imported(path.read_text("utf-8"))))
+    }
+    assert wrong == {}
+
+
+def loaded_after(*statements: str) -> set[str]:
+    """Return the top-level modules that a fresh interpreter has loaded after some statements."""
+    program = "; ".join((*statements, "import sys", "print(*{name.partition('.')[0] for name in sys.modules})"))
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_rendersight_loads_neither_torch_nor_a_web_framework() -> None:
+    names = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in modules("rendersight")
+    ]
+    loaded = loaded_after(*(f"import {name}" for name in names))
+    assert "PIL" in loaded
+    assert loaded & {"torch", "torchvision", "fastapi", "starlette", "pydantic"} == set()
+    assert loaded & {"model_store", "app", "training"} == set()
+
+
+def test_looking_into_a_store_needs_no_torch() -> None:
+    loaded = loaded_after("import model_store.store, model_store.manifest, model_store.golden, model_store.engines")
+    assert "model_store" in loaded
+    assert loaded & {"torch", "torchvision"} == set()
