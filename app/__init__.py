@@ -1,0 +1,1 @@
+"""The service: a released model behind a REST API."""

@@ -1,0 +1,155 @@
+"""Serve a model: `python -m app`; every choice is an environment variable, `python -m app --help` lists them."""
+
+import argparse
+import asyncio
+import logging
+import shlex
+import signal
+import socket
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import uvicorn
+from fastapi import FastAPI
+
+from app.settings import Settings, WrongSetting, accepted, read_settings, variable
+from app.telemetry import configure_logging
+
+_EXAMPLES = Path(__file__).parent.parent / "examples"
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
+_BACKLOG = 2048
+_LAST_DETECTIONS_S = 30  # after the last upload has come, for what still waits for the network
+
+_log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or Ctrl-C; requests in flight finish.
+
+    Args:
+        arguments: of the command line; None takes the process's own.
+
+    Returns:
+        The exit status: 0 after a stop that was asked for, 2 where the start failed, with one line on stderr.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m app",
+        description="Serve a model at POST /detect. Settings are environment variables:",
+        epilog=_settings_help(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args(arguments)
+    try:
+        settings = read_settings()
+    except WrongSetting as error:
+        return _refuse(str(error))
+    configure_logging(settings.log_format)
+    return serve_model(settings)
+
+
+def serve_model(settings: Settings) -> int:
+    """Load the model and serve it, as `main` does once the settings are read."""
+    # torch takes seconds to import: a wrong setting is told before
+    from app.main import create_app  # noqa: PLC0415
+    from model_store.errors import ModelError  # noqa: PLC0415
+
+    try:
+        serve(create_app(settings), settings)
+    except (ModelError, OSError) as error:
+        return _refuse(str(error))
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return 0
+
+
+def serve(app: FastAPI, settings: Settings) -> None:
+    """Serve an app until SIGTERM or Ctrl-C.
+
+    Raises:
+        OSError: the address cannot be bound; the message is one line.
+        ModelError: the model cannot be served.
+    """
+    with _bind(settings.host, settings.port) as bound:
+        asyncio.run(_serve(app, bound, settings))
+
+
+async def _serve(app: FastAPI, bound: socket.socket, settings: Settings) -> None:
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            lifespan="off",  # entered here, so that its errors arrive as they are
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=int(settings.upload_timeout_s) + _LAST_DETECTIONS_S,
+        )
+    )
+    async with app.router.lifespan_context(app):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # uvicorn raises the signal that ended it once more at the end
+            signal.signal(number, lambda *_: None)
+        bound.listen(_BACKLOG)
+        _announce(settings)
+        await server.serve(sockets=[bound])
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Take the address before the model is loaded; nobody can connect until `listen`.
+
+    Raises:
+        OSError: no such address, or it is taken.
+    """
+    bound = None
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except (OSError, UnicodeError) as error:  # the latter for a name that cannot be one
+        if bound is not None:
+            bound.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise OSError(f"{variable('host')}={host!r} {variable('port')}='{port}' cannot be served: {reason}") from error
+    return bound
+
+
+def _announce(settings: Settings) -> None:
+    host = _WILDCARDS.get(settings.host, settings.host)
+    address = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+    _log.info("The docs page is at %s/docs", address)
+    _log.info("Try: curl -F image=@%s %s/detect", shlex.quote(_example_photo()), address)
+
+
+def _example_photo() -> str:
+    """Return a photo of the repository, as a path from here where it is below."""
+    photo = min(_EXAMPLES.glob("*.jpg"), default=None)
+    if photo is None:
+        return "photo.jpg"
+    return str(photo.relative_to(Path.cwd()) if photo.is_relative_to(Path.cwd()) else photo)
+
+
+def _settings_help() -> str:
+    lines = []
+    for name, field in Settings.model_fields.items():
+        default = "unset" if field.default is None else field.default
+        text = f"{field.description} Accepted: {accepted(field)}. Default: {default}."
+        lines += [f"  {variable(name)}", textwrap.fill(text, 100, initial_indent="      ", subsequent_indent="      ")]
+    return "\n".join(lines)
+
+
+def _refuse(reason: str) -> int:
+    sys.stderr.write(f"rendersight: {' '.join(reason.split())}\n")
+    return 2
+
+
+def _run() -> NoReturn:
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    _run()

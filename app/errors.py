@@ -1,0 +1,139 @@
+"""What the service answers when it cannot do what was asked; `problems.py` turns each into its response."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+
+@dataclass(frozen=True)
+class InvalidInput:
+    """One query parameter or form field that cannot be taken.
+
+    Attributes:
+        location: where the client put it.
+        name: of the parameter or field.
+        value: as sent; None where it is missing or not text.
+        accepted: what would be taken, in words.
+    """
+
+    location: Literal["query", "form"]
+    name: str
+    value: str | None
+    accepted: str
+
+
+class ServiceError(Exception):
+    """A request that is answered with a problem; the message is its `detail`.
+
+    ServiceError
+    ├── MalformedBody         400  the body is no well-formed multipart/form-data, or ends too early
+    ├── EmptyUpload           400  no body, or an empty file in it
+    ├── UploadTimeout         408  the body did not arrive in time
+    ├── UploadTooLarge        413  more bytes than `Settings.max_bytes`
+    ├── ImageTooLarge         413  more pixels than `Settings.max_pixels`
+    ├── UnsupportedMediaType  415  a body of a kind that is not taken
+    ├── UnknownImageFormat    415  no signature of a known image format
+    ├── InvalidParameter      422  a query parameter is unknown, repeated or out of range
+    ├── InvalidForm           422  the form is not exactly one file named `image`
+    ├── BrokenImage           422  a known image format that does not decode
+    ├── InternalError         500  a fault of the service
+    └── NotReady              503  the model is not loaded yet, or the service is stopping
+    """
+
+    status: ClassVar[int]
+    slug: ClassVar[str]
+    title: ClassVar[str]
+    example: ClassVar[str]
+    headers: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, detail: str, *, errors: Sequence[InvalidInput] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = tuple(errors)
+
+
+class MalformedBody(ServiceError):
+    """The body is no well-formed multipart/form-data, or the connection closed before its end."""
+
+    status, slug, title = 400, "malformed-body", "Malformed body"
+    example = "multipart/form-data: the closing boundary is missing"
+
+
+class EmptyUpload(ServiceError):
+    """There is no body, or the file in it has no bytes."""
+
+    status, slug, title = 400, "empty-upload", "Empty upload"
+    example = "the body is empty; send an image"
+
+
+class UploadTimeout(ServiceError):
+    """The body did not arrive within `Settings.upload_timeout_s`."""
+
+    status, slug, title = 408, "upload-timeout", "Upload took too long"
+    example = "the body did not arrive within 60 s; 81920 bytes came"
+
+
+class UploadTooLarge(ServiceError):
+    """The body has more bytes than `Settings.max_bytes`."""
+
+    status, slug, title = 413, "upload-too-large", "Upload too large"
+    example = "the body has 31457280 bytes, the limit is 20971520"
+
+
+class ImageTooLarge(ServiceError):
+    """The decoded image would hold more pixels than `Settings.max_pixels`."""
+
+    status, slug, title = 413, "image-too-large", "Image too large"
+    example = "image has 81000000 px, the limit is 50000000"
+
+
+class UnsupportedMediaType(ServiceError):
+    """The body is declared as something that is not taken."""
+
+    status, slug, title = 415, "unsupported-media-type", "Unsupported media type"
+    example = (
+        "Content-Type application/json is not taken; accepted: multipart/form-data, image/*, application/octet-stream"
+    )
+
+
+class UnknownImageFormat(ServiceError):
+    """The upload begins with no signature of a known image format."""
+
+    status, slug, title = 415, "unknown-image-format", "Unknown image format"
+    example = "no signature of JPEG, PNG, WEBP, BMP, TIFF, GIF, AVIF; the data begins with 25 50 44 46 2d 31 2e 37"
+
+
+class InvalidParameter(ServiceError):
+    """A query parameter is unknown, repeated or out of range."""
+
+    status, slug, title = 422, "invalid-parameter", "Invalid parameter"
+    example = "query parameter score_threshold: Input should be less than or equal to 1"
+
+
+class InvalidForm(ServiceError):
+    """The form is not exactly one file named `image`."""
+
+    status, slug, title = 422, "invalid-form", "Invalid form"
+    example = "form field image: exactly one file, this form has none"
+
+
+class BrokenImage(ServiceError):
+    """The format is known, but the data does not decode."""
+
+    status, slug, title = 422, "broken-image", "Broken image"
+    example = "the image does not decode: image file is truncated"
+
+
+class InternalError(ServiceError):
+    """A fault of the service; what it was stands in the log under the request id."""
+
+    status, slug, title = 500, "internal-error", "Internal error"
+    example = "the service failed; its log names the reason under this request id"
+
+
+class NotReady(ServiceError):
+    """The model is not loaded yet, or the service is stopping."""
+
+    status, slug, title = 503, "not-ready", "Not ready"
+    example = "no model is loaded"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}

@@ -1,0 +1,151 @@
+"""The one place where an error becomes an answer: RFC 9457, `application/problem+json`."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import InternalError, InvalidInput, InvalidParameter, ServiceError
+from app.schemas import InvalidInputOut, Problem
+
+MEDIA_TYPE = "application/problem+json"
+
+_log = logging.getLogger(__name__)
+_SHOWN_CHARS = 100
+
+
+def type_of(error: type[ServiceError]) -> str:
+    """Return the problem type of an error class, the same for ever."""
+    return f"urn:rendersight:problem:{error.slug}"
+
+
+def install(app: FastAPI) -> None:
+    """Give an app the handlers of all foreseen errors; `CatchUnforeseen` takes the others."""
+    app.add_exception_handler(ServiceError, _on_service_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+
+
+async def _on_service_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)
+    return _response_to(request, error)
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    """Translate what FastAPI found wrong with the query's values."""
+    assert isinstance(error, RequestValidationError)
+    found = [
+        InvalidInput("query", str(item["loc"][1]), str(item["input"])[:_SHOWN_CHARS], item["msg"])
+        for item in error.errors()
+    ]
+    detail = "; ".join(f"query parameter {item.name}: {item.accepted}" for item in found)
+    return _response_to(request, InvalidParameter(detail, errors=found))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """Answer what the router refuses: no such path, no such method."""
+    assert isinstance(error, HTTPException)
+    headers = dict(error.headers or {})
+    details = {404: f"there is no {request.url.path}", 405: f"{request.method} is not for {request.url.path}"}
+    problem = Problem(
+        type="about:blank",
+        title=HTTPStatus(error.status_code).phrase,
+        status=error.status_code,
+        detail=details.get(error.status_code, str(error.detail)),
+        request_id=request.state.request_id,
+    )
+    if "GET" in (allowed := headers.get("Allow", "").split(", ")):
+        headers["Allow"] = ", ".join(sorted({*allowed, "HEAD"}))  # which `HeadAsGet` answers
+    return JSONResponse(problem.body(), problem.status, headers, MEDIA_TYPE)
+
+
+def _response_to(request: Request, error: ServiceError) -> Response:
+    problem = Problem(
+        type=type_of(type(error)),
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        request_id=request.state.request_id,
+        errors=[InvalidInputOut.of(item) for item in error.errors],
+    )
+    return JSONResponse(problem.body(), error.status, error.headers, MEDIA_TYPE)
+
+
+class CatchUnforeseen:
+    """Middleware: an error that nobody foresaw is logged with its traceback; the client gets a 500 and no internals."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the app; once its answer has begun, an error can only close the connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        has_begun = False
+
+        async def watch(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except Exception:
+            if has_begun:
+                raise
+            request = Request(scope)
+            _log.exception("unforeseen error", extra={"fields": {"request_id": request.state.request_id}})
+            response = _response_to(request, InternalError(InternalError.example))
+            await response(scope, receive, send)
+
+
+def responses(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI `responses` of an endpoint that raises these errors, an example for each."""
+    by_status: dict[int | str, dict[str, Any]] = {}
+    for error in errors:
+        response = by_status.setdefault(
+            error.status,
+            {
+                "description": "",
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
+            },
+        )
+        response["description"] = " or ".join(filter(None, [response["description"], error.title]))
+        response["content"][MEDIA_TYPE]["examples"][error.slug] = {
+            "summary": error.title,
+            "value": _example(error).body(),
+        }
+    return by_status
+
+
+def _example(error: type[ServiceError]) -> Problem:
+    inputs = {
+        "invalid-parameter": InvalidInputOut(
+            location="query", name="score_threshold", value="1.5", accepted="Input should be less than or equal to 1"
+        ),
+        "invalid-form": InvalidInputOut(
+            location="form", name="image", value=None, accepted="exactly one file, this form has none"
+        ),
+    }
+    return Problem(
+        type=type_of(error),
+        title=error.title,
+        status=error.status,
+        detail=error.example,
+        request_id="b1946ac92492d234",
+        errors=[inputs[error.slug]] if error.slug in inputs else [],
+    )
+
+
+def describe(document: dict[str, Any]) -> dict[str, Any]:
+    """Add the schema `Problem`, which `responses` refers to, to an OpenAPI document."""
+    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    document["components"]["schemas"].update({**schema.pop("$defs"), "Problem": schema})
+    return document

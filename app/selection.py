@@ -1,0 +1,61 @@
+"""Which of the objects that the network found are reported: thresholds, then labels, then the count."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.errors import InvalidInput, InvalidParameter
+from app.schemas import DetectQuery
+from model_store.detector import ModelCard
+from rendersight.detections import Detections
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What one request wants to see.
+
+    Attributes:
+        score_threshold: scores strictly above it are reported; at least the network's floor.
+        label_ids: classes 1..K to report; None reports all.
+        max_detections: the most objects; None for all.
+    """
+
+    score_threshold: float
+    label_ids: tuple[int, ...] | None
+    max_detections: int | None
+
+    def of(self, found: Detections) -> Detections:
+        """Return what is to be reported of `found`, best score first."""
+        kept = found.above(self.score_threshold)
+        if self.label_ids is not None:
+            kept = kept.of_labels(self.label_ids)
+        return kept.by_score().select(np.arange(min(len(kept), self.max_detections or len(kept))))
+
+
+def default_threshold(card: ModelCard, configured: float | None) -> float:
+    """Return the threshold of a request that names none: configured, else the release's; never below the floor."""
+    return max(card.score_threshold if configured is None else configured, card.score_floor)
+
+
+def selection_of(query: DetectQuery, card: ModelCard, *, default_score_threshold: float) -> Selection:
+    """Turn a query into what it means for a model.
+
+    Raises:
+        InvalidParameter: a label that the model does not know.
+    """
+    asked = default_score_threshold if query.score_threshold is None else query.score_threshold
+    return Selection(
+        score_threshold=max(asked, card.score_floor),
+        label_ids=_label_ids(query.labels, card.class_names) if query.labels else None,
+        max_detections=query.max_detections,
+    )
+
+
+def _label_ids(labels: Sequence[str], class_names: Sequence[str]) -> tuple[int, ...]:
+    known = ", ".join(class_names)
+    unknown = [InvalidInput("query", "labels", name, f"one of {known}") for name in labels if name not in class_names]
+    if unknown:
+        named = ", ".join(repr(item.value) for item in unknown)
+        raise InvalidParameter(f"query parameter labels: {named} is unknown; known: {known}", errors=unknown)
+    return tuple(class_names.index(name) + 1 for name in labels)

@@ -1,0 +1,144 @@
+"""Settings: the only reader of environment variables."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from model_store.store import DEFAULT_ROOT
+
+PREFIX = "RENDERSIGHT_"
+
+
+class WrongSetting(ValueError):
+    """An environment variable cannot be taken; the message, one line, has its name, its value and what is accepted."""
+
+
+def _split_labels(value: object) -> object:
+    """Split `one, two` at its commas; anything but text is left to the type."""
+    if not isinstance(value, str):
+        return value
+    names = tuple(name.strip() for name in value.split(","))
+    if not all(names) or len(set(names)) != len(names):
+        raise ValueError("a class name is empty or repeated")
+    return names
+
+
+def _field(default: Any, *, accepted: str, description: str, **limits: Any) -> Any:
+    return Field(default, description=description, json_schema_extra={"accepted": accepted}, **limits)
+
+
+class Settings(BaseSettings):
+    """Everything the service reads from its environment; built once, passed to create_app.
+
+    The variables are the fields' names in capitals after `RENDERSIGHT_`; one that is set to nothing counts as unset.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
+
+    model: str = _field(
+        "dice",
+        min_length=1,
+        accepted="a release's name, name@version, a release's folder, or the file of a bare state dict",
+        description="The model to serve. A name means its highest version in the model store.",
+    )
+    model_store: Path = _field(
+        DEFAULT_ROOT,
+        accepted="a folder",
+        description="The folder that holds the releases as <name>/<version>/.",
+    )
+    labels: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_split_labels)] = _field(
+        None,
+        accepted="different class names separated by commas",
+        description="Class names of a bare state dict, in the order of its labels 1..K; a release has its own.",
+    )
+    device: str = _field(
+        "auto",
+        pattern=r"^(auto|cpu|cuda(:[0-9]{1,3})?)$",
+        accepted="auto, cpu, cuda, cuda:N",
+        description="What the network runs on; auto is CUDA where there is one, else the CPU.",
+    )
+    engine: Literal["auto", "torch-fp32"] = _field(
+        "auto",
+        accepted="auto, torch-fp32",
+        description="How the network is run.",
+    )
+    score_threshold: float | None = _field(
+        None,
+        ge=0,
+        le=1,
+        accepted="a number from 0 to 1",
+        description="Where a request names none; unset: the release's recommendation, 0.5 for a bare state dict.",
+    )
+    host: str = _field(
+        "127.0.0.1",
+        accepted="an address or a host name of this machine",
+        description="The address to listen at; 0.0.0.0 is every one of this machine.",
+    )
+    port: int = _field(
+        8000,
+        ge=1,
+        le=65535,
+        accepted="a whole number from 1 to 65535",
+        description="The TCP port to listen at.",
+    )
+    max_bytes: int = _field(
+        20 * 1024 * 1024,
+        ge=1,
+        accepted="a whole number above 0",
+        description="The most bytes of a request's body; more is a 413.",
+    )
+    max_pixels: int = _field(
+        50_000_000,
+        ge=1,
+        accepted="a whole number above 0",
+        description="The most pixels (width times height) of an image, read from its header; more is a 413.",
+    )
+    upload_timeout_s: float = _field(
+        60.0,
+        gt=0,
+        le=3600,
+        accepted="a number of seconds above 0, at most 3600",
+        description="How long a request's body may take to arrive, in seconds; longer is a 408.",
+    )
+    log_format: Literal["text", "json"] = _field(
+        "text",
+        accepted="text, json",
+        description="Log lines to read, or one JSON object a line.",
+    )
+
+
+def variable(field: str) -> str:
+    """Return the environment variable of a field: `max_bytes` -> `RENDERSIGHT_MAX_BYTES`."""
+    return PREFIX + field.upper()
+
+
+def accepted(field: FieldInfo) -> str:
+    """Return what a field takes, in words."""
+    extra = field.json_schema_extra
+    assert isinstance(extra, dict)
+    return str(extra["accepted"])
+
+
+def read_settings() -> Settings:
+    """Read the settings from this process's environment.
+
+    Raises:
+        WrongSetting: a value that is not accepted, or a variable with our prefix that is no setting.
+    """
+    known = {variable(name) for name in Settings.model_fields}
+    unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
+    if unknown:
+        value = os.environ[unknown[0]]
+        raise WrongSetting(f"{unknown[0]}={value!r} is no setting; accepted: {', '.join(sorted(known))}")
+    try:
+        return Settings()
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        value = next(text for key, text in os.environ.items() if key.upper() == variable(name))
+        raise WrongSetting(
+            f"{variable(name)}={value!r} is not accepted; accepted: {accepted(Settings.model_fields[name])}"
+        ) from error

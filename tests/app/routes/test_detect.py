@@ -1,0 +1,216 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from app.schemas import BOX_DECIMALS, SCORE_DECIMALS
+from model_store.detector import open_detector
+from rendersight import images
+from tests.app.fakes import PHOTO, FixedEngine, app_with, encoded
+
+
+def post(client: TestClient, data: bytes = PHOTO, **query: Any) -> Any:
+    return client.post("/detect", files={"image": ("photo.jpg", data)}, params=query)
+
+
+def found(client: TestClient, **query: Any) -> list[tuple[str, float]]:
+    response = post(client, **query)
+    assert response.status_code == 200, response.text
+    return [(item["label"], item["score"]) for item in response.json()["detections"]]
+
+
+def test_a_form_and_a_bare_body_give_what_the_network_finds(tiny_client: TestClient, release_store: Path) -> None:
+    (expected,) = open_detector("tiny", store_root=release_store, device="cpu").detect([images.decode(PHOTO)])
+    expected = expected.above(0.4)
+    assert len(expected) > 0
+    form = post(tiny_client).json()
+    bare = tiny_client.post("/detect", content=PHOTO, headers={"Content-Type": "image/jpeg"}).json()
+    assert form == bare
+    assert form["model"] == {"name": "tiny", "version": "1", "engine": "torch-fp32", "device": "cpu"}
+    assert form["image"] == {"width": 60, "height": 45}
+    assert form["score_threshold"] == 0.4
+    boxes = np.array([item["box"] for item in form["detections"]])
+    assert np.abs(boxes - expected.boxes_xyxy).max() <= 0.5001 * 10**-BOX_DECIMALS
+    scores = np.array([item["score"] for item in form["detections"]])
+    assert np.abs(scores - expected.scores).max() <= 0.5001 * 10**-SCORE_DECIMALS
+    assert [item["label_id"] for item in form["detections"]] == expected.labels.tolist()
+    assert {item["label"] for item in form["detections"]} <= {"left", "right"}
+
+
+@pytest.mark.parametrize("content_type", ["image/png", "image/x-anything", "application/octet-stream", None])
+def test_the_signature_counts_and_not_the_declared_type(client: TestClient, content_type: str | None) -> None:
+    headers = {"Content-Type": content_type} if content_type else {}
+    assert client.post("/detect", content=PHOTO, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("image_format", images.WEB_FORMATS)
+def test_every_format_is_read(client: TestClient, engine: FixedEngine, image_format: str) -> None:
+    response = post(client, encoded(Image.new("RGB", (40, 30), (200, 40, 90)), image_format))
+    assert response.json()["image"] == {"width": 40, "height": 30}
+    assert np.abs(engine.images[0].astype(int) - (200, 40, 90)).max() < 12  # GIF and the lossy ones come near
+
+
+@pytest.mark.parametrize(
+    ("image", "image_format", "expected"),
+    [
+        (Image.new("L", (9, 7), 77), "PNG", (77, 77, 77)),
+        (Image.new("1", (9, 7), 1), "PNG", (255, 255, 255)),
+        (Image.new("P", (9, 7), 0), "GIF", (0, 0, 0)),
+        (Image.new("RGBA", (9, 7), (255, 0, 0, 0)), "PNG", (255, 255, 255)),
+        (Image.new("RGBA", (9, 7), (255, 0, 0, 51)), "PNG", (255, 204, 204)),
+        (Image.new("LA", (9, 7), (0, 0)), "PNG", (255, 255, 255)),
+        (Image.new("CMYK", (9, 7), (0, 255, 255, 0)), "TIFF", (255, 0, 0)),
+        (Image.fromarray(np.full((7, 9), 0x80FF, np.uint16)), "PNG", (128, 128, 128)),
+        (Image.fromarray(np.full((7, 9), 0x80FF, np.uint16)), "TIFF", (128, 128, 128)),
+    ],
+    ids=["grey", "bilevel", "palette", "transparent", "translucent", "grey-alpha", "cmyk", "16-bit-png", "16-bit-tiff"],
+)
+def test_every_mode_becomes_rgb(
+    client: TestClient, engine: FixedEngine, image: Image.Image, image_format: str, expected: tuple[int, int, int]
+) -> None:
+    assert post(client, encoded(image, image_format)).status_code == 200
+    (seen,) = engine.images
+    assert seen.shape == (7, 9, 3)
+    assert seen.dtype == np.uint8
+    assert np.unique(seen.reshape(-1, 3), axis=0).tolist() == [list(expected)]
+
+
+def test_a_rotated_photo_is_turned_upright(client: TestClient, engine: FixedEngine) -> None:
+    stored = Image.new("RGB", (40, 30), "black")
+    stored.paste("white", (0, 0, 20, 30))  # the left half as stored is the upper half once turned clockwise
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    response = post(client, encoded(stored, "JPEG", exif=exif, quality=95))
+    assert response.json()["image"] == {"width": 30, "height": 40}
+    assert engine.images[0][:16].mean() > 240
+    assert engine.images[0][24:].mean() < 15
+
+
+def test_without_parameters_the_recommended_threshold_holds(client: TestClient) -> None:
+    assert found(client) == [("apple", 0.95), ("pear", 0.8)]  # the plum's score is the threshold itself
+    assert post(client).json()["score_threshold"] == 0.6
+
+
+def test_a_threshold_below_the_floor_is_answered_at_the_floor(client: TestClient) -> None:
+    response = post(client, score_threshold=0).json()
+    assert response["score_threshold"] == 0.05
+    assert [item["score"] for item in response["detections"]] == [0.95, 0.8, 0.6, 0.3, 0.07]
+
+
+def test_nothing_is_above_one(client: TestClient) -> None:
+    response = post(client, score_threshold=1)
+    assert (response.status_code, response.json()["detections"]) == (200, [])
+
+
+def test_threshold_then_labels_then_count(client: TestClient) -> None:
+    assert found(client, score_threshold=0.1, labels=["apple"]) == [("apple", 0.95), ("apple", 0.3)]
+    assert found(client, score_threshold=0.1, labels=["plum", "apple"], max_detections=2) == [
+        ("apple", 0.95),
+        ("plum", 0.6),
+    ]
+    assert found(client, max_detections=1000) == [("apple", 0.95), ("pear", 0.8)]
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("score_threshold=1.5", ["score_threshold"]),
+        ("score_threshold=-0.1", ["score_threshold"]),
+        ("score_threshold=nan", ["score_threshold"]),
+        ("score_threshold=inf", ["score_threshold"]),
+        ("score_threshold=", ["score_threshold"]),
+        ("score_threshold=high", ["score_threshold"]),
+        ("score_threshold=0.5&score_threshold=0.6", ["score_threshold"]),
+        ("max_detections=0", ["max_detections"]),
+        ("max_detections=1001", ["max_detections"]),
+        ("max_detections=2.5", ["max_detections"]),
+        ("max_detections=1&max_detections=1", ["max_detections"]),
+        ("treshold=0.5", ["treshold"]),
+        ("treshold=0.5&x=%00%FF", ["treshold", "x"]),
+        ("score_threshold=2&max_detections=0", ["score_threshold", "max_detections"]),
+        ("labels=apple&labels=fig", ["labels"]),
+        ("labels=", ["labels"]),
+        ("labels=Apple", ["labels"]),
+    ],
+)
+def test_a_wrong_query_is_a_422_that_names_it(
+    client: TestClient, engine: FixedEngine, query: str, names: list[str]
+) -> None:
+    response = client.post(f"/detect?{query}", files={"image": PHOTO})
+    problem = response.json()
+    assert response.status_code == 422
+    assert problem["type"] == "urn:rendersight:problem:invalid-parameter"
+    assert [item["name"] for item in problem["errors"]] == names
+    assert all(item["location"] == "query" and item["accepted"] for item in problem["errors"])
+    assert all(name in problem["detail"] for name in names)
+    assert engine.images == []
+
+
+def test_a_value_at_fault_is_repeated_with_what_is_accepted(client: TestClient) -> None:
+    (item,) = client.post("/detect?score_threshold=1.5", content=PHOTO).json()["errors"]
+    assert item == {
+        "location": "query",
+        "name": "score_threshold",
+        "value": "1.5",
+        "accepted": "Input should be less than or equal to 1",
+    }
+    (item,) = client.post("/detect?labels=fig", content=PHOTO).json()["errors"]
+    assert item == {"location": "query", "name": "labels", "value": "fig", "accepted": "one of apple, pear, plum"}
+
+
+@pytest.mark.parametrize("size_wh", [(1, 1), (1, 2000), (2000, 1), (3, 3)])
+def test_odd_sizes_are_answered_inside_the_image(tiny_client: TestClient, size_wh: tuple[int, int]) -> None:
+    response = post(tiny_client, encoded(Image.new("RGB", size_wh, "green")), score_threshold=0)
+    assert response.status_code == 200
+    width, height = size_wh
+    for item in response.json()["detections"]:
+        x0, y0, x1, y1 = item["box"]
+        assert 0 <= x0 < x1 <= width
+        assert 0 <= y0 < y1 <= height
+
+
+WHOLE = [encoded(Image.linear_gradient("L").resize((20, 20)).convert("RGB"), name) for name in images.WEB_FORMATS]
+
+
+@pytest.fixture(scope="module")
+def anything() -> Iterator[TestClient]:
+    with TestClient(app_with(FixedEngine(), max_pixels=100_000)) as client:
+        yield client
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    whole=st.sampled_from(WHOLE),
+    changes=st.lists(st.tuples(st.integers(0, 400), st.binary(min_size=1, max_size=4)), max_size=4),
+    cut=st.integers(0, 1200),
+)
+def test_no_spoilt_image_is_a_500(
+    anything: TestClient, whole: bytes, changes: list[tuple[int, bytes]], cut: int
+) -> None:
+    data = bytearray(whole)
+    for at, piece in changes:
+        data[at : at + len(piece)] = piece
+    response = anything.post("/detect", content=bytes(data[: len(data) - cut] or b"x"))
+    assert response.status_code in (200, 413, 415, 422), response.text
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    query=st.dictionaries(st.sampled_from(["score_threshold", "max_detections", "labels", "x"]), st.text(), max_size=2),
+    content_type=st.sampled_from(["multipart/form-data; boundary=", "image/png", "text/plain", ""]),
+    tail=st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20),
+    body=st.binary(max_size=60),
+)
+def test_no_request_is_a_500(
+    anything: TestClient, query: dict[str, str], content_type: str, tail: str, body: bytes
+) -> None:
+    headers = {"Content-Type": content_type + tail}
+    response = anything.post("/detect", params=query, headers=headers, content=body)
+    assert response.status_code in (400, 415, 422), response.text
+    assert response.headers["content-type"] == "application/problem+json"

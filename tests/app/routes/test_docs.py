@@ -1,0 +1,62 @@
+import re
+from html.parser import HTMLParser
+from urllib.parse import urljoin
+
+from fastapi.testclient import TestClient
+
+
+class References(HTMLParser):
+    """Collects what a page loads or links to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.inline_scripts = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        self.found += [value for name, value in attrs if name in ("src", "href") and value]
+        self.inline_scripts += tag == "script" and "src" not in named
+        self.inline_scripts += any(name.startswith("on") for name in named)
+
+
+def test_the_root_leads_to_the_docs(client: TestClient) -> None:
+    response = client.get("/", follow_redirects=False)
+    assert response.status_code == 307
+    assert response.headers["location"] == "docs"
+
+
+def test_all_that_the_page_needs_comes_from_this_service(client: TestClient) -> None:
+    page = client.get("/docs")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    references = References()
+    references.feed(page.text)
+    assert {name.rpartition(".")[2] for name in references.found} == {"js", "css", "png", "json"}
+    for name in references.found:
+        assert "//" not in name
+        assert client.get(urljoin("/docs", name)).status_code == 200
+    script = client.get("/docs/assets/docs.js").text
+    assert not re.search(r"https?:", script)
+    assert client.get(re.search(r'url: "(.+?)"', script)[1]).json()["openapi"]  # type: ignore[index]
+
+
+def test_the_page_may_load_nothing_from_elsewhere(client: TestClient) -> None:
+    page = client.get("/docs")
+    references = References()
+    references.feed(page.text)
+    assert references.inline_scripts == 0
+    policy = dict(rule.split(" ", 1) for rule in page.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == "'self'"
+    assert not any("http" in sources or "*" in sources for sources in policy.values())
+
+
+def test_the_assets_are_swagger_ui(client: TestClient) -> None:
+    assert "SwaggerUIBundle" in client.get("/docs/assets/swagger-ui-bundle.js").text
+    assert ".swagger-ui" in client.get("/docs/assets/swagger-ui.css").text
+    assert client.get("/docs/assets/swagger-ui-bundle.js").headers["content-type"].startswith("text/javascript")
+
+
+def test_a_range_that_does_not_fit_is_not_an_error(client: TestClient) -> None:
+    for unfit in ("bytes=abc", "bytes=99999999-"):
+        assert client.get("/docs", headers={"Range": unfit}).status_code == 200

@@ -1,0 +1,159 @@
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from app import __main__
+from app.__main__ import main, serve_model
+from app.settings import Settings, variable
+from tests.app.fakes import PHOTO
+from tests.app.wire import free_port
+
+ROOT = Path(__main__.__file__).parent.parent
+
+
+@contextmanager
+def process(*command: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """Run Python in a process of its own, which ends with the test."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", **variables}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, *command], env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def test_a_wrong_setting_ends_the_start_with_one_line() -> None:
+    with process("-m", "app", RENDERSIGHT_PORT="eighty") as running:
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == 2
+    assert out == ""
+    assert err == ("rendersight: RENDERSIGHT_PORT='eighty' is not accepted; accepted: a whole number from 1 to 65535\n")
+
+
+def test_an_unknown_setting_ends_the_start(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("RENDERSIGHT_TRESHOLD", "0.5")
+    assert main([]) == 2
+    assert capsys.readouterr().err.startswith("rendersight: RENDERSIGHT_TRESHOLD='0.5' is no setting; ")
+
+
+def test_an_unknown_argument_ends_the_start(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--port", "80"])
+    assert ended.value.code == 2
+    assert "unrecognized arguments: --port 80" in capsys.readouterr().err
+
+
+def test_help_names_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for name, field in Settings.model_fields.items():
+        assert f"{variable(name)} {field.description} Accepted: " in shown
+
+
+def test_a_model_that_cannot_be_served_ends_the_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken = tmp_path / "broken.pt"
+    torch.save({"weight": torch.zeros(1)}, broken)
+    for model, reason in (("dice", "no release 'dice' in "), (str(broken), f"{broken}: ")):
+        settings = Settings(model=model, model_store=tmp_path, port=free_port())
+        assert serve_model(settings) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"rendersight: {reason}")
+
+
+def test_a_taken_port_ends_the_start_before_the_model_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert serve_model(Settings(model_store=tmp_path, port=port)) == 2
+    told = f"RENDERSIGHT_HOST='127.0.0.1' RENDERSIGHT_PORT='{port}' cannot be served: Address already in use"
+    assert capsys.readouterr().err == f"rendersight: {told}\n"
+
+
+def test_a_host_of_another_machine_ends_the_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert serve_model(Settings(host="192.0.2.1", model_store=tmp_path, port=free_port())) == 2  # RFC 5737: nobody's
+    assert "RENDERSIGHT_HOST='192.0.2.1'" in capsys.readouterr().err
+
+
+def test_the_service_says_where_it_is_and_stops_when_told(release_store: Path) -> None:
+    port = free_port()
+    with process(
+        "-m",
+        "app",
+        RENDERSIGHT_MODEL="tiny",
+        RENDERSIGHT_MODEL_STORE=str(release_store),
+        RENDERSIGHT_DEVICE="cpu",
+        RENDERSIGHT_PORT=str(port),
+        RENDERSIGHT_LOG_FORMAT="json",
+    ) as running:
+        assert running.stderr
+        said = [json.loads(running.stderr.readline())["message"] for _ in range(2)]
+        assert said[0] == f"The docs page is at http://127.0.0.1:{port}/docs"
+        assert said[1].startswith("Try: curl -F image=@")
+        assert said[1].endswith(f".jpg http://127.0.0.1:{port}/detect")
+        assert post(port)[0] == 200  # at once: the address is open when it is named
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(30) == 0
+        (line,) = (json.loads(line) for line in running.stderr)
+        assert (line["method"], line["path"], line["status"]) == ("POST", "/detect", 200)
+
+
+def post(port: int) -> tuple[int, bytes]:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request("POST", "/detect", PHOTO, {"Content-Type": "image/jpeg"})
+        response = connection.getresponse()
+        return response.status, response.read()
+
+
+def test_on_sigterm_a_request_in_flight_finishes() -> None:
+    port = free_port()
+    answers: list[tuple[int, bytes]] = []
+    with process(str(Path(__file__).with_name("slow_service.py")), str(port)) as running:
+        assert running.stdin
+        assert running.stdout
+        wait_until(lambda: accepts(port))
+        sender = threading.Thread(target=lambda: answers.append(post(port)))
+        sender.start()
+        assert running.stdout.readline() == "detecting\n"
+        running.send_signal(signal.SIGTERM)
+        wait_until(lambda: not accepts(port))
+        assert answers == []
+        running.stdin.write("go on\n")
+        running.stdin.flush()
+        sender.join(30)
+        assert running.wait(30) == 0
+    ((status, body),) = answers
+    assert status == 200
+    assert len(json.loads(body)["detections"]) == 2
+
+
+def accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except ConnectionError:
+        return False
+    return True
+
+
+def wait_until(condition: object, timeout_s: float = 60) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)

@@ -1,0 +1,106 @@
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app import errors
+from app.main import create_app
+from app.settings import Settings
+from model_store.detector import Detector
+from model_store.errors import ModelError
+from rendersight.images import WEB_FORMATS
+from tests.app.fakes import CARD, FixedEngine, app_with
+
+DOCUMENT = app_with(FixedEngine()).openapi()
+OPERATIONS = {
+    f"{method.upper()} {path}": operation
+    for path, item in DOCUMENT["paths"].items()
+    for method, operation in item.items()
+}
+PROBLEM = {"$ref": "#/components/schemas/Problem"}
+
+
+def test_the_settings_reach_the_model_store() -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def record(ref: str, **options: Any) -> Detector:
+        asked.append((ref, options))
+        return Detector(CARD, FixedEngine())
+
+    settings = Settings(model="fruit@3", model_store=Path("/models"), labels=("a", "b"), device="cpu")
+    with TestClient(create_app(settings, open_detector=record)):
+        pass
+    options = {"store_root": Path("/models"), "device": "cpu", "engine": "auto", "class_names": ("a", "b")}
+    assert asked == [("fruit@3", options)]
+
+
+def test_a_model_that_cannot_be_served_ends_the_start(tmp_path: Path) -> None:
+    app = create_app(Settings(model="dice", model_store=tmp_path))
+    with pytest.raises(ModelError, match="no release 'dice'"), TestClient(app):
+        pass
+
+
+def test_the_endpoints_are_those_of_the_contract() -> None:
+    assert set(OPERATIONS) == {"POST /detect", "GET /models", "GET /livez", "GET /readyz"}
+
+
+@pytest.mark.parametrize("name", list(OPERATIONS))
+def test_every_endpoint_teaches_itself(name: str) -> None:
+    operation = OPERATIONS[name]
+    assert operation["summary"]
+    assert operation["description"]
+    assert operation["operationId"]
+    (tag,) = operation["tags"]
+    assert tag in {item["name"] for item in DOCUMENT["tags"]}
+    schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
+    model = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    assert "examples" in model or all("examples" in item for item in model["properties"].values())
+    for status, response in operation["responses"].items():
+        assert response["description"]
+        if status != "200":
+            assert set(response["content"]) == {"application/problem+json"}
+            assert response["content"]["application/problem+json"]["schema"] == PROBLEM
+            assert response["content"]["application/problem+json"]["examples"]
+
+
+def test_detect_documents_every_service_error() -> None:
+    responses = OPERATIONS["POST /detect"]["responses"]
+    documented = {
+        slug
+        for status, response in responses.items()
+        if status != "200"
+        for slug in response["content"]["application/problem+json"]["examples"]
+    }
+    assert documented == {error.slug for error in errors.ServiceError.__subclasses__()}
+    assert set(responses) == {"200", "400", "408", "413", "415", "422", "500", "503"}
+
+
+def test_detect_takes_a_form_and_every_image_format() -> None:
+    body = OPERATIONS["POST /detect"]["requestBody"]
+    assert body["required"] is True
+    form = body["content"]["multipart/form-data"]["schema"]
+    assert form["required"] == ["image"]
+    assert form["properties"]["image"]["format"] == "binary"
+    bare = set(body["content"]) - {"multipart/form-data"}
+    assert bare == {f"image/{name.lower()}" for name in WEB_FORMATS} | {"application/octet-stream"}
+    assert all(body["content"][media_type]["schema"]["format"] == "binary" for media_type in bare)
+
+
+def test_detect_documents_its_parameters() -> None:
+    parameters = {item["name"]: item for item in OPERATIONS["POST /detect"]["parameters"]}
+    assert set(parameters) == {"score_threshold", "max_detections", "labels"}
+    assert all(item["in"] == "query" and item["description"] for item in parameters.values())
+
+
+def test_every_reference_leads_somewhere_and_no_schema_is_fastapis_own() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    named = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(DOCUMENT)))
+    assert named == set(schemas)
+    assert not {"HTTPValidationError", "ValidationError"} & set(schemas)
+
+
+def test_the_document_is_served_as_it_is(client: TestClient) -> None:
+    assert client.get("/openapi.json").json() == DOCUMENT

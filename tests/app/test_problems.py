@@ -1,0 +1,112 @@
+import json
+import logging
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from app import errors, problems
+from app.errors import ServiceError
+from app.main import create_app
+from app.settings import Settings
+from app.telemetry import RequestLog
+from tests.app.fakes import PHOTO, FailingEngine, app_with
+
+ERRORS = ServiceError.__subclasses__()
+
+
+def is_problem(response: Any) -> bool:
+    body = response.json()
+    return bool(
+        response.headers["content-type"] == "application/problem+json"
+        and {"type", "title", "status", "detail", "request_id"} <= set(body)
+        and body["status"] == response.status_code
+        and body["request_id"] == response.headers["x-request-id"]
+    )
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_every_service_error_becomes_its_problem(error: type[ServiceError]) -> None:
+    app = FastAPI()
+    app.add_middleware(RequestLog)
+    problems.install(app)
+    wrong = errors.InvalidInput("query", "limit", "x", "a number")
+
+    @app.get("/")
+    async def fail() -> None:
+        raise error("what was wrong", errors=[wrong])
+
+    response = TestClient(app).get("/", headers={"X-Request-ID": "abc"})
+    assert response.status_code == error.status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json() == {
+        "type": f"urn:rendersight:problem:{error.slug}",
+        "title": error.title,
+        "status": error.status,
+        "detail": "what was wrong",
+        "request_id": "abc",
+        "errors": [{"location": "query", "name": "limit", "value": "x", "accepted": "a number"}],
+    }
+
+
+def test_kinds_of_problem_can_be_told_apart_by_their_type() -> None:
+    assert len({problems.type_of(error) for error in ERRORS}) == len(ERRORS)
+
+
+def test_the_tree_in_the_docstring_is_the_tree() -> None:
+    for error in ERRORS:
+        assert any(
+            line.split()[1:3] == [error.__name__, str(error.status)]
+            for line in (ServiceError.__doc__ or "").splitlines()
+        ), error
+
+
+def test_an_unforeseen_error_tells_the_log_and_not_the_client(caplog: pytest.LogCaptureFixture) -> None:
+    with TestClient(app_with(FailingEngine())) as client, caplog.at_level(logging.ERROR):
+        response = client.post("/detect", content=PHOTO, headers={"X-Request-ID": "find-me"})
+    assert response.status_code == 500
+    assert is_problem(response)
+    assert response.headers["x-request-id"] == "find-me"
+    assert "secret internals" not in response.text
+    assert "Traceback" not in response.text
+    (record,) = (record for record in caplog.records if record.exc_info)
+    assert "secret internals" in caplog.text
+    assert record.fields == {"request_id": "find-me"}  # type: ignore[attr-defined]
+
+
+ROUTES = [("POST", "/detect"), ("GET", "/models"), ("GET", "/livez"), ("GET", "/readyz"), ("GET", "/openapi.json")]
+ROUTES += [("GET", "/"), ("GET", "/docs"), ("GET", "/docs/assets/docs.js")]
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_another_method_is_a_405_that_names_the_right_one(client: TestClient, method: str, path: str) -> None:
+    for wrong in {"GET", "POST", "PUT", "DELETE", "PATCH"} - {method}:
+        response = client.request(wrong, path)
+        assert response.status_code == 405
+        assert is_problem(response)
+        assert response.headers["allow"].split(", ") == (["GET", "HEAD"] if method == "GET" else [method])
+
+
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/detect/", "/docs/", "/docs/assets/__init__.py", "/docs/assets/../main.py"]
+)
+def test_a_path_that_does_not_exist_is_a_404(client: TestClient, path: str) -> None:
+    response = client.get(path)
+    assert response.status_code == 404
+    assert is_problem(response)
+
+
+def test_before_the_model_is_loaded_the_service_is_not_ready() -> None:
+    client = TestClient(create_app(Settings()))  # not entered: its start has not happened
+    for response in (client.get("/readyz"), client.get("/models"), client.post("/detect", content=PHOTO)):
+        assert response.status_code == 503
+        assert is_problem(response)
+        assert response.headers["retry-after"] == "1"
+
+
+def test_the_documented_examples_are_problems_of_their_status() -> None:
+    for status, response in problems.responses(*ERRORS).items():
+        for example in response["content"]["application/problem+json"]["examples"].values():
+            assert example["value"]["status"] == status
+            assert json.dumps(example["value"])

@@ -1,0 +1,71 @@
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from app.errors import NotReady
+from app.scheduler import Scheduler
+from model_store.detector import Detector
+from tests.app.fakes import CARD, FOUND, FixedEngine, HeldEngine
+
+IMAGE = np.zeros((4, 4, 3), np.uint8)
+
+
+def test_one_thread_detects_and_it_is_not_the_event_loops() -> None:
+    engine = FixedEngine()
+
+    async def run() -> None:
+        scheduler = Scheduler(Detector(CARD, engine))
+        found = await asyncio.gather(*(scheduler.detect(IMAGE) for _ in range(8)))
+        assert all(item is FOUND for item in found)
+        await asyncio.to_thread(scheduler.close)
+
+    asyncio.run(run())
+    assert len(engine.images) == 8
+    assert len(engine.threads) == 1
+    assert threading.get_ident() not in engine.threads
+
+
+def test_decoding_goes_on_while_a_detection_runs() -> None:
+    async def run() -> None:
+        engine = HeldEngine()
+        scheduler = Scheduler(Detector(CARD, engine))
+        detection = asyncio.create_task(scheduler.detect(IMAGE))
+        assert await asyncio.to_thread(engine.started.wait, 10)
+        thread = await scheduler.decode(threading.get_ident)
+        assert thread != threading.get_ident()
+        assert not engine.finished.is_set()
+        engine.release.set()
+        assert await detection is FOUND
+        scheduler.close()
+
+    asyncio.run(run())
+
+
+def test_work_raises_where_it_is_awaited() -> None:
+    async def run() -> None:
+        scheduler = Scheduler(Detector(CARD, FixedEngine()))
+        with pytest.raises(ZeroDivisionError):
+            await scheduler.decode(divmod, 1, 0)
+        scheduler.close()
+
+    asyncio.run(run())
+
+
+def test_closing_finishes_what_was_taken_and_takes_no_more() -> None:
+    async def run() -> None:
+        engine = HeldEngine()
+        scheduler = Scheduler(Detector(CARD, engine))
+        detection = asyncio.create_task(scheduler.detect(IMAGE))
+        assert await asyncio.to_thread(engine.started.wait, 10)
+        closing = asyncio.create_task(asyncio.to_thread(scheduler.close))
+        await asyncio.sleep(0.05)
+        assert not closing.done()
+        with pytest.raises(NotReady):
+            await scheduler.detect(IMAGE)
+        engine.release.set()
+        assert await detection is FOUND
+        await closing
+
+    asyncio.run(run())

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from app.errors import InvalidParameter
+from app.schemas import DetectQuery
+from app.selection import Selection, default_threshold, selection_of
+from rendersight.detections import Detections
+from tests.app.fakes import CARD, FOUND
+
+
+def select(**query: object) -> Selection:
+    return selection_of(
+        DetectQuery.model_validate(query), CARD, default_score_threshold=default_threshold(CARD, configured=None)
+    )
+
+
+@pytest.mark.parametrize(
+    ("configured", "expected"),
+    [(None, 0.6), (0.9, 0.9), (0.0, 0.05), (0.05, 0.05)],
+    ids=["release", "set", "0", "floor"],
+)
+def test_the_default_is_the_configured_else_the_releases_never_below_the_floor(
+    configured: float | None, expected: float
+) -> None:
+    assert default_threshold(CARD, configured) == expected
+
+
+def test_scores_are_strictly_above_the_threshold() -> None:
+    kept = select(score_threshold=float(np.float32(0.8))).of(FOUND)
+    assert kept.scores.tolist() == pytest.approx([0.95])
+
+
+def test_below_the_floor_the_floor_is_used() -> None:
+    selection = select(score_threshold=0.01)
+    assert selection.score_threshold == CARD.score_floor
+    assert len(selection.of(FOUND)) == 5
+
+
+def test_labels_filter_before_the_count_cuts() -> None:
+    kept = select(score_threshold=0.0, labels=["pear", "plum"], max_detections=2).of(FOUND)
+    assert kept.labels.tolist() == [2, 3]
+
+
+def test_the_best_are_kept_whatever_the_order_they_came_in() -> None:
+    shuffled = FOUND.select(np.array([3, 0, 4, 2, 1]))
+    kept = select(score_threshold=0.0, max_detections=3).of(shuffled)
+    assert kept.scores.tolist() == pytest.approx([0.95, 0.8, 0.6])
+
+
+def test_nothing_found_stays_nothing() -> None:
+    assert select(labels=["plum"], max_detections=1).of(Detections.of([], [], [])).boxes_xyxy.shape == (0, 4)
+
+
+def test_unknown_labels_are_all_named_with_the_known_ones() -> None:
+    with pytest.raises(InvalidParameter, match="'fig', 'kiwi' is unknown; known: apple, pear, plum") as raised:
+        select(labels=["apple", "fig", "kiwi"])
+    assert [(item.name, item.value) for item in raised.value.errors] == [("labels", "fig"), ("labels", "kiwi")]

@@ -1,0 +1,105 @@
+from typing import get_args
+
+import pytest
+
+from app.settings import PREFIX, Settings, WrongSetting, accepted, read_settings, variable
+from model_store.detector import ENGINES
+
+
+def test_defaults_come_from_an_empty_environment() -> None:
+    settings = read_settings()
+    assert (settings.model, settings.host, settings.port) == ("dice", "127.0.0.1", 8000)
+    assert settings.score_threshold is None
+    assert settings.labels is None
+
+
+def test_every_field_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "model": ("dice@2", "dice@2"),
+        "model_store": ("/models", None),
+        "labels": (" one, two ,three", ("one", "two", "three")),
+        "device": ("cuda:1", "cuda:1"),
+        "engine": ("torch-fp32", "torch-fp32"),
+        "score_threshold": ("0.25", 0.25),
+        "host": ("0.0.0.0", "0.0.0.0"),
+        "port": ("9000", 9000),
+        "max_bytes": ("1000", 1000),
+        "max_pixels": ("2000", 2000),
+        "upload_timeout_s": ("1.5", 1.5),
+        "log_format": ("json", "json"),
+    }
+    assert set(given) == set(Settings.model_fields)
+    for field, (text, _) in given.items():
+        monkeypatch.setenv(variable(field), text)
+    settings = read_settings()
+    assert str(settings.model_store) == "/models"
+    for field, (_, value) in given.items():
+        assert value is None or getattr(settings, field) == value
+
+
+def test_a_variable_set_to_nothing_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    for field in Settings.model_fields:
+        monkeypatch.setenv(variable(field), "")
+    assert read_settings() == Settings()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("port", "abc"),
+        ("port", "0"),
+        ("port", "65536"),
+        ("device", "gpu"),
+        ("device", "cuda:"),
+        ("device", "cpu\n"),
+        ("engine", "tensorrt"),
+        ("score_threshold", "1.5"),
+        ("score_threshold", "nan"),
+        ("max_bytes", "0"),
+        ("max_bytes", "20MB"),
+        ("max_pixels", "-1"),
+        ("upload_timeout_s", "0"),
+        ("upload_timeout_s", "inf"),
+        ("log_format", "xml"),
+        ("labels", "one,,two"),
+        ("labels", "one,one"),
+    ],
+)
+def test_a_wrong_value_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, field: str, value: str) -> None:
+    monkeypatch.setenv(variable(field), value)
+    with pytest.raises(WrongSetting) as raised:
+        read_settings()
+    line = str(raised.value)
+    assert "\n" not in line
+    assert line.startswith(f"{variable(field)}={value!r} ")
+    assert line.endswith(f"accepted: {accepted(Settings.model_fields[field])}")
+
+
+@pytest.mark.parametrize("name", ["RENDERSIGHT_TRESHOLD", "RENDERSIGHT_", "rendersight_modell"])
+def test_an_unknown_variable_with_our_prefix_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "0.5")
+    with pytest.raises(WrongSetting, match=rf"^{name}='0.5' is no setting; accepted: RENDERSIGHT_DEVICE, "):
+        read_settings()
+
+
+def test_other_variables_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RENDERSIGHTED", "1")
+    monkeypatch.setenv("PORT", "1")
+    assert read_settings().port == 8000
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", list(Settings.model_fields))
+def test_every_setting_says_what_it_is_and_what_it_takes(name: str) -> None:
+    field = Settings.model_fields[name]
+    assert field.description
+    assert accepted(field)
+    assert variable(name).startswith(PREFIX)
+
+
+def test_the_engines_to_choose_from_are_those_of_the_store() -> None:
+    assert set(get_args(Settings.model_fields["engine"].annotation)) == {"auto", *ENGINES}

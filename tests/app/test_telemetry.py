@@ -1,0 +1,76 @@
+import json
+import logging
+import sys
+
+import pytest
+from fastapi.testclient import TestClient
+
+from app.telemetry import _JsonFormatter, _TextFormatter
+from tests.app.fakes import PHOTO
+
+
+@pytest.mark.parametrize("path", ["/livez", "/nothing", "/detect?x=1", "/docs"])
+def test_every_answer_has_a_request_id_and_a_log_line(
+    client: TestClient, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    with caplog.at_level(logging.INFO, "app"):
+        response = client.get(path)
+    (record,) = (record for record in caplog.records if record.name == "app.telemetry")
+    fields = record.fields  # type: ignore[attr-defined]
+    assert fields.pop("ms") >= 0
+    assert fields == {
+        "method": "GET",
+        "path": path.partition("?")[0],
+        "status": response.status_code,
+        "request_id": response.headers["x-request-id"],
+    }
+
+
+def test_ids_differ_unless_the_client_gives_one(client: TestClient) -> None:
+    assert client.get("/livez").headers["x-request-id"] != client.get("/livez").headers["x-request-id"]
+    given = "Abc-1.2_" + "x" * 120
+    assert client.post("/detect", content=PHOTO, headers={"X-Request-ID": given}).headers["x-request-id"] == given
+
+
+@pytest.mark.parametrize("given", ["", "a b", "x" * 129, "a/b", "é".encode()])
+def test_an_id_that_is_no_id_is_replaced(client: TestClient, given: str | bytes) -> None:
+    answered = client.get("/livez", headers={"X-Request-ID": given}).headers["x-request-id"]
+    assert len(answered) == 32
+    assert answered.isalnum()
+
+
+def test_a_path_cannot_forge_log_lines(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "app"):
+        client.get("/a%0AINFO%20forged")
+    (record,) = (record for record in caplog.records if record.name == "app.telemetry")
+    assert "\n" not in _TextFormatter().format(record)
+    assert "path=/a%0AINFO%20forged" in _TextFormatter().format(record)
+
+
+def a_record(*, failed: bool = False) -> logging.LogRecord:
+    info = None
+    if failed:
+        try:
+            raise ValueError("two\nlines")
+        except ValueError:
+            info = sys.exc_info()
+    record = logging.LogRecord("app.x", logging.INFO, "x.py", 1, "it took %d", (3,), info)
+    record.fields = {"status": 200, "path": "/x"}
+    return record
+
+
+def test_json_is_one_object_a_line_with_the_fields() -> None:
+    text = _JsonFormatter().format(a_record(failed=True))
+    assert "\n" not in text
+    line = json.loads(text)
+    assert (line["level"], line["logger"], line["message"]) == ("INFO", "app.x", "it took 3")
+    assert (line["status"], line["path"]) == (200, "/x")
+    assert "ValueError: two\nlines" in line["traceback"]
+    assert line["time"].endswith("Z")
+
+
+def test_text_ends_with_the_fields_and_then_the_traceback() -> None:
+    assert _TextFormatter().format(a_record()).endswith(" INFO it took 3 status=200 path=/x")
+    first, *rest = _TextFormatter().format(a_record(failed=True)).splitlines()
+    assert first.endswith("path=/x")
+    assert rest[0].startswith("Traceback")
