@@ -1,0 +1,160 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from model_store.architectures import build
+from training.commands import main
+
+
+@pytest.fixture(scope="module")
+def state_dict(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A seeded network of two classes that finds something everywhere."""
+    torch.manual_seed(1)
+    network = build("fasterrcnn_mobilenet_v2_fpn", class_count=2)
+    path = tmp_path_factory.mktemp("weights") / "shapes.tar"
+    torch.save(network.state_dict(), path)
+    return path
+
+
+def test_inspect_prints_counts_and_writes_a_sheet(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", str(shapes), "--sheet", str(tmp_path / "a" / "sheet.jpg")]) == 0
+    out = capsys.readouterr().out
+    assert "10 images" in out
+    assert "2 images without objects" in out
+    with Image.open(tmp_path / "a" / "sheet.jpg") as sheet:
+        assert sheet.width > 1000
+
+
+def test_inspect_prints_the_boxes_as_json(shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(shapes), "--json", "--sheet", str(tmp_path / "sheet.jpg")]) == 0
+    data = json.loads(capsys.readouterr().out)
+    written = json.loads((shapes / "photo_00.json").read_text())
+    first = data["images"][0]
+    assert (first["name"], first["width"], first["height"]) == ("photo_00.png", 96, 96)
+    assert [item["box"] for item in first["objects"]] == [
+        [*shape["points"][0], *shape["points"][1]] for shape in written["shapes"]
+    ]
+
+
+def test_inspect_reports_every_fault_and_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.json").write_text("{")
+    (tmp_path / "b.png").write_bytes(b"no image")
+    assert main(["inspect", str(tmp_path)]) == 2
+    captured = capsys.readouterr()
+    assert "a.json: not JSON" in captured.out
+    assert "b.png: " in captured.out
+    assert "a.json" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "nowhere", "--out", "x", "--weights", "none"], "nowhere is not a folder"),
+        (["train", "SHAPES", "--out", "x", "--preset", "none-such"], "none-such"),
+        (["train", "SHAPES", "--out", "x", "--set", "epoch=1"], "epoch is no hyperparameter"),
+        (["train", "SHAPES", "--out", "x", "--set", "epochs"], "'epochs' is not of the form"),
+        (["train", "SHAPES", "--out", "x", "--labels", "disc"], "'square' is no class"),
+        (["train", "SHAPES", "--out", "x", "--weights", "nowhere.pt"], "nowhere.pt"),
+        (["train", "SHAPES", "--out", "x", "--weights", "none", "--device", "cuda:99"], "cuda:99"),
+        (["train", "SHAPES", "--out", "x", "--weights", "none", "--hold-out", "10"], "leaves a part empty"),
+        (["train", "--out", "x"], "which dataset"),
+        (["train", "--out", "nowhere", "--resume"], "to resume from"),
+        (["evaluate", "nowhere/x", "SHAPES"], "nowhere/x"),
+        (["evaluate", "STATE_DICT", "SHAPES", "--labels", "disc"], "2 classes"),
+        (["evaluate", "STATE_DICT", "SHAPES"], "'disc' is no class; the classes are class_1, class_2"),
+        (["predict", "STATE_DICT", "nowhere.jpg"], "nowhere.jpg is neither"),
+        (["publish", "SHAPES", "--name", "x"], "holds no run"),
+    ],
+)
+def test_bad_input_ends_with_one_message_and_status_2(
+    arguments: list[str],
+    message: str,
+    *,
+    shapes: Path,
+    state_dict: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    places = {"SHAPES": str(shapes), "STATE_DICT": str(state_dict)}
+    assert main([places.get(argument, argument) for argument in arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["predict", "m", "p", "--score-threshold", "1.5"], ["train", "d", "--out", "x", "--labels", "a,a"], ["fly"], []],
+)
+def test_a_flag_out_of_range_is_a_usage_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+
+
+def test_evaluate_writes_coco_files(
+    shapes: Path, state_dict: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "result"
+    arguments = ["evaluate", str(state_dict), str(shapes), "--labels", "disc,square", "--json", "--out", str(out)]
+    assert main(arguments) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["image_count"] == 10
+    assert 0 <= figures["AP"] <= figures["AP50"] < 0.5
+    truth, detections = (json.loads((out / name).read_text()) for name in ("truth.json", "detections.json"))
+    assert [category["name"] for category in truth["categories"]] == ["disc", "square"]
+    assert {item["image_id"] for item in detections} <= set(range(1, 11))
+    assert json.loads((out / "figures.json").read_text()) == figures
+
+
+def test_evaluate_as_one_class_takes_any_labels(
+    shapes: Path, state_dict: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["evaluate", str(state_dict), str(shapes), "--one-class", "--json", "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    assert list(json.loads(capsys.readouterr().out)["per_class_ap"]) == ["object"]
+
+
+def test_predict_writes_pictures_and_labelme_files_that_can_be_trained_on(
+    shapes: Path, state_dict: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    photo = shapes / "photo_00.png"
+    arguments = ["predict", str(state_dict), str(photo), "--labels", "disc,square", "--score-threshold", "0"]
+    assert main([*arguments, "--out", str(out)]) == 0
+    with Image.open(out / "pictures" / "photo_00.jpg") as picture:
+        assert picture.size == (96, 96)
+    document = json.loads((out / "labelme" / "photo_00.json").read_text())
+    assert (out / "labelme" / document["imagePath"]).resolve() == photo.resolve()
+    assert len(document["shapes"]) > 0
+    assert main(["inspect", str(out / "labelme"), "--sheet", str(tmp_path / "sheet.jpg")]) == 0
+    assert f"1 images, {len(document['shapes'])} boxes" in capsys.readouterr().out
+
+
+def test_predict_names_the_photos_it_could_not_use_and_does_the_others(
+    shapes: Path, state_dict: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff no photo")
+    out = tmp_path / "out"
+    assert main(["predict", str(state_dict), str(broken), str(shapes / "photo_01.png"), "--out", str(out)]) == 2
+    assert "broken.jpg" in capsys.readouterr().err
+    assert (out / "labelme" / "photo_01.json").exists()
+
+
+def test_two_photos_of_one_stem_are_not_predicted_over_each_other(
+    shapes: Path, state_dict: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    twin = tmp_path / "photo_00.jpg"
+    Image.new("RGB", (64, 64)).save(twin)
+    assert main(["predict", str(state_dict), str(twin), str(shapes), "--out", str(tmp_path / "out")]) == 2
+    assert "photo_00" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

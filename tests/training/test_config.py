@@ -1,0 +1,54 @@
+import pytest
+
+from training.config import ConfigError, TrainConfig, parse_assignments, preset_names, resolve
+
+
+def test_the_notebook_preset_has_the_notebooks_hyperparameters() -> None:
+    config = resolve("notebook-2021", {})
+    assert (config.optimizer, config.learning_rate, config.momentum, config.weight_decay) == ("sgd", 0.005, 0.9, 0.0005)
+    assert (config.schedule, config.step_epochs, config.step_gamma) == ("step", 3, 0.1)
+    assert (config.batch_size, config.epochs, config.horizontal_flip) == (2, 10, 0.5)
+    assert (config.architecture, config.weights, config.hold_out) == ("fasterrcnn_resnet50_fpn", "coco", 50)
+    assert config.photometric == config.vertical_flip == config.rotate90 == config.ema_decay == config.clip_norm == 0
+    assert config.scale_jitter == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_resolves(name: str) -> None:
+    assert isinstance(resolve(name, {}), TrainConfig)
+
+
+def test_single_values_win_over_the_preset_and_the_preset_over_the_defaults() -> None:
+    config = resolve("notebook-2021", {"epochs": 2})
+    assert (config.epochs, config.batch_size, config.min_visible) == (2, 2, TrainConfig().min_visible)
+
+
+def test_assignments_are_read_as_toml_and_else_as_text() -> None:
+    values = parse_assignments(["epochs=3", "scale_jitter=[0.5, 2.0]", "weights=none", "fold_norm=false"])
+    assert values == {"epochs": 3, "scale_jitter": [0.5, 2.0], "weights": "none", "fold_norm": False}
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides", "message"),
+    [
+        ("no-such", {}, "no-such"),
+        (None, {"epoch": 3}, "epoch is no hyperparameter"),
+        (None, {"epochs": 0}, "epochs is 0"),
+        (None, {"architecture": "yolo"}, "yolo"),
+        (None, {"scale_jitter": [2.0, 1.0]}, "smallest"),
+        (None, {"epochs": -1, "batch_size": "many"}, "batch_size"),
+    ],
+)
+def test_a_wrong_value_is_named(preset: str | None, overrides: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        resolve(preset, overrides)
+
+
+def test_an_assignment_without_a_value_is_refused() -> None:
+    with pytest.raises(ConfigError, match="epochs"):
+        parse_assignments(["epochs"])
+
+
+def test_a_larger_min_size_lifts_the_max_size_with_it() -> None:
+    options = resolve(None, {"min_size": 2000}).network_options()
+    assert (options.min_size, options.max_size) == (2000, 2000)

@@ -1,0 +1,138 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from rendersight.annotations import AnnotationError
+from training.config import TrainConfig
+from training.dataset import (
+    BrokenDataset,
+    DetectionDataset,
+    LabelledImages,
+    collate,
+    epoch_order,
+    read_dataset,
+    split,
+    to_network,
+)
+from training.transforms import augmentation
+
+
+@pytest.fixture
+def data(shapes: Path) -> LabelledImages:
+    return read_dataset(shapes)
+
+
+def test_class_names_are_those_of_the_data_sorted(data: LabelledImages) -> None:
+    assert data.class_names == ("disc", "square")
+    assert len(data.images) == 10
+    assert sum(1 for image in data.images if not image.labels) == 2
+
+
+def test_given_class_names_keep_their_order(shapes: Path) -> None:
+    data = read_dataset(shapes, class_names=("square", "triangle", "disc"))
+    ids = {
+        label: number
+        for image in data.images
+        for label, number in zip(image.labels, data.label_ids(image), strict=True)
+    }
+    assert ids == {"square": 1, "disc": 3}
+
+
+def test_every_fault_is_reported_at_once(shapes: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (20, 20)).save(tmp_path / "good.png")
+    (tmp_path / "broken.png").write_bytes((tmp_path / "good.png").read_bytes()[:40])
+    Image.new("RGB", (20, 20)).save(tmp_path / "typo.png")
+    shape = {"label": "dragn", "points": [[1, 1], [9, 9]], "shape_type": "rectangle"}
+    (tmp_path / "typo.json").write_text(json.dumps({"shapes": [shape], "imageData": None}))
+    with pytest.raises(BrokenDataset) as caught:
+        read_dataset(tmp_path, class_names=("dragon",))
+    assert [fault.file for fault in caught.value.faults] == ["broken.png", "typo.json"]
+    assert "'dragn'" in str(caught.value)
+    assert "dragon" in str(caught.value)
+
+
+def test_an_empty_folder_and_a_folder_without_labels_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match="holds no images"):
+        read_dataset(tmp_path)
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    with pytest.raises(AnnotationError, match="--labels"):
+        read_dataset(tmp_path)
+
+
+def names(data: LabelledImages) -> set[str]:
+    return {image.name for image in data.images}
+
+
+@pytest.mark.parametrize(("hold_out", "expected"), [(3, 3), (0.2, 2), (1, 1), (0.95, 10)])
+def test_a_split_divides_the_dataset(data: LabelledImages, hold_out: float, expected: int) -> None:
+    if expected == 10:
+        with pytest.raises(AnnotationError, match="leaves a part empty"):
+            split(data, hold_out=hold_out, seed=0)
+        return
+    train, held = split(data, hold_out=hold_out, seed=0)
+    assert len(held.images) == expected
+    assert names(train) | names(held) == names(data)
+    assert not names(train) & names(held)
+
+
+def test_a_split_depends_on_the_seed_alone(data: LabelledImages) -> None:
+    first, second, other = (split(data, hold_out=3, seed=seed)[1] for seed in (0, 0, 1))
+    assert names(first) == names(second) != names(other)
+
+
+def test_groups_stay_on_one_side(data: LabelledImages) -> None:
+    train, held = split(data, hold_out=3, seed=0, group_by=r"photo_(\d)[0-4]|photo_\d([5-9])")
+    assert {"photo_00.png", "photo_03.png"} <= names(train) or {"photo_00.png", "photo_03.png"} <= names(held)
+    assert len(held.images) >= 3
+
+
+def test_a_group_expression_that_does_not_match_names_the_image(data: LabelledImages) -> None:
+    with pytest.raises(AnnotationError, match=r"photo_00\.png"):
+        split(data, hold_out=3, seed=0, group_by="series_(.*)")
+
+
+def test_the_fingerprint_changes_with_a_box_and_not_with_the_folder(data: LabelledImages, shapes: Path) -> None:
+    assert data.fingerprint() == read_dataset(shapes).fingerprint()
+    image = data.images[0]
+    object.__setattr__(image, "boxes_xyxy", image.boxes_xyxy + np.float32(0.5))
+    assert data.fingerprint() != read_dataset(shapes).fingerprint()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_augmented_samples_depend_on_seed_epoch_and_index_alone(data: LabelledImages, workers: int) -> None:
+    config = TrainConfig(rotate90=0.5, vertical_flip=0.5)
+    dataset = DetectionDataset(data, augment=augmentation(config), seed=3)
+    dataset.epoch = 1
+    alone = dataset[4]
+    torch.rand(7)
+    loader = DataLoader(dataset, batch_sampler=[[0, 1], [4]], collate_fn=collate, num_workers=workers)
+    among_others = list(loader)[1][0]
+    assert torch.equal(alone.image, among_others.image)
+    dataset.epoch = 2
+    assert not torch.equal(alone.image, dataset[4].image)
+
+
+def test_augmenting_leaves_the_global_random_state(data: LabelledImages) -> None:
+    dataset = DetectionDataset(data, augment=augmentation(TrainConfig()), seed=0)
+    before = torch.get_rng_state()
+    _ = dataset[0]
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_an_epoch_visits_every_image_once_in_an_order_of_its_own() -> None:
+    first, second = epoch_order(20, seed=1, epoch=0), epoch_order(20, seed=1, epoch=1)
+    assert sorted(first) == sorted(second) == list(range(20))
+    assert first != second
+
+
+def test_an_empty_image_has_no_boxes_and_no_labels(data: LabelledImages) -> None:
+    pixels, targets = to_network([DetectionDataset(data)[4]], torch.device("cpu"))
+    assert targets[0]["boxes"].shape == (0, 4)
+    assert targets[0]["labels"].shape == (0,)
+    assert pixels[0].shape == (3, 96, 96)
+    assert 0 <= float(pixels[0].min()) <= float(pixels[0].max()) <= 1

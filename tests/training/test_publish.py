@@ -1,0 +1,126 @@
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from model_store import store
+from model_store.detector import open_detector
+from model_store.errors import GoldenMismatch
+from model_store.store import Release
+from rendersight import images
+from training import run
+from training.checkpoint import BEST
+from training.config import TrainConfig
+from training.publish import Words, check_release, publish
+from training.run_folder import RunError
+
+CONFIG = TrainConfig(
+    architecture="fasterrcnn_mobilenet_v2_fpn",
+    weights="none",
+    min_size=96,
+    max_size=96,
+    rois_per_image=32,
+    epochs=1,
+    hold_out=3,
+)
+
+
+def bar(items: Iterable[Any], **_: Any) -> Iterable[Any]:
+    return items
+
+
+@pytest.fixture(scope="module")
+def finished(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one epoch, its weights set so that every proposal is a disc with the same score."""
+    out = tmp_path_factory.mktemp("runs") / "shapes"
+    around = run.Surroundings(
+        device="cpu", workers=0, store_root=Path(), say=lambda _: None, bar=bar, stop_asked=lambda: False
+    )
+    run.start(shapes, out, CONFIG, class_names=None, around=around)
+    weights = torch.load(out / BEST, weights_only=True)
+    weights["roi_heads.box_predictor.cls_score.weight"].zero_()
+    weights["roi_heads.box_predictor.cls_score.bias"] = torch.tensor([0.0, 3.0, -1.0])
+    torch.save(weights, out / BEST)
+    return out
+
+
+def publish_it(finished: Path, root: Path) -> Release:
+    return publish(
+        finished,
+        "shapes",
+        store_root=root,
+        words=Words("Finds drawn shapes.", "drawn shapes", "MIT"),
+        dataset=None,
+        also_measure=[("the same again", Path(run.RunRecord.read(finished).dataset))],
+        bar=bar,
+    )
+
+
+@pytest.fixture(scope="module")
+def release(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Release:
+    return publish_it(finished, tmp_path_factory.mktemp("store"))
+
+
+def test_a_release_is_complete(release: Release) -> None:
+    manifest = release.manifest
+    release.verify()
+    assert set(manifest.files) == {path.name for path in release.folder.iterdir()} - {"manifest.json"}
+    assert (manifest.name, manifest.version, manifest.class_names) == ("shapes", 1, ("disc", "square"))
+    assert manifest.architecture == CONFIG.architecture
+    assert (manifest.input.min_size, manifest.input.max_size) == (96, 96)
+    assert manifest.origin.config == CONFIG.model_dump(mode="json")
+    assert manifest.origin.library_versions["torch"]
+    assert [item.image_count for item in manifest.metrics] == [3, 10]
+    assert manifest.metrics[0].figures["threshold"] == pytest.approx(manifest.score_threshold, abs=6e-4)
+
+
+def test_its_card_shows_the_figures_of_its_manifest(release: Release) -> None:
+    card = (release.folder / "README.md").read_text()
+    assert f"{release.manifest.metrics[1].figures['AP50']:.3f}" in card
+    assert "# shapes@1" in card
+    assert "drawn shapes, held out (3 images)" in card
+
+
+def test_its_weights_are_a_plain_state_dict(release: Release, finished: Path) -> None:
+    weights = torch.load(release.folder / "model.pt", weights_only=True)
+    best = torch.load(finished / BEST, weights_only=True)
+    assert all(torch.equal(weights[name], best[name]) for name in best)
+
+
+def test_the_service_side_opens_it_and_finds_what_the_manifest_expects(release: Release) -> None:
+    detector = open_detector("shapes@1", store_root=release.folder.parents[1], device="cpu")
+    (found,) = detector.detect([images.read(release.folder / "golden.jpg")])
+    kept = found.above(release.manifest.score_threshold)
+    assert len(release.manifest.golden) == len(kept) > 0
+    assert kept.scores.tolist() == pytest.approx([item.score for item in release.manifest.golden], abs=1e-4)
+
+
+def test_publishing_again_makes_the_next_version(finished: Path, release: Release) -> None:
+    again = publish_it(finished, release.folder.parents[1])
+    assert again.manifest.version == 2
+    assert store.find(release.folder.parents[1], "shapes").ref == "shapes@2"
+    assert store.find(release.folder.parents[1], "shapes@1").manifest == release.manifest
+
+
+def test_a_release_that_finds_something_else_is_not_let_through(release: Release) -> None:
+    expected = release.manifest.golden[0]
+    moved = expected.model_copy(update={"score": 1.0, "box_xyxy": (0.0, 0.0, 5.0, 5.0)})
+    wrong = dataclasses.replace(release, manifest=release.manifest.model_copy(update={"golden": (moved,)}))
+    (release.folder / "manifest.json").chmod(0o644)
+    text = (release.folder / "manifest.json").read_text()
+    wrong.manifest.write(release.folder)
+    try:
+        with pytest.raises(GoldenMismatch, match="not found again"):
+            check_release(wrong)
+    finally:
+        (release.folder / "manifest.json").write_text(text)
+
+
+def test_a_run_without_a_finished_epoch_is_not_published(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text((finished / "run.json").read_text())
+    with pytest.raises(RunError, match=r"no best\.pt yet"):
+        publish_it(tmp_path, tmp_path / "store")
+    assert not (tmp_path / "store").exists()

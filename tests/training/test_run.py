@@ -1,0 +1,158 @@
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from model_store.state_dict import read_state_dict
+from training import run
+from training.checkpoint import BEST, LAST
+from training.config import TrainConfig
+from training.run_folder import RunError, RunRecord, read_metrics, read_names
+
+CONFIG = TrainConfig(
+    architecture="fasterrcnn_mobilenet_v2_fpn",
+    weights="none",
+    min_size=96,
+    max_size=96,
+    rois_per_image=32,
+    epochs=2,
+    batch_size=2,
+    hold_out=3,
+    warmup_steps=2,
+    rotate90=0.5,
+)
+
+
+def never() -> bool:
+    return False
+
+
+def surroundings(**changes: Any) -> run.Surroundings:
+    def bar(items: Iterable[Any], **_: Any) -> Iterable[Any]:
+        return items
+
+    around = run.Surroundings(device="cpu", workers=0, store_root=Path(), say=lambda _: None, bar=bar, stop_asked=never)
+    return dataclasses.replace(around, **changes)
+
+
+def after(calls: int) -> Callable[[], bool]:
+    """Ask for a stop from the n-th question on."""
+    count = iter(range(10_000))
+    return lambda: next(count) >= calls
+
+
+def figures(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics without what depends on the clock."""
+    return [{key: value for key, value in line.items() if key != "images_per_s"} for line in read_metrics(folder)]
+
+
+@pytest.fixture(scope="module")
+def finished(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    run.start(shapes, out, CONFIG, class_names=None, around=surroundings())
+    return out
+
+
+def test_a_run_folder_can_repeat_itself(finished: Path, shapes: Path) -> None:
+    record = RunRecord.read(finished)
+    assert record.config == CONFIG
+    assert record.class_names == ("disc", "square")
+    assert record.dataset == str(shapes)
+    assert record.library_versions["torch"] == torch.__version__.partition("+")[0]
+    train, held = (read_names(finished / name) for name in ("train.txt", "hold_out.txt"))
+    assert len(train) == 7
+    assert len(held) == 3
+    assert not set(train) & set(held)
+    assert [line["epoch"] for line in read_metrics(finished)] == [1, 2]
+    assert {"loss", "loss_classifier", "AP", "AP50", "f1", "threshold"} <= set(read_metrics(finished)[0])
+    for name in ("losses.png", "learning_rate.png", "ap.png", "precision_recall.png", "hold_out.png"):
+        assert (finished / "plots" / name).stat().st_size > 1000
+
+
+def test_the_best_weights_are_a_plain_state_dict(finished: Path) -> None:
+    assert "roi_heads.box_predictor.cls_score.weight" in read_state_dict(finished / BEST)
+
+
+@pytest.mark.parametrize("stop_after", [1, 6])
+def test_a_resumed_run_gives_the_same_figures_and_weights(
+    finished: Path, shapes: Path, tmp_path: Path, stop_after: int
+) -> None:
+    out = tmp_path / "stopped"
+    with pytest.raises(run.Stopped, match="--resume"):
+        run.start(shapes, out, CONFIG, class_names=None, around=surroundings(stop_asked=after(stop_after)))
+    torch.rand(5)  # the state of this process must not matter
+    run.resume(out, around=surroundings(workers=1))
+    assert figures(out) == figures(finished)
+    whole, resumed = (read_state_dict(folder / BEST) for folder in (finished, out))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_resumed_run_that_was_done_stays_as_it_is(finished: Path) -> None:
+    before = (finished / LAST).read_bytes()
+    run.resume(finished, around=surroundings())
+    assert (finished / LAST).read_bytes() == before
+
+
+def test_a_run_is_not_overwritten(finished: Path, shapes: Path) -> None:
+    with pytest.raises(RunError, match="already holds a run"):
+        run.start(shapes, finished, CONFIG, class_names=None, around=surroundings())
+
+
+def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="to resume from"):
+        run.resume(tmp_path, around=surroundings())
+
+
+def test_a_changed_dataset_is_not_resumed(finished: Path, shapes: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in shapes.iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
+    annotation = sorted(other.glob("*.json"))[0]
+    document = json.loads(annotation.read_text())
+    document["shapes"][0]["points"][0][0] += 1
+    annotation.write_text(json.dumps(document))
+    with pytest.raises(RunError, match="has changed"):
+        run.resume(finished, around=surroundings(), dataset=other)
+
+
+def test_a_moved_dataset_is_resumed_from_where_it_is(finished: Path, shapes: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for path in shapes.iterdir():
+        (moved / path.name).write_bytes(path.read_bytes())
+    run.resume(finished, around=surroundings(), dataset=moved)
+
+
+def test_a_run_that_is_killed_can_be_resumed(finished: Path, shapes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "training", "train", str(shapes), "--out", str(out), "--workers", "0"]
+    for name, value in CONFIG.model_dump(mode="json", exclude_defaults=True).items():
+        command += ["--set", f"{name}={json.dumps(value)}"]
+    command += ["--set", "epochs=50"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(out / LAST, process)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert read_metrics(out)
+    assert read_state_dict(out / BEST)
+    with pytest.raises(run.Stopped):
+        run.resume(out, around=surroundings(stop_asked=after(2)))
+
+
+def wait_for(path: Path, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + 90
+    while not path.exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -1,0 +1,8 @@
+"""The command line of training: `python -m training VERB --help`."""
+
+import sys
+
+from training.commands import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Save and resume a run: files that are whole or not there, whenever the process is killed."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LAST = "last.pt"
+BEST = "best.pt"
+
+
+class BrokenCheckpoint(ValueError):
+    """A checkpoint file is missing or is none of this program's; the message names it."""
+
+
+@dataclass
+class Progress:
+    """Where a training stands.
+
+    Attributes:
+        epoch: the current one, from 0; equal to the number of epochs when done.
+        batch: batches of it that are done.
+        loss_sums: sums of the loss terms over those batches.
+        seconds: spent training in this epoch so far.
+        best_ap: AP of the best checkpoint; below 0 before the first evaluation.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    loss_sums: dict[str, float] | None = None
+    seconds: float = 0.0
+    best_ap: float = -1.0
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a file beside `path`, force it to disk and put it in place in one step."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(draft)
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def save_last(
+    folder: Path,
+    progress: Progress,
+    *,
+    network: dict[str, Any],
+    average: dict[str, Tensor] | None,
+    optimizer: dict[str, Any],
+) -> None:
+    """Write all that `load_last` needs to go on as if nothing had happened."""
+    content = {
+        "progress": vars(progress),
+        "network": network,
+        "average": average,
+        "optimizer": optimizer,
+        "torch_rng": torch.get_rng_state(),
+        "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+    write_atomically(folder / LAST, lambda path: torch.save(content, path))
+
+
+def load_last(folder: Path) -> dict[str, Any]:
+    """Read the last checkpoint of a run; the random states are set, the rest is returned as `save_last` took it.
+
+    Raises:
+        BrokenCheckpoint: missing or unreadable.
+    """
+    path = folder / LAST
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        content["progress"] = Progress(**content["progress"])
+    except OSError as error:
+        raise BrokenCheckpoint(f"{path}: {error.strerror}") from error
+    except Exception as error:  # torch and zipfile raise many kinds for a file that is none of theirs
+        raise BrokenCheckpoint(f"{path}: no checkpoint of this program ({error})") from error
+    torch.set_rng_state(content["torch_rng"])
+    if torch.cuda.is_available() and content["cuda_rng"]:
+        torch.cuda.set_rng_state_all(content["cuda_rng"])
+    return content
+
+
+def save_best(folder: Path, state_dict: dict[str, Tensor]) -> None:
+    """Write the weights of the best epoch, as `torch.save(model.state_dict(), ...)` does."""
+    write_atomically(folder / BEST, lambda path: torch.save(state_dict, path))

@@ -1,0 +1,309 @@
+"""The verbs of `python -m training`: their flags, and the functions they call."""
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from tqdm import tqdm
+
+from model_store import store
+from model_store.detector import LoadedNetwork
+from model_store.engines.torch import TorchEngine, choose_device
+from model_store.errors import ModelError
+from rendersight.annotations import AnnotationError
+from rendersight.annotations.folder import read_folder
+from training import inspection, run
+from training.checkpoint import BrokenCheckpoint
+from training.config import ConfigError, parse_assignments, preset_names, resolve
+from training.dataset import read_dataset
+from training.evaluation import as_one_class, detect_all, evaluate
+from training.loading import load_model
+from training.loop import NonFiniteLoss
+from training.prediction import find_photos, predict
+from training.publish import Words, publish
+from training.report import DETECTIONS, write_evaluation
+from training.run_folder import RunError, RunRecord, read_names
+
+_USAGE = 2
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit status: 0, 2 for bad input, 130 when stopped."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        options.verb(options)
+    except (AnnotationError, ConfigError, ModelError, RunError, BrokenCheckpoint, NonFiniteLoss) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return _USAGE
+    except run.Stopped as stop:
+        print(f"{parser.prog}: {stop}", file=sys.stderr)
+        return _INTERRUPTED
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: stopped", file=sys.stderr)
+        return _INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    for add in (_add_inspect, _add_train, _add_evaluate, _add_predict, _add_publish):
+        add(verbs)
+    return parser
+
+
+def _add_inspect(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "inspect",
+        help="show what a dataset holds, and what is wrong with it",
+        description="Print counts by class, box sizes, negatives and problems; write a contact sheet with the boxes.",
+    )
+    parser.add_argument("dataset", type=Path, help="folder of images with JSON of the same stem")
+    parser.add_argument("--labels", type=_names, help="class names in order, comma-separated; else the data's, sorted")
+    parser.add_argument("--json", action="store_true", help="print the boxes as read, as JSON")
+    parser.add_argument("--sheet", type=Path, help="the contact sheet (default: runs/inspect/DATASET.jpg)")
+    parser.set_defaults(verb=_inspect)
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    found = read_folder(options.dataset)
+    seen = sorted({label for image in found.images for label in image.labels})
+    class_names = options.labels or tuple(seen)
+    if options.json:
+        print(json.dumps(inspection.as_json(found, class_names), indent=2))
+    else:
+        print(inspection.describe(found, class_names))
+    if found.images:
+        sheet = options.sheet or Path("runs/inspect") / f"{options.dataset.resolve().name}.jpg"
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        inspection.sheet(found, sorted({*seen, *class_names})).save(sheet, quality=88)
+        _say(f"contact sheet: {sheet}")
+    read_dataset(options.dataset, class_names=options.labels)  # raises, so that the exit status tells of any fault
+
+
+def _add_train(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "train",
+        help="train a detector on a folder of LabelMe images",
+        description="Train a detector on a folder of images with LabelMe JSON; stop with Ctrl-C, go on with --resume.",
+    )
+    parser.add_argument("dataset", type=Path, nargs="?", help="folder of images with JSON of the same stem")
+    parser.add_argument("--out", type=Path, required=True, help="the run's folder")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--preset", help=f"{', '.join(preset_names())}, or the path of a TOML file")
+    parser.add_argument(
+        "--labels", type=_names, help="class names in their order, comma-separated; else the data's, sorted"
+    )
+    parser.add_argument("--architecture", help="see model_store/architectures.py")
+    parser.add_argument("--weights", help="coco, imagenet, none, a state dict's file, or a release")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--hold-out", type=float, help="fraction below 1, else a count")
+    parser.add_argument(
+        "--group-by", metavar="REGEX", help="images whose names match alike stay on one side of the split"
+    )
+    parser.add_argument("--seed", type=int)
+    parser.add_argument(
+        "--set", metavar="NAME=VALUE", action="append", default=[], help="any hyperparameter of training/config.py"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="processes that read images (default: 1)")
+    _add_machine(parser)
+    parser.set_defaults(verb=_train)
+
+
+def _add_evaluate(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "evaluate",
+        help="measure a release, a run or a state dict on labelled images",
+        description="Print COCO's figures, AP by class and the best threshold; write the detections as COCO JSON.",
+    )
+    _add_model(parser)
+    parser.add_argument("dataset", type=Path, help="folder of images with JSON of the same stem")
+    parser.add_argument(
+        "--names", type=Path, help="evaluate only the images listed in this file, such as a hold_out.txt"
+    )
+    parser.add_argument("--one-class", action="store_true", help="merge all labels into one; nothing is suppressed")
+    parser.add_argument("--out", type=Path, help="folder of the results (default: runs/evaluate/MODEL-on-DATASET)")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    _add_machine(parser)
+    parser.set_defaults(verb=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    loaded, engine = _open(options)
+    known = None if options.one_class else loaded.card.class_names
+    data = read_dataset(options.dataset, class_names=known)
+    if options.names:
+        data = data.select(read_names(options.names))
+    found = detect_all(engine, data, progress=_bar("images"))
+    if options.one_class:
+        data, found = as_one_class(data, found)
+    result = evaluate(data, found)
+    name = f"{loaded.card.name}-{loaded.card.version}-on-{options.dataset.resolve().name}"
+    out = options.out or Path("runs/evaluate") / (name + ("-one-class" if options.one_class else ""))
+    write_evaluation(out, data, found, result)
+    print(json.dumps(result.as_json(), indent=2) if options.json else result.table())
+    _say(f"detections: {out / DETECTIONS}")
+
+
+def _add_predict(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "predict",
+        help="write annotated pictures and LabelMe files for photos",
+        description="Write pictures with the boxes drawn, and LabelMe files that can be corrected and trained on.",
+    )
+    _add_model(parser)
+    parser.add_argument("photos", type=Path, nargs="+", help="image files, or folders of them")
+    parser.add_argument("--score-threshold", type=_score, help="objects must score above it (default: the model's own)")
+    parser.add_argument("--out", type=Path, default=Path("predictions"), help="folder of the results")
+    _add_machine(parser)
+    parser.set_defaults(verb=_predict)
+
+
+def _predict(options: argparse.Namespace) -> None:
+    photos = find_photos(options.photos)
+    loaded, engine = _open(options)
+    threshold = loaded.card.score_threshold if options.score_threshold is None else options.score_threshold
+    count = predict(
+        engine,
+        photos,
+        options.out,
+        class_names=loaded.card.class_names,
+        score_threshold=threshold,
+        progress=_bar("photos"),
+    )
+    _say(f"{count} objects above {threshold:g} in {len(photos)} photos: {options.out}")
+
+
+def _add_publish(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "publish",
+        help="make a release of a run's best checkpoint",
+        description="Measure a run's best checkpoint, write it as the next version into the model store, and check it.",
+    )
+    parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument("--name", required=True, help="the release's name: lower-case letters, digits, '.', '_', '-'")
+    parser.add_argument("--dataset", type=Path, help="where the run's images are now, if they were moved")
+    parser.add_argument(
+        "--also-measure", metavar="NAME=FOLDER", type=_named_folder, action="append", default=[], help="more figures"
+    )
+    parser.add_argument("--description", default="A Faster R-CNN detector.", help="a sentence for the card")
+    parser.add_argument(
+        "--data", help="what the training images are, for the card (default: the dataset's folder name)"
+    )
+    parser.add_argument("--licence", default="", help="under which terms the release may be used, for the card")
+    parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
+    parser.set_defaults(verb=_publish)
+
+
+def _publish(options: argparse.Namespace) -> None:
+    record = RunRecord.read(options.run)
+    data = options.data or Path(options.dataset or record.dataset).name
+    release = publish(
+        options.run,
+        options.name,
+        store_root=options.store,
+        words=Words(options.description, data, options.licence),
+        dataset=options.dataset,
+        also_measure=options.also_measure,
+        bar=_tqdm,
+    )
+    _say(f"published {release.ref}: {release.folder}")
+    _say(f"serve it: RENDERSIGHT_MODEL={release.ref} python -m app")
+
+
+def _named_folder(text: str) -> tuple[str, Path]:
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=FOLDER")
+    return name, Path(folder)
+
+
+def _score(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="a release (dice, dice@2, a folder), a run's folder, or a state dict's file")
+    parser.add_argument("--labels", type=_names, help="class names in order, for a bare state dict")
+
+
+def _open(options: argparse.Namespace) -> tuple[LoadedNetwork, TorchEngine]:
+    loaded = load_model(options.model, store_root=options.store, class_names=options.labels)
+    return loaded, TorchEngine(loaded.network, choose_device(options.device))
+
+
+def _add_machine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not names or len(set(names)) != len(names):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of different names")
+    return names
+
+
+_DIRECT = ("architecture", "weights", "epochs", "batch_size", "learning_rate", "hold_out", "group_by", "seed")
+
+
+def _train(options: argparse.Namespace) -> None:
+    given = {name: getattr(options, name) for name in _DIRECT if getattr(options, name) is not None}
+    overrides = {**given, **parse_assignments(options.set)}
+    around = run.Surroundings(
+        device=choose_device(options.device),
+        workers=options.workers,
+        store_root=options.store,
+        say=_say,
+        bar=_tqdm,
+        stop_asked=_stop_on_signals(),
+    )
+    if options.resume:
+        if overrides or options.preset:
+            raise ConfigError("a resumed run keeps its hyperparameters; leave them out, or start a new run")
+        run.resume(options.out, around=around, dataset=options.dataset)
+    elif options.dataset is None:
+        raise ConfigError("which dataset? Give its folder")
+    else:
+        config = resolve(options.preset, overrides)
+        run.start(options.dataset, options.out, config, class_names=options.labels, around=around)
+
+
+_tqdm = partial(tqdm, leave=False, dynamic_ncols=True, disable=None)
+"""A progress bar on a terminal, nothing elsewhere."""
+
+
+def _bar(what: str) -> Any:
+    return partial(_tqdm, desc=what)
+
+
+def _say(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)
+
+
+def _stop_on_signals() -> Callable[[], bool]:
+    """Let the first Ctrl-C or SIGTERM ask for a stop after the current step; the second one ends at once."""
+    asked: list[int] = []
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        tqdm.write("stopping after this step; once more to stop at once", file=sys.stderr)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+    return lambda: bool(asked)

@@ -1,0 +1,180 @@
+"""Annotated images -> a torch Dataset; class names, split and collate."""
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from rendersight.annotations import AnnotatedImage, AnnotationError, Fault
+from rendersight.annotations.folder import load_pixels, read_folder
+from training.transforms import Sample
+
+
+class BrokenDataset(AnnotationError):
+    """A dataset that cannot be trained on; the message lists every fault, a line each."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        lines = "\n".join(f"  {fault}" for fault in faults)
+        super().__init__(f"{len(faults)} of the dataset's files cannot be used:\n{lines}")
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images with boxes of known classes; label i is `class_names[i - 1]`, 0 the background."""
+
+    images: tuple[AnnotatedImage, ...]
+    class_names: tuple[str, ...]
+
+    def select(self, names: Sequence[str]) -> "LabelledImages":
+        """Return the images of these names, in the order of the dataset."""
+        wanted = set(names)
+        return LabelledImages(tuple(image for image in self.images if image.name in wanted), self.class_names)
+
+    def label_ids(self, image: AnnotatedImage) -> list[int]:
+        """Return the numbers 1..K of an image's labels."""
+        return [self.class_names.index(label) + 1 for label in image.labels]
+
+    def fingerprint(self) -> str:
+        """Return a sha256 over names, sizes, boxes (to 0.01 px) and labels: equal for equal datasets anywhere."""
+        digest = hashlib.sha256("\n".join(self.class_names).encode())
+        for image in self.images:
+            boxes = [[f"{value:.2f}" for value in box] for box in image.boxes_xyxy.tolist()]
+            digest.update(repr((image.name, image.size_wh, boxes, image.labels)).encode())
+        return digest.hexdigest()
+
+
+def read_dataset(folder: Path, *, class_names: Sequence[str] | None = None) -> LabelledImages:
+    """Read a folder of LabelMe files for training or evaluation.
+
+    Args:
+        folder: images with JSON of the same stem; see `rendersight.annotations.folder.read_folder`.
+        class_names: the classes in their order; None takes those of the data, sorted.
+
+    Raises:
+        BrokenDataset: files that cannot be used, or labels that are no class; all at once.
+        AnnotationError: no such folder, or no image in it.
+    """
+    found = read_folder(folder)
+    known = tuple(class_names or sorted({label for image in found.images for label in image.labels}))
+    faults = list(found.faults)
+    for image in found.images:
+        for label in sorted(set(image.labels) - set(known)):
+            file = image.annotation_path.relative_to(folder).as_posix() if image.annotation_path else image.name
+            faults.append(Fault(file, f"label {label!r} is no class; the classes are {', '.join(known)}"))
+    if faults:
+        raise BrokenDataset(sorted(faults, key=lambda fault: fault.file))
+    if not found.images:
+        raise AnnotationError(f"{folder} holds no images")
+    if not known:
+        raise AnnotationError(f"{folder} holds no labelled object; name the classes with --labels")
+    return LabelledImages(found.images, known)
+
+
+def split(
+    data: LabelledImages, *, hold_out: float, seed: int, group_by: str | None = None
+) -> tuple[LabelledImages, LabelledImages]:
+    """Divide a dataset into a training and a hold-out part by a seeded permutation.
+
+    Args:
+        data: at least two images.
+        hold_out: below 1 a fraction of the images, from 1 on a count.
+        seed: of the permutation; the last ones of it are held out.
+        group_by: regular expression searched in each name; images that match with the same groups (the whole match
+            where there are none) stay on one side. Groups are held out until at least `hold_out` images are.
+
+    Returns:
+        The training and the hold-out part, neither of them empty, each in the order of the dataset.
+
+    Raises:
+        AnnotationError: a part would be empty, or the expression does not match a name.
+    """
+    wanted = round(len(data.images) * hold_out) if hold_out < 1 else round(hold_out)
+    groups: dict[str, list[str]] = {}
+    for image in data.images:
+        groups.setdefault(_group(image.name, group_by), []).append(image.name)
+    order = torch.randperm(len(groups), generator=torch.Generator().manual_seed(seed)).tolist()
+    keys = sorted(groups)
+    held: set[str] = set()
+    for index in reversed(order):
+        if len(held) >= wanted:
+            break
+        held.update(groups[keys[index]])
+    if not held or len(held) == len(data.images):
+        raise AnnotationError(
+            f"hold_out {hold_out:g} of {len(data.images)} images in {len(groups)} groups leaves a part empty"
+        )
+    rest = [image.name for image in data.images if image.name not in held]
+    return data.select(rest), data.select(sorted(held))
+
+
+def _group(name: str, pattern: str | None) -> str:
+    if pattern is None:
+        return name
+    match = re.search(pattern, name)
+    if match is None:
+        raise AnnotationError(f"group_by {pattern!r} does not match {name!r}")
+    return "\0".join(part or "" for part in match.groups()) if match.groups() else match.group()
+
+
+class DetectionDataset(Dataset[Sample]):
+    """Labelled images as samples, each augmented from a seed of its own.
+
+    The augmentation of an image depends on (seed, epoch, index) alone, never on the worker that makes it or on what
+    was drawn before, so that a resumed run sees what an uninterrupted one would have seen.
+    """
+
+    def __init__(
+        self, data: LabelledImages, *, augment: Callable[[Sample], Sample] | None = None, seed: int = 0
+    ) -> None:
+        self._data = data
+        self._augment = augment
+        self._seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self._data.images)
+
+    def __getitem__(self, index: int) -> Sample:
+        image = self._data.images[index]
+        sample = Sample(
+            image=torch.from_numpy(load_pixels(image)).permute(2, 0, 1),
+            boxes_xyxy=torch.from_numpy(image.boxes_xyxy),
+            labels=torch.tensor(self._data.label_ids(image), dtype=torch.int64),
+            index=index,
+        )
+        if self._augment is None:
+            return sample
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_mix(self._seed, self.epoch, index))
+            return self._augment(sample)
+
+
+def _mix(*numbers: int) -> int:
+    """Return one 63-bit seed from several numbers."""
+    digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def epoch_order(count: int, *, seed: int, epoch: int) -> list[int]:
+    """Return the order in which an epoch visits `count` images."""
+    generator = torch.Generator().manual_seed(_mix(seed, epoch))
+    order: list[int] = torch.randperm(count, generator=generator).tolist()
+    return order
+
+
+def collate(samples: Sequence[Sample]) -> list[Sample]:
+    """Keep a batch as a list: images differ in size."""
+    return list(samples)
+
+
+def to_network(batch: Sequence[Sample], device: torch.device) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
+    """Return images, float32 (3, H, W) in 0..1, and targets as torchvision's Faster R-CNN takes them in training."""
+    pixels = [sample.image.to(device).float() / 255 for sample in batch]
+    targets = [{"boxes": sample.boxes_xyxy.to(device), "labels": sample.labels.to(device)} for sample in batch]
+    return pixels, targets

@@ -1,0 +1,74 @@
+"""What makes a training step fast without changing what it learns: folded batch norm, channels_last, bfloat16."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torchvision.models.detection import FasterRCNN
+from torchvision.ops import FrozenBatchNorm2d
+
+
+def fold_frozen_norms(network: nn.Module) -> int:
+    """Let each convolution apply the frozen batch norm that follows it, in the forward pass; returns how many do.
+
+    w * scale is a convolution's weight, so norm(conv(x, w)) = conv(x, w * scale) + shift: one pass over the pixels
+    where there were three. Parameters, buffers and their names stay, and w gets the same gradient.
+    """
+    count = 0
+    for parent in list(network.modules()):
+        children = list(parent.children())
+        for conv, norm in itertools.pairwise(children):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, FrozenBatchNorm2d) and conv.bias is None:
+                conv.forward = _folded(conv, norm)  # type: ignore[method-assign, assignment]
+                norm.forward = _same
+                count += 1
+    return count
+
+
+def _folded(conv: nn.Conv2d, norm: FrozenBatchNorm2d) -> Callable[[Tensor], Tensor]:
+    def forward(x: Tensor) -> Tensor:
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        shift = norm.bias - norm.running_mean * scale
+        weight = conv.weight * scale.reshape(-1, 1, 1, 1)
+        return F.conv2d(x, weight, shift, conv.stride, conv.padding, conv.dilation, conv.groups)
+
+    return forward
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
+def use_bfloat16(network: FasterRCNN, device_type: str) -> None:
+    """Run backbone, RPN head and box head in bfloat16 and hand float32 on.
+
+    Anchors, proposals, matching and losses stay in float32: a bfloat16 coordinate of 500 px is off by up to 2 px.
+    """
+    for module in (network.backbone, network.rpn.head, network.roi_heads.box_head):
+        module.forward = _autocast(module.forward, device_type)
+
+
+def _autocast(forward: Callable[..., Any], device_type: str) -> Callable[..., Any]:
+    def run(*inputs: Any) -> Any:
+        with torch.autocast(device_type, dtype=torch.bfloat16):
+            return _float32(forward(*inputs))
+
+    return run
+
+
+def _float32(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.float()
+    if isinstance(value, dict):
+        return {key: _float32(item) for key, item in value.items()}
+    return type(value)(_float32(item) for item in value)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Tell whether bfloat16 is computed natively, so that it is faster and not only smaller."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -1,0 +1,148 @@
+"""The files of a run: what it was, which images it used, how it went; enough to repeat it."""
+
+import json
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Self
+
+from training.checkpoint import BEST, LAST, write_atomically
+from training.config import TrainConfig, validate
+
+RUN = "run.json"
+METRICS = "metrics.jsonl"
+TRAIN_LIST = "train.txt"
+HOLD_OUT_LIST = "hold_out.txt"
+PLOTS = "plots"
+
+_PACKAGES = ("torch", "torchvision", "numpy", "pillow", "pycocotools")
+
+
+class RunError(ValueError):
+    """A run's folder is not what the command needs; the message names it and what to do."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run is: written once at its start as `run.json`.
+
+    Attributes:
+        dataset: the folder, as given.
+        dataset_fingerprint: see `LabelledImages.fingerprint`.
+        class_names: label i is `class_names[i - 1]`.
+        config: the resolved configuration.
+        commit: of the code, with `+` behind it where files were changed; None outside a repository.
+        library_versions: package -> version.
+        weights: what was loaded at the start, in words.
+    """
+
+    dataset: str
+    dataset_fingerprint: str
+    class_names: tuple[str, ...]
+    config: TrainConfig
+    commit: str | None
+    library_versions: dict[str, str]
+    weights: str
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the record of a run folder.
+
+        Raises:
+            RunError: there is none, or it is broken.
+        """
+        path = folder / RUN
+        try:
+            data: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            config = validate(data.pop("config"))
+            return cls(**{**data, "class_names": tuple(data["class_names"])}, config=config)
+        except OSError as error:
+            raise RunError(f"{folder} holds no run: {RUN}: {error.strerror}") from error
+        except (ValueError, TypeError, KeyError) as error:
+            raise RunError(f"{path} is broken: {error}") from error
+
+    def write(self, folder: Path) -> None:
+        """Write `run.json`."""
+        content = {**asdict(self), "config": self.config.model_dump(mode="json")}
+        _write_text(folder / RUN, json.dumps(content, indent=2) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    def write(draft: Path) -> None:
+        draft.write_text(text, "utf-8")
+
+    write_atomically(path, write)
+
+
+def prepare(folder: Path, *, resume: bool) -> None:
+    """Make a run's folder, or check that it can be resumed.
+
+    Raises:
+        RunError: it holds a run although none is resumed, or none although one is; or it cannot be made.
+    """
+    if resume:
+        if not (folder / LAST).is_file():
+            raise RunError(f"{folder} has no {LAST} to resume from; start without --resume")
+        return
+    if any((folder / name).exists() for name in (RUN, LAST, BEST, METRICS)):
+        raise RunError(f"{folder} already holds a run; go on with --resume, or choose another folder with --out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder} cannot be made: {error.strerror}") from error
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Return the epochs logged so far, a dict each."""
+    path = folder / METRICS
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
+
+
+def write_metrics(folder: Path, epochs: Sequence[Mapping[str, Any]]) -> None:
+    """Write all epochs, a line each; whole or not at all."""
+    _write_text(folder / METRICS, "".join(json.dumps(epoch) + "\n" for epoch in epochs))
+
+
+def write_names(path: Path, names: Sequence[str]) -> None:
+    """Write a split list, an image name a line."""
+    _write_text(path, "".join(f"{name}\n" for name in names))
+
+
+def read_names(path: Path) -> list[str]:
+    """Read a split list.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    try:
+        return path.read_text("utf-8").splitlines()
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror}") from error
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of what decides a result."""
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}}
+
+
+def commit() -> str | None:
+    """Return the commit of the code that runs, `+` behind it where it was changed; None outside a repository."""
+    here = Path(__file__).parent
+    try:
+        head = _git(here, "rev-parse", "HEAD")
+        return head + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(  # noqa: S603
+        ["git", *arguments],  # noqa: S607
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()

@@ -1,0 +1,180 @@
+"""Augmentations that move pixels and boxes together; all randomness is torch's global generator."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F  # noqa: N812
+
+from training.config import TrainConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One image with its targets.
+
+    Attributes:
+        image: uint8 (3, H, W), RGB.
+        boxes_xyxy: float32 (N, 4), px, inside the image and with an area.
+        labels: int64 (N,), 1..K.
+        index: the image's place in its dataset.
+    """
+
+    image: Tensor
+    boxes_xyxy: Tensor
+    labels: Tensor
+    index: int
+
+    def select(self, keep: Tensor) -> "Sample":
+        """Return the sample with the boxes of a bool mask (N,) alone."""
+        return replace(self, boxes_xyxy=self.boxes_xyxy[keep], labels=self.labels[keep])
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width, px."""
+        return int(self.image.shape[-2]), int(self.image.shape[-1])
+
+
+Augmentation = Callable[[Sample], Sample]
+
+
+def augmentation(config: TrainConfig) -> Augmentation:
+    """Return the augmentations that a configuration asks for, as one function."""
+    steps: list[Augmentation] = []
+    if config.scale_jitter != (1.0, 1.0):
+        steps.append(Zoom(*config.scale_jitter, min_visible=config.min_visible))
+    if config.horizontal_flip:
+        steps.append(Sometimes(config.horizontal_flip, flip_horizontally))
+    if config.vertical_flip:
+        steps.append(Sometimes(config.vertical_flip, flip_vertically))
+    if config.rotate90:
+        steps.append(Sometimes(config.rotate90, rotate_by_quarters))
+    if config.photometric:
+        steps.append(Sometimes(config.photometric, distort_colours))
+    return Chain(tuple(steps))
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Several augmentations, one after the other."""
+
+    steps: tuple[Augmentation, ...]
+
+    def __call__(self, sample: Sample) -> Sample:
+        """Apply every step in order."""
+        for step in self.steps:
+            sample = step(sample)
+        return sample
+
+
+@dataclass(frozen=True)
+class Sometimes:
+    """An augmentation with a probability."""
+
+    probability: float
+    step: Augmentation
+
+    def __call__(self, sample: Sample) -> Sample:
+        """Apply the step, or return the sample itself."""
+        return self.step(sample) if float(torch.rand(())) < self.probability else sample
+
+
+def flip_horizontally(sample: Sample) -> Sample:
+    """Mirror left and right."""
+    return _move(sample, F.horizontal_flip)
+
+
+def flip_vertically(sample: Sample) -> Sample:
+    """Mirror top and bottom."""
+    return _move(sample, F.vertical_flip)
+
+
+def rotate_by_quarters(sample: Sample) -> Sample:
+    """Turn by 90, 180 or 270 degrees counter-clockwise, drawn evenly."""
+    return turn(sample, quarters=int(torch.randint(1, 4, ())))
+
+
+def turn(sample: Sample, *, quarters: int) -> Sample:
+    """Turn counter-clockwise by so many quarters of a circle."""
+    boxes = sample.boxes_xyxy
+    width = sample.size_hw[1]
+    for _ in range(quarters % 4):
+        # a point (x, y) of an image `width` wide goes to (y, width - x)
+        boxes = torch.stack((boxes[:, 1], width - boxes[:, 2], boxes[:, 3], width - boxes[:, 0]), dim=1)
+        width = sample.size_hw[0] if width == sample.size_hw[1] else sample.size_hw[1]
+    return replace(sample, image=torch.rot90(sample.image, quarters, (1, 2)).contiguous(), boxes_xyxy=boxes)
+
+
+_distort = v2.RandomPhotometricDistort(p=0.5)
+
+
+def distort_colours(sample: Sample) -> Sample:
+    """Change brightness, contrast, saturation, hue and the order of channels, each half of the time."""
+    return replace(sample, image=_distort(tv_tensors.Image(sample.image)).as_subclass(Tensor))
+
+
+@dataclass(frozen=True)
+class Zoom:
+    """Cut out or surround: the image keeps its size in px, what it shows becomes larger or smaller.
+
+    Attributes:
+        smallest: zoom below 1 shows the whole image on a plain ground.
+        largest: zoom above 1 shows a part of it.
+        min_visible: boxes of which less than this share remains are dropped.
+    """
+
+    smallest: float
+    largest: float
+    min_visible: float
+
+    def __call__(self, sample: Sample) -> Sample:
+        """Draw a zoom, evenly in its logarithm, and a place for the window."""
+        low, high = torch.log(torch.tensor([self.smallest, self.largest]))
+        zoom = float(torch.exp(low + (high - low) * torch.rand(())))
+        height, width = sample.size_hw
+        window_h, window_w = max(1, round(height / zoom)), max(1, round(width / zoom))
+        top, left = (int(_uniform(min(0, a - b), max(0, a - b))) for a, b in ((height, window_h), (width, window_w)))
+        return zoom_to(sample, top=top, left=left, window_hw=(window_h, window_w), min_visible=self.min_visible)
+
+
+def _uniform(low: float, high: float) -> float:
+    return low + (high - low) * float(torch.rand(()))
+
+
+def zoom_to(sample: Sample, *, top: int, left: int, window_hw: tuple[int, int], min_visible: float) -> Sample:
+    """Show one window of the image at the image's own size; what lies outside becomes one random colour.
+
+    Args:
+        sample: the image and its boxes.
+        top: first row of the window, px; negative above the image.
+        left: first column of the window, px; negative left of the image.
+        window_hw: height and width of the window, px.
+        min_visible: boxes of which less than this share lies in the window are dropped.
+    """
+    height, width = sample.size_hw
+    window_h, window_w = window_hw
+    pad = [max(0, -left), max(0, -top), max(0, left + window_w - width), max(0, top + window_h - height)]
+    image = sample.image
+    if any(pad):
+        fill = torch.randint(0, 256, (3,)).tolist()
+        image = F.pad(image, pad, fill=fill)
+    image = F.resized_crop(image, top + pad[1], left + pad[0], window_h, window_w, [height, width], antialias=True)
+    origin = torch.tensor([left, top, left, top], dtype=torch.float32)
+    scale = torch.tensor([width / window_w, height / window_h] * 2, dtype=torch.float32)
+    limits = torch.tensor([width, height] * 2, dtype=torch.float32)
+    whole = (sample.boxes_xyxy - origin) * scale
+    visible = torch.minimum(whole.clamp(min=0), limits)
+    share = _areas(visible) / _areas(whole)
+    return replace(sample, image=image, boxes_xyxy=visible).select(share >= min_visible)
+
+
+def _areas(boxes_xyxy: Tensor) -> Tensor:
+    return (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).clamp(min=0).prod(dim=1)
+
+
+def _move(sample: Sample, move: Callable[[Tensor], Tensor]) -> Sample:
+    boxes = tv_tensors.BoundingBoxes(sample.boxes_xyxy, format="XYXY", canvas_size=sample.size_hw)
+    return replace(sample, image=move(sample.image), boxes_xyxy=move(boxes).as_subclass(Tensor))
