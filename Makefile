@@ -5,7 +5,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-SOURCES := rendersight model_store app training tests
+SOURCES := rendersight model_store app training tests benchmarks
 
 .PHONY: help serve test test-all lint format lock clean
 
