@@ -14,6 +14,7 @@ from model_store.engines.torch import TorchEngine, choose_device
 from model_store.errors import (
     BrokenRelease,
     BrokenStateDict,
+    EngineNotAvailable,
     GoldenMismatch,
     ReleaseNotFound,
     UnknownArchitecture,
@@ -203,10 +204,11 @@ def open_detector(
 
     Raises:
         ModelError: it cannot be served; the message says why.
-        KeyError: no such engine.
     """
     chosen = choose_device(device)
-    run = ENGINES["torch-fp32" if engine == "auto" else engine]
+    run = ENGINES.get("torch-fp32" if engine == "auto" else engine)
+    if run is None:
+        raise EngineNotAvailable(f"engine {engine!r} is unknown; accepted: auto, {', '.join(ENGINES)}")
     loaded = load_network(ref, store_root=store_root, class_names=class_names)
     runner = run(loaded.network, chosen)
     if loaded.release is None:

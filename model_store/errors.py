@@ -10,7 +10,8 @@ class ModelError(ValueError):
     ├── BrokenStateDict      a file that is no state dict, or holds more than tensors
     ├── UnknownArchitecture  a state dict of a network that is not in the table
     ├── GoldenMismatch       a loaded model does not repeat its release's detections
-    └── DeviceNotAvailable   the asked device is not on this machine
+    ├── DeviceNotAvailable   the asked device is not on this machine
+    └── EngineNotAvailable   there is no such engine
     """
 
 
@@ -36,3 +37,7 @@ class GoldenMismatch(ModelError):
 
 class DeviceNotAvailable(ModelError):
     """The asked device is not on this machine."""
+
+
+class EngineNotAvailable(ModelError):
+    """There is no engine of this name."""

@@ -25,6 +25,9 @@ RgbImage = NDArray[np.uint8]
 WEB_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", *(["AVIF"] if features.check("avif") else []))
 """The formats that the service accepts, by Pillow's names."""
 
+# Pillow would hand these to Ghostscript, or knows them by name alone
+_NOT_PHOTOS = ("EPS", "WMF", "MPEG", "HDF5", "GRIB", "BUFR", "PDF")
+
 _ORIENTATION_TAG = 0x0112
 # EXIF orientation -> what turns the stored pixels upright (TIFF 6.0, tag 274)
 _UPRIGHT = {
@@ -61,6 +64,12 @@ class BrokenImage(ImageError):
     """The format is known, but the data does not decode."""
 
 
+def file_formats() -> dict[str, str]:
+    """Return what `read` reads: file suffix in lower case with its dot -> Pillow's name of the format."""
+    known = Image.registered_extensions()
+    return {suffix: name for suffix, name in known.items() if name in Image.OPEN and name not in _NOT_PHOTOS}
+
+
 def sniff(data: bytes) -> str | None:
     """Name the format of an encoded image by its first bytes; None where it is none of `WEB_FORMATS`.
 
@@ -90,7 +99,7 @@ def decode(
     Args:
         data: the whole encoded image.
         max_pixels: the most pixels (width x height) that the header may announce; checked before decoding.
-        formats: Pillow's names of the formats to accept; None takes whatever Pillow reads.
+        formats: Pillow's names of the formats to accept; None takes those of `file_formats`.
         apply_exif: turn the image as its EXIF orientation says; Pillow always turns a TIFF.
 
     Returns:
@@ -106,8 +115,9 @@ def decode(
         start = data[:8].hex(" ") or "nothing"
         raise UnknownImageFormat(f"no signature of {', '.join(formats)}; the data begins with {start}")
     _ignore_pillows_warnings()
+    accepted = tuple(formats) if formats is not None else tuple(dict.fromkeys(file_formats().values()))
     try:
-        with Image.open(BytesIO(data), formats=tuple(formats) if formats is not None else None) as image:
+        with Image.open(BytesIO(data), formats=accepted) as image:
             width, height = image.size
             if max_pixels is not None and width * height > max_pixels:
                 raise ImageTooLarge(f"image has {width * height} px, the limit is {max_pixels}")

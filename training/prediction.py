@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from model_store.engines import Engine
 from rendersight import images
 from rendersight.annotations import AnnotationError, Fault, labelme
@@ -23,7 +21,7 @@ def find_photos(paths: Sequence[Path]) -> list[Path]:
     Raises:
         AnnotationError: a path that does not exist, no image at all, or two images of one stem.
     """
-    suffixes = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
+    suffixes = images.file_formats()
     found: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():

@@ -10,7 +10,6 @@ from pathlib import Path, PureWindowsPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from rendersight import images
 from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, labelme
@@ -138,7 +137,7 @@ def _pair(folder: Path) -> tuple[list[_Pair], list[Fault]]:
 
 def _list(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the image and the JSON files below a folder, each sorted."""
-    image_suffixes = {suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN}
+    image_suffixes = images.file_formats()
     files = sorted(
         path
         for path in folder.rglob("*")

@@ -125,7 +125,7 @@ def parse(text: str) -> Document:
         shapes=tuple(_parse_shape(shape, f"shapes[{i}]") for i, shape in enumerate(data["shapes"])),
         image_path=_optional(data, "imagePath", str),
         image_data=_parse_image_data(_optional(data, "imageData", str)),
-        size_wh=(_optional(data, "imageWidth", int), _optional(data, "imageHeight", int)),
+        size_wh=(_optional_size(data, "imageWidth"), _optional_size(data, "imageHeight")),
     )
 
 
@@ -155,6 +155,14 @@ def _optional(data: dict[str, Any], key: str, kind: type) -> Any:
     if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
         raise AnnotationError(f"{key} is {value!r:.40}, {kind.__name__} or null is needed")
     return value
+
+
+def _optional_size(data: dict[str, Any], key: str) -> int | None:
+    value = data.get(key)
+    if isinstance(value, float) and value.is_integer():  # some programs write 640.0
+        return int(value)
+    size: int | None = _optional(data, key, int)
+    return size
 
 
 def _parse_image_data(text: str | None) -> bytes | None:

@@ -22,6 +22,7 @@ from model_store.errors import (
     BrokenRelease,
     BrokenStateDict,
     DeviceNotAvailable,
+    EngineNotAvailable,
     GoldenMismatch,
     ModelError,
     ReleaseNotFound,
@@ -174,7 +175,7 @@ class TestDeviceAndEngine:
             open_detector("tiny", store_root=tiny_store, device=device)
 
     def test_an_unknown_engine(self, tiny_store: Path) -> None:
-        with pytest.raises(KeyError, match="torch-int4"):
+        with pytest.raises(EngineNotAvailable, match="torch-int4"):
             open_detector("tiny", store_root=tiny_store, device="cpu", engine="torch-int4")
 
     def test_the_engine_can_be_named(self, tiny_store: Path) -> None:

@@ -355,3 +355,17 @@ class TestRead:
     def test_a_missing_file_is_an_os_error(self, tmp_path: Path) -> None:
         with pytest.raises(FileNotFoundError):
             read(tmp_path / "nothing.png")
+
+
+def test_file_formats_are_photos_that_pillow_reads_itself() -> None:
+    formats = images.file_formats()
+    assert formats[".jpg"] == formats[".jpeg"] == "JPEG"
+    assert {".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"} <= set(formats)
+    assert not {".eps", ".ps", ".mpg", ".h5", ".pdf"} & set(formats)
+
+
+def test_a_format_that_pillow_hands_to_another_program_is_no_image(tmp_path: Path) -> None:
+    path = tmp_path / "drawing.jpg"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
+    with pytest.raises(images.UnknownImageFormat):
+        images.read(path)

@@ -310,3 +310,9 @@ class TestToJson:
 
     def test_it_can_be_one_line(self) -> None:
         assert "\n" not in self.write(indent=None)
+
+
+def test_a_size_written_as_a_whole_float_is_a_size() -> None:
+    assert parse('{"shapes": [], "imageWidth": 640.0, "imageHeight": 480}').size_wh == (640, 480)
+    with pytest.raises(AnnotationError, match=r"imageWidth is 640\.5"):
+        parse('{"shapes": [], "imageWidth": 640.5}')
