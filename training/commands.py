@@ -36,7 +36,7 @@ _INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0, 2 for bad input, 130 when stopped."""
-    parser = _parser()
+    parser = build_parser()
     options = parser.parse_args(arguments)
     try:
         options.verb(options)
@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs; the docs' commands are checked against it."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     for add in (_add_inspect, _add_train, _add_evaluate, _add_predict, _add_publish):

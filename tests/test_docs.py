@@ -1,0 +1,86 @@
+"""The README and the pages of docs/ agree with the code."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from app.settings import PREFIX, Settings, accepted, variable
+from model_store.architectures import ARCHITECTURES
+from tests.app.fakes import FixedEngine, app_with
+from tests.app.wire import serving
+from training.commands import build_parser
+from training.config import preset_names
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples" / "README.md"]
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+@pytest.mark.parametrize("field", Settings.model_fields)
+def test_every_setting_has_its_row_in_the_readme(field: str) -> None:
+    info = Settings.model_fields[field]
+    row = next(
+        line
+        for line in page("README.md").splitlines()
+        if line.startswith(f"| `{variable(field).removeprefix(PREFIX)}` |")
+    )
+    default = "model_store/releases" if field == "model_store" else info.default
+    assert ("| unset |" if default is None else f"| `{default}` |") in row
+    assert accepted(info) in row
+    assert str(info.description) in row
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_and_pictures_lead_somewhere(path: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)\)", path.read_text("utf-8"))
+    missing = [target for target in targets if not target.startswith("http") and not (path.parent / target).exists()]
+    assert missing == []
+
+
+def commands() -> list[str]:
+    """Every `python -m training ...` in a code block of a page, comments cut off."""
+    found = []
+    for path in PAGES:
+        for block in re.findall(r"```sh\n(.*?)```", path.read_text("utf-8"), flags=re.DOTALL):
+            found += re.findall(r"python -m training ([^#\n]+)", block)
+    return found
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_training_command_in_the_docs_has_flags_that_exist(command: str) -> None:
+    options = build_parser().parse_args(shlex.split(command))
+    assert callable(options.verb)
+
+
+def test_the_readme_stays_short() -> None:
+    assert len(page("README.md").splitlines()) < 200
+
+
+def test_every_network_and_every_preset_is_in_the_docs() -> None:
+    text = page("docs/training.md")
+    assert [
+        name for name in (*ARCHITECTURES, *preset_names()) if f"`{name}`" not in text and f" {name}`" not in text
+    ] == []
+
+
+def test_every_verb_has_its_heading() -> None:
+    text = page("docs/training.md")
+    usage = build_parser().format_help()
+    verbs = re.findall(r"^    ([a-z]+) ", usage, flags=re.MULTILINE)
+    assert {"train", "evaluate", "predict", "publish", "inspect"} <= set(verbs)
+    assert [verb for verb in verbs if f"## {verb}" not in text and f"`{verb} " not in text] == []
+
+
+def test_the_python_example_prints_what_was_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", page("README.md"), flags=re.DOTALL)
+    monkeypatch.chdir(ROOT)
+    with serving(app_with(FixedEngine())) as port:
+        exec(block.replace("127.0.0.1:8000", f"127.0.0.1:{port}"), {})
+    assert capsys.readouterr().out.splitlines()[:1] == ["apple 0.95 [0.0, 0.0, 10.0, 10.0]"]
