@@ -28,7 +28,6 @@ from model_store.errors import BrokenStateDict, UnknownArchitecture
 
 StateDict = Mapping[str, Tensor]
 
-Fraction = float
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 

@@ -37,11 +37,15 @@ class Progress:
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a file beside `path`, force it to disk and put it in place in one step."""
+    """Let `write` fill a file beside `path`, force it to disk and put it in place in one step.
+
+    Raises:
+        OSError: it could not be written; what was at `path` is still there.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         write(draft)
-        with draft.open("rb") as file:
+        with draft.open("rb+") as file:
             os.fsync(file.fileno())
         draft.replace(path)
     finally:
@@ -65,7 +69,7 @@ def save_last(
         "torch_rng": torch.get_rng_state(),
         "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
-    write_atomically(folder / LAST, lambda path: torch.save(content, path))
+    _write_tensors(folder / LAST, content)
 
 
 def load_last(folder: Path) -> dict[str, Any]:
@@ -83,11 +87,21 @@ def load_last(folder: Path) -> dict[str, Any]:
     except Exception as error:  # torch and zipfile raise many kinds for a file that is none of theirs
         raise BrokenCheckpoint(f"{path}: no checkpoint of this program ({error})") from error
     torch.set_rng_state(content["torch_rng"])
-    if torch.cuda.is_available() and content["cuda_rng"]:
-        torch.cuda.set_rng_state_all(content["cuda_rng"])
+    if torch.cuda.is_available():  # perhaps with fewer devices than before
+        torch.cuda.set_rng_state_all(content["cuda_rng"][: torch.cuda.device_count()])
     return content
 
 
 def save_best(folder: Path, state_dict: dict[str, Tensor]) -> None:
     """Write the weights of the best epoch, as `torch.save(model.state_dict(), ...)` does."""
-    write_atomically(folder / BEST, lambda path: torch.save(state_dict, path))
+    _write_tensors(folder / BEST, state_dict)
+
+
+def _write_tensors(path: Path, content: dict[str, Any]) -> None:
+    def write(draft: Path) -> None:
+        try:
+            torch.save(content, draft)
+        except RuntimeError as error:  # torch's writer keeps the system's reason to itself
+            raise OSError(f"{path} could not be written, is there space left? ({error})") from error
+
+    write_atomically(path, write)

@@ -30,12 +30,13 @@ from training.publish import Words, publish
 from training.report import DETECTIONS, write_evaluation
 from training.run_folder import RunError, RunRecord, read_names
 
+_FAILED = 1
 _USAGE = 2
 _INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; returns the exit status: 0, 2 for bad input, 130 when stopped."""
+    """Run one verb; returns the exit status: 0, 1 where a file cannot be used, 2 for bad input, 130 when stopped."""
     parser = build_parser()
     options = parser.parse_args(arguments)
     try:
@@ -43,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (AnnotationError, ConfigError, ModelError, RunError, BrokenCheckpoint, NonFiniteLoss) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return _USAGE
+    except OSError as error:  # no permission, no space left
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return _FAILED
     except run.Stopped as stop:
         print(f"{parser.prog}: {stop}", file=sys.stderr)
         return _INTERRUPTED
@@ -116,7 +120,7 @@ def _add_train(verbs: Any) -> None:
     parser.add_argument(
         "--set", metavar="NAME=VALUE", action="append", default=[], help="any hyperparameter of training/config.py"
     )
-    parser.add_argument("--workers", type=int, default=1, help="processes that read images (default: 1)")
+    parser.add_argument("--workers", type=_count, default=1, help="processes that read images (default: 1)")
     _add_machine(parser)
     parser.set_defaults(verb=_train)
 
@@ -229,6 +233,13 @@ def _named_folder(text: str) -> tuple[str, Path]:
     return name, Path(folder)
 
 
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
+
+
 def _score(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
@@ -273,8 +284,8 @@ def _train(options: argparse.Namespace) -> None:
         stop_asked=_stop_on_signals(),
     )
     if options.resume:
-        if overrides or options.preset:
-            raise ConfigError("a resumed run keeps its hyperparameters; leave them out, or start a new run")
+        if overrides or options.preset or options.labels:
+            raise ConfigError("a resumed run keeps its hyperparameters and labels; leave them out, or start a new run")
         run.resume(options.out, around=around, dataset=options.dataset)
     elif options.dataset is None:
         raise ConfigError("which dataset? Give its folder")

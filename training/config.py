@@ -4,6 +4,7 @@ The defaults are for a few hundred to a few thousand images; `training/configs/`
 repeating, which says only what differs.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -67,7 +68,7 @@ class TrainConfig(BaseModel):
         group_by: regular expression on image names; images with the same groups (or match) stay on one side.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     architecture: str = "fasterrcnn_resnet50_fpn"
     weights: str = "coco"
@@ -107,6 +108,10 @@ class TrainConfig(BaseModel):
             raise ValueError(f"architecture {self.architecture!r} is unknown; known: {', '.join(ARCHITECTURES)}")
         if self.scale_jitter[0] > self.scale_jitter[1]:
             raise ValueError(f"scale_jitter {self.scale_jitter} is not smallest, largest")
+        try:
+            re.compile(self.group_by or "")
+        except re.error as error:
+            raise ValueError(f"group_by {self.group_by!r} is no regular expression: {error}") from None
         return self
 
     def network_options(self) -> NetworkOptions:

@@ -32,8 +32,16 @@ class LabelledImages:
     class_names: tuple[str, ...]
 
     def select(self, names: Sequence[str]) -> "LabelledImages":
-        """Return the images of these names, in the order of the dataset."""
+        """Return the images of these names, in the order of the dataset.
+
+        Raises:
+            AnnotationError: a name that is not in it.
+        """
         wanted = set(names)
+        if strangers := sorted(wanted - {image.name for image in self.images}):
+            raise AnnotationError(
+                f"{len(strangers)} of the images listed are not in the dataset, such as {strangers[0]}"
+            )
         return LabelledImages(tuple(image for image in self.images if image.name in wanted), self.class_names)
 
     def label_ids(self, image: AnnotatedImage) -> list[int]:
@@ -61,11 +69,12 @@ def read_dataset(folder: Path, *, class_names: Sequence[str] | None = None) -> L
         AnnotationError: no such folder, or no image in it.
     """
     found = read_folder(folder)
+    root = folder.resolve()  # as the paths of what was found
     known = tuple(class_names or sorted({label for image in found.images for label in image.labels}))
     faults = list(found.faults)
     for image in found.images:
         for label in sorted(set(image.labels) - set(known)):
-            file = image.annotation_path.relative_to(folder).as_posix() if image.annotation_path else image.name
+            file = image.annotation_path.relative_to(root).as_posix() if image.annotation_path else image.name
             faults.append(Fault(file, f"label {label!r} is no class; the classes are {', '.join(known)}"))
     if faults:
         raise BrokenDataset(sorted(faults, key=lambda fault: fault.file))
@@ -151,7 +160,8 @@ class DetectionDataset(Dataset[Sample]):
         if self._augment is None:
             return sample
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_mix(self._seed, self.epoch, index))
+            # torch.manual_seed would reset CUDA's generators too, which draw the training's samples of proposals
+            torch.default_generator.manual_seed(_mix(self._seed, self.epoch, index))
             return self._augment(sample)
 
 

@@ -23,6 +23,7 @@ FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "A
 _IOU_50 = 0
 _ALL_AREAS = 0
 _MOST_DETECTIONS = 2
+_SHORTEST_THRESHOLD = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +74,11 @@ class Evaluation:
     object_count: int
 
     def summary(self) -> dict[str, float]:
-        """Return the figures that a run logs and a release records, rounded to 4 digits."""
+        """Return the figures that a run logs and a release records, rounded to 4 digits, and the threshold as it is."""
         best = self.best_f1
-        point = {"f1": best.f1, "precision": best.precision, "recall": best.recall, "threshold": best.score_threshold}
-        return {name: round(value, 4) for name, value in {**self.figures, **point}.items()}
+        point = {"f1": best.f1, "precision": best.precision, "recall": best.recall}
+        rounded = {name: round(value, 4) for name, value in {**self.figures, **point}.items()}
+        return {**rounded, "threshold": best.score_threshold}
 
     def as_json(self) -> dict[str, Any]:
         """Return everything but the curve, for a file or a script."""
@@ -238,7 +240,7 @@ def _curve(evaluation: Any) -> Curve:
 
 
 def _best_f1(curve: Curve) -> OperatingPoint:
-    """Return the threshold half-way between the last detection let in and the first kept out."""
+    """Return the threshold about half-way between the last detection let in and the first kept out."""
     # A threshold lets in all detections of one score or none, so only the last of equal scores is a point.
     last = np.flatnonzero(np.diff(curve.scores, append=-1.0) < 0)
     if not (curve.precision[last] > 0).any():
@@ -249,8 +251,15 @@ def _best_f1(curve: Curve) -> OperatingPoint:
     inside = curve.scores[last[best]]
     outside = curve.scores[last[best + 1]] if best + 1 < len(last) else 0.0
     return OperatingPoint(
-        score_threshold=float((inside + outside) / 2),
+        score_threshold=_between(float(inside), float(outside)),
         precision=float(precision[best]),
         recall=float(recall[best]),
         f1=float(f1[best]),
     )
+
+
+def _between(inside: float, outside: float) -> float:
+    """Return a short number half-way between two scores; rounded further it would let in other detections."""
+    middle = (inside + outside) / 2
+    rounded = (round(middle, digits) for digits in range(_SHORTEST_THRESHOLD, 9))
+    return next((value for value in rounded if outside <= np.float32(value) < inside), outside)

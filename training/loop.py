@@ -1,7 +1,7 @@
 """One epoch of training: no files, no flags, no prints."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from training.transforms import Sample
 
 
 class NonFiniteLoss(ArithmeticError):
-    """A loss became infinite or not a number; the message names its terms and the images of the batch."""
+    """A loss or its gradient became infinite or not a number; the message names the loss terms and the images."""
 
 
 @dataclass(frozen=True)
@@ -118,13 +118,18 @@ def train_one_epoch(
         terms: dict[str, Tensor] = network(*to_network(batch, device))
         losses = {name: float(term.detach()) for name, term in terms.items()}
         if not math.isfinite(sum(losses.values())):
-            values = ", ".join(f"{name} {value:g}" for name, value in losses.items())
-            names = ", ".join(image_names[sample.index] for sample in batch)
-            raise NonFiniteLoss(f"the loss of step {number} is not finite: {values}; images: {names}")
+            raise NonFiniteLoss(f"the loss of step {number} is not finite: {_describe(losses, batch, image_names)}")
         optimizer.zero_grad(set_to_none=True)
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(trainable, clip_norm or math.inf)
+        norm = float(nn.utils.clip_grad_norm_(trainable, clip_norm or math.inf))
+        if not math.isfinite(norm):
+            raise NonFiniteLoss(f"the gradient of step {number} is not finite: {_describe(losses, batch, image_names)}")
         optimizer.step()
         if average is not None:
             average.update(network, number)
-        yield Step(number, learning_rate, losses, float(norm))
+        yield Step(number, learning_rate, losses, norm)
+
+
+def _describe(losses: Mapping[str, float], batch: Sequence[Sample], image_names: Sequence[str]) -> str:
+    values = ", ".join(f"{name} {value:g}" for name, value in losses.items())
+    return f"{values}; images: {', '.join(image_names[sample.index] for sample in batch)}"

@@ -71,4 +71,6 @@ def has_bfloat16(device: torch.device) -> bool:
     """Tell whether bfloat16 is computed natively, so that it is faster and not only smaller."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    # without mkldnn, on a Mac say, its operators do not exist
+    has_mkldnn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return has_mkldnn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -3,11 +3,11 @@
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from model_store.engines import Engine
 from rendersight import images
 from rendersight.annotations import AnnotationError, Fault, labelme
+from rendersight.detections import Detections
 from training.dataset import BrokenDataset
 from training.plots import picture_of_detections
 
@@ -75,7 +75,7 @@ def predict(
     return count
 
 
-def _write(photo: Path, pixels: images.RgbImage, out: Path, *, found: Any, class_names: Sequence[str]) -> None:
+def _write(photo: Path, pixels: images.RgbImage, out: Path, *, found: Detections, class_names: Sequence[str]) -> None:
     picture_of_detections(pixels, found, class_names).save(out / PICTURES / f"{photo.stem}.jpg", quality=92)
     text = labelme.to_json(
         found,

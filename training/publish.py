@@ -77,7 +77,7 @@ def publish(
     for label, other in others:
         found_there = detect_all(engine, other, progress=partial(bar, desc=label))
         metrics.append(_metrics(label, evaluate(other, found_there)))
-    threshold = round(result.best_f1.score_threshold, 3)
+    threshold = result.best_f1.score_threshold
     image = choose_golden(hold_out, found, score_threshold=threshold)
     origin = Origin(
         dataset_fingerprint=record.dataset_fingerprint,
@@ -85,7 +85,7 @@ def publish(
         seed=record.config.seed,
         commit=record.commit,
         library_versions=record.library_versions,
-        continued_from=Path(record.config.weights).name if record.config.weights != "none" else None,
+        continued_from=record.continued_from,
     )
 
     def fill(folder: Path, version: int) -> None:
@@ -130,11 +130,13 @@ def _metrics(data: str, result: Evaluation) -> Metrics:
 
 
 def choose_golden(data: LabelledImages, found: Sequence[Detections], *, score_threshold: float) -> int:
-    """Return the image that proves most: many objects, none of them near the threshold, where rounding decides."""
+    """Return the image that proves most: sure objects, as few as can be near the threshold, where rounding decides."""
 
-    def proof(item: Detections) -> tuple[int, int]:
-        near = int((np.abs(item.scores - score_threshold) < 2 * golden.MAX_SCORE_CHANGE).sum())
-        return (-near, len(item.above(score_threshold)))
+    def proof(item: Detections) -> tuple[bool, int, int]:
+        margin = 2 * golden.MAX_SCORE_CHANGE
+        near = int((np.abs(item.scores - score_threshold) < margin).sum())
+        sure = len(item.above(score_threshold + margin)) or len(item.above(score_threshold))
+        return (sure > 0, -near, sure)
 
     return max(range(len(data.images)), key=lambda index: proof(found[index]))
 

@@ -1,7 +1,9 @@
 """A training from its images to its best checkpoint: the order of things, with the loop in `loop.py`."""
 
+import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -98,9 +100,12 @@ def start(
         commit=run_folder.commit(),
         library_versions=run_folder.library_versions(),
         weights=str(loaded),
+        continued_from=loaded.source,
     )
     record.write(out)
-    _Trainer(record, out, train=train, hold_out=hold_out, network=network, around=around).run()
+    trainer = _Trainer(record, out, train=train, hold_out=hold_out, network=network, around=around)
+    trainer.save()  # so that there is something to resume from the first step on
+    trainer.run()
 
 
 def resume(out: Path, *, around: Surroundings, dataset: Path | None = None) -> None:
@@ -176,7 +181,8 @@ class _Trainer:
         while self._progress.epoch < config.epochs:
             self._train_epoch()
             self._finish_epoch()
-            self._stop_if_asked()
+            if self._progress.epoch < config.epochs:
+                self._stop_if_asked()
 
     def _train_epoch(self) -> None:
         config, progress = self._record.config, self._progress
@@ -191,7 +197,7 @@ class _Trainer:
             sums = progress.loss_sums or dict.fromkeys(step.losses, 0.0)
             progress.loss_sums = {name: sums[name] + value for name, value in step.losses.items()}
             if time.monotonic() - saved > self._around.save_every_s or self._around.stop_asked():
-                self._save()
+                self.save()
                 saved = time.monotonic()
                 self._stop_if_asked()
 
@@ -212,10 +218,12 @@ class _Trainer:
             collate_fn=collate,
             generator=torch.Generator(),  # the loader's own draws must not move the global random state
         )
+        with _interrupts_held_back():
+            samples = iter(loader)
         began = time.monotonic() - progress.seconds
         for step in train_one_epoch(
             self._network,
-            loader,
+            samples,
             self._optimizer,
             self._schedule(),
             first_step=progress.epoch * self._batches + progress.batch,
@@ -244,14 +252,15 @@ class _Trainer:
         weights = self._averaged_weights()
         found = self._detect(weights)
         result = evaluate(self._hold_out, found)
-        if result.figures["AP"] > progress.best_ap:
-            progress.best_ap = result.figures["AP"]
+        ap = result.summary()["AP"]  # as in the metrics, by which the best epoch is found again
+        if ap > progress.best_ap or ap < 0:  # below 0: no object is held out, and the latest weights are kept
+            progress.best_ap = ap
             checkpoint.save_best(self._out, {name: tensor.cpu() for name, tensor in weights.items()})
         self._log(result)
         write_run_plots(self._out, self._hold_out, found, result)
         epoch = progress.epoch + 1
         self._progress = Progress(epoch=epoch, best_ap=progress.best_ap)
-        self._save()
+        self.save()
 
     def _averaged_weights(self) -> dict[str, Tensor]:
         return self._average.state if self._average is not None else self._network.state_dict()
@@ -286,7 +295,8 @@ class _Trainer:
             f"best F1 {line['f1']:.3f} above {line['threshold']:.2f}, {line['images_per_s']:.2f} images/s"
         )
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write the last checkpoint."""
         checkpoint.save_last(
             self._out,
             replace(self._progress),
@@ -294,6 +304,22 @@ class _Trainer:
             average=self._average.state if self._average is not None else None,
             optimizer=self._optimizer.state_dict(),
         )
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Let a Ctrl-C wait until the end of the block, and never reach the processes started in it.
+
+    A terminal sends it to the readers of images too, which would die and take the run with them before it is saved.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def make_optimizer(network: FasterRCNN, config: TrainConfig) -> Optimizer:

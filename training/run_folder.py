@@ -37,6 +37,7 @@ class RunRecord:
         commit: of the code, with `+` behind it where files were changed; None outside a repository.
         library_versions: package -> version.
         weights: what was loaded at the start, in words.
+        continued_from: `coco`, `imagenet`, a file's name, or a release as name@version; None for random weights.
     """
 
     dataset: str
@@ -46,6 +47,7 @@ class RunRecord:
     commit: str | None
     library_versions: dict[str, str]
     weights: str
+    continued_from: str | None
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -58,6 +60,8 @@ class RunRecord:
         try:
             data: dict[str, Any] = json.loads(path.read_text("utf-8"))
             config = validate(data.pop("config"))
+            # records made before it was written down
+            data.setdefault("continued_from", None if config.weights == "none" else Path(config.weights).name)
             return cls(**{**data, "class_names": tuple(data["class_names"])}, config=config)
         except OSError as error:
             raise RunError(f"{folder} holds no run: {RUN}: {error.strerror}") from error
@@ -80,6 +84,8 @@ def _write_text(path: Path, text: str) -> None:
 def prepare(folder: Path, *, resume: bool) -> None:
     """Make a run's folder, or check that it can be resumed.
 
+    A folder with a record but without a checkpoint is that of a start that was cut short, and is begun anew.
+
     Raises:
         RunError: it holds a run although none is resumed, or none although one is; or it cannot be made.
     """
@@ -87,7 +93,7 @@ def prepare(folder: Path, *, resume: bool) -> None:
         if not (folder / LAST).is_file():
             raise RunError(f"{folder} has no {LAST} to resume from; start without --resume")
         return
-    if any((folder / name).exists() for name in (RUN, LAST, BEST, METRICS)):
+    if any((folder / name).exists() for name in (LAST, BEST, METRICS)):
         raise RunError(f"{folder} already holds a run; go on with --resume, or choose another folder with --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -112,15 +118,18 @@ def write_names(path: Path, names: Sequence[str]) -> None:
 
 
 def read_names(path: Path) -> list[str]:
-    """Read a split list.
+    """Read a split list; empty lines do not count.
 
     Raises:
         RunError: it cannot be read.
     """
     try:
-        return path.read_text("utf-8").splitlines()
+        text = path.read_text("utf-8")
     except OSError as error:
         raise RunError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise RunError(f"{path} is no list of names in UTF-8: {error}") from error
+    return [line for line in text.split("\n") if line]  # str.splitlines would also split inside names, at U+2028 say
 
 
 def library_versions() -> dict[str, str]:

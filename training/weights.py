@@ -40,16 +40,24 @@ class WeightsNotFound(ModelError):
 
 @dataclass(frozen=True)
 class Loaded:
-    """What was loaded into a network: `loaded` of `total` tensors; `missing` stayed random, `unused` had no use."""
+    """What was loaded into a network.
 
-    source: str
+    Attributes:
+        source: `coco`, `imagenet`, a file's name, or a release as name@version; None for random weights.
+        loaded: so many of its tensors.
+        total: tensors that the network has.
+        missing: names of those that stayed random.
+        unused: names of those from the source that had no use.
+    """
+
+    source: str | None
     loaded: int
     total: int
     missing: tuple[str, ...]
     unused: tuple[str, ...]
 
     def __str__(self) -> str:
-        text = f"weights: {self.loaded} of {self.total} tensors from {self.source}"
+        text = f"weights: {self.loaded} of {self.total} tensors from {self.source or 'nothing'}"
         for label, names in (("random", self.missing), ("unused", self.unused)):
             if names:
                 text += f"; {label}: {', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''}"  # noqa: PLR2004
@@ -75,8 +83,8 @@ def load_initial_weights(
     """
     target = network.state_dict()
     if weights == "none":
-        return Loaded("nothing", 0, len(target), (), ())
-    source = _source(weights, architecture=architecture, class_names=class_names, store_root=store_root)
+        return Loaded(None, 0, len(target), (), ())
+    name, source = _source(weights, architecture=architecture, class_names=class_names, store_root=store_root)
     fitting = max(
         (_matching(candidate, target) for candidate in _readings(source)),
         key=len,
@@ -86,7 +94,7 @@ def load_initial_weights(
     network.load_state_dict({**target, **fitting})
     used = {tensor.data_ptr() for tensor in fitting.values()}
     return Loaded(
-        weights,
+        name,
         len(fitting),
         len(target),
         missing=tuple(name for name in target if name not in fitting and not name.endswith("num_batches_tracked")),
@@ -98,19 +106,20 @@ def load_initial_weights(
     )
 
 
-def _source(weights: str, *, architecture: str, class_names: Sequence[str], store_root: Path) -> StateDict:
+def _source(weights: str, *, architecture: str, class_names: Sequence[str], store_root: Path) -> tuple[str, StateDict]:
     if weights in ("coco", "imagenet"):
-        return _download(weights, architecture)
+        return weights, _download(weights, architecture)
     path = Path(weights)
     if path.is_file():
-        return read_state_dict(path)
+        return path.name, read_state_dict(path)
     if path.is_dir() and not (path / FILE_NAME).is_file():
         raise WeightsNotFound(f"weights {weights!r} is a folder without {FILE_NAME}; a run's best weights are best.pt")
     loaded = load_network(weights, store_root=store_root)
+    ref = f"{loaded.card.name}@{loaded.card.version}"
     state_dict: StateDict = loaded.network.state_dict()
     if loaded.card.class_names == tuple(class_names):
-        return state_dict
-    return {name: tensor for name, tensor in state_dict.items() if not name.startswith(_PREDICTOR)}
+        return ref, state_dict
+    return ref, {name: tensor for name, tensor in state_dict.items() if not name.startswith(_PREDICTOR)}
 
 
 def _download(kind: str, architecture: str) -> StateDict:

@@ -69,6 +69,12 @@ def test_inspect_reports_every_fault_and_exits_with_2(tmp_path: Path, capsys: py
         (["evaluate", "STATE_DICT", "SHAPES"], "'disc' is no class; the classes are class_1, class_2"),
         (["predict", "STATE_DICT", "nowhere.jpg"], "nowhere.jpg is neither"),
         (["publish", "SHAPES", "--name", "x"], "holds no run"),
+        (["train", "SHAPES", "--out", "x", "--group-by", "series_("], "no regular expression"),
+        (["train", "--out", "x", "--resume", "--labels", "disc"], "keeps its hyperparameters and labels"),
+        (
+            ["evaluate", "STATE_DICT", "SHAPES", "--labels", "disc,square", "--names", "NAMES"],
+            "1 of the images listed are not in the dataset, such as elsewhere.png",
+        ),
     ],
 )
 def test_bad_input_ends_with_one_message_and_status_2(
@@ -82,7 +88,9 @@ def test_bad_input_ends_with_one_message_and_status_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    places = {"SHAPES": str(shapes), "STATE_DICT": str(state_dict)}
+    names = state_dict.with_name("names.txt")
+    names.write_text("photo_00.png\n\nelsewhere.png\n")
+    places = {"SHAPES": str(shapes), "STATE_DICT": str(state_dict), "NAMES": str(names)}
     assert main([places.get(argument, argument) for argument in arguments]) == 2
     error = capsys.readouterr().err
     assert message in error
@@ -92,12 +100,27 @@ def test_bad_input_ends_with_one_message_and_status_2(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["predict", "m", "p", "--score-threshold", "1.5"], ["train", "d", "--out", "x", "--labels", "a,a"], ["fly"], []],
+    [
+        ["predict", "m", "p", "--score-threshold", "1.5"],
+        ["predict", "m", "p", "--score-threshold", "nan"],
+        ["train", "d", "--out", "x", "--labels", "a,a"],
+        ["train", "d", "--out", "x", "--workers", "-1"],
+        ["fly"],
+        [],
+    ],
 )
 def test_a_flag_out_of_range_is_a_usage_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
+
+
+def test_a_folder_that_cannot_be_written_ends_with_one_message_and_status_1(
+    shapes: Path, state_dict: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["evaluate", str(state_dict), str(shapes), "--labels", "disc,square", "--out", str(state_dict / "x")]
+    assert main(arguments) == 1
+    assert str(state_dict / "x") in capsys.readouterr().err
 
 
 def test_evaluate_writes_coco_files(

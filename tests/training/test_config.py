@@ -11,6 +11,8 @@ def test_the_notebook_preset_has_the_notebooks_hyperparameters() -> None:
     assert (config.architecture, config.weights, config.hold_out) == ("fasterrcnn_resnet50_fpn", "coco", 50)
     assert config.photometric == config.vertical_flip == config.rotate90 == config.ema_decay == config.clip_norm == 0
     assert config.scale_jitter == (1.0, 1.0)
+    # torchvision trains 3 of the 5 stages of a network with COCO weights unless it is told otherwise
+    assert config.frozen_stages == 2
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -36,6 +38,9 @@ def test_assignments_are_read_as_toml_and_else_as_text() -> None:
         (None, {"epochs": 0}, "epochs is 0"),
         (None, {"architecture": "yolo"}, "yolo"),
         (None, {"scale_jitter": [2.0, 1.0]}, "smallest"),
+        (None, {"group_by": "series_("}, "no regular expression"),
+        (None, {"hold_out": float("inf")}, "hold_out is inf"),
+        (None, {"learning_rate": float("nan")}, "learning_rate is nan"),
         (None, {"epochs": -1, "batch_size": "many"}, "batch_size"),
     ],
 )

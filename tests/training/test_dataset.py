@@ -1,3 +1,4 @@
+import base64
 import json
 from pathlib import Path
 
@@ -54,6 +55,30 @@ def test_every_fault_is_reported_at_once(shapes: Path, tmp_path: Path) -> None:
     assert [fault.file for fault in caught.value.faults] == ["broken.png", "typo.json"]
     assert "'dragn'" in str(caught.value)
     assert "dragon" in str(caught.value)
+
+
+def test_a_fault_is_reported_for_a_folder_named_by_a_relative_path(
+    shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shapes.parent)
+    with pytest.raises(BrokenDataset, match=r"photo_00\.json: label"):
+        read_dataset(Path(shapes.name), class_names=("triangle",))
+
+
+def test_a_name_that_is_not_in_the_dataset_is_not_passed_over(data: LabelledImages) -> None:
+    with pytest.raises(AnnotationError, match=r"1 of the images listed.*elsewhere\.png"):
+        data.select(["photo_00.png", "elsewhere.png"])
+
+
+def test_an_image_that_its_annotation_embeds_is_a_sample(shapes: Path, tmp_path: Path) -> None:
+    document = json.loads((shapes / "photo_00.json").read_text())
+    document["imageData"] = base64.b64encode((shapes / "photo_00.png").read_bytes()).decode()
+    (tmp_path / "photo_00.json").write_text(json.dumps(document))
+    loader = DataLoader(DetectionDataset(read_dataset(tmp_path)), collate_fn=collate, num_workers=1)
+    ((embedded,),) = list(loader)
+    from_file = DetectionDataset(read_dataset(shapes))[0]
+    assert torch.equal(embedded.image, from_file.image)
+    assert torch.equal(embedded.boxes_xyxy, from_file.boxes_xyxy)
 
 
 def test_an_empty_folder_and_a_folder_without_labels_are_refused(tmp_path: Path) -> None:

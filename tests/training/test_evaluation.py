@@ -111,6 +111,44 @@ def test_the_threshold_lies_between_the_last_let_in_and_the_first_kept_out() -> 
     assert evaluate(data, found).best_f1.score_threshold == pytest.approx(0.55)
 
 
+def test_a_threshold_is_not_rounded_past_the_detections_beside_it() -> None:
+    data = labelled([("cat", (0, 0, 50, 50))])
+    found = [Detections.of([(0, 0, 50, 50), (100, 0, 150, 50)], [1, 1], [0.9999, 0.9995])]
+    result = evaluate(data, found)
+    threshold = result.summary()["threshold"]
+    assert threshold == result.best_f1.score_threshold == pytest.approx(0.9997)
+    assert found[0].above(threshold).scores.tolist() == pytest.approx([0.9999])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_threshold_divides_even_scores_that_are_neighbours_in_float32(seed: int) -> None:
+    lower = np.float32(np.random.default_rng(seed).uniform(0.05, 1))
+    upper = np.nextafter(lower, np.float32(2))
+    data = labelled([("cat", (0, 0, 50, 50))])
+    found = Detections.of([(0, 0, 50, 50), (100, 0, 150, 50)], [1, 1], [upper, lower])
+    assert len(found.above(evaluate(data, [found]).best_f1.score_threshold)) == 1
+
+
+def test_without_a_true_object_nothing_is_measured() -> None:
+    data = labelled([], [])
+    false_alarm = Detections.of([(0, 0, 50, 50)], [1], [0.9])
+    for found in ([NOTHING, NOTHING], [false_alarm, NOTHING]):
+        result = evaluate(data, found)
+        assert result.figures["AP"] == -1
+        assert result.per_class_ap == {}
+        assert result.best_f1.f1 == 0
+        assert result.best_f1.score_threshold == 0.5
+
+
+def test_a_class_without_a_true_object_does_not_count() -> None:
+    data = labelled([("cat", (0, 0, 50, 50))])
+    found = [Detections.of([(0, 0, 50, 50), (100, 0, 150, 50)], [1, 2], [0.9, 0.95])]
+    result = evaluate(data, found)
+    assert result.figures["AP"] == pytest.approx(1.0)
+    assert list(result.per_class_ap) == ["cat"]
+    assert result.best_f1.precision == 0.5  # but its false alarms do
+
+
 def test_one_class_merges_labels_and_suppresses_nothing() -> None:
     data = labelled([("cat", (0, 0, 50, 50))])
     both = [Detections.of([(0, 0, 50, 50), (0, 0, 50, 50)], [2, 1], [0.9, 0.8])]

@@ -11,10 +11,12 @@ from model_store.detector import open_detector
 from model_store.errors import GoldenMismatch
 from model_store.store import Release
 from rendersight import images
+from rendersight.detections import Detections
 from training import run
 from training.checkpoint import BEST
 from training.config import TrainConfig
-from training.publish import Words, check_release, publish
+from training.dataset import read_dataset
+from training.publish import Words, check_release, choose_golden, publish
 from training.run_folder import RunError
 
 CONFIG = TrainConfig(
@@ -74,7 +76,8 @@ def test_a_release_is_complete(release: Release) -> None:
     assert manifest.origin.config == CONFIG.model_dump(mode="json")
     assert manifest.origin.library_versions["torch"]
     assert [item.image_count for item in manifest.metrics] == [3, 10]
-    assert manifest.metrics[0].figures["threshold"] == pytest.approx(manifest.score_threshold, abs=6e-4)
+    assert manifest.metrics[0].figures["threshold"] == manifest.score_threshold
+    assert manifest.origin.continued_from is None
 
 
 def test_its_card_shows_the_figures_of_its_manifest(release: Release) -> None:
@@ -117,6 +120,27 @@ def test_a_release_that_finds_something_else_is_not_let_through(release: Release
             check_release(wrong)
     finally:
         (release.folder / "manifest.json").write_text(text)
+
+
+def found_with_scores(*scores: float) -> Detections:
+    boxes = [(10.0 * number, 0.0, 10.0 * number + 8, 8.0) for number in range(len(scores))]
+    return Detections.of(boxes, [1] * len(scores), scores)
+
+
+@pytest.mark.parametrize(
+    ("scores", "chosen"),
+    [
+        ([[], [0.9, 0.55], []], 1),  # an image on which nothing is found proves nothing
+        ([[0.9, 0.55], [0.9, 0.45], [0.9, 0.3]], 2),  # sure objects and none near the threshold
+        ([[0.9], [0.9, 0.8, 0.7], [0.9, 0.8]], 1),
+        ([[], [0.55], []], 1),
+        ([[], [], []], 0),
+    ],
+)
+def test_the_golden_image_has_sure_objects(shapes: Path, scores: list[list[float]], chosen: int) -> None:
+    data = read_dataset(shapes).select(["photo_00.png", "photo_01.png", "photo_02.png"])
+    found = [found_with_scores(*image) for image in scores]
+    assert choose_golden(data, found, score_threshold=0.5) == chosen
 
 
 def test_a_run_without_a_finished_epoch_is_not_published(finished: Path, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import os
+import resource
 import signal
 import subprocess
 import sys
@@ -13,9 +15,10 @@ import torch
 
 from model_store.state_dict import read_state_dict
 from training import run
-from training.checkpoint import BEST, LAST
+from training.checkpoint import BEST, LAST, save_best
 from training.config import TrainConfig
-from training.run_folder import RunError, RunRecord, read_metrics, read_names
+from training.dataset import LabelledImages, read_dataset, split
+from training.run_folder import METRICS, RunError, RunRecord, read_metrics, read_names
 
 CONFIG = TrainConfig(
     architecture="fasterrcnn_mobilenet_v2_fpn",
@@ -81,7 +84,7 @@ def test_the_best_weights_are_a_plain_state_dict(finished: Path) -> None:
     assert "roi_heads.box_predictor.cls_score.weight" in read_state_dict(finished / BEST)
 
 
-@pytest.mark.parametrize("stop_after", [1, 6])
+@pytest.mark.parametrize("stop_after", [1, 3, 4, 6])  # within an epoch, after its last step, at its end
 def test_a_resumed_run_gives_the_same_figures_and_weights(
     finished: Path, shapes: Path, tmp_path: Path, stop_after: int
 ) -> None:
@@ -93,6 +96,79 @@ def test_a_resumed_run_gives_the_same_figures_and_weights(
     assert figures(out) == figures(finished)
     whole, resumed = (read_state_dict(folder / BEST) for folder in (finished, out))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_run_that_broke_off_between_best_and_last_gives_the_same_figures_and_weights(
+    finished: Path, shapes: Path, tmp_path: Path
+) -> None:
+    def say(line: str) -> None:
+        if line.startswith("epoch 2"):  # best and metrics are written, last is not
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run.start(shapes, tmp_path, CONFIG, class_names=None, around=surroundings(say=say))
+    run.resume(tmp_path, around=surroundings())
+    assert figures(tmp_path) == figures(finished)
+    whole, resumed = (read_state_dict(folder / BEST) for folder in (finished, tmp_path))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_stop_after_the_last_step_lets_the_run_end(shapes: Path, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"epochs": 1})
+    asked: list[str] = []
+
+    def say(line: str) -> None:
+        if line.startswith("epoch 1"):
+            asked.append(line)
+
+    run.start(shapes, tmp_path, config, class_names=None, around=surroundings(say=say, stop_asked=lambda: bool(asked)))
+    assert len(asked) == len(read_metrics(tmp_path)) == 1
+
+
+def test_a_start_that_was_cut_short_can_be_resumed_or_begun_anew(shapes: Path, tmp_path: Path) -> None:
+    class Killed(Exception):
+        pass
+
+    def bar(items: Iterable[Any], **_: Any) -> Iterable[Any]:
+        raise Killed
+
+    with pytest.raises(Killed):
+        run.start(shapes, tmp_path, CONFIG, class_names=None, around=surroundings(bar=bar))
+    with pytest.raises(run.Stopped):
+        run.resume(tmp_path, around=surroundings(stop_asked=after(0)))
+    (tmp_path / LAST).unlink()  # as if it had been killed before the first checkpoint
+    with pytest.raises(run.Stopped):
+        run.start(shapes, tmp_path, CONFIG, class_names=None, around=surroundings(stop_asked=after(0)))
+
+
+def test_a_run_without_a_held_out_object_keeps_its_latest_weights(shapes: Path, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"group_by": r"_\d([49])?", "hold_out": 2})
+    seed = next(
+        seed for seed in range(20) if not any(image.labels for image in held_out(shapes, config, seed=seed).images)
+    )
+    config = config.model_copy(update={"seed": seed})
+    run.start(shapes, tmp_path, config, class_names=None, around=surroundings())
+    assert [line["AP"] for line in read_metrics(tmp_path)] == [-1.0, -1.0]
+    average = torch.load(tmp_path / LAST, weights_only=True)["average"]
+    best = read_state_dict(tmp_path / BEST)
+    assert all(torch.equal(best[name], average[name]) for name in best)
+
+
+def held_out(shapes: Path, config: TrainConfig, *, seed: int) -> LabelledImages:
+    return split(read_dataset(shapes), hold_out=config.hold_out, seed=seed, group_by=config.group_by)[1]
+
+
+def test_a_checkpoint_that_finds_no_space_leaves_the_one_before(finished: Path, tmp_path: Path) -> None:
+    save_best(tmp_path, {"weight": torch.ones(1)})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OSError, match=r"best\.pt could not be written"):
+            save_best(tmp_path, {"weight": torch.ones(1_000_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == [BEST]
+    assert read_state_dict(tmp_path / BEST)["weight"].tolist() == [1.0]
 
 
 def test_a_resumed_run_that_was_done_stays_as_it_is(finished: Path) -> None:
@@ -134,13 +210,9 @@ def test_a_moved_dataset_is_resumed_from_where_it_is(finished: Path, shapes: Pat
 
 def test_a_run_that_is_killed_can_be_resumed(finished: Path, shapes: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "training", "train", str(shapes), "--out", str(out), "--workers", "0"]
-    for name, value in CONFIG.model_dump(mode="json", exclude_defaults=True).items():
-        command += ["--set", f"{name}={json.dumps(value)}"]
-    command += ["--set", "epochs=50"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command(shapes, out, workers=0), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_for(out / LAST, process)
+        wait_for(out / METRICS, process)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -148,6 +220,36 @@ def test_a_run_that_is_killed_can_be_resumed(finished: Path, shapes: Path, tmp_p
     assert read_state_dict(out / BEST)
     with pytest.raises(run.Stopped):
         run.resume(out, around=surroundings(stop_asked=after(2)))
+
+
+def test_an_interrupt_that_reaches_the_readers_too_saves_the_run(shapes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "interrupted"
+    process = subprocess.Popen(
+        command(shapes, out, workers=1), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        wait_for(out / METRICS, process)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while not children.read_text():  # until the next epoch's reader is there
+            time.sleep(0.001)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does at Ctrl-C
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert f"--out {out} --resume" in errors
+    assert errors.count("stopping after this step") == 1
+    assert "Traceback" not in errors
+    with pytest.raises(run.Stopped):
+        run.resume(out, around=surroundings(stop_asked=after(1)))
+
+
+def command(shapes: Path, out: Path, *, workers: int) -> list[str]:
+    words = [sys.executable, "-m", "training", "train", str(shapes), "--out", str(out), "--workers", str(workers)]
+    for name, value in CONFIG.model_dump(mode="json", exclude_defaults=True).items():
+        words += ["--set", f"{name}={json.dumps(value)}"]
+    return [*words, "--set", "epochs=50"]
 
 
 def wait_for(path: Path, process: "subprocess.Popen[bytes]") -> None:
