@@ -15,7 +15,7 @@ import torch
 from torch.optim import SGD
 from torchvision.models.detection import FasterRCNN
 
-from model_store.architectures import build
+from model_store.architectures import build, freeze_stages
 from training.config import resolve
 from training.dataset import DetectionDataset, LabelledImages, read_dataset
 from training.loop import Schedule, train_one_epoch
@@ -33,13 +33,15 @@ def make_network(class_count: int) -> FasterRCNN:
     for name, buffer in network.named_buffers():
         if name.endswith("bn3.weight"):
             buffer.fill_(0.2)
+    freeze_stages(network, CONFIG.architecture, CONFIG.frozen_stages)
     return network.train()
 
 
 def notebook_steps(data: LabelledImages) -> Callable[[Sequence[Sample]], None]:
     """Return the notebook's training step: plain torch, nothing switched on."""
     network = make_network(len(data.class_names))
-    optimizer = SGD(network.parameters(), lr=CONFIG.learning_rate, momentum=0.9, weight_decay=0.0005)
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimizer = SGD(trainable, lr=CONFIG.learning_rate, momentum=0.9, weight_decay=0.0005)
 
     def step(batch: Sequence[Sample]) -> None:
         pixels = [sample.image.float() / 255 for sample in batch]

@@ -112,6 +112,16 @@ def _folders(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if re.fullmatch(NAME_PATTERN, path.name)) if root.is_dir() else []
 
 
+def check_name(name: str) -> None:
+    """Make sure that a release may have this name.
+
+    Raises:
+        ReleaseNotFound: it may not; the message says what is accepted.
+    """
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise ReleaseNotFound(f"{name!r} cannot name a release; accepted: lower-case letters, digits, '.', '_', '-'")
+
+
 def publish(root: Path, name: str, fill: Callable[[Path, int], None], check: Callable[[Release], None]) -> Release:
     """Publish the next version of a name: all of it appears at once, or nothing does.
 
@@ -129,8 +139,7 @@ def publish(root: Path, name: str, fill: Callable[[Path, int], None], check: Cal
         BrokenRelease: what `fill` wrote does not verify.
         OSError: the store cannot be written.
     """
-    if not re.fullmatch(NAME_PATTERN, name):
-        raise ReleaseNotFound(f"{name!r} cannot name a release; accepted: lower-case letters, digits, '.', '_', '-'")
+    check_name(name)
     (root / name).mkdir(parents=True, exist_ok=True)
     # A hidden folder in the same file system: whatever is left of a killed publisher is never taken for a release.
     scratch = Path(tempfile.mkdtemp(prefix=".publishing-", dir=root))

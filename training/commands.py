@@ -21,7 +21,7 @@ from rendersight.annotations.folder import read_folder
 from training import inspection, run
 from training.checkpoint import BrokenCheckpoint
 from training.config import ConfigError, parse_assignments, preset_names, resolve
-from training.dataset import read_dataset
+from training.dataset import BrokenDataset, all_faults, names_in, read_dataset
 from training.evaluation import as_one_class, detect_all, evaluate
 from training.loading import load_model
 from training.loop import NonFiniteLoss
@@ -80,7 +80,7 @@ def _add_inspect(verbs: Any) -> None:
 
 def _inspect(options: argparse.Namespace) -> None:
     found = read_folder(options.dataset)
-    seen = sorted({label for image in found.images for label in image.labels})
+    seen = names_in(found)
     class_names = options.labels or tuple(seen)
     if options.json:
         print(json.dumps(inspection.as_json(found, class_names), indent=2))
@@ -91,7 +91,8 @@ def _inspect(options: argparse.Namespace) -> None:
         sheet.parent.mkdir(parents=True, exist_ok=True)
         inspection.sheet(found, sorted({*seen, *class_names})).save(sheet, quality=88)
         _say(f"contact sheet: {sheet}")
-    read_dataset(options.dataset, class_names=options.labels)  # raises, so that the exit status tells of any fault
+    if faults := all_faults(found, options.dataset, class_names):
+        raise BrokenDataset(faults)
 
 
 def _add_train(verbs: Any) -> None:
@@ -223,6 +224,8 @@ def _publish(options: argparse.Namespace) -> None:
         bar=_tqdm,
     )
     _say(f"published {release.ref}: {release.folder}")
+    if not release.manifest.golden:
+        _say("warning: it finds nothing on its golden image, so that the check at each start proves little")
     _say(f"serve it: RENDERSIGHT_MODEL={release.ref} python -m app")
 
 

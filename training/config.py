@@ -63,6 +63,7 @@ class TrainConfig(BaseModel):
         precision: `bf16` runs convolutions and linear layers in bfloat16 where the machine has it, `fp32` does not.
         channels_last: memory format of the convolutions.
         fold_norm: compute each frozen batch norm inside the convolution before it; the same arithmetic, faster.
+        gather_rois: on a CPU, pool proposals with `roi_align.py`; the same numbers, faster.
         seed: of everything random.
         hold_out: images kept from training: below 1 a fraction, from 1 on a count; with groups, about as many.
         group_by: regular expression on image names; images with the same groups (or match) stay on one side.
@@ -98,6 +99,7 @@ class TrainConfig(BaseModel):
     precision: Literal["bf16", "fp32"] = "bf16"
     channels_last: bool = True
     fold_norm: bool = True
+    gather_rois: bool = True
     seed: NonNegativeInt = 0
     hold_out: PositiveFloat = 0.2
     group_by: str | None = None

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from rendersight.annotations import AnnotatedImage, AnnotationError, Fault
-from rendersight.annotations.folder import load_pixels, read_folder
+from rendersight.annotations.folder import Folder, load_pixels, read_folder
 from training.transforms import Sample
 
 
@@ -66,23 +66,33 @@ def read_dataset(folder: Path, *, class_names: Sequence[str] | None = None) -> L
 
     Raises:
         BrokenDataset: files that cannot be used, or labels that are no class; all at once.
-        AnnotationError: no such folder, or no image in it.
+        AnnotationError: no such folder, or no image or no class in it.
     """
     found = read_folder(folder)
-    root = folder.resolve()  # as the paths of what was found
-    known = tuple(class_names or sorted({label for image in found.images for label in image.labels}))
-    faults = list(found.faults)
-    for image in found.images:
-        for label in sorted(set(image.labels) - set(known)):
-            file = image.annotation_path.relative_to(root).as_posix() if image.annotation_path else image.name
-            faults.append(Fault(file, f"label {label!r} is no class; the classes are {', '.join(known)}"))
-    if faults:
-        raise BrokenDataset(sorted(faults, key=lambda fault: fault.file))
+    known = tuple(class_names or names_in(found))
+    if faults := all_faults(found, folder, known):
+        raise BrokenDataset(faults)
     if not found.images:
         raise AnnotationError(f"{folder} holds no images")
     if not known:
         raise AnnotationError(f"{folder} holds no labelled object; name the classes with --labels")
     return LabelledImages(found.images, known)
+
+
+def names_in(found: Folder) -> list[str]:
+    """Return the labels of a folder's images, sorted."""
+    return sorted({label for image in found.images for label in image.labels})
+
+
+def all_faults(found: Folder, folder: Path, class_names: Sequence[str]) -> list[Fault]:
+    """Return a folder's faults and its labels that are no class, by file."""
+    faults = list(found.faults)
+    root = folder.resolve()
+    for image in found.images:
+        for label in sorted(set(image.labels) - set(class_names)):
+            file = image.annotation_path.relative_to(root).as_posix() if image.annotation_path else image.name
+            faults.append(Fault(file, f"label {label!r} is no class; the classes are {', '.join(class_names)}"))
+    return sorted(faults, key=lambda fault: fault.file)
 
 
 def split(

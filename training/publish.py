@@ -13,18 +13,18 @@ from PIL import Image
 from model_store import architectures, golden, store
 from model_store.detector import LoadedNetwork, check_golden, load_network
 from model_store.engines.torch import TorchEngine
-from model_store.manifest import ExpectedDetection, InputRule, Manifest, Metrics, Origin
+from model_store.manifest import InputRule, Manifest, Metrics, Origin
 from model_store.store import CARD, GOLDEN_IMAGE, WEIGHTS, Release, sha256_of
 from rendersight import images
 from rendersight.annotations.folder import load_pixels
 from rendersight.detections import Detections
-from training import run_folder
 from training.card import write_card
 from training.dataset import LabelledImages, read_dataset
 from training.evaluation import Evaluation, detect_all, evaluate
 from training.loading import load_run
 from training.plots import picture_of_detections, plot_precision_recall
 from training.run import Bar
+from training.run_folder import HOLD_OUT_LIST, RunError, RunRecord, read_names
 
 DETECTIONS_PICTURE = "detections.jpg"
 PRECISION_RECALL = "precision_recall.png"
@@ -37,6 +37,18 @@ class Words:
     description: str
     data: str
     licence: str
+
+
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """A run's best weights with everything that was found out about them."""
+
+    record: RunRecord
+    loaded: LoadedNetwork
+    hold_out: LabelledImages
+    result: Evaluation
+    metrics: tuple[Metrics, ...]
+    golden_pixels: images.RgbImage
 
 
 def publish(
@@ -61,56 +73,54 @@ def publish(
         bar: a progress bar, as tqdm.
 
     Raises:
-        RunError, ModelError, AnnotationError: the run, what it gave, or a dataset cannot be used.
+        RunError, ModelError, AnnotationError: the run, what it gave, the name or a dataset cannot be used.
     """
-    record = run_folder.RunRecord.read(run)
+    store.check_name(name)
+    measured = _measure(run, data_name=words.data, dataset=dataset, also_measure=also_measure, bar=bar)
+    return store.publish(
+        store_root, name, lambda folder, version: _fill(folder, name, version, measured, words), check_release
+    )
+
+
+def _measure(
+    run: Path, *, data_name: str, dataset: Path | None, also_measure: Sequence[tuple[str, Path]], bar: Bar
+) -> _Measured:
+    record = RunRecord.read(run)
     loaded = load_run(run)
     data = read_dataset(dataset or Path(record.dataset), class_names=record.class_names)
     if data.fingerprint() != record.dataset_fingerprint:
-        raise run_folder.RunError(f"{dataset or record.dataset} has changed since {run} began")
-    hold_out = data.select(run_folder.read_names(run / run_folder.HOLD_OUT_LIST))
+        raise RunError(f"{dataset or record.dataset} has changed since {run} began")
+    hold_out = data.select(read_names(run / HOLD_OUT_LIST))
     others = [(label, read_dataset(folder, class_names=record.class_names)) for label, folder in also_measure]
     engine = TorchEngine(loaded.network, "cpu")
     found = detect_all(engine, hold_out, progress=partial(bar, desc="hold-out"))
     result = evaluate(hold_out, found)
-    metrics = [_metrics(f"{words.data}, held out", result)]
+    metrics = [_metrics(f"{data_name}, held out", result)]
     for label, other in others:
         found_there = detect_all(engine, other, progress=partial(bar, desc=label))
         metrics.append(_metrics(label, evaluate(other, found_there)))
-    threshold = result.best_f1.score_threshold
-    image = choose_golden(hold_out, found, score_threshold=threshold)
-    origin = Origin(
-        dataset_fingerprint=record.dataset_fingerprint,
-        config=record.config.model_dump(mode="json"),
-        seed=record.config.seed,
-        commit=record.commit,
-        library_versions=record.library_versions,
-        continued_from=record.continued_from,
+    chosen = choose_golden(hold_out, found, score_threshold=result.best_f1.score_threshold)
+    pixels = load_pixels(hold_out.images[chosen])
+    return _Measured(record, loaded, hold_out, result, tuple(metrics), pixels)
+
+
+def _fill(folder: Path, name: str, version: int, measured: _Measured, words: Words) -> None:
+    """Write a release's files, the manifest last."""
+    threshold = measured.result.best_f1.score_threshold
+    torch.save(measured.loaded.network.state_dict(), folder / WEIGHTS)
+    Image.fromarray(measured.golden_pixels).save(folder / GOLDEN_IMAGE, quality=95)
+    plot_precision_recall(measured.result, folder / PRECISION_RECALL)
+    # what counts is what is found on the file, after its compression
+    pixels = images.read(folder / GOLDEN_IMAGE)
+    (found,) = TorchEngine(measured.loaded.network, "cpu").detect([pixels])
+    picture = picture_of_detections(pixels, found.above(threshold), measured.loaded.card.class_names)
+    picture.save(folder / DETECTIONS_PICTURE, quality=90)
+    manifest = _manifest(name, version, measured, words).model_copy(
+        update={"golden": golden.expectation(found, score_threshold=threshold)}
     )
-
-    def fill(folder: Path, version: int) -> None:
-        torch.save(loaded.network.state_dict(), folder / WEIGHTS)
-        Image.fromarray(load_pixels(hold_out.images[image])).save(folder / GOLDEN_IMAGE, quality=95)
-        plot_precision_recall(result, folder / PRECISION_RECALL)
-        pixels = images.read(folder / GOLDEN_IMAGE)
-        expected = engine.detect([pixels])[0]
-        drawn = picture_of_detections(pixels, expected.above(threshold), record.class_names)
-        drawn.save(folder / DETECTIONS_PICTURE, quality=90)
-        manifest = _manifest(
-            name,
-            version,
-            loaded=loaded,
-            threshold=threshold,
-            metrics=metrics,
-            origin=origin,
-            expected=golden.expectation(expected, score_threshold=threshold),
-            words=words,
-        )
-        write_card(folder / CARD, manifest)
-        hashes = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
-        manifest.model_copy(update={"files": hashes}).write(folder)
-
-    return store.publish(store_root, name, fill, check_release)
+    write_card(folder / CARD, manifest)
+    hashes = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
+    manifest.model_copy(update={"files": hashes}).write(folder)
 
 
 def check_release(release: Release) -> None:
@@ -141,37 +151,37 @@ def choose_golden(data: LabelledImages, found: Sequence[Detections], *, score_th
     return max(range(len(data.images)), key=lambda index: proof(found[index]))
 
 
-def _manifest(
-    name: str,
-    version: int,
-    *,
-    loaded: LoadedNetwork,
-    threshold: float,
-    metrics: Sequence[Metrics],
-    origin: Origin,
-    expected: tuple[ExpectedDetection, ...],
-    words: Words,
-) -> Manifest:
+def _manifest(name: str, version: int, measured: _Measured, words: Words) -> Manifest:
+    """Return the manifest without what the folder's files decide: their hashes and the golden detections."""
+    record, options, card = measured.record, measured.loaded.options, measured.loaded.card
+    config = record.config.model_dump(mode="json")
+    origin = Origin(
+        dataset_fingerprint=record.dataset_fingerprint,
+        config={**config, "weights": Path(record.config.weights).name},  # a release names no folder of this machine
+        seed=record.config.seed,
+        commit=record.commit,
+        library_versions=record.library_versions,
+        continued_from=record.continued_from,
+    )
     return Manifest(
         name=name,
         version=version,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         description=words.description,
         licence=words.licence,
-        architecture=loaded.card.architecture,
-        options=loaded.options.model_dump(mode="json"),
-        class_names=loaded.card.class_names,
+        architecture=card.architecture,
+        options=options.model_dump(mode="json"),
+        class_names=card.class_names,
         input=InputRule(
-            min_size=loaded.options.min_size,
-            max_size=loaded.options.max_size,
+            min_size=options.min_size,
+            max_size=options.max_size,
             mean=architectures.IMAGENET_MEAN,
             std=architectures.IMAGENET_STD,
         ),
-        score_floor=loaded.card.score_floor,
-        detections_per_image=loaded.card.detections_per_image,
-        score_threshold=threshold,
+        score_floor=card.score_floor,
+        detections_per_image=card.detections_per_image,
+        score_threshold=measured.result.best_f1.score_threshold,
         files={},
-        metrics=tuple(metrics),
+        metrics=measured.metrics,
         origin=origin,
-        golden=expected,
     )

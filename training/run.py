@@ -26,6 +26,7 @@ from training.evaluation import Evaluation, detect_all, evaluate
 from training.loop import Schedule, Step, WeightAverage, train_one_epoch
 from training.precision import fold_frozen_norms, has_bfloat16, use_bfloat16
 from training.report import write_run_plots
+from training.roi_align import gathering
 from training.run_folder import RunError, RunRecord
 from training.transforms import augmentation
 from training.weights import load_initial_weights
@@ -341,6 +342,8 @@ def accelerate(network: FasterRCNN, config: TrainConfig, device: torch.device, *
     """Switch on what the configuration allows and the machine has; see `precision.py`."""
     if config.fold_norm:
         fold_frozen_norms(network)
+    if config.gather_rois and device.type == "cpu":
+        network.roi_heads.box_roi_pool = gathering(network.roi_heads.box_roi_pool)
     if config.channels_last:
         network.to(memory_format=torch.channels_last)
     if config.precision == "bf16":
