@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := rendersight model_store app training tests benchmarks
 
-.PHONY: help serve test test-all lint format lock clean
+.PHONY: help serve test test-all format lock render-env clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -19,9 +19,9 @@ test: $(VENV)/dev.stamp ## lint, types and the everyday tests
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not long and not container"
+	$(BIN)/python -m pytest -m "not long and not container and not blender"
 
-test-all: $(VENV)/dev.stamp ## everything, also what takes minutes
+test-all: $(VENV)/dev.stamp render-env ## everything, also what takes minutes
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
@@ -46,9 +46,17 @@ lock: $(VENV)/bin/python ## resolve the dependencies anew; the locks carry hashe
 	$(PIP) install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra serve $(LOCK) -o requirements/serve.txt
 	$(BIN)/uv pip compile pyproject.toml --extra dev -c requirements/serve.txt $(LOCK) -o requirements/dev.txt
+	$(BIN)/uv pip compile requirements/render.in $(LOCK) -o requirements/render.txt
 
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
 	--custom-compile-command "make lock"
 
 clean: ## remove the environment and all caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+
+render-env: $(VENV)-render/stamp ## Blender (bpy, GPL) in an environment of its own, for `training render`
+
+$(VENV)-render/stamp: requirements/render.txt
+	$(PYTHON) -m venv $(VENV)-render
+	$(VENV)-render/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r $<
+	@touch $@

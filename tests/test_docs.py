@@ -69,7 +69,7 @@ def test_every_network_and_every_preset_is_in_the_docs() -> None:
 
 
 def test_every_verb_has_its_heading() -> None:
-    text = page("docs/training.md")
+    text = page("docs/training.md") + page("docs/rendering.md")
     usage = build_parser().format_help()
     verbs = re.findall(r"^    ([a-z]+) ", usage, flags=re.MULTILINE)
     assert {"train", "evaluate", "predict", "publish", "inspect"} <= set(verbs)

@@ -2,15 +2,10 @@
 
 import argparse
 import json
-import signal
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
-
-from tqdm import tqdm
 
 from model_store import store
 from model_store.detector import LoadedNetwork
@@ -21,6 +16,7 @@ from rendersight.annotations.folder import read_folder
 from training import inspection, run
 from training.checkpoint import BrokenCheckpoint
 from training.config import ConfigError, parse_assignments, preset_names, resolve
+from training.console import Stopped, bar_of, progress_bar, say, stop_on_signals
 from training.dataset import BrokenDataset, all_faults, names_in, read_dataset
 from training.evaluation import as_one_class, detect_all, evaluate
 from training.loading import load_model
@@ -29,10 +25,13 @@ from training.prediction import find_photos, predict
 from training.publish import Words, publish
 from training.report import DETECTIONS, write_evaluation
 from training.run_folder import RunError, RunRecord, read_names
+from training.synthetic.blender import BlenderMissing
+from training.synthetic.commands import add_preview, add_render
 
 _FAILED = 1
 _USAGE = 2
 _INTERRUPTED = 130
+_BAD_INPUT = (AnnotationError, ConfigError, ModelError, RunError, BrokenCheckpoint, BlenderMissing, NonFiniteLoss)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,13 +40,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         options.verb(options)
-    except (AnnotationError, ConfigError, ModelError, RunError, BrokenCheckpoint, NonFiniteLoss) as error:
+    except (
+        AnnotationError,
+        ConfigError,
+        ModelError,
+        RunError,
+        BrokenCheckpoint,
+        BlenderMissing,
+        NonFiniteLoss,
+    ) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return _USAGE
     except OSError as error:  # no permission, no space left
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return _FAILED
-    except run.Stopped as stop:
+    except Stopped as stop:
         print(f"{parser.prog}: {stop}", file=sys.stderr)
         return _INTERRUPTED
     except KeyboardInterrupt:
@@ -60,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all verbs; the docs' commands are checked against it."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for add in (_add_inspect, _add_train, _add_evaluate, _add_predict, _add_publish):
+    for add in (_add_inspect, _add_train, _add_evaluate, _add_predict, _add_publish, add_render, add_preview):
         add(verbs)
     return parser
 
@@ -90,7 +97,7 @@ def _inspect(options: argparse.Namespace) -> None:
         sheet = options.sheet or Path("runs/inspect") / f"{options.dataset.resolve().name}.jpg"
         sheet.parent.mkdir(parents=True, exist_ok=True)
         inspection.sheet(found, sorted({*seen, *class_names})).save(sheet, quality=88)
-        _say(f"contact sheet: {sheet}")
+        say(f"contact sheet: {sheet}")
     if faults := all_faults(found, options.dataset, class_names):
         raise BrokenDataset(faults)
 
@@ -150,7 +157,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     data = read_dataset(options.dataset, class_names=known)
     if options.names:
         data = data.select(read_names(options.names))
-    found = detect_all(engine, data, progress=_bar("images"))
+    found = detect_all(engine, data, progress=bar_of("images"))
     if options.one_class:
         data, found = as_one_class(data, found)
     result = evaluate(data, found)
@@ -158,7 +165,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     out = options.out or Path("runs/evaluate") / (name + ("-one-class" if options.one_class else ""))
     write_evaluation(out, data, found, result)
     print(json.dumps(result.as_json(), indent=2) if options.json else result.table())
-    _say(f"detections: {out / DETECTIONS}")
+    say(f"detections: {out / DETECTIONS}")
 
 
 def _add_predict(verbs: Any) -> None:
@@ -185,9 +192,9 @@ def _predict(options: argparse.Namespace) -> None:
         options.out,
         class_names=loaded.card.class_names,
         score_threshold=threshold,
-        progress=_bar("photos"),
+        progress=bar_of("photos"),
     )
-    _say(f"{count} objects above {threshold:g} in {len(photos)} photos: {options.out}")
+    say(f"{count} objects above {threshold:g} in {len(photos)} photos: {options.out}")
 
 
 def _add_publish(verbs: Any) -> None:
@@ -221,12 +228,12 @@ def _publish(options: argparse.Namespace) -> None:
         words=Words(options.description, data, options.licence),
         dataset=options.dataset,
         also_measure=options.also_measure,
-        bar=_tqdm,
+        bar=progress_bar,
     )
-    _say(f"published {release.ref}: {release.folder}")
+    say(f"published {release.ref}: {release.folder}")
     if not release.manifest.golden:
-        _say("warning: it finds nothing on its golden image, so that the check at each start proves little")
-    _say(f"serve it: RENDERSIGHT_MODEL={release.ref} python -m app")
+        say("warning: it finds nothing on its golden image, so that the check at each start proves little")
+    say(f"serve it: RENDERSIGHT_MODEL={release.ref} python -m app")
 
 
 def _named_folder(text: str) -> tuple[str, Path]:
@@ -282,9 +289,9 @@ def _train(options: argparse.Namespace) -> None:
         device=choose_device(options.device),
         workers=options.workers,
         store_root=options.store,
-        say=_say,
-        bar=_tqdm,
-        stop_asked=_stop_on_signals(),
+        say=say,
+        bar=progress_bar,
+        stop_asked=stop_on_signals(),
     )
     if options.resume:
         if overrides or options.preset or options.labels:
@@ -295,30 +302,3 @@ def _train(options: argparse.Namespace) -> None:
     else:
         config = resolve(options.preset, overrides)
         run.start(options.dataset, options.out, config, class_names=options.labels, around=around)
-
-
-_tqdm = partial(tqdm, leave=False, dynamic_ncols=True, disable=None)
-"""A progress bar on a terminal, nothing elsewhere."""
-
-
-def _bar(what: str) -> Any:
-    return partial(_tqdm, desc=what)
-
-
-def _say(line: str) -> None:
-    tqdm.write(line, file=sys.stderr)
-
-
-def _stop_on_signals() -> Callable[[], bool]:
-    """Let the first Ctrl-C or SIGTERM ask for a stop after the current step; the second one ends at once."""
-    asked: list[int] = []
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-        tqdm.write("stopping after this step; once more to stop at once", file=sys.stderr)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handle)
-    return lambda: bool(asked)

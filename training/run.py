@@ -21,6 +21,7 @@ from rendersight.detections import Detections
 from training import checkpoint, run_folder
 from training.checkpoint import Progress
 from training.config import TrainConfig
+from training.console import Stopped
 from training.dataset import DetectionDataset, LabelledImages, collate, epoch_order, read_dataset, split
 from training.evaluation import Evaluation, detect_all, evaluate
 from training.loop import Schedule, Step, WeightAverage, train_one_epoch
@@ -35,10 +36,6 @@ SAVE_EVERY_S = 300.0
 
 Say = Callable[[str], None]
 Bar = Callable[..., Any]
-
-
-class Stopped(Exception):
-    """The run was asked to stop and has saved itself; the message tells how to go on."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from PIL import Image
 from model_store.architectures import build
 from training.commands import main
 
+PAWN = Path(__file__).parent.parent.parent / "examples" / "pawn.obj"
+
 
 @pytest.fixture(scope="module")
 def state_dict(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -69,6 +71,11 @@ def test_inspect_reports_every_fault_and_exits_with_2(tmp_path: Path, capsys: py
         (["evaluate", "STATE_DICT", "SHAPES"], "'disc' is no class; the classes are class_1, class_2"),
         (["predict", "STATE_DICT", "nowhere.jpg"], "nowhere.jpg is neither"),
         (["publish", "SHAPES", "--name", "x"], "holds no run"),
+        (["render", "dragon", "--count", "1", "--out", "x"], "dragon is neither a recipe (dice) nor a mesh file"),
+        (["render", "none.obj", "--label", "a", "--count", "1", "--out", "x"], "none.obj is no file"),
+        (["render", "dice", "--label", "a", "--count", "1", "--out", "x"], "leave out --label"),
+        (["render", "dice", "--count", "1", "--out", "x", "--blender", "nowhere"], "make render-env"),
+        (["preview", "PAWN"], "1 mesh files need as many --label, 0 are given"),
         (["train", "SHAPES", "--out", "x", "--group-by", "series_("], "no regular expression"),
         (["train", "--out", "x", "--resume", "--labels", "disc"], "keeps its hyperparameters and labels"),
         (
@@ -90,7 +97,7 @@ def test_bad_input_ends_with_one_message_and_status_2(
     monkeypatch.chdir(tmp_path)
     names = state_dict.with_name("names.txt")
     names.write_text("photo_00.png\n\nelsewhere.png\n")
-    places = {"SHAPES": str(shapes), "STATE_DICT": str(state_dict), "NAMES": str(names)}
+    places = {"PAWN": str(PAWN), "SHAPES": str(shapes), "STATE_DICT": str(state_dict), "NAMES": str(names)}
     assert main([places.get(argument, argument) for argument in arguments]) == 2
     error = capsys.readouterr().err
     assert message in error

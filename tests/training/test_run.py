@@ -17,6 +17,7 @@ from model_store.state_dict import read_state_dict
 from training import run
 from training.checkpoint import BEST, LAST, save_best
 from training.config import TrainConfig
+from training.console import Stopped
 from training.dataset import LabelledImages, read_dataset, split
 from training.run_folder import METRICS, RunError, RunRecord, read_metrics, read_names
 
@@ -89,7 +90,7 @@ def test_a_resumed_run_gives_the_same_figures_and_weights(
     finished: Path, shapes: Path, tmp_path: Path, stop_after: int
 ) -> None:
     out = tmp_path / "stopped"
-    with pytest.raises(run.Stopped, match="--resume"):
+    with pytest.raises(Stopped, match="--resume"):
         run.start(shapes, out, CONFIG, class_names=None, around=surroundings(stop_asked=after(stop_after)))
     torch.rand(5)  # the state of this process must not matter
     run.resume(out, around=surroundings(workers=1))
@@ -134,10 +135,10 @@ def test_a_start_that_was_cut_short_can_be_resumed_or_begun_anew(shapes: Path, t
 
     with pytest.raises(Killed):
         run.start(shapes, tmp_path, CONFIG, class_names=None, around=surroundings(bar=bar))
-    with pytest.raises(run.Stopped):
+    with pytest.raises(Stopped):
         run.resume(tmp_path, around=surroundings(stop_asked=after(0)))
     (tmp_path / LAST).unlink()  # as if it had been killed before the first checkpoint
-    with pytest.raises(run.Stopped):
+    with pytest.raises(Stopped):
         run.start(shapes, tmp_path, CONFIG, class_names=None, around=surroundings(stop_asked=after(0)))
 
 
@@ -218,7 +219,7 @@ def test_a_run_that_is_killed_can_be_resumed(finished: Path, shapes: Path, tmp_p
         process.wait()
     assert read_metrics(out)
     assert read_state_dict(out / BEST)
-    with pytest.raises(run.Stopped):
+    with pytest.raises(Stopped):
         run.resume(out, around=surroundings(stop_asked=after(2)))
 
 
@@ -241,7 +242,7 @@ def test_an_interrupt_that_reaches_the_readers_too_saves_the_run(shapes: Path, t
     assert f"--out {out} --resume" in errors
     assert errors.count("stopping after this step") == 1
     assert "Traceback" not in errors
-    with pytest.raises(run.Stopped):
+    with pytest.raises(Stopped):
         run.resume(out, around=surroundings(stop_asked=after(1)))
 
 

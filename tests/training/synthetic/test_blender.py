@@ -1,0 +1,112 @@
+"""The worker protocol, with a small program in Blender's place: the seam is the interpreter that `Blender` starts."""
+
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rendersight.annotations.folder import read_folder
+from training.dataset import BrokenDataset
+from training.synthetic.blender import Blender, BlenderMissing, RenderFailed, check_python
+from training.synthetic.dataset import Workers, render_dataset
+from training.synthetic.recipes import dice
+from training.synthetic.scene import SceneSpec
+
+FAKE = """#!{python}
+import json, os, sys
+import numpy as np
+print("Blender says many things")
+for line in sys.stdin:
+    request = json.loads(line)
+    spec = request["spec"]
+    {behaviour}
+    arrays = dict(light=np.ones((64, 64, 3), np.float16), index=np.zeros((64, 64), np.uint8))
+    labelled = [thing for thing in spec["things"] if thing["label"] is not None]
+    for number in range(1, len(labelled) + 1):
+        x = 10 * number
+        arrays["index"][20:30, x : x + 9] = number
+        arrays[f"vertices_{{number}}"] = np.array([(x, 20), (x + 9, 20), (x + 9, 30), (x, 30)], np.float32)
+        arrays[f"faces_{{number}}"] = np.array([(0, 1, 2), (0, 2, 3)], np.int32)
+    np.savez(request["out"], **arrays)
+    print("@ok", flush=True)
+"""
+
+
+def fake(folder: Path, behaviour: str = "pass") -> Path:
+    path = folder / "blender"
+    path.write_text(FAKE.format(python=sys.executable, behaviour=behaviour))
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def small(seed: int, attempt: int = 0) -> SceneSpec:
+    """A scene of at most four dice."""
+    spec = dice(seed, attempt)
+    return SceneSpec(**{**vars(spec), "things": spec.things[:4]})
+
+
+def render(folder: Path, out: Path, seeds: range, *, behaviour: str = "pass", stop: Any = lambda: False) -> int:
+    def progress(items: Any, *, total: int) -> Any:
+        return items
+
+    workers = Workers(fake(folder, behaviour), count=2, threads=1)
+    return render_dataset(small, seeds, out, workers=workers, progress=progress, stop_asked=stop)
+
+
+def test_a_folder_of_rendered_photos_is_a_dataset(tmp_path: Path) -> None:
+    out = tmp_path / "dice"
+    assert render(tmp_path, out, range(6)) == 6
+    found = read_folder(out)
+    assert found.faults == ()
+    assert [image.name for image in found.images] == [f"{seed:06d}.jpg" for seed in range(6)]
+    assert [len(image.labels) for image in found.images] == [
+        sum(thing.label is not None for thing in small(seed).things) for seed in range(6)
+    ]
+
+
+def test_what_is_there_is_not_rendered_again(tmp_path: Path) -> None:
+    out = tmp_path / "dice"
+    render(tmp_path, out, range(3))
+    before = (out / "000001.jpg").read_bytes()
+    assert render(tmp_path, out, range(5)) == 2
+    assert (out / "000001.jpg").read_bytes() == before
+
+
+def test_a_stop_leaves_the_rest_for_later(tmp_path: Path) -> None:
+    out = tmp_path / "dice"
+    answers = iter([False, False, *[True] * 100])
+    assert render(tmp_path, out, range(6), stop=lambda: next(answers)) == 2
+    assert render(tmp_path, out, range(6)) == 4
+
+
+DIE_ONCE = (
+    "flag = os.path.join(os.path.dirname({0!r}), 'died')\n    if not os.path.exists(flag): open(flag, 'w'); os._exit(1)"
+)
+
+
+def test_a_process_that_dies_loses_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "dice"
+    assert render(tmp_path, out, range(4), behaviour=DIE_ONCE.format(str(tmp_path / "x"))) == 4
+    assert (tmp_path / "died").exists()
+
+
+def test_a_scene_that_always_fails_is_reported_and_the_others_are_done(tmp_path: Path) -> None:
+    behaviour = "if spec['seed'] == 2: print('@error no such thing', flush=True); continue"
+    with pytest.raises(BrokenDataset, match="000002: no such thing"):
+        render(tmp_path, tmp_path / "dice", range(4), behaviour=behaviour)
+    assert sorted(path.name for path in (tmp_path / "dice").glob("*.jpg")) == ["000000.jpg", "000001.jpg", "000003.jpg"]
+
+
+def test_a_process_that_hangs_is_given_up(tmp_path: Path) -> None:
+    python = fake(tmp_path, "import time; time.sleep(60)")
+    with Blender(python, threads=1, timeout_s=0.5) as process, pytest.raises(RenderFailed, match=r"within 0\.5 s"):
+        process.render(small(0))
+
+
+def test_an_interpreter_without_bpy_is_told_with_the_way_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(BlenderMissing, match="make render-env"):
+        check_python(tmp_path / "nothing")
+    with pytest.raises(BlenderMissing, match="make render-env"):
+        check_python(Path(sys.executable))

@@ -1,0 +1,83 @@
+import json
+from collections import Counter
+from dataclasses import asdict
+
+import pytest
+
+from training.synthetic.geometry import footprints_overlap, project
+from training.synthetic.recipes import DICE_LABELS, SIZE_PX, MeshObject, dice, die_faces, meshes
+from training.synthetic.scene import SceneSpec, Thing
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list[SceneSpec]:
+    return [dice(seed) for seed in range(200)]
+
+
+def dice_of(scene: SceneSpec) -> list[Thing]:
+    return [thing for thing in scene.things if thing.kind == "die"]
+
+
+def test_a_seed_gives_one_scene_and_an_attempt_another() -> None:
+    assert dice(7) == dice(7)
+    assert len({json.dumps(asdict(scene)) for scene in (dice(7), dice(8), dice(7, attempt=1))}) == 3
+
+
+def test_a_scene_is_plain_json(scenes: list[SceneSpec]) -> None:
+    data = scenes[0].as_json()
+    assert json.loads(json.dumps(data))["seed"] == 0
+
+
+def test_a_label_is_the_face_that_points_up(scenes: list[SceneSpec]) -> None:
+    for scene in scenes:
+        for die in dice_of(scene):
+            assert die.label == DICE_LABELS[die.faces[0] - 1]
+
+
+def test_every_face_comes_up_and_some_scenes_are_empty(scenes: list[SceneSpec]) -> None:
+    counts = Counter(die.label for scene in scenes for die in dice_of(scene))
+    assert set(counts) == set(DICE_LABELS)
+    assert min(counts.values()) > 0.6 * counts.total() / 6
+    empty = [scene for scene in scenes if not dice_of(scene)]
+    assert 0.02 < len(empty) / len(scenes) < 0.15
+    assert all(len(scene.things) >= 1 for scene in empty)
+
+
+def test_nothing_stands_in_a_die(scenes: list[SceneSpec]) -> None:
+    for scene in scenes[:60]:
+        for die in dice_of(scene):
+            assert not any(footprints_overlap(die, other) for other in scene.things if other is not die)
+
+
+def test_every_die_is_in_the_picture(scenes: list[SceneSpec]) -> None:
+    for scene in scenes:
+        for die in dice_of(scene):
+            pixel = project(scene.camera, (*die.position, die.size[2] / 2))
+            assert pixel is not None
+            assert all(0 <= value <= SIZE_PX for value in pixel)
+
+
+@pytest.mark.parametrize("top", range(1, 7))
+@pytest.mark.parametrize("is_left_handed", [False, True])
+def test_opposite_faces_sum_to_seven_and_every_value_is_there_once(top: int, *, is_left_handed: bool) -> None:
+    faces = die_faces(top, is_left_handed=is_left_handed)
+    assert faces[0] == top
+    assert sorted(faces) == [1, 2, 3, 4, 5, 6]
+    assert all(faces[i] + faces[i + 1] == 7 for i in (0, 2, 4))
+
+
+@pytest.mark.parametrize("top", range(1, 7))
+@pytest.mark.parametrize("is_left_handed", [False, True])
+def test_one_two_three_run_as_the_hand_says_about_their_corner(top: int, *, is_left_handed: bool) -> None:
+    faces = die_faces(top, is_left_handed=is_left_handed)
+    normals = dict(zip(faces, ((0, 0, 1), (0, 0, -1), (1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0)), strict=True))
+    a, b, c = (normals[value] for value in (1, 2, 3))
+    cross = (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])
+    # seen from outside, 1 -> 2 -> 3 turns counter-clockwise about the corner where (1 x 2) . 3 is positive
+    assert sum(x * y for x, y in zip(cross, c, strict=True)) == (-1 if is_left_handed else 1)
+
+
+def test_meshes_carry_their_label_and_source() -> None:
+    objects = [MeshObject("a.glb", "dragon"), MeshObject("b.obj", "knight")]
+    things = [thing for seed in range(40) for thing in meshes(objects, seed).things if thing.label]
+    assert {(thing.source, thing.label) for thing in things} == {("a.glb", "dragon"), ("b.obj", "knight")}

@@ -1,0 +1,106 @@
+"""Instance mask -> boxes with visibility: tight around what is seen, and how much of the object that is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+MIN_VISIBLE = 0.45
+"""Least share of an object's outline within the frame that nothing stands in front of."""
+MIN_IN_FRAME = 0.35
+"""Least share of an object's outline that lies within the frame."""
+MIN_SIDE_PX = 8
+"""Least width and height of a box."""
+
+_PAD_PX = 512
+_PARTS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """An object's projection if nothing hid it: triangles over vertices, px of the image, also outside of it.
+
+    Attributes:
+        vertices: float32 (V, 2), x, y.
+        triangles: int32 (F, 3), indices of vertices.
+    """
+
+    vertices: NDArray[np.float32]
+    triangles: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One labelled object as the image shows it.
+
+    Attributes:
+        label: its class.
+        box_xyxy: tight around its visible pixels, px, continuous.
+        visible: share of its outline within the frame that is seen, 0..1.
+        in_frame: share of its outline that lies within the frame, 0..1.
+        area_px: visible pixels.
+    """
+
+    label: str
+    box_xyxy: tuple[float, float, float, float]
+    visible: float
+    in_frame: float
+    area_px: int
+
+
+class TooHidden(ValueError):
+    """An object is seen, but too little of it to be labelled; the scene must be drawn anew."""
+
+
+def annotate(index: NDArray[np.uint8], outlines: Sequence[Outline], labels: Sequence[str]) -> list[Instance]:
+    """Turn an instance mask into boxes.
+
+    Args:
+        index: uint8 (H, W), the number of the object that each pixel shows, from 1; 0 is none of them.
+        outlines: of objects 1, 2, ...
+        labels: their classes.
+
+    Returns:
+        The objects inside the frame; one that is wholly outside is left out.
+
+    Raises:
+        TooHidden: one is inside by less than the limits above.
+    """
+    found = []
+    for number, (outline, label) in enumerate(zip(outlines, labels, strict=True), 1):
+        whole, inside = _areas(outline, shape_hw=(index.shape[0], index.shape[1]))
+        mask = index == number
+        area = int(mask.sum())
+        if inside < 1 and area == 0:
+            continue
+        visible = min(area / max(inside, 1.0), 1.0)
+        in_frame = inside / max(whole, 1.0)
+        if area == 0 or visible < MIN_VISIBLE or in_frame < MIN_IN_FRAME:
+            raise TooHidden(f"{label} {number} is {visible:.0%} visible and {in_frame:.0%} in the frame")
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+        if min(box[2] - box[0], box[3] - box[1]) < MIN_SIDE_PX:
+            raise TooHidden(f"{label} {number} is {box[2] - box[0]:.0f}x{box[3] - box[1]:.0f} px")
+        found.append(Instance(label, box, round(visible, 3), round(in_frame, 3), area))
+    return found
+
+
+def _areas(outline: Outline, *, shape_hw: tuple[int, int]) -> tuple[float, float]:
+    """Return the area of an outline, px, in all (up to a margin around the image) and within the image."""
+    height, width = shape_hw
+    low = np.maximum(np.floor(outline.vertices.min(axis=0)), -_PAD_PX).astype(int)
+    high = np.minimum(np.ceil(outline.vertices.max(axis=0)), (width + _PAD_PX, height + _PAD_PX)).astype(int)
+    if (high <= low).any():
+        return 0.0, 0.0
+    # Pillow counts pixels that a polygon touches, so it is drawn in parts of a pixel
+    canvas = Image.new("1", tuple((high - low) * _PARTS))
+    pen = ImageDraw.Draw(canvas)
+    corners = (outline.vertices.astype(np.float64) - low) * _PARTS - 0.5
+    for triangle in outline.triangles:
+        pen.polygon([tuple(corners[corner]) for corner in triangle], fill=1)
+    covered = np.asarray(canvas)
+    (left, top), (right, bottom) = np.clip((-low, (width, height) - low), 0, high - low) * _PARTS
+    inside = covered[top:bottom, left:right]
+    return float(covered.sum()) / _PARTS**2, float(inside.sum()) / _PARTS**2

@@ -1,0 +1,152 @@
+"""Seeds -> a folder of rendered, labelled photos: several Blender processes, resumable, every image by its seed."""
+
+import json
+import queue
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rendersight.annotations import Fault
+from rendersight.annotations.labelme import VERSION
+from training.checkpoint import write_atomically
+from training.dataset import BrokenDataset
+from training.synthetic import sensor
+from training.synthetic.annotate import Instance, TooHidden, annotate
+from training.synthetic.blender import Blender, RenderFailed
+from training.synthetic.scene import SceneSpec
+
+MOST_ATTEMPTS = 12
+
+Draw = Callable[[int, int], SceneSpec]
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How the work is split: so many Blender processes with so many threads each."""
+
+    python: Path
+    count: int
+    threads: int
+
+
+def render_dataset(
+    draw: Draw,
+    seeds: Sequence[int],
+    out: Path,
+    *,
+    workers: Workers,
+    progress: Callable[..., Iterable[Any]],
+    stop_asked: Callable[[], bool],
+) -> int:
+    """Render every seed that is not in the folder yet; returns how many were rendered now.
+
+    Args:
+        draw: (seed, attempt) -> scene.
+        seeds: of the images; image `NNNNNN.jpg` is that of seed NNNNNN.
+        out: the folder; it is made where it is missing.
+        workers: processes to render with.
+        progress: wraps an iterable with a known `total`, as tqdm does.
+        stop_asked: tells whether to stop when the scenes in work are done.
+
+    Raises:
+        BrokenDataset: seeds that could not be rendered, when all the others are done.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    missing = [seed for seed in seeds if not (out / f"{name_of(seed)}.json").exists()]
+    rendered: list[int] = []
+    free: queue.SimpleQueue[Blender] = queue.SimpleQueue()
+
+    def work(seed: int) -> Fault | None:
+        if stop_asked():
+            return None
+        process = free.get()  # there are as many as threads: one is always free
+        try:
+            render_seed(process, draw, seed, out)
+            rendered.append(seed)
+        except (RenderFailed, TooHidden) as error:
+            return Fault(name_of(seed), str(error))
+        finally:
+            free.put(process)
+        return None
+
+    with ExitStack() as processes:
+        for _ in range(workers.count):
+            free.put(processes.enter_context(Blender(workers.python, threads=workers.threads)))
+        with ThreadPoolExecutor(workers.count) as pool:
+            outcomes = progress(pool.map(work, missing), total=len(missing))
+            faults = [fault for fault in outcomes if fault is not None]
+    if faults:
+        raise BrokenDataset(faults)
+    return len(rendered)
+
+
+def name_of(seed: int) -> str:
+    """Return the stem of a seed's files."""
+    return f"{seed:06d}"
+
+
+def render_seed(process: Blender, draw: Draw, seed: int, out: Path) -> None:
+    """Render one image with its annotation and its spec; a scene that cannot be labelled is drawn anew.
+
+    Raises:
+        RenderFailed: Blender failed twice on one scene.
+        TooHidden: no attempt could be labelled.
+    """
+    for attempt in range(MOST_ATTEMPTS):
+        spec = draw(seed, attempt)
+        try:
+            rendering = process.render(spec)
+        except RenderFailed:
+            rendering = process.render(spec)  # by a new process; a second failure is the scene's
+        labels = [thing.label for thing in spec.things if thing.label is not None]
+        try:
+            instances = annotate(rendering.index, rendering.outlines, labels)
+        except TooHidden:
+            if attempt == MOST_ATTEMPTS - 1:
+                raise
+            continue
+        _write(out, spec, sensor.develop(rendering.light, spec.sensor), _labelme(spec.seed, rendering.index, instances))
+        return
+
+
+def _write(out: Path, spec: SceneSpec, picture: bytes, annotation: dict[str, Any]) -> None:
+    """Write picture and spec, and the annotation last: a seed with one is done."""
+    stem = name_of(spec.seed)
+    _replace(out / f"{stem}.jpg", picture)
+    _replace(out / f"{stem}.scene.json", json.dumps(spec.as_json()).encode())
+    _replace(out / f"{stem}.json", json.dumps(annotation, indent=1).encode())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    def write(draft: Path) -> None:
+        draft.write_bytes(content)
+
+    write_atomically(path, write)
+
+
+def _labelme(seed: int, index: NDArray[np.uint8], instances: Sequence[Instance]) -> dict[str, Any]:
+    return {
+        "version": VERSION,
+        "flags": {},
+        "shapes": [
+            {
+                "label": item.label,
+                "points": [list(item.box_xyxy[:2]), list(item.box_xyxy[2:])],
+                "group_id": None,
+                "description": f"visible {item.visible}, in frame {item.in_frame}, area {item.area_px} px",
+                "shape_type": "rectangle",
+                "flags": {},
+            }
+            for item in instances
+        ],
+        "imagePath": f"{name_of(seed)}.jpg",
+        "imageData": None,
+        "imageHeight": index.shape[0],
+        "imageWidth": index.shape[1],
+    }

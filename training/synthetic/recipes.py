@@ -1,0 +1,384 @@
+"""(recipe, seed) -> SceneSpec: which scenes there are, and how often.
+
+The ranges are wide where the target is unknown (grounds, lights, colours, cameras, what lies around) and true to life
+where an object touches its picture (proportions of dice, pips, rounded edges).
+"""
+
+import colorsys
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from training.synthetic import sensor
+from training.synthetic.geometry import footprints_overlap, project, unproject
+from training.synthetic.scene import Camera, Lamp, Pips, Rgb, SceneSpec, Surface, Thing, Tray, Vector
+
+SIZE_PX = 640
+DICE_LABELS = ("one", "two", "three", "four", "five", "six")
+WORLDS = ("city", "courtyard", "forest", "interior", "night", "studio", "sunrise", "sunset")
+
+_PATTERNS = ("plain", "noise", "marble", "wood", "cells", "checker", "weave", "print")
+_DISTRACTORS = ("box", "cylinder", "cone", "ball", "ring")
+_MOST_TRIES = 40
+
+
+@dataclass(frozen=True)
+class MeshObject:
+    """A mesh to render, and its class."""
+
+    source: str
+    label: str
+
+
+def dice(seed: int, attempt: int = 0) -> SceneSpec:
+    """Draw a scene of six-sided dice; each one's label is the face that points up.
+
+    Args:
+        seed: of the image; the same one gives the same scene.
+        attempt: counts the redraws of a seed whose scene could not be labelled.
+    """
+    rng = random.Random(f"dice {seed} {attempt}")  # noqa: S311
+    models = [_die_model(rng) for _ in range(rng.choice((1, 1, 2, 3, 5, 8)))]
+
+    def make(position: tuple[float, float]) -> Thing:
+        return _die(rng, rng.choice(models), position)
+
+    return _scene("dice", seed, attempt, rng, make=make, size_px_range=(17, 210))
+
+
+def meshes(objects: Sequence[MeshObject], seed: int, attempt: int = 0) -> SceneSpec:
+    """Draw a scene of arbitrary meshes, each labelled with its class.
+
+    Args:
+        objects: what to choose from.
+        seed: as for `dice`.
+        attempt: as for `dice`.
+    """
+    rng = random.Random(f"mesh {seed} {attempt}")  # noqa: S311
+
+    def make(position: tuple[float, float]) -> Thing:
+        chosen = rng.choice(objects)
+        size = rng.uniform(0.7, 1.3)
+        keeps_own = rng.random() < 0.75  # noqa: PLR2004
+        return Thing(
+            kind="mesh",
+            label=chosen.label,
+            position=position,
+            yaw_deg=rng.uniform(0, 360),
+            size=(size, size, size),
+            surface=None if keeps_own else _surface(rng, patterns=("plain", "noise", "marble")),
+            pose=rng.random(),
+            source=chosen.source,
+        )
+
+    return _scene("mesh", seed, attempt, rng, make=make, size_px_range=(30, 420))
+
+
+def _scene(
+    recipe: str,
+    seed: int,
+    attempt: int,
+    rng: random.Random,
+    *,
+    make: Callable[[tuple[float, float]], Thing],
+    size_px_range: tuple[float, float],
+) -> SceneSpec:
+    """Place objects, distractors, camera, ground and lights; `make` builds an object for a place on the ground."""
+    size_px = _log_uniform(rng, *size_px_range)
+    camera = _camera(rng, size_px)
+    is_empty = rng.random() < 0.07  # noqa: PLR2004
+    wanted = 0 if is_empty else _count(rng, size_px)
+    things = _place_objects(rng, camera, wanted, make)
+    tray = _tray(rng, things) if rng.random() < 0.25 else None  # noqa: PLR2004
+    distractors = _distractors(rng, camera, things, tray, at_least=2 if is_empty else 0)
+    return SceneSpec(
+        recipe=recipe,
+        seed=seed,
+        attempt=attempt,
+        camera=camera,
+        ground=_surface(rng, patterns=_PATTERNS, is_ground=True),
+        tray=tray,
+        things=(*things, *distractors),
+        world=(rng.choice(WORLDS), rng.uniform(0, 360), _log_uniform(rng, 0.3, 2.0)),
+        lamps=tuple(_lamp(rng, camera) for _ in range(rng.choice((0, 1, 1, 2, 3)))),
+        samples=4,
+        sensor=sensor.draw(rng, size_px=size_px),
+    )
+
+
+def _camera(rng: random.Random, size_px: float) -> Camera:
+    """Draw a camera that shows an object of one world unit at the origin `size_px` wide."""
+    focal_mm = _log_uniform(rng, 22, 75)
+    distance = SIZE_PX * focal_mm / 36 / size_px
+    tilt = math.radians(min(abs(rng.gauss(0, 28)), 62) if rng.random() < 0.8 else rng.uniform(0, 62))  # noqa: PLR2004
+    azimuth = rng.uniform(0, 2 * math.pi)
+    position = (
+        distance * math.sin(tilt) * math.cos(azimuth),
+        distance * math.sin(tilt) * math.sin(azimuth),
+        distance * math.cos(tilt),
+    )
+    roll = rng.gauss(0, 6) if rng.random() < 0.6 else rng.uniform(0, 360)  # noqa: PLR2004
+    return Camera(position, roll, focal_mm, SIZE_PX)
+
+
+def _count(rng: random.Random, size_px: float) -> int:
+    room = max(1.0, 0.2 * (SIZE_PX / size_px) ** 2)
+    return max(1, min(round(room), round(_log_uniform(rng, 1.5, 30))))
+
+
+def _place_objects(
+    rng: random.Random, camera: Camera, wanted: int, make: Callable[[tuple[float, float]], Thing]
+) -> list[Thing]:
+    """Scatter objects over what the camera sees, alone or in heaps; they touch, but do not overlap."""
+    placed: list[Thing] = []
+    is_heap = rng.random() < 0.3  # noqa: PLR2004
+    margin = 0.06 * SIZE_PX
+    for _ in range(wanted):
+        for _ in range(_MOST_TRIES):
+            if is_heap and placed:
+                near = rng.choice(placed)
+                angle, reach = rng.uniform(0, 2 * math.pi), _log_uniform(rng, 1.0, 2.2)
+                x, y = near.position
+                position = (x + reach * math.cos(angle), y + reach * math.sin(angle))
+            else:
+                pixel = (rng.uniform(margin, SIZE_PX - margin), rng.uniform(margin, SIZE_PX - margin))
+                hit = unproject(camera, pixel)
+                if hit is None:
+                    continue
+                position = hit
+            thing = make(position)
+            middle = project(camera, (*position, thing.size[2] / 2))
+            is_seen = middle is not None and all(0 <= value <= SIZE_PX for value in middle)
+            if is_seen and not any(footprints_overlap(thing, other) for other in placed):
+                placed.append(thing)
+                break
+    return placed
+
+
+def _die_model(rng: random.Random) -> tuple[Surface, Pips, float, float, bool, tuple[bool, ...]]:
+    """Draw what dice of one set share: body, pips, edge, size, handedness and turned marks."""
+    body = _die_body(rng)
+    pips_rgb = _contrasting(rng, body.rgb)
+    radius = rng.uniform(0.07, 0.125)
+    is_big_ace = rng.random() < 0.15  # noqa: PLR2004
+    pips = Pips(
+        rgb=pips_rgb,
+        radius=radius,
+        ace_radius=radius * (rng.uniform(1.2, 2.0) if is_big_ace else 1.0),
+        ace_rgb=_hsv(rng, hue=(0.97, 1.02), saturation=(0.8, 1), value=(0.4, 0.8))
+        if rng.random() < 0.08  # noqa: PLR2004
+        else pips_rgb,
+        spread=rng.uniform(0.2, 0.285),
+        depth=rng.choice((0.0, rng.uniform(0.02, 0.08), rng.uniform(0.02, 0.08))),
+        squareness=1.0 if rng.random() < 0.04 else 0.0,  # noqa: PLR2004
+    )
+    edge = rng.choice((rng.uniform(0.01, 0.05), rng.uniform(0.04, 0.12), rng.uniform(0.1, 0.2)))
+    size = rng.choice((1.0, 1.0, rng.uniform(0.75, 1.25)))
+    turns = tuple(rng.random() < 0.5 for _ in range(6))  # noqa: PLR2004
+    return body, pips, edge, size, rng.random() < 0.5, turns  # noqa: PLR2004
+
+
+def _die(
+    rng: random.Random,
+    model: tuple[Surface, Pips, float, float, bool, tuple[bool, ...]],
+    position: tuple[float, float],
+) -> Thing:
+    body, pips, edge, size, is_left_handed, turns = model
+    top = rng.randint(1, 6)
+    return Thing(
+        kind="die",
+        label=DICE_LABELS[top - 1],
+        position=position,
+        yaw_deg=rng.uniform(0, 360),
+        size=(size, size, size),
+        surface=body,
+        edge=edge,
+        faces=die_faces(top, is_left_handed=is_left_handed),
+        pips=pips,
+        pip_turns=turns,
+    )
+
+
+def die_faces(top: int, *, is_left_handed: bool) -> tuple[int, ...]:
+    """Return the values at +z, -z, +x, -x, +y, -y of a die that shows `top`; opposite faces sum to 7.
+
+    On a right-handed die 1, 2 and 3 run counter-clockwise about their common corner.
+    """
+    front = 2 if top in (1, 6) else 1  # any face that is neither top nor bottom
+    # the cross product of two axes of a right-handed die: 1 x 2 = 3, 2 x 3 = 1, 3 x 1 = 2; 4, 5, 6 are -3, -2, -1
+    axis = {1: (1, 1), 2: (2, 1), 3: (3, 1), 4: (3, -1), 5: (2, -1), 6: (1, -1)}
+    (a, a_sign), (b, b_sign) = axis[top], axis[front]
+    c = 6 - a - b
+    cyclic = (a, b) in ((1, 2), (2, 3), (3, 1))
+    sign = a_sign * b_sign * (1 if cyclic else -1) * (-1 if is_left_handed else 1)
+    side = c if sign > 0 else 7 - c
+    return (top, 7 - top, front, 7 - front, side, 7 - side)
+
+
+def _die_body(rng: random.Random) -> Surface:
+    kind = rng.random()
+    rgb = _die_colour(rng)
+    if kind < 0.55:  # noqa: PLR2004
+        return Surface("plain", rgb, rgb, 1.0, roughness=rng.uniform(0.08, 0.6))
+    if kind < 0.7:  # noqa: PLR2004
+        second = _die_colour(rng)
+        return Surface("marble", rgb, second, rng.uniform(0.8, 3.0), roughness=rng.uniform(0.05, 0.4))
+    if kind < 0.78:  # noqa: PLR2004
+        return Surface("noise", rgb, _die_colour(rng), rng.uniform(6, 25), roughness=rng.uniform(0.1, 0.5))
+    if kind < 0.92:  # noqa: PLR2004
+        clear = rng.uniform(0.4, 0.95)
+        return Surface("plain", rgb, rgb, 1.0, roughness=rng.uniform(0.02, 0.25), transmission=clear)
+    if kind < 0.96:  # noqa: PLR2004
+        return Surface("plain", rgb, rgb, 1.0, roughness=rng.uniform(0.15, 0.45), metallic=1.0)
+    light = _hsv(rng, hue=(0.05, 0.1), saturation=(0.3, 0.7), value=(0.3, 0.7))
+    dark = _hsv(rng, hue=(0.04, 0.09), saturation=(0.5, 0.8), value=(0.15, 0.4))
+    return Surface("wood", light, dark, rng.uniform(2, 6), roughness=rng.uniform(0.3, 0.7))
+
+
+def _die_colour(rng: random.Random) -> Rgb:
+    kind = rng.random()
+    if kind < 0.27:  # noqa: PLR2004
+        return _hsv(rng, hue=(0.08, 0.18), saturation=(0, 0.15), value=(0.6, 0.95))  # white to ivory
+    if kind < 0.45:  # noqa: PLR2004
+        return _hsv(rng, hue=(0, 1), saturation=(0, 0.3), value=(0.005, 0.05))  # black
+    if kind < 0.55:  # noqa: PLR2004
+        return _hsv(rng, hue=(0, 1), saturation=(0, 0.2), value=(0.05, 0.6))  # grey
+    return _hsv(rng, hue=(0, 1), saturation=(0.5, 1), value=(0.05, 0.8))
+
+
+def _contrasting(rng: random.Random, body: Rgb) -> Rgb:
+    """Draw a pip colour that can be told from the body, most often white or black."""
+    dark = (rng.uniform(0.003, 0.04),) * 3
+    light = (rng.uniform(0.65, 0.95),) * 3
+    for _ in range(20):
+        colour: Rgb = rng.choice((dark, light, light, _hsv(rng, hue=(0, 1), saturation=(0.3, 1), value=(0.05, 0.9))))
+        if abs(_lightness(colour) - _lightness(body)) > rng.choice((0.18, 0.3, 0.4)):
+            return colour
+    return light if _lightness(body) < 0.5 else dark  # noqa: PLR2004
+
+
+def _lightness(rgb: Rgb) -> float:
+    """Return how bright a linear colour looks, 0..1."""
+    return float((0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2]) ** (1 / 2.2))
+
+
+def _tray(rng: random.Random, things: Sequence[Thing]) -> Tray | None:
+    """Draw walls around everything that was placed."""
+    if not things:
+        return None
+    yaw = rng.choice((rng.gauss(0, 4), rng.uniform(0, 90)))
+    cos, sin = math.cos(math.radians(-yaw)), math.sin(math.radians(-yaw))
+    reach_x = max(abs(t.position[0] * cos - t.position[1] * sin) for t in things)
+    reach_y = max(abs(t.position[0] * sin + t.position[1] * cos) for t in things)
+    return Tray(
+        half_x=reach_x + rng.uniform(1.0, 3.0),
+        half_y=reach_y + rng.uniform(1.0, 3.0),
+        height=rng.uniform(0.3, 1.6),
+        thickness=rng.uniform(0.1, 0.8),
+        yaw_deg=yaw,
+        wall=_surface(rng, patterns=("plain", "wood", "noise", "print")),
+        floor=_surface(rng, patterns=_PATTERNS, is_ground=True),
+    )
+
+
+def _distractors(
+    rng: random.Random, camera: Camera, things: Sequence[Thing], tray: Tray | None, *, at_least: int
+) -> list[Thing]:
+    """Scatter things of many shapes that are never labelled."""
+    placed: list[Thing] = []
+    wanted = max(at_least, rng.choice((0, 0, 1, 2, 3, 5, 9)))
+    for _ in range(wanted):
+        for _ in range(_MOST_TRIES):
+            hit = unproject(camera, (rng.uniform(0, SIZE_PX), rng.uniform(0, SIZE_PX)))
+            if hit is None:
+                continue
+            thing = _distractor(rng, hit)
+            in_wall = tray is not None and abs(_distance_to_wall(hit, tray)) < max(thing.size)
+            if not in_wall and not any(footprints_overlap(thing, other) for other in (*things, *placed)):
+                placed.append(thing)
+                break
+    return placed
+
+
+def _distractor(rng: random.Random, position: tuple[float, float]) -> Thing:
+    kind = rng.choice(_DISTRACTORS)
+    size = _log_uniform(rng, 0.3, 4.0)
+    is_flat = rng.random() < 0.4  # noqa: PLR2004 - cards, coins, paper, pens
+    height = size * rng.uniform(0.01, 0.1) if is_flat else size * rng.uniform(0.3, 1.0)
+    return Thing(
+        kind=kind,
+        label=None,
+        position=position,
+        yaw_deg=rng.uniform(0, 360),
+        size=(size, size * _log_uniform(rng, 0.12, 1.0), min(height, 2.0)),
+        surface=_surface(rng, patterns=_PATTERNS),
+        edge=rng.choice((0.0, rng.uniform(0.02, 0.2))),
+    )
+
+
+def _distance_to_wall(position: tuple[float, float], tray: Tray) -> float:
+    cos, sin = math.cos(math.radians(-tray.yaw_deg)), math.sin(math.radians(-tray.yaw_deg))
+    x = abs(position[0] * cos - position[1] * sin) - tray.half_x
+    y = abs(position[0] * sin + position[1] * cos) - tray.half_y
+    return max(x, y)
+
+
+def _surface(rng: random.Random, *, patterns: Sequence[str], is_ground: bool = False) -> Surface:
+    pattern = rng.choice(patterns)
+    rgb = _any_colour(rng)
+    rgb2 = _any_colour(rng)
+    if pattern in ("noise", "weave", "marble") and rng.random() < 0.7:  # noqa: PLR2004 - one material, not two paints
+        shade = rng.uniform(0.5, 1.5)
+        rgb2 = (min(rgb[0] * shade, 1.0), min(rgb[1] * shade, 1.0), min(rgb[2] * shade, 1.0))
+    if pattern == "wood":
+        rgb = _hsv(rng, hue=(0.04, 0.12), saturation=(0.2, 0.8), value=(0.1, 0.7))
+        shade = rng.uniform(0.3, 0.85)
+        rgb2 = (rgb[0] * shade, rgb[1] * shade, rgb[2] * shade)
+    return Surface(
+        pattern,
+        rgb,
+        rgb2,
+        scale=_log_uniform(rng, 0.15, 12.0 if is_ground else 6.0),
+        roughness=rng.uniform(0.15, 1.0),
+        metallic=1.0 if not is_ground and rng.random() < 0.1 else 0.0,  # noqa: PLR2004
+        bump=rng.choice((0.0, rng.uniform(0.0, 0.06))),
+    )
+
+
+def _any_colour(rng: random.Random) -> Rgb:
+    """Half of what lies on tables is white, grey, black or beige."""
+    if rng.random() < 0.5:  # noqa: PLR2004
+        return _hsv(rng, hue=(0.05, 0.15), saturation=(0, 0.25), value=(0.01, 0.9))
+    return _hsv(rng, hue=(0, 1), saturation=(0.2, 1), value=(0.02, 0.8))
+
+
+def _lamp(rng: random.Random, camera: Camera) -> Lamp:
+    distance = math.dist(camera.position, (0, 0, 0)) * rng.uniform(0.5, 1.5)
+    tilt, azimuth = math.radians(rng.uniform(5, 70)), rng.uniform(0, 2 * math.pi)
+    position: Vector = (
+        distance * math.sin(tilt) * math.cos(azimuth),
+        distance * math.sin(tilt) * math.sin(azimuth),
+        distance * math.cos(tilt),
+    )
+    warmth = rng.uniform(-0.25, 0.35)
+    return Lamp(
+        position=position,
+        size=distance * _log_uniform(rng, 0.02, 0.8),
+        energy=_log_uniform(rng, 0.2, 3.0),
+        rgb=(1.0, 1.0 - max(warmth, 0) * 0.5, 1.0 - warmth),
+    )
+
+
+def _hsv(
+    rng: random.Random, *, hue: tuple[float, float], saturation: tuple[float, float], value: tuple[float, float]
+) -> Rgb:
+    return colorsys.hsv_to_rgb(rng.uniform(*hue) % 1.0, rng.uniform(*saturation), rng.uniform(*value))
+
+
+def _log_uniform(rng: random.Random, low: float, high: float) -> float:
+    return math.exp(rng.uniform(math.log(low), math.log(high)))
+
+
+RECIPES: dict[str, Callable[[int, int], SceneSpec]] = {"dice": dice}
+"""Name -> what draws its scenes from (seed, attempt)."""
