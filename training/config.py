@@ -58,6 +58,9 @@ class TrainConfig(BaseModel):
         vertical_flip: probability.
         rotate90: probability of a turn by 90, 180 or 270 degrees.
         photometric: probability of a change in brightness, contrast, saturation, hue and channels.
+        blur: probability of a Gaussian blur, sigma 0.3 to 2 px.
+        noise: probability of Gaussian noise, sigma up to 20 of 255.
+        jpeg: probability of a JPEG compression, quality 25 to 90.
         scale_jitter: smallest and largest zoom; (1, 1) leaves the image as it is.
         min_visible: of a box cut by the zoom at least this share must remain, or the box goes.
         precision: `bf16` runs convolutions and linear layers in bfloat16 where the machine has it, `fp32` does not.
@@ -94,6 +97,9 @@ class TrainConfig(BaseModel):
     vertical_flip: Probability = Field(0.0, ge=0, le=1)
     rotate90: Probability = Field(0.0, ge=0, le=1)
     photometric: Probability = Field(0.5, ge=0, le=1)
+    blur: Probability = Field(0.0, ge=0, le=1)
+    noise: Probability = Field(0.0, ge=0, le=1)
+    jpeg: Probability = Field(0.0, ge=0, le=1)
     scale_jitter: tuple[PositiveFloat, PositiveFloat] = (0.7, 1.5)
     min_visible: float = Field(0.4, gt=0, le=1)
     precision: Literal["bf16", "fp32"] = "bf16"

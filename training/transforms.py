@@ -2,13 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from io import BytesIO
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F  # noqa: N812
 
+from rendersight import images
 from training.config import TrainConfig
 
 
@@ -52,8 +55,15 @@ def augmentation(config: TrainConfig) -> Augmentation:
         steps.append(Sometimes(config.vertical_flip, flip_vertically))
     if config.rotate90:
         steps.append(Sometimes(config.rotate90, rotate_by_quarters))
-    if config.photometric:
-        steps.append(Sometimes(config.photometric, distort_colours))
+    # in the order in which a camera does it
+    for probability, step in (
+        (config.photometric, distort_colours),
+        (config.blur, blur),
+        (config.noise, add_noise),
+        (config.jpeg, compress),
+    ):
+        if probability:
+            steps.append(Sometimes(probability, step))
     return Chain(tuple(steps))
 
 
@@ -114,6 +124,30 @@ _distort = v2.RandomPhotometricDistort(p=0.5)
 def distort_colours(sample: Sample) -> Sample:
     """Change brightness, contrast, saturation, hue and the order of channels, each half of the time."""
     return replace(sample, image=_distort(tv_tensors.Image(sample.image)).as_subclass(Tensor))
+
+
+_blur = v2.GaussianBlur(kernel_size=13, sigma=(0.3, 2.0))
+_MOST_NOISE = 20.0
+
+
+def blur(sample: Sample) -> Sample:
+    """Blur by a Gaussian, sigma drawn from 0.3 to 2 px."""
+    return replace(sample, image=_blur(sample.image))
+
+
+def add_noise(sample: Sample) -> Sample:
+    """Add Gaussian noise to every sample of every channel, sigma drawn from 0 to 20 of 255."""
+    sigma = _MOST_NOISE * torch.rand(())
+    noisy = sample.image + sigma * torch.randn(sample.image.shape)
+    return replace(sample, image=noisy.round().clamp(0, 255).to(torch.uint8))
+
+
+def compress(sample: Sample) -> Sample:
+    """Encode as JPEG and decode again, quality drawn from 25 to 90."""
+    file = BytesIO()
+    picture = Image.fromarray(sample.image.permute(1, 2, 0).numpy())
+    picture.save(file, "JPEG", quality=int(torch.randint(25, 91, ())))
+    return replace(sample, image=torch.from_numpy(images.decode(file.getvalue())).permute(2, 0, 1).contiguous())
 
 
 @dataclass(frozen=True)

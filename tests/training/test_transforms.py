@@ -5,7 +5,11 @@ from training.config import TrainConfig
 from training.transforms import (
     Sample,
     Zoom,
+    add_noise,
     augmentation,
+    blur,
+    compress,
+    distort_colours,
     flip_horizontally,
     flip_vertically,
     turn,
@@ -86,7 +90,13 @@ def test_a_cut_box_stays_only_if_enough_of_it_does(min_visible: float, kept: int
 @pytest.mark.parametrize("boxes", [[], [(5, 7, 21, 17), (0, 0, 60, 40)]])
 def test_all_augmentations_keep_size_type_and_valid_boxes(boxes: list[tuple[int, int, int, int]]) -> None:
     config = TrainConfig(
-        vertical_flip=0.5, rotate90=0.0, photometric=1.0, scale_jitter=(0.4, 2.5), horizontal_flip=0.5, min_visible=0.1
+        vertical_flip=0.5,
+        photometric=1.0,
+        blur=0.5,
+        noise=0.5,
+        jpeg=0.5,
+        scale_jitter=(0.4, 2.5),
+        min_visible=0.1,
     )
     augment = augmentation(config)
     for seed in range(30):
@@ -99,6 +109,31 @@ def test_all_augmentations_keep_size_type_and_valid_boxes(boxes: list[tuple[int,
         assert (result.boxes_xyxy[:, 2:] > result.boxes_xyxy[:, :2]).all()
         assert (result.boxes_xyxy >= 0).all()
         assert (result.boxes_xyxy <= torch.tensor([60, 40, 60, 40])).all()
+
+
+@pytest.mark.parametrize("spoil", [distort_colours, blur, add_noise, compress])
+def test_what_a_camera_does_changes_pixels_and_leaves_boxes(spoil: object) -> None:
+    torch.manual_seed(3)
+    before = sample((5, 7, 21, 17))
+    pattern = torch.randint(0, 256, before.image.shape, dtype=torch.uint8)
+    before = Sample(pattern, before.boxes_xyxy, before.labels, before.index)
+    after = [spoil(before) for _ in range(4)]  # type: ignore[operator]
+    assert all(torch.equal(item.boxes_xyxy, before.boxes_xyxy) for item in after)
+    assert all(item.image.dtype == torch.uint8 and item.image.shape == pattern.shape for item in after)
+    assert any(not torch.equal(item.image, pattern) for item in after)
+    assert type(after[0].image) is torch.Tensor
+
+
+def test_blur_smooths_and_noise_roughens() -> None:
+    torch.manual_seed(0)
+    white = sample((20, 10, 40, 30))
+
+    def roughness(image: torch.Tensor) -> float:
+        return float(image.float().diff(dim=2).abs().max())
+
+    assert roughness(blur(white).image) < roughness(white.image)
+    flat = sample((0, 0, 60, 40))
+    assert float(add_noise(flat).image.float().std()) > 0 == float(flat.image.float().std())
 
 
 def test_without_augmentations_the_sample_is_untouched() -> None:
