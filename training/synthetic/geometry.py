@@ -1,6 +1,10 @@
-"""Where a pixel meets the ground, and whether two things stand in each other."""
+"""Where a pixel meets the ground, whether two things stand in each other, and how much of each will be seen."""
 
 import math
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
 
 from training.synthetic.scene import Camera, Thing, Vector
 
@@ -53,6 +57,76 @@ def footprints_overlap(a: Thing, b: Thing) -> bool:
         if max(on_a) <= min(on_b) or max(on_b) <= min(on_a):
             return False
     return True
+
+
+def estimate_visibility(camera: Camera, things: Sequence[Thing]) -> list[tuple[float, float]]:
+    """Estimate how much of each thing the image will show, before anything is rendered.
+
+    Things are taken for the boxes around them, and one whose middle is farther away for the one behind. It spares
+    rendering scenes that could not be labelled; what counts in the end is the rendered mask.
+
+    Returns:
+        For each thing the share of its outline within the frame that nothing hides, and the share that is within
+        the frame, 0..1; both are 0 for one outside.
+    """
+    size = round(camera.size_px / 2)
+    outlines = [_outline(camera, thing) for thing in things]
+    canvas = Image.new("I", (size, size))
+    pen = ImageDraw.Draw(canvas)
+    far_first = sorted(
+        range(len(things)),
+        key=lambda number: -math.dist((*things[number].position, things[number].size[2] / 2), camera.position),
+    )
+    for number in far_first:
+        if outlines[number]:
+            pen.polygon(outlines[number], fill=number + 1)
+    seen = np.bincount(np.asarray(canvas).ravel(), minlength=len(things) + 1)[1:]
+    shares = []
+    for count, outline in zip(seen.tolist(), outlines, strict=True):
+        inside = _pixels_inside(outline, size)
+        whole = max(_area(outline), 1.0)
+        shares.append((min(1.0, count / max(inside, 1)), min(1.0, inside / whole)))
+    return shares
+
+
+def _pixels_inside(outline: Sequence[tuple[float, float]], size: int) -> int:
+    if not outline:
+        return 0
+    canvas = Image.new("1", (size, size))
+    ImageDraw.Draw(canvas).polygon(list(outline), fill=1)
+    return int(np.asarray(canvas).sum())
+
+
+def _outline(camera: Camera, thing: Thing) -> list[tuple[float, float]]:
+    """Return the convex hull of a thing's box in half pixels; nothing where a corner is behind the camera."""
+    points = [project(camera, (x, y, z)) for x, y in _corners(thing) for z in (0.0, thing.size[2])]
+    if any(point is None for point in points):
+        return []
+    return _convex_hull([(point[0] / 2, point[1] / 2) for point in points if point is not None])
+
+
+def _convex_hull(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the corners of the hull in turning order (Andrew's monotone chain)."""
+
+    def half(ordered: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+        chain: list[tuple[float, float]] = []
+        for x, y in ordered:
+            while len(chain) > 1 and _turns_right(chain[-2], chain[-1], (x, y)):
+                chain.pop()
+            chain.append((x, y))
+        return chain[:-1]
+
+    ordered = sorted(points)
+    return half(ordered) + half(ordered[::-1])
+
+
+def _turns_right(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> bool:
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]) <= 0
+
+
+def _area(polygon: Sequence[tuple[float, float]]) -> float:
+    following = [*polygon[1:], *polygon[:1]]
+    return abs(sum(a[0] * b[1] - b[0] * a[1] for a, b in zip(polygon, following, strict=True))) / 2
 
 
 def _corners(thing: Thing) -> list[tuple[float, float]]:

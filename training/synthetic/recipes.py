@@ -11,16 +11,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from training.synthetic import sensor
-from training.synthetic.geometry import footprints_overlap, project, unproject
+from training.synthetic.annotate import MIN_IN_FRAME, MIN_VISIBLE
+from training.synthetic.geometry import estimate_visibility, footprints_overlap, project, unproject
 from training.synthetic.scene import Camera, Lamp, Pips, Rgb, SceneSpec, Surface, Thing, Tray, Vector
 
 SIZE_PX = 640
 DICE_LABELS = ("one", "two", "three", "four", "five", "six")
 WORLDS = ("city", "courtyard", "forest", "interior", "night", "studio", "sunrise", "sunset")
 
-_PATTERNS = ("plain", "noise", "marble", "wood", "cells", "checker", "weave", "print")
+_PATTERNS = ("plain", "noise", "marble", "wood", "cells", "checker", "weave", "print", "dots", "tiles")
+# Most tables are of one colour or close to it.
+_GROUNDS = (*("plain",) * 5, *("noise",) * 5, *("wood",) * 3, *("weave",) * 2, *_PATTERNS[2:])
 _DISTRACTORS = ("box", "cylinder", "cone", "ball", "ring")
 _MOST_TRIES = 40
+_SPARE = 0.06
+"""So much more of an object than must be seen has to be seen by the estimate before rendering."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,13 @@ def dice(seed: int, attempt: int = 0) -> SceneSpec:
         attempt: counts the redraws of a seed whose scene could not be labelled.
     """
     rng = random.Random(f"dice {seed} {attempt}")  # noqa: S311
-    models = [_die_model(rng) for _ in range(rng.choice((1, 1, 2, 3, 5, 8)))]
+    models = [_die_model(rng) for _ in range(rng.choice((1, 2, 3, 5, 8, 12)))]
 
     def make(position: tuple[float, float]) -> Thing:
         return _die(rng, rng.choice(models), position)
 
-    return _scene("dice", seed, attempt, rng, make=make, size_px_range=(17, 210))
+    size_px = _log_uniform(rng, 15, 64) if rng.random() < 0.62 else _log_uniform(rng, 50, 280)  # noqa: PLR2004
+    return _scene("dice", seed, attempt, rng, make=make, size_px=size_px)
 
 
 def meshes(objects: Sequence[MeshObject], seed: int, attempt: int = 0) -> SceneSpec:
@@ -72,7 +78,7 @@ def meshes(objects: Sequence[MeshObject], seed: int, attempt: int = 0) -> SceneS
             source=chosen.source,
         )
 
-    return _scene("mesh", seed, attempt, rng, make=make, size_px_range=(30, 420))
+    return _scene("mesh", seed, attempt, rng, make=make, size_px=_log_uniform(rng, 30, 420))
 
 
 def _scene(
@@ -82,27 +88,36 @@ def _scene(
     rng: random.Random,
     *,
     make: Callable[[tuple[float, float]], Thing],
-    size_px_range: tuple[float, float],
+    size_px: float,
 ) -> SceneSpec:
-    """Place objects, distractors, camera, ground and lights; `make` builds an object for a place on the ground."""
-    size_px = _log_uniform(rng, *size_px_range)
+    """Place objects, distractors, camera, ground and lights.
+
+    Args:
+        recipe: its name.
+        seed: of the image.
+        attempt: of the redraws.
+        rng: what decides everything.
+        make: builds an object for a place on the ground.
+        size_px: about how large an object of one world unit is in the middle of the image.
+    """
     camera = _camera(rng, size_px)
     is_empty = rng.random() < 0.07  # noqa: PLR2004
     wanted = 0 if is_empty else _count(rng, size_px)
     things = _place_objects(rng, camera, wanted, make)
     tray = _tray(rng, things) if rng.random() < 0.25 else None  # noqa: PLR2004
-    distractors = _distractors(rng, camera, things, tray, at_least=2 if is_empty else 0)
+    distractors = _distractors(rng, camera, things, tray, at_least=3 if is_empty else 0)
+    things = _drop_hidden(camera, things, distractors)
     return SceneSpec(
         recipe=recipe,
         seed=seed,
         attempt=attempt,
         camera=camera,
-        ground=_surface(rng, patterns=_PATTERNS, is_ground=True),
+        ground=_surface(rng, patterns=_GROUNDS, is_ground=True),
         tray=tray,
         things=(*things, *distractors),
         world=(rng.choice(WORLDS), rng.uniform(0, 360), _log_uniform(rng, 0.3, 2.0)),
         lamps=tuple(_lamp(rng, camera) for _ in range(rng.choice((0, 1, 1, 2, 3)))),
-        samples=4,
+        samples=2,
         sensor=sensor.draw(rng, size_px=size_px),
     )
 
@@ -111,7 +126,7 @@ def _camera(rng: random.Random, size_px: float) -> Camera:
     """Draw a camera that shows an object of one world unit at the origin `size_px` wide."""
     focal_mm = _log_uniform(rng, 22, 75)
     distance = SIZE_PX * focal_mm / 36 / size_px
-    tilt = math.radians(min(abs(rng.gauss(0, 28)), 62) if rng.random() < 0.8 else rng.uniform(0, 62))  # noqa: PLR2004
+    tilt = math.radians(min(abs(rng.gauss(0, 22)), 66) if rng.random() < 0.5 else rng.uniform(0, 66))  # noqa: PLR2004
     azimuth = rng.uniform(0, 2 * math.pi)
     position = (
         distance * math.sin(tilt) * math.cos(azimuth),
@@ -123,8 +138,8 @@ def _camera(rng: random.Random, size_px: float) -> Camera:
 
 
 def _count(rng: random.Random, size_px: float) -> int:
-    room = max(1.0, 0.2 * (SIZE_PX / size_px) ** 2)
-    return max(1, min(round(room), round(_log_uniform(rng, 1.5, 30))))
+    room = max(1.0, 0.22 * (SIZE_PX / size_px) ** 2)
+    return max(1, min(round(room), round(_log_uniform(rng, 2, 45))))
 
 
 def _place_objects(
@@ -156,11 +171,24 @@ def _place_objects(
     return placed
 
 
+def _drop_hidden(camera: Camera, things: Sequence[Thing], others: Sequence[Thing]) -> list[Thing]:
+    """Leave out the objects that would be too hidden to label, one after the other: each may have hidden the next."""
+    kept = list(things)
+    while kept:
+        shares = estimate_visibility(camera, [*kept, *others])[: len(kept)]
+        worst = min(range(len(kept)), key=lambda number: shares[number][0])
+        far_out = [number for number, share in enumerate(shares) if share[1] < MIN_IN_FRAME + _SPARE]
+        if shares[worst][0] >= MIN_VISIBLE + _SPARE and not far_out:
+            break
+        del kept[far_out[0] if far_out else worst]
+    return kept
+
+
 def _die_model(rng: random.Random) -> tuple[Surface, Pips, float, float, bool, tuple[bool, ...]]:
     """Draw what dice of one set share: body, pips, edge, size, handedness and turned marks."""
     body = _die_body(rng)
-    pips_rgb = _contrasting(rng, body.rgb)
-    radius = rng.uniform(0.07, 0.125)
+    pips_rgb = _contrasting(rng, body)
+    radius = rng.uniform(0.075, 0.13)
     is_big_ace = rng.random() < 0.15  # noqa: PLR2004
     pips = Pips(
         rgb=pips_rgb,
@@ -173,8 +201,8 @@ def _die_model(rng: random.Random) -> tuple[Surface, Pips, float, float, bool, t
         depth=rng.choice((0.0, rng.uniform(0.02, 0.08), rng.uniform(0.02, 0.08))),
         squareness=1.0 if rng.random() < 0.04 else 0.0,  # noqa: PLR2004
     )
-    edge = rng.choice((rng.uniform(0.01, 0.05), rng.uniform(0.04, 0.12), rng.uniform(0.1, 0.2)))
-    size = rng.choice((1.0, 1.0, rng.uniform(0.75, 1.25)))
+    edge = rng.choice((rng.uniform(0.01, 0.06), rng.uniform(0.05, 0.14), rng.uniform(0.12, 0.25)))
+    size = rng.choice((1.0, rng.uniform(0.65, 1.35)))
     turns = tuple(rng.random() < 0.5 for _ in range(6))  # noqa: PLR2004
     return body, pips, edge, size, rng.random() < 0.5, turns  # noqa: PLR2004
 
@@ -224,7 +252,7 @@ def _die_body(rng: random.Random) -> Surface:
     if kind < 0.7:  # noqa: PLR2004
         second = _die_colour(rng)
         return Surface("marble", rgb, second, rng.uniform(0.8, 3.0), roughness=rng.uniform(0.05, 0.4))
-    if kind < 0.78:  # noqa: PLR2004
+    if kind < 0.75:  # noqa: PLR2004
         return Surface("noise", rgb, _die_colour(rng), rng.uniform(6, 25), roughness=rng.uniform(0.1, 0.5))
     if kind < 0.92:  # noqa: PLR2004
         clear = rng.uniform(0.4, 0.95)
@@ -247,15 +275,16 @@ def _die_colour(rng: random.Random) -> Rgb:
     return _hsv(rng, hue=(0, 1), saturation=(0.5, 1), value=(0.05, 0.8))
 
 
-def _contrasting(rng: random.Random, body: Rgb) -> Rgb:
-    """Draw a pip colour that can be told from the body, most often white or black."""
+def _contrasting(rng: random.Random, body: Surface) -> Rgb:
+    """Draw a pip colour that can be told from both colours of the body, most often white or black."""
     dark = (rng.uniform(0.003, 0.04),) * 3
     light = (rng.uniform(0.65, 0.95),) * 3
+    shades = (_lightness(body.rgb), _lightness(body.rgb2))
     for _ in range(20):
         colour: Rgb = rng.choice((dark, light, light, _hsv(rng, hue=(0, 1), saturation=(0.3, 1), value=(0.05, 0.9))))
-        if abs(_lightness(colour) - _lightness(body)) > rng.choice((0.18, 0.3, 0.4)):
+        if min(abs(_lightness(colour) - shade) for shade in shades) > rng.choice((0.22, 0.35, 0.45)):
             return colour
-    return light if _lightness(body) < 0.5 else dark  # noqa: PLR2004
+    return light if max(shades) < 0.5 else dark  # noqa: PLR2004
 
 
 def _lightness(rgb: Rgb) -> float:
@@ -278,7 +307,7 @@ def _tray(rng: random.Random, things: Sequence[Thing]) -> Tray | None:
         thickness=rng.uniform(0.1, 0.8),
         yaw_deg=yaw,
         wall=_surface(rng, patterns=("plain", "wood", "noise", "print")),
-        floor=_surface(rng, patterns=_PATTERNS, is_ground=True),
+        floor=_surface(rng, patterns=_GROUNDS, is_ground=True),
     )
 
 
@@ -305,14 +334,22 @@ def _distractor(rng: random.Random, position: tuple[float, float]) -> Thing:
     kind = rng.choice(_DISTRACTORS)
     size = _log_uniform(rng, 0.3, 4.0)
     is_flat = rng.random() < 0.4  # noqa: PLR2004 - cards, coins, paper, pens
+    is_cube = not is_flat and rng.random() < 0.2  # noqa: PLR2004 - what an object may be taken for
     height = size * rng.uniform(0.01, 0.1) if is_flat else size * rng.uniform(0.3, 1.0)
+    width = size * _log_uniform(rng, 0.12, 1.0)
+    if is_cube:
+        kind, size = "box", _log_uniform(rng, 0.4, 1.3)
+        width = height = size
     return Thing(
         kind=kind,
         label=None,
         position=position,
         yaw_deg=rng.uniform(0, 360),
-        size=(size, size * _log_uniform(rng, 0.12, 1.0), min(height, 2.0)),
-        surface=_surface(rng, patterns=_PATTERNS),
+        size=(size, width, min(height, 2.0)),
+        # upright things with spots would be dice
+        surface=_surface(
+            rng, patterns=_PATTERNS if is_flat else ("plain", "noise", "marble", "wood", "weave", "checker")
+        ),
         edge=rng.choice((0.0, rng.uniform(0.02, 0.2))),
     )
 
@@ -328,8 +365,8 @@ def _surface(rng: random.Random, *, patterns: Sequence[str], is_ground: bool = F
     pattern = rng.choice(patterns)
     rgb = _any_colour(rng)
     rgb2 = _any_colour(rng)
-    if pattern in ("noise", "weave", "marble") and rng.random() < 0.7:  # noqa: PLR2004 - one material, not two paints
-        shade = rng.uniform(0.5, 1.5)
+    if pattern in ("noise", "weave", "marble", "cells") and rng.random() < 0.75:  # noqa: PLR2004 - one material, not two paints
+        shade = rng.uniform(0.65, 1.35)
         rgb2 = (min(rgb[0] * shade, 1.0), min(rgb[1] * shade, 1.0), min(rgb[2] * shade, 1.0))
     if pattern == "wood":
         rgb = _hsv(rng, hue=(0.04, 0.12), saturation=(0.2, 0.8), value=(0.1, 0.7))
@@ -347,9 +384,12 @@ def _surface(rng: random.Random, *, patterns: Sequence[str], is_ground: bool = F
 
 
 def _any_colour(rng: random.Random) -> Rgb:
-    """Half of what lies on tables is white, grey, black or beige."""
-    if rng.random() < 0.5:  # noqa: PLR2004
-        return _hsv(rng, hue=(0.05, 0.15), saturation=(0, 0.25), value=(0.01, 0.9))
+    """Most of what lies on tables is white, grey, black or beige."""
+    kind = rng.random()
+    if kind < 0.38:  # noqa: PLR2004
+        return _hsv(rng, hue=(0.05, 0.65), saturation=(0, 0.12), value=(0.35, 0.92))
+    if kind < 0.6:  # noqa: PLR2004
+        return _hsv(rng, hue=(0.05, 0.15), saturation=(0, 0.3), value=(0.01, 0.5))
     return _hsv(rng, hue=(0, 1), saturation=(0.2, 1), value=(0.02, 0.8))
 
 

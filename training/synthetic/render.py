@@ -105,7 +105,8 @@ def _run_cycles(scene: bpy.types.Scene, spec: dict, folder: str) -> tuple[np.nda
     cycles.use_denoising = True
     cycles.denoiser = "OPENIMAGEDENOISE"
     cycles.denoising_quality = "FAST"
-    cycles.denoising_prefilter = "NONE"  # else albedo and normals are denoised too, for three times the time
+    cycles.denoising_prefilter = "FAST"  # with two paths a pixel, noisy albedo and normals would be kept as grain
+    cycles.use_light_tree = False  # few lamps: choosing among them costs more than it saves
     cycles.max_bounces = 5
     cycles.diffuse_bounces = 2
     cycles.glossy_bounces = 2
@@ -395,7 +396,11 @@ def _pattern(nodes, links, spec):
         return plain.outputs[0], None
     where = nodes.new("ShaderNodeTexCoord").outputs["Object"]
     factor = _FACTORS[spec["pattern"]](nodes, links, where, spec["scale"])
-    return _mix(nodes, links, factor, spec["rgb"], spec["rgb2"]), factor
+    colour = _mix(nodes, links, factor, spec["rgb"], spec["rgb2"])
+    if spec["pattern"] == "tiles":  # each tile has a hue of its own beside its shade
+        hues = factor.node.inputs["Color"].links[0].from_socket
+        colour = _mix(nodes, links, _constant(nodes, 0.5), colour, hues)
+    return colour, factor
 
 
 def _texture(nodes, links, where, kind, output, **values):
@@ -407,6 +412,12 @@ def _texture(nodes, links, where, kind, output, **values):
         else:
             setattr(texture, name, value)
     return texture.outputs[output]
+
+
+def _constant(nodes, value):
+    node = nodes.new("ShaderNodeValue")
+    node.outputs[0].default_value = value
+    return node.outputs[0]
 
 
 def _noise(nodes, links, where, scale):
@@ -441,6 +452,20 @@ def _weave(nodes, links, where, scale):
     return _texture(nodes, links, where, "ShaderNodeTexMagic", "Fac", Scale=scale * 12, turbulence_depth=1)
 
 
+def _dots(nodes, links, where, scale):
+    """Rows of round spots."""
+    distance = _texture(nodes, links, where, "ShaderNodeTexVoronoi", "Distance", Scale=scale * 3, Randomness=0.0)
+    return _contrast(nodes, links, distance, 0.24, 0.28)
+
+
+def _tiles(nodes, links, where, scale):
+    """Cells of one shade each, as on a game board."""
+    colour = _texture(nodes, links, where, "ShaderNodeTexVoronoi", "Color", Scale=scale, Randomness=0.35)
+    split = nodes.new("ShaderNodeSeparateColor")
+    links.new(colour, split.inputs["Color"])
+    return split.outputs["Red"]
+
+
 def _print(nodes, links, where, scale):
     """Printed matter: patches of hard-edged bars and blots."""
     bars = _texture(nodes, links, where, "ShaderNodeTexBrick", "Fac", Scale=scale * 2)
@@ -468,6 +493,8 @@ _FACTORS = {
     "checker": _checker,
     "weave": _weave,
     "print": _print,
+    "dots": _dots,
+    "tiles": _tiles,
 }
 
 

@@ -16,7 +16,8 @@ class Surface:
     """What something is made of; the fields are those of Blender's Principled BSDF, with a pattern of two colours.
 
     Attributes:
-        pattern: `plain`, `noise`, `marble`, `wood`, `cells`, `checker`, `weave` or `print`.
+        pattern: `plain`, `noise`, `marble`, `wood`, `cells`, `checker`, `weave`, `print`, `dots`
+            or `tiles`.
         rgb: the first colour.
         rgb2: the second; without meaning for `plain`.
         scale: of the pattern, repeats in a world unit.

@@ -25,7 +25,7 @@ def draw(rng: random.Random, *, size_px: float) -> Sensor:
     is_poor = rng.random() < 0.35  # noqa: PLR2004
     warmth = rng.gauss(0, 0.09)
     return Sensor(
-        mean_luminance=math.exp(rng.uniform(math.log(0.1), math.log(0.55))),
+        mean_luminance=math.exp(rng.uniform(math.log(0.16), math.log(0.72))),
         white_balance=(1 + warmth, 1 + rng.gauss(0, 0.03), 1 - warmth),
         vignette=rng.choice((0.0, rng.uniform(0, 0.35))),
         blur_px=rng.uniform(0.2, most_blur if is_poor else min(0.9, most_blur)),
