@@ -41,6 +41,7 @@ class TrainConfig(BaseModel):
         weights: `coco`, `imagenet`, `none`, or a file or release to begin from.
         frozen_stages: so many of the backbone's stages, from the input on, are not trained.
         rois_per_image: proposals that the box head learns from in each image, a quarter of them on objects.
+        rpn_proposals: proposals that stay in training after suppression in each image; as many from each level before.
         min_size: shorter side of the network's input, px; None takes the architecture's.
         max_size: the most for the longer side, px; None takes the architecture's.
         optimizer: `adamw` or `sgd`.
@@ -61,7 +62,10 @@ class TrainConfig(BaseModel):
         blur: probability of a Gaussian blur, sigma 0.3 to 2 px.
         noise: probability of Gaussian noise, sigma up to 20 of 255.
         jpeg: probability of a JPEG compression, quality 25 to 90.
-        scale_jitter: smallest and largest zoom; (1, 1) leaves the image as it is.
+        scale_jitter: smallest and largest zoom; (1, 1) leaves the size of things as it is.
+        aspect_jitter: width and height are stretched apart by up to this factor; 1 leaves the shape of things.
+        crop_px: train on square windows of this side, mostly on some with objects in them, instead of whole images:
+            more objects for each second of training. The network's input rule still holds for finished detectors.
         min_visible: of a box cut by the zoom at least this share must remain, or the box goes.
         precision: `bf16` runs convolutions and linear layers in bfloat16 where the machine has it, `fp32` does not.
         channels_last: memory format of the convolutions.
@@ -78,6 +82,7 @@ class TrainConfig(BaseModel):
     weights: str = "coco"
     frozen_stages: NonNegativeInt = 0
     rois_per_image: PositiveInt = 512
+    rpn_proposals: PositiveInt = 2000
     min_size: PositiveInt | None = None
     max_size: PositiveInt | None = None
     optimizer: Literal["adamw", "sgd"] = "adamw"
@@ -101,6 +106,8 @@ class TrainConfig(BaseModel):
     noise: Probability = Field(0.0, ge=0, le=1)
     jpeg: Probability = Field(0.0, ge=0, le=1)
     scale_jitter: tuple[PositiveFloat, PositiveFloat] = (0.7, 1.5)
+    aspect_jitter: float = Field(1.0, ge=1, le=4)
+    crop_px: PositiveInt | None = None
     min_visible: float = Field(0.4, gt=0, le=1)
     precision: Literal["bf16", "fp32"] = "bf16"
     channels_last: bool = True

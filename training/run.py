@@ -153,7 +153,7 @@ class _Trainer:
         self._device = torch.device(around.device)
         self._network = network.to(self._device).train()
         architectures.freeze_stages(network, config.architecture, config.frozen_stages)
-        network.roi_heads.fg_bg_sampler.batch_size_per_image = config.rois_per_image
+        _size_for_training(network, config)
         self._average = WeightAverage(network, config.ema_decay) if config.ema_decay else None
         self._optimizer = make_optimizer(network, config)
         self._progress = Progress()
@@ -318,6 +318,15 @@ def _interrupts_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _size_for_training(network: FasterRCNN, config: TrainConfig) -> None:
+    """Set what only training looks at: how many proposals, and the size of the windows if it trains on those."""
+    network.roi_heads.fg_bg_sampler.batch_size_per_image = config.rois_per_image
+    for limit in (network.rpn._pre_nms_top_n, network.rpn._post_nms_top_n):
+        limit["training"] = config.rpn_proposals
+    if config.crop_px:
+        network.transform.min_size, network.transform.max_size = (config.crop_px,), config.crop_px
 
 
 def make_optimizer(network: FasterRCNN, config: TrainConfig) -> Optimizer:

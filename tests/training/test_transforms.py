@@ -147,3 +147,39 @@ def test_a_zoom_of_one_changes_nothing() -> None:
     same = Zoom(1.0, 1.0, min_visible=0.5)(once)
     assert torch.equal(same.boxes_xyxy, once.boxes_xyxy)
     assert torch.equal(same.image, once.image)
+
+
+def test_a_stretched_window_scales_both_axes_apart() -> None:
+    stretched = zoom_to(sample((20, 10, 40, 30)), top=0, left=0, window_hw=(40, 60), out_hw=(40, 120), min_visible=0.5)
+    assert stretched.size_hw == (40, 120)
+    assert stretched.boxes_xyxy[0].tolist() == [40, 10, 80, 30] == white_extent(stretched.image)
+
+
+def test_a_stretch_stays_within_its_limit_and_changes_the_shape() -> None:
+    zoom = Zoom(0.5, 0.5, min_visible=0.1, most_stretch=1.5)
+    ratios = []
+    for seed in range(40):
+        torch.manual_seed(seed)
+        x0, y0, x1, y1 = zoom(sample((20, 10, 40, 30))).boxes_xyxy[0].tolist()
+        ratios.append((x1 - x0) / (y1 - y0))
+    assert 1 / 1.6 < min(ratios) < 0.8
+    assert 1.25 < max(ratios) < 1.6
+
+
+def test_a_crop_is_square_and_nearly_always_shows_an_object() -> None:
+    zoom = Zoom(1.0, 1.0, min_visible=0.5, crop_px=16)
+    shown = 0
+    for seed in range(40):
+        torch.manual_seed(seed)
+        cropped = zoom(sample((2, 2, 12, 12), (30, 20, 40, 30)))
+        assert cropped.size_hw == (16, 16)
+        if len(cropped.boxes_xyxy):
+            assert cropped.boxes_xyxy[0].tolist() == white_extent(cropped.image)
+            shown += 1
+    assert shown >= 20
+
+
+def test_a_crop_of_an_empty_image_is_empty() -> None:
+    cropped = Zoom(1.0, 1.0, min_visible=0.5, crop_px=80)(sample())
+    assert cropped.size_hw == (80, 80)
+    assert cropped.boxes_xyxy.shape == (0, 4)
