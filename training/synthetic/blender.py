@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from training.synthetic.annotate import Outline
 from training.synthetic.scene import SceneSpec
 
-SCRIPT = Path(__file__).parent / "render.py"
+_ROOT = Path(__file__).parents[2]
+WORKER = "training.synthetic.render"
 SCENES_PER_PROCESS = 60
 """Blender keeps some memory of every scene; a new process starts in a second."""
 TIMEOUT_S = 180.0
@@ -110,13 +111,13 @@ class Blender:
     def _start(self) -> None:
         self._answers = queue.Queue()
         self._process = subprocess.Popen(  # noqa: S603
-            [self._python, SCRIPT],
+            [self._python, "-m", WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
             start_new_session=True,  # Ctrl-C is for the program that asked: the scene in work is finished
-            env={**os.environ, "RENDERSIGHT_THREADS": str(self._threads)},
+            env={**os.environ, "PYTHONPATH": str(_ROOT), "RENDERSIGHT_THREADS": str(self._threads)},
         )
         self._left = SCENES_PER_PROCESS
         threading.Thread(target=_listen, args=(self._process, self._answers), daemon=True).start()
