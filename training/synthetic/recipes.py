@@ -49,7 +49,7 @@ def dice(seed: int, attempt: int = 0) -> SceneSpec:
     def make(position: tuple[float, float]) -> Thing:
         return _die(rng, rng.choice(models), position)
 
-    size_px = _log_uniform(rng, 15, 64) if rng.random() < 0.62 else _log_uniform(rng, 50, 280)  # noqa: PLR2004
+    size_px = _log_uniform(rng, 15, 64) if rng.random() < 0.68 else _log_uniform(rng, 45, 230)  # noqa: PLR2004
     return _scene("dice", seed, attempt, rng, make=make, size_px=size_px)
 
 
@@ -148,7 +148,7 @@ def _place_objects(
     """Scatter objects over what the camera sees, alone or in heaps; they touch, but do not overlap."""
     placed: list[Thing] = []
     is_heap = rng.random() < 0.3  # noqa: PLR2004
-    margin = 0.06 * SIZE_PX
+    edge_px = 0.06 * SIZE_PX
     for _ in range(wanted):
         for _ in range(_MOST_TRIES):
             if is_heap and placed:
@@ -157,6 +157,7 @@ def _place_objects(
                 x, y = near.position
                 position = (x + reach * math.cos(angle), y + reach * math.sin(angle))
             else:
+                margin = 0.25 * SIZE_PX if is_heap else edge_px  # a heap needs room around its first object
                 pixel = (rng.uniform(margin, SIZE_PX - margin), rng.uniform(margin, SIZE_PX - margin))
                 hit = unproject(camera, pixel)
                 if hit is None:
@@ -188,7 +189,8 @@ def _die_model(rng: random.Random) -> tuple[Surface, Pips, float, float, bool, t
     """Draw what dice of one set share: body, pips, edge, size, handedness and turned marks."""
     body = _die_body(rng)
     pips_rgb = _contrasting(rng, body)
-    radius = rng.uniform(0.075, 0.13)
+    spread = rng.uniform(0.21, 0.29)
+    radius = min(rng.uniform(0.08, 0.138), 0.47 * spread)  # three in a column do not touch
     is_big_ace = rng.random() < 0.15  # noqa: PLR2004
     pips = Pips(
         rgb=pips_rgb,
@@ -197,11 +199,11 @@ def _die_model(rng: random.Random) -> tuple[Surface, Pips, float, float, bool, t
         ace_rgb=_hsv(rng, hue=(0.97, 1.02), saturation=(0.8, 1), value=(0.4, 0.8))
         if rng.random() < 0.08  # noqa: PLR2004
         else pips_rgb,
-        spread=rng.uniform(0.2, 0.285),
+        spread=spread,
         depth=rng.choice((0.0, rng.uniform(0.02, 0.08), rng.uniform(0.02, 0.08))),
         squareness=1.0 if rng.random() < 0.04 else 0.0,  # noqa: PLR2004
     )
-    edge = rng.choice((rng.uniform(0.01, 0.06), rng.uniform(0.05, 0.14), rng.uniform(0.12, 0.25)))
+    edge = rng.choice((rng.uniform(0.01, 0.06), rng.uniform(0.05, 0.14), rng.uniform(0.12, 0.28)))
     size = rng.choice((1.0, rng.uniform(0.65, 1.35)))
     turns = tuple(rng.random() < 0.5 for _ in range(6))  # noqa: PLR2004
     return body, pips, edge, size, rng.random() < 0.5, turns  # noqa: PLR2004
@@ -250,10 +252,9 @@ def _die_body(rng: random.Random) -> Surface:
     if kind < 0.55:  # noqa: PLR2004
         return Surface("plain", rgb, rgb, 1.0, roughness=rng.uniform(0.08, 0.6))
     if kind < 0.7:  # noqa: PLR2004
-        second = _die_colour(rng)
-        return Surface("marble", rgb, second, rng.uniform(0.8, 3.0), roughness=rng.uniform(0.05, 0.4))
+        return Surface("marble", rgb, _near(rng, rgb), rng.uniform(0.8, 3.0), roughness=rng.uniform(0.05, 0.4))
     if kind < 0.75:  # noqa: PLR2004
-        return Surface("noise", rgb, _die_colour(rng), rng.uniform(6, 25), roughness=rng.uniform(0.1, 0.5))
+        return Surface("noise", rgb, _near(rng, rgb), rng.uniform(6, 25), roughness=rng.uniform(0.1, 0.5))
     if kind < 0.92:  # noqa: PLR2004
         clear = rng.uniform(0.4, 0.95)
         return Surface("plain", rgb, rgb, 1.0, roughness=rng.uniform(0.02, 0.25), transmission=clear)
@@ -264,6 +265,16 @@ def _die_body(rng: random.Random) -> Surface:
     return Surface("wood", light, dark, rng.uniform(2, 6), roughness=rng.uniform(0.3, 0.7))
 
 
+def _near(rng: random.Random, rgb: Rgb) -> Rgb:
+    """Draw a second colour for a body that leaves room for pips: of about the same lightness, or a shade of it."""
+    for _ in range(6):
+        second = _die_colour(rng)
+        if abs(_lightness(second) - _lightness(rgb)) < 0.3:  # noqa: PLR2004
+            return second
+    shade = rng.uniform(0.5, 1.0)
+    return (rgb[0] * shade, rgb[1] * shade, rgb[2] * shade)
+
+
 def _die_colour(rng: random.Random) -> Rgb:
     kind = rng.random()
     if kind < 0.27:  # noqa: PLR2004
@@ -272,17 +283,17 @@ def _die_colour(rng: random.Random) -> Rgb:
         return _hsv(rng, hue=(0, 1), saturation=(0, 0.3), value=(0.005, 0.05))  # black
     if kind < 0.55:  # noqa: PLR2004
         return _hsv(rng, hue=(0, 1), saturation=(0, 0.2), value=(0.05, 0.6))  # grey
-    return _hsv(rng, hue=(0, 1), saturation=(0.5, 1), value=(0.05, 0.8))
+    return _hsv(rng, hue=(0, 1), saturation=(0.6, 1), value=(0.05, 0.9))
 
 
 def _contrasting(rng: random.Random, body: Surface) -> Rgb:
     """Draw a pip colour that can be told from both colours of the body, most often white or black."""
-    dark = (rng.uniform(0.003, 0.04),) * 3
-    light = (rng.uniform(0.65, 0.95),) * 3
+    dark = (rng.uniform(0.002, 0.03),) * 3
+    light = (rng.uniform(0.75, 0.98),) * 3
     shades = (_lightness(body.rgb), _lightness(body.rgb2))
     for _ in range(20):
         colour: Rgb = rng.choice((dark, light, light, _hsv(rng, hue=(0, 1), saturation=(0.3, 1), value=(0.05, 0.9))))
-        if min(abs(_lightness(colour) - shade) for shade in shades) > rng.choice((0.22, 0.35, 0.45)):
+        if min(abs(_lightness(colour) - shade) for shade in shades) > rng.choice((0.25, 0.4, 0.5)):
             return colour
     return light if max(shades) < 0.5 else dark  # noqa: PLR2004
 

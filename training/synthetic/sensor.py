@@ -22,21 +22,21 @@ _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 def draw(rng: random.Random, *, size_px: float) -> Sensor:
     """Draw a sensor; small objects are spared the strongest blur, which would leave nothing to learn."""
     most_blur = min(2.2, 0.5 + size_px / 40)
-    is_poor = rng.random() < 0.35  # noqa: PLR2004
+    is_poor = rng.random() < 0.2  # noqa: PLR2004
     warmth = rng.gauss(0, 0.09)
     return Sensor(
-        mean_luminance=math.exp(rng.uniform(math.log(0.16), math.log(0.72))),
+        mean_luminance=math.exp(rng.uniform(math.log(0.2), math.log(0.8))),
         white_balance=(1 + warmth, 1 + rng.gauss(0, 0.03), 1 - warmth),
         vignette=rng.choice((0.0, rng.uniform(0, 0.35))),
-        blur_px=rng.uniform(0.2, most_blur if is_poor else min(0.9, most_blur)),
+        blur_px=rng.uniform(0.15, most_blur if is_poor else 0.65),
         motion_px=rng.uniform(1, 2 * most_blur) if rng.random() < 0.08 else 0.0,  # noqa: PLR2004
         motion_deg=rng.uniform(0, 180),
         detail=rng.uniform(0.5, 1.0) if is_poor and size_px > 30 else 1.0,  # noqa: PLR2004
-        shot_noise=rng.uniform(0.0, 0.05 if is_poor else 0.015),
-        read_noise=rng.uniform(0.0, 0.015 if is_poor else 0.004),
-        contrast=rng.uniform(0.8, 1.35),
-        saturation=rng.uniform(0.7, 1.3),
-        sharpening=rng.choice((0.0, rng.uniform(0.2, 1.2))),
+        shot_noise=rng.uniform(0.0, 0.04 if is_poor else 0.01),
+        read_noise=rng.uniform(0.0, 0.01 if is_poor else 0.003),
+        contrast=rng.uniform(0.9, 1.5),
+        saturation=rng.uniform(0.8, 1.7),
+        sharpening=rng.choice((0.0, rng.uniform(0.2, 1.0), rng.uniform(0.6, 1.8))),
         jpeg_quality=rng.randint(35, 95) if is_poor else rng.randint(70, 96),
         seed=rng.randrange(2**31),
     )

@@ -4,7 +4,8 @@ from dataclasses import asdict
 
 import pytest
 
-from training.synthetic.geometry import footprints_overlap, project
+from training.synthetic.annotate import MIN_IN_FRAME, MIN_VISIBLE
+from training.synthetic.geometry import estimate_visibility, footprints_overlap, project
 from training.synthetic.recipes import DICE_LABELS, SIZE_PX, MeshObject, dice, die_faces, meshes
 from training.synthetic.scene import SceneSpec, Thing
 
@@ -81,3 +82,10 @@ def test_meshes_carry_their_label_and_source() -> None:
     objects = [MeshObject("a.glb", "dragon"), MeshObject("b.obj", "knight")]
     things = [thing for seed in range(40) for thing in meshes(objects, seed).things if thing.label]
     assert {(thing.source, thing.label) for thing in things} == {("a.glb", "dragon"), ("b.obj", "knight")}
+
+
+def test_no_die_is_left_that_would_be_too_hidden_to_label(scenes: list[SceneSpec]) -> None:
+    for scene in scenes[:60]:
+        shares = estimate_visibility(scene.camera, scene.things)
+        labelled = [share for share, thing in zip(shares, scene.things, strict=True) if thing.label is not None]
+        assert all(seen >= MIN_VISIBLE and in_frame >= MIN_IN_FRAME for seen, in_frame in labelled)
