@@ -18,6 +18,7 @@ from rendersight.detections import Detections
 from tests.training.conftest import draw_dataset
 from training import run
 from training.checkpoint import BEST
+from training.commands import main
 from training.config import TrainConfig
 from training.dataset import read_dataset
 from training.domain import detect, pool
@@ -125,18 +126,28 @@ def test_photos_choose_the_threshold_when_they_are_named(
     assert "where F1 is best on desk + table." in (reported.folder / "README.md").read_text()
 
 
-def test_one_set_of_photos_chooses_what_is_best_on_it(
+def test_the_verb_lets_one_set_of_photos_choose_what_is_best_on_it(
     finished: Path, shapes: Path, other_photos: Path, tmp_path: Path
 ) -> None:
-    release = publish_it(
-        finished,
-        tmp_path,
-        also_measure=[("desk", shapes), ("table", other_photos)],
-        threshold_from=["table"],
-    )
+    arguments = ["publish", str(finished), "--name", "shapes", "--store", str(tmp_path), "--provenance", "Drawn."]
+    arguments += ["--also-measure", f"desk={shapes}", "--also-measure", f"table={other_photos}", "--sim2real"]
+    assert main([*arguments, "--threshold-from", "table"]) == 0
+    release = store.find(tmp_path, "shapes@1")
+    assert (release.manifest.score_threshold_from, release.manifest.provenance) == (("table",), "Drawn.")
+    assert "misses.jpg" in release.manifest.files
     thresholds = [item.figures["threshold"] for item in release.manifest.metrics]
     assert release.manifest.score_threshold == thresholds[2]
     assert thresholds[2] not in thresholds[:2]  # else it would not show which of them was taken
+
+
+def test_the_verb_says_in_one_line_which_photos_it_does_not_know(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["publish", str(finished), "--name", "shapes", "--store", str(tmp_path / "store")]
+    assert main([*arguments, "--threshold-from", "sofa"]) == 2
+    error = capsys.readouterr().err
+    assert error == "python -m training: no photos called sofa choose the threshold; measured are none\n"
+    assert not (tmp_path / "store").exists()
 
 
 def test_photos_in_which_nothing_is_found_rightly_choose_no_threshold(finished: Path, tmp_path: Path) -> None:
