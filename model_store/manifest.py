@@ -54,13 +54,17 @@ class Metrics(_Data):
         data: which images, in words.
         image_count: how many.
         figures: name -> value, such as `AP`, `AP50`, `AR100`, `f1`; COCO's names and definitions.
+        intervals: name -> low and high end of the figure's 95 % interval, by a bootstrap over images.
         per_class_ap: class name -> mAP@[.5:.95]; a class that does not occur in the data is absent.
+        per_class_ap50: the same at IoU 0.5.
     """
 
     data: str
     image_count: PositiveInt
     figures: dict[str, float]
+    intervals: dict[str, tuple[float, float]] = {}
     per_class_ap: dict[str, float] = {}
+    per_class_ap50: dict[str, float] = {}
 
 
 class Origin(_Data):
@@ -92,7 +96,11 @@ class ExpectedDetection(_Data):
 
 
 class Manifest(_Data):
-    """Everything about a release but its weights. Labels 1..K are `class_names` in their order."""
+    """Everything about a release but its weights. Labels 1..K are `class_names` in their order.
+
+    `score_threshold_from` names the data sets that chose the threshold, as `metrics` does; empty are the images held
+    out of the training. `provenance` says in words which choice used which data.
+    """
 
     schema_version: Literal[1] = 1
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -107,6 +115,8 @@ class Manifest(_Data):
     score_floor: Score
     detections_per_image: PositiveInt
     score_threshold: Score
+    score_threshold_from: tuple[str, ...] = ()
+    provenance: str = ""
     files: dict[ReleasePath, Sha256]
     metrics: tuple[Metrics, ...] = ()
     origin: Origin = Origin()

@@ -2,29 +2,18 @@
 
 from pathlib import Path
 
-from model_store.manifest import Manifest, Metrics
-
-_FIGURES = {
-    "AP": "mAP@[.5:.95]",
-    "AP50": "AP50",
-    "AP75": "AP75",
-    "APs": "AP, objects below 32² px",
-    "APm": "AP, 32² to 96² px",
-    "APl": "AP, above 96² px",
-    "AR100": "AR, 100 detections",
-    "f1": "best F1 at IoU 0.5",
-    "precision": "precision there",
-    "recall": "recall there",
-}
+from model_store.manifest import Manifest
+from training.sim2real import PRECISION_RECALL, Sim2Real, figures, sections
+from training.tables import class_table, column_of, figures_table
 
 
-def write_card(path: Path, manifest: Manifest) -> None:
-    """Write the card of a release."""
-    path.write_text(card_text(manifest), "utf-8")
+def write_card(path: Path, manifest: Manifest, report: Sim2Real | None = None) -> None:
+    """Write the card of a release; a report's pictures lie beside it."""
+    path.write_text(card_text(manifest, report), "utf-8")
 
 
-def card_text(manifest: Manifest) -> str:
-    """Return the card's Markdown."""
+def card_text(manifest: Manifest, report: Sim2Real | None = None) -> str:
+    """Return the card's Markdown, with the report from renders to photos where there is one."""
     name = f"{manifest.name}@{manifest.version}"
     config = manifest.origin.config
     lines = [
@@ -36,17 +25,14 @@ def card_text(manifest: Manifest) -> str:
         "",
         "## Figures",
         "",
-        *_table(manifest.metrics),
+        *(_figures(manifest) if report is None else figures(report)),
         "",
-        f"Measured in eager fp32. Recommended score threshold: **{manifest.score_threshold}**, where F1 is best on the "
-        "held-out images.",
+        f"Measured in eager fp32. Recommended score threshold: **{manifest.score_threshold}**, where F1 is best on "
+        f"{' + '.join(manifest.score_threshold_from) or 'the held-out images'}.",
         "",
-        "![precision over recall](precision_recall.png)",
+        *([f"![precision over recall]({PRECISION_RECALL})"] if report is None else sections(report)),
         "",
-        "AP by class:",
-        "",
-        *_per_class(manifest),
-        "",
+        *(["## Which data chose what", "", manifest.provenance, ""] if manifest.provenance else []),
         "## Making",
         "",
         f"`{manifest.architecture}`, shorter side {manifest.input.min_size} px, begun from "
@@ -68,23 +54,13 @@ def card_text(manifest: Manifest) -> str:
     return "\n".join(lines)
 
 
-def _table(metrics: tuple[Metrics, ...]) -> list[str]:
-    if not metrics:
+def _figures(manifest: Manifest) -> list[str]:
+    if not manifest.metrics:
         return ["Not measured."]
-    rows = [
-        "| | " + " | ".join(f"{item.data} ({item.image_count} images)" for item in metrics) + " |",
-        "|---|" + "---|" * len(metrics),
+    return [
+        *figures_table([column_of(item) for item in manifest.metrics]),
+        "",
+        "AP by class, AP50 behind it:",
+        "",
+        *class_table(manifest.metrics, manifest.class_names),
     ]
-    for key, label in _FIGURES.items():
-        values = [item.figures.get(key, -1.0) for item in metrics]
-        rows.append(f"| {label} | " + " | ".join("–" if value < 0 else f"{value:.3f}" for value in values) + " |")
-    return rows
-
-
-def _per_class(manifest: Manifest) -> list[str]:
-    rows = ["| class | " + " | ".join(item.data for item in manifest.metrics) + " |"]
-    rows.append("|---|" + "---|" * len(manifest.metrics))
-    for label in manifest.class_names:
-        values = [item.per_class_ap.get(label) for item in manifest.metrics]
-        rows.append(f"| {label} | " + " | ".join("–" if value is None else f"{value:.3f}" for value in values) + " |")
-    return rows

@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from model_store import store
-from model_store.detector import LoadedNetwork
-from model_store.engines.torch import TorchEngine, choose_device
+from model_store.engines.torch import choose_device
 from model_store.errors import ModelError
 from rendersight.annotations import AnnotationError
 from rendersight.annotations.folder import read_folder
-from training import inspection, run
+from training import flags, inspection, run
 from training.checkpoint import BrokenCheckpoint
 from training.config import ConfigError, parse_assignments, preset_names, resolve
 from training.console import Stopped, bar_of, progress_bar, say, stop_on_signals
-from training.dataset import BrokenDataset, all_faults, names_in, read_dataset
+from training.dataset import BrokenDataset, LabelledImages, all_faults, names_in, read_dataset
+from training.domain import detect
 from training.evaluation import as_one_class, detect_all, evaluate
-from training.loading import load_model
 from training.loop import NonFiniteLoss
 from training.prediction import find_photos, predict
 from training.publish import Words, publish
-from training.report import DETECTIONS, write_evaluation
+from training.report import DETECTIONS, REPORT, write_evaluation, write_sim2real
 from training.run_folder import RunError, RunRecord, read_names
+from training.sim2real import Sim2Real
 from training.synthetic.blender import BlenderMissing
 from training.synthetic.commands import add_preview, add_render
 
@@ -67,7 +67,16 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all verbs; the docs' commands are checked against it."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for add in (_add_inspect, _add_train, _add_evaluate, _add_predict, _add_publish, add_render, add_preview):
+    for add in (
+        _add_inspect,
+        _add_train,
+        _add_evaluate,
+        _add_predict,
+        _add_publish,
+        add_render,
+        add_preview,
+        _add_sim2real,
+    ):
         add(verbs)
     return parser
 
@@ -79,7 +88,9 @@ def _add_inspect(verbs: Any) -> None:
         description="Print counts by class, box sizes, negatives and problems; write a contact sheet with the boxes.",
     )
     parser.add_argument("dataset", type=Path, help="folder of images with JSON of the same stem")
-    parser.add_argument("--labels", type=_names, help="class names in order, comma-separated; else the data's, sorted")
+    parser.add_argument(
+        "--labels", type=flags.names, help="class names in order, comma-separated; else the data's, sorted"
+    )
     parser.add_argument("--json", action="store_true", help="print the boxes as read, as JSON")
     parser.add_argument("--sheet", type=Path, help="the contact sheet (default: runs/inspect/DATASET.jpg)")
     parser.set_defaults(verb=_inspect)
@@ -113,7 +124,7 @@ def _add_train(verbs: Any) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--preset", help=f"{', '.join(preset_names())}, or the path of a TOML file")
     parser.add_argument(
-        "--labels", type=_names, help="class names in their order, comma-separated; else the data's, sorted"
+        "--labels", type=flags.names, help="class names in their order, comma-separated; else the data's, sorted"
     )
     parser.add_argument("--architecture", help="see model_store/architectures.py")
     parser.add_argument("--weights", help="coco, imagenet, none, a state dict's file, or a release")
@@ -128,8 +139,8 @@ def _add_train(verbs: Any) -> None:
     parser.add_argument(
         "--set", metavar="NAME=VALUE", action="append", default=[], help="any hyperparameter of training/config.py"
     )
-    parser.add_argument("--workers", type=_count, default=1, help="processes that read images (default: 1)")
-    _add_machine(parser)
+    parser.add_argument("--workers", type=flags.count, default=1, help="processes that read images (default: 1)")
+    flags.add_machine(parser)
     parser.set_defaults(verb=_train)
 
 
@@ -139,7 +150,7 @@ def _add_evaluate(verbs: Any) -> None:
         help="measure a release, a run or a state dict on labelled images",
         description="Print COCO's figures, AP by class and the best threshold; write the detections as COCO JSON.",
     )
-    _add_model(parser)
+    flags.add_model(parser)
     parser.add_argument("dataset", type=Path, help="folder of images with JSON of the same stem")
     parser.add_argument(
         "--names", type=Path, help="evaluate only the images listed in this file, such as a hold_out.txt"
@@ -147,16 +158,14 @@ def _add_evaluate(verbs: Any) -> None:
     parser.add_argument("--one-class", action="store_true", help="merge all labels into one; nothing is suppressed")
     parser.add_argument("--out", type=Path, help="folder of the results (default: runs/evaluate/MODEL-on-DATASET)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    _add_machine(parser)
+    flags.add_machine(parser)
     parser.set_defaults(verb=_evaluate)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    loaded, engine = _open(options)
+    loaded, engine = flags.open_model(options)
     known = None if options.one_class else loaded.card.class_names
-    data = read_dataset(options.dataset, class_names=known)
-    if options.names:
-        data = data.select(read_names(options.names))
+    data = _read(options.dataset, known, options.names)
     found = detect_all(engine, data, progress=bar_of("images"))
     if options.one_class:
         data, found = as_one_class(data, found)
@@ -168,23 +177,95 @@ def _evaluate(options: argparse.Namespace) -> None:
     say(f"detections: {out / DETECTIONS}")
 
 
+def _read(folder: Path, class_names: Sequence[str] | None, names: Path | None) -> LabelledImages:
+    data = read_dataset(folder, class_names=class_names)
+    return data.select(read_names(names)) if names else data
+
+
+def _add_sim2real(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "sim2real",
+        help="compare what a detector finds in rendered and in real photos",
+        description="Write a report with pictures: figures on rendered and real photos side by side, their intervals, "
+        "thresholds, confusions, and the worst mistakes on real photos.",
+    )
+    flags.add_model(parser)
+    parser.add_argument("--synthetic", type=Path, required=True, help="folder of labelled renders, not trained on")
+    parser.add_argument("--synthetic-names", type=Path, metavar="FILE", help="take only the renders listed here")
+    parser.add_argument(
+        "--real",
+        metavar="[NAME=]FOLDER",
+        type=flags.maybe_named_folder,
+        action="append",
+        required=True,
+        help="labelled photos; once for each set",
+    )
+    parser.add_argument(
+        "--real-names",
+        metavar="[NAME=]FILE",
+        type=flags.maybe_named,
+        action="append",
+        default=[],
+        help="take only the photos listed here of the set NAME",
+    )
+    parser.add_argument("--score-threshold", type=flags.score, help="show mistakes above it (default: the model's own)")
+    parser.add_argument("--out", type=Path, help="folder of the report (default: runs/sim2real/MODEL)")
+    flags.add_machine(parser)
+    parser.set_defaults(verb=_sim2real)
+
+
+def _sim2real(options: argparse.Namespace) -> None:
+    names = _lists_of(options.real_names, [name for name, _ in options.real])
+    loaded, engine = flags.open_model(options)
+    class_names = loaded.card.class_names
+    synthetic = _read(options.synthetic, class_names, options.synthetic_names)
+    real = [(name, _read(folder, class_names, names.get(name))) for name, folder in options.real]
+    out = options.out or Path("runs/sim2real") / f"{loaded.card.name}-{loaded.card.version}"
+    out.mkdir(parents=True, exist_ok=True)  # if it cannot be made, better before the minutes of detection
+    report = Sim2Real.of(
+        f"{loaded.card.name}@{loaded.card.version}",
+        sha256=loaded.card.sha256,
+        score_threshold=loaded.card.score_threshold if options.score_threshold is None else options.score_threshold,
+        synthetic=detect(engine, "synthetic", synthetic, bar=progress_bar),
+        real=[detect(engine, name, data, bar=progress_bar) for name, data in real],
+    )
+    write_sim2real(out, report)
+    print("\n".join(report.summary()))
+    say(f"report: {out / REPORT}")
+
+
+def _lists_of(lists: Sequence[tuple[str, Path]], sets: Sequence[str]) -> dict[str, Path]:
+    """Return the list of names of each real set; one without a name belongs to the only set there is."""
+    if twice := next((name for name in sets if [*sets, "synthetic"].count(name) > 1), None):
+        raise AnnotationError(f"two sets of photos are called {twice}; tell them apart with --real NAME=FOLDER")
+    found = {}
+    for given, path in lists:
+        name = given or (sets[0] if len(sets) == 1 else "")
+        if name not in sets:
+            raise AnnotationError(f"--real-names {given or path}: which set? There are {', '.join(sets)}")
+        found[name] = path
+    return found
+
+
 def _add_predict(verbs: Any) -> None:
     parser = verbs.add_parser(
         "predict",
         help="write annotated pictures and LabelMe files for photos",
         description="Write pictures with the boxes drawn, and LabelMe files that can be corrected and trained on.",
     )
-    _add_model(parser)
+    flags.add_model(parser)
     parser.add_argument("photos", type=Path, nargs="+", help="image files, or folders of them")
-    parser.add_argument("--score-threshold", type=_score, help="objects must score above it (default: the model's own)")
+    parser.add_argument(
+        "--score-threshold", type=flags.score, help="objects must score above it (default: the model's own)"
+    )
     parser.add_argument("--out", type=Path, default=Path("predictions"), help="folder of the results")
-    _add_machine(parser)
+    flags.add_machine(parser)
     parser.set_defaults(verb=_predict)
 
 
 def _predict(options: argparse.Namespace) -> None:
     photos = find_photos(options.photos)
-    loaded, engine = _open(options)
+    loaded, engine = flags.open_model(options)
     threshold = loaded.card.score_threshold if options.score_threshold is None else options.score_threshold
     count = predict(
         engine,
@@ -207,13 +288,29 @@ def _add_publish(verbs: Any) -> None:
     parser.add_argument("--name", required=True, help="the release's name: lower-case letters, digits, '.', '_', '-'")
     parser.add_argument("--dataset", type=Path, help="where the run's images are now, if they were moved")
     parser.add_argument(
-        "--also-measure", metavar="NAME=FOLDER", type=_named_folder, action="append", default=[], help="more figures"
+        "--also-measure",
+        metavar="NAME=FOLDER",
+        type=flags.named_folder,
+        action="append",
+        default=[],
+        help="more figures",
+    )
+    parser.add_argument(
+        "--threshold-from",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="let the photos of this --also-measure choose the score threshold; several are taken together",
+    )
+    parser.add_argument(
+        "--sim2real", action="store_true", help="put the report of the verb sim2real, on --also-measure, into the card"
     )
     parser.add_argument("--description", default="A Faster R-CNN detector.", help="a sentence for the card")
     parser.add_argument(
         "--data", help="what the training images are, for the card (default: the dataset's folder name)"
     )
     parser.add_argument("--licence", default="", help="under which terms the release may be used, for the card")
+    parser.add_argument("--provenance", default="", help="which choice used which data, for the card")
     parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
     parser.set_defaults(verb=_publish)
 
@@ -225,58 +322,17 @@ def _publish(options: argparse.Namespace) -> None:
         options.run,
         options.name,
         store_root=options.store,
-        words=Words(options.description, data, options.licence),
+        words=Words(options.description, data, options.licence, options.provenance),
         dataset=options.dataset,
         also_measure=options.also_measure,
+        threshold_from=options.threshold_from,
+        with_report=options.sim2real,
         bar=progress_bar,
     )
     say(f"published {release.ref}: {release.folder}")
     if not release.manifest.golden:
         say("warning: it finds nothing on its golden image, so that the check at each start proves little")
     say(f"serve it: RENDERSIGHT_MODEL={release.ref} python -m app")
-
-
-def _named_folder(text: str) -> tuple[str, Path]:
-    name, equals, folder = text.partition("=")
-    if not (name and equals and folder):
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=FOLDER")
-    return name, Path(folder)
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
-    return value
-
-
-def _score(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
-
-
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", help="a release (dice, dice@2, a folder), a run's folder, or a state dict's file")
-    parser.add_argument("--labels", type=_names, help="class names in order, for a bare state dict")
-
-
-def _open(options: argparse.Namespace) -> tuple[LoadedNetwork, TorchEngine]:
-    loaded = load_model(options.model, store_root=options.store, class_names=options.labels)
-    return loaded, TorchEngine(loaded.network, choose_device(options.device))
-
-
-def _add_machine(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if not names or len(set(names)) != len(names):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of different names")
-    return names
 
 
 _DIRECT = ("architecture", "weights", "epochs", "batch_size", "learning_rate", "hold_out", "group_by", "seed")

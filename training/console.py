@@ -9,6 +9,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+Bar = Callable[..., Any]
+"""Wraps an iterable in a progress bar, as tqdm does."""
+
 progress_bar = partial(tqdm, leave=False, dynamic_ncols=True, disable=None)
 """A progress bar on a terminal, nothing elsewhere."""
 

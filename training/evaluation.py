@@ -1,4 +1,4 @@
-"""COCO figures, precision-recall curves and the choice of a score threshold, all by pycocotools' matching."""
+"""COCO figures, the precision-recall curve and the best score threshold, all by pycocotools' matching."""
 
 import contextlib
 import io
@@ -11,44 +11,18 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from model_store.detector import DEFAULT_SCORE_THRESHOLD
 from model_store.engines import Engine
 from rendersight.annotations.folder import load_pixels
 from rendersight.detections import Detections
 from training.dataset import LabelledImages
+from training.matches import IOU_50, Matches
+from training.thresholds import Curve, OperatingPoint, best_f1
 
 FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """COCO's twelve, in pycocotools' order (cocodataset.org/#detection-eval); -1 where the data has no such object."""
 
-_IOU_50 = 0
 _ALL_AREAS = 0
 _MOST_DETECTIONS = 2
-_SHORTEST_THRESHOLD = 3
-
-
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """Precision over recall at IoU 0.5 of all classes together, as the score threshold falls.
-
-    Attributes:
-        scores: float64 (M,), falling; the score of the detection that each point lets in.
-        precision: float64 (M,).
-        recall: float64 (M,).
-    """
-
-    scores: NDArray[np.float64]
-    precision: NDArray[np.float64]
-    recall: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """A score threshold (strictly above) and what it gives at IoU 0.5, all classes together."""
-
-    score_threshold: float
-    precision: float
-    recall: float
-    f1: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +35,7 @@ class Evaluation:
         per_class_ap50: the same at IoU 0.5.
         best_f1: the threshold with the highest F1.
         curve: at IoU 0.5.
+        matches: image by image, what all of it was counted from.
         image_count: images evaluated.
         object_count: true objects in them.
     """
@@ -70,6 +45,7 @@ class Evaluation:
     per_class_ap50: dict[str, float]
     best_f1: OperatingPoint
     curve: Curve
+    matches: Matches
     image_count: int
     object_count: int
 
@@ -81,7 +57,7 @@ class Evaluation:
         return {**rounded, "threshold": best.score_threshold}
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything but the curve, for a file or a script."""
+        """Return everything but the curve and the matches, for a file or a script."""
         return {
             "image_count": self.image_count,
             "object_count": self.object_count,
@@ -127,13 +103,15 @@ def evaluate(data: LabelledImages, found: Sequence[Detections]) -> Evaluation:
     truth = truth_as_coco(data)
     evaluation = _run_cocoeval(truth, detections_as_coco(found))
     precision = evaluation.eval["precision"]  # (IoU T, recall R, class K, area A, detections M)
-    curve = _curve(evaluation)
+    matches = Matches.of(evaluation)
+    curve = _curve(matches)
     return Evaluation(
         figures={name: float(value) for name, value in zip(FIGURES, evaluation.stats, strict=True)},
         per_class_ap=_per_class(precision, data.class_names),
-        per_class_ap50=_per_class(precision[_IOU_50 : _IOU_50 + 1], data.class_names),
-        best_f1=_best_f1(curve),
+        per_class_ap50=_per_class(precision[IOU_50 : IOU_50 + 1], data.class_names),
+        best_f1=best_f1(curve),
         curve=curve,
+        matches=matches,
         image_count=len(data.images),
         object_count=len(truth["annotations"]),
     )
@@ -215,51 +193,10 @@ def _per_class(precision: NDArray[np.float64], class_names: Sequence[str]) -> di
     return result
 
 
-def _curve(evaluation: Any) -> Curve:
-    """Pool the matches of all images and classes at IoU 0.5 and walk down the scores."""
-    scores: list[NDArray[np.float64]] = []
-    hits: list[NDArray[np.bool_]] = []
-    true_count = 0
-    per_area = len(evaluation.params.areaRng) * len(evaluation.params.imgIds)
-    for k in range(len(evaluation.params.catIds)):
-        first = k * per_area + _ALL_AREAS * len(evaluation.params.imgIds)
-        for item in evaluation.evalImgs[first : first + len(evaluation.params.imgIds)]:
-            if item is not None:
-                scores.append(np.asarray(item["dtScores"], np.float64))
-                hits.append(np.asarray(item["dtMatches"])[_IOU_50] > 0)
-                true_count += len(item["gtIds"])
-    all_scores = np.concatenate([*scores, np.zeros(0)])
-    order = np.argsort(-all_scores, kind="stable")
-    hit = np.concatenate([*hits, np.zeros(0, bool)])[order]
-    right = np.cumsum(hit)
-    return Curve(
-        scores=all_scores[order],
-        precision=right / np.arange(1, len(hit) + 1),
-        recall=right / max(true_count, 1),
+def _curve(matches: Matches) -> Curve:
+    """Pool the matches of all images and classes at IoU 0.5."""
+    return Curve.of(
+        np.concatenate([item.scores for item in matches.classes]),
+        np.concatenate([item.hits[IOU_50] for item in matches.classes]),
+        true_count=sum(item.true_count for item in matches.classes),
     )
-
-
-def _best_f1(curve: Curve) -> OperatingPoint:
-    """Return the threshold about half-way between the last detection let in and the first kept out."""
-    # A threshold lets in all detections of one score or none, so only the last of equal scores is a point.
-    last = np.flatnonzero(np.diff(curve.scores, append=-1.0) < 0)
-    if not (curve.precision[last] > 0).any():
-        return OperatingPoint(score_threshold=DEFAULT_SCORE_THRESHOLD, precision=0.0, recall=0.0, f1=0.0)
-    precision, recall = curve.precision[last], curve.recall[last]
-    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-    best = int(np.argmax(f1))
-    inside = curve.scores[last[best]]
-    outside = curve.scores[last[best + 1]] if best + 1 < len(last) else 0.0
-    return OperatingPoint(
-        score_threshold=_between(float(inside), float(outside)),
-        precision=float(precision[best]),
-        recall=float(recall[best]),
-        f1=float(f1[best]),
-    )
-
-
-def _between(inside: float, outside: float) -> float:
-    """Return a short number half-way between two scores; rounded further it would let in other detections."""
-    middle = (inside + outside) / 2
-    rounded = (round(middle, digits) for digits in range(_SHORTEST_THRESHOLD, 9))
-    return next((value for value in rounded if outside <= np.float32(value) < inside), outside)

@@ -10,7 +10,7 @@ from PIL import Image
 from rendersight.annotations import AnnotatedImage
 from rendersight.annotations.folder import Folder, load_pixels
 from rendersight.drawing import draw_boxes
-from training.plots import contact_sheet
+from training.pictures import contact_sheet
 
 _SIZE_EDGES_PX = (0, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
 _BAR = 40

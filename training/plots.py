@@ -1,22 +1,22 @@
-"""Pictures of a training and of what a detector finds: curves, precision over recall, contact sheets."""
+"""Plots of a training and of what a detector finds, by matplotlib."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
+from numpy.typing import NDArray
 
-from rendersight.annotations.folder import load_pixels
-from rendersight.detections import Detections
-from rendersight.drawing import draw_boxes
-from rendersight.images import RgbImage
-from training.dataset import LabelledImages
+from training.calibration import Reliability
 from training.evaluation import Evaluation
+from training.thresholds import OperatingPoint
 
 _DPI = 110
-_GAP_PX = 6
+_SIZE_BINS = 40
+_DARK_CELL = 0.5
+_READABLE_CLASSES = 20
 
 
 def plot_epochs(epochs: Sequence[Mapping[str, Any]], folder: Path) -> None:
@@ -45,57 +45,91 @@ def _lines(
     figure.savefig(path, dpi=_DPI)
 
 
-def plot_precision_recall(result: Evaluation, path: Path) -> None:
-    """Draw precision over recall at IoU 0.5, with the threshold of the best F1 marked."""
-    figure = Figure(figsize=(5.5, 4.5), layout="constrained")
+def plot_precision_recall(results: Mapping[str, Evaluation], path: Path) -> None:
+    """Draw precision over recall at IoU 0.5 for each named data set, with the best F1 marked; '' is no name."""
+    figure = Figure(figsize=(6, 5), layout="constrained")
     axes = figure.subplots()
-    axes.plot(result.curve.recall, result.curve.precision)
-    best = result.best_f1
-    axes.plot([best.recall], [best.precision], "o", label=f"F1 {best.f1:.3f} above score {best.score_threshold:.2f}")
-    axes.set_xlabel("recall at IoU 0.5")
-    axes.set_ylabel("precision")
-    axes.set_xlim(0, 1.02)
-    axes.set_ylim(0, 1.02)
-    axes.grid(alpha=0.3)
-    axes.legend(loc="lower left")
+    for name, result in results.items():
+        best = result.best_f1
+        title = f"{name}: " * bool(name) + f"F1 {best.f1:.3f} above score {best.score_threshold:.2f}"
+        (line,) = axes.plot(result.curve.recall, result.curve.precision, label=title)
+        axes.plot([best.recall], [best.precision], "o", color=line.get_color())
+    _unit_square(axes, "recall at IoU 0.5", "precision")
+    figure.legend(loc="outside lower center", fontsize="small")
     figure.savefig(path, dpi=_DPI)
 
 
-def picture_of_truth(data: LabelledImages, index: int) -> Image.Image:
-    """Draw the true boxes of one image."""
-    image = data.images[index]
-    return draw_boxes(load_pixels(image), image.boxes_xyxy, data.label_ids(image), image.labels)
+def plot_box_sizes(sizes_px: Mapping[str, NDArray[np.float64]], path: Path) -> None:
+    """Draw how the sizes of each data set's true boxes are spread, square root of the area in px, as parts of all."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    everything = np.concatenate([*sizes_px.values(), np.zeros(0)])
+    low, high = (everything.min() / 1.1, everything.max() * 1.1) if len(everything) else (1.0, 1000.0)
+    edges = np.geomspace(low, high, _SIZE_BINS + 1)
+    for name, sizes in sizes_px.items():
+        counts, _ = np.histogram(sizes, edges)
+        title = f"{name}: {len(sizes)} boxes" + (f", median {np.median(sizes):.0f} px" if len(sizes) else "")
+        axes.stairs(counts / max(len(sizes), 1), edges, label=title, fill=True, alpha=0.25)
+        axes.stairs(counts / max(len(sizes), 1), edges, color=axes.patches[-1].get_facecolor()[:3])
+    for limit in (32, 96):
+        axes.axvline(limit, color="grey", linestyle=":", linewidth=1)
+    axes.set_xscale("log")
+    ticks = [tick for tick in (4, 8, 16, 32, 64, 96, 128, 256, 512, 1024, 2048, 4096) if low <= tick <= high]
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("box size, square root of the area, px (dotted: COCO's limits, 32 and 96)")
+    axes.set_ylabel("part of the boxes")
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", fontsize="small")
+    figure.savefig(path, dpi=_DPI)
 
 
-def picture_of_detections(pixels: RgbImage, found: Detections, class_names: Sequence[str]) -> Image.Image:
-    """Draw detections with class name and score."""
-    captions = [
-        f"{class_names[label - 1]} {score:.2f}" for label, score in zip(found.labels, found.scores, strict=True)
-    ]
-    return draw_boxes(pixels, found.boxes_xyxy, found.labels.tolist(), captions)
+def plot_reliability(reliability: Reliability, thresholds: Mapping[str, OperatingPoint], path: Path) -> None:
+    """Draw precision over confidence, how many detections each bin holds, and the thresholds."""
+    figure = Figure(figsize=(6, 5.5), layout="constrained")
+    axes, below = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
+    edges = np.linspace(0, 1, len(reliability.counts) + 1)
+    axes.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1, label="a score that means what it says")
+    axes.stairs(np.nan_to_num(reliability.precision), edges, fill=True, alpha=0.35, color="C0")
+    axes.plot(reliability.confidence, reliability.precision, "o", color="C0", label="detections in bins of score")
+    for number, (name, point) in enumerate(thresholds.items(), 1):
+        for panel in (axes, below):
+            panel.axvline(point.score_threshold, color=f"C{number}", label=f"{name}: {point.score_threshold:.3f}")
+    error = reliability.error
+    axes.set_title("no detections" if error is None else f"expected calibration error {error:.3f}", fontsize="medium")
+    _unit_square(axes, "", "precision at IoU 0.5")
+    axes.legend(loc="upper left", fontsize="small")
+    below.stairs(reliability.counts, edges, fill=True, alpha=0.35, color="C0")
+    below.set_xlabel("score")
+    below.set_ylabel("detections")
+    below.grid(alpha=0.3)
+    figure.savefig(path, dpi=_DPI)
 
 
-def contact_sheet(pictures: Sequence[Image.Image], *, columns: int, cell_px: int) -> Image.Image:
-    """Lay pictures out on a grid, each scaled to fit a square cell of `cell_px`."""
-    rows = -(-len(pictures) // columns)
-    step = cell_px + _GAP_PX
-    sheet = Image.new("RGB", (columns * step + _GAP_PX, rows * step + _GAP_PX), "white")
-    for place, picture in enumerate(pictures):
-        small = picture.copy()
-        small.thumbnail((cell_px, cell_px))
-        row, column = divmod(place, columns)
-        sheet.paste(small, (_GAP_PX + column * step, _GAP_PX + row * step))
-    return sheet
+def plot_confusion(matrix: NDArray[np.int64], class_names: Sequence[str], path: Path) -> None:
+    """Draw a confusion matrix, int (K + 1, K + 1), coloured by the part of each true class; see `confusion.py`."""
+    side = min(3 + 0.5 * len(matrix), 14)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    parts = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(parts, cmap="Blues", vmin=0, vmax=1)
+    if len(matrix) <= _READABLE_CLASSES + 1:
+        for i, j in np.argwhere(matrix):
+            colour = "white" if parts[i, j] > _DARK_CELL else "black"
+            axes.text(j, i, str(matrix[i, j]), ha="center", va="center", color=colour)
+    places = range(len(matrix))
+    axes.set_xticks(places, [*class_names, "missed"], rotation=45, ha="right")
+    axes.set_yticks(places, [*class_names, "background"])
+    for line in (axes.axhline, axes.axvline):
+        line(len(class_names) - 0.5, color="grey", linewidth=1)
+    axes.set_xlabel("found")
+    axes.set_ylabel("truth")
+    figure.savefig(path, dpi=_DPI)
 
 
-def compare_with_truth(
-    data: LabelledImages, found: Sequence[Detections], *, score_threshold: float, most: int = 8
-) -> Image.Image:
-    """Lay out images evenly chosen from a dataset: the truth left, the detections above the threshold right."""
-    chosen = np.linspace(0, len(data.images) - 1, min(most, len(data.images))).astype(int).tolist()
-    pictures = []
-    for index in chosen:
-        pictures.append(picture_of_truth(data, index))
-        kept = found[index].above(score_threshold)
-        pictures.append(picture_of_detections(load_pixels(data.images[index]), kept, data.class_names))
-    return contact_sheet(pictures, columns=4, cell_px=420)
+def _unit_square(axes: Axes, x_label: str, y_label: str) -> None:
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
+    axes.grid(alpha=0.3)

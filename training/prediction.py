@@ -9,7 +9,7 @@ from rendersight import images
 from rendersight.annotations import AnnotationError, Fault, labelme
 from rendersight.detections import Detections
 from training.dataset import BrokenDataset
-from training.plots import picture_of_detections
+from training.pictures import picture_of_detections
 
 PICTURES = "pictures"
 LABELME = "labelme"

@@ -3,7 +3,6 @@
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,30 +12,33 @@ from PIL import Image
 from model_store import architectures, golden, store
 from model_store.detector import LoadedNetwork, check_golden, load_network
 from model_store.engines.torch import TorchEngine
-from model_store.manifest import InputRule, Manifest, Metrics, Origin
+from model_store.manifest import InputRule, Manifest, Origin
 from model_store.store import CARD, GOLDEN_IMAGE, WEIGHTS, Release, sha256_of
 from rendersight import images
 from rendersight.annotations.folder import load_pixels
 from rendersight.detections import Detections
 from training.card import write_card
+from training.console import Bar
 from training.dataset import LabelledImages, read_dataset
-from training.evaluation import Evaluation, detect_all, evaluate
+from training.domain import Domain, detect, pool
 from training.loading import load_run
-from training.plots import picture_of_detections, plot_precision_recall
-from training.run import Bar
+from training.pictures import picture_of_detections
+from training.plots import plot_precision_recall
+from training.report import write_sim2real_pictures
 from training.run_folder import HOLD_OUT_LIST, RunError, RunRecord, read_names
+from training.sim2real import PRECISION_RECALL, Sim2Real
 
 DETECTIONS_PICTURE = "detections.jpg"
-PRECISION_RECALL = "precision_recall.png"
 
 
 @dataclass(frozen=True)
 class Words:
-    """What no figure tells: what the data was, and under which licence the release may be used."""
+    """What no figure tells: what the data was, which choice used which, and the licence of the release."""
 
     description: str
     data: str
     licence: str
+    provenance: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +47,10 @@ class _Measured:
 
     record: RunRecord
     loaded: LoadedNetwork
-    hold_out: LabelledImages
-    result: Evaluation
-    metrics: tuple[Metrics, ...]
+    hold_out: Domain
+    others: tuple[Domain, ...]
+    score_threshold: float
+    threshold_from: tuple[str, ...]
     golden_pixels: images.RgbImage
 
 
@@ -59,6 +62,8 @@ def publish(
     words: Words,
     dataset: Path | None,
     also_measure: Sequence[tuple[str, Path]],
+    threshold_from: Sequence[str] = (),
+    with_report: bool = False,
     bar: Bar,
 ) -> Release:
     """Measure a run's best checkpoint in eager fp32 on its hold-out images and publish it as the next version.
@@ -70,46 +75,82 @@ def publish(
         words: for the card.
         dataset: where the run's images are now; None where they were.
         also_measure: name and folder of other labelled images to measure on.
+        threshold_from: those of `also_measure` on which the recommended threshold has the best F1, all of them taken
+            together; none leaves it to the hold-out images.
+        with_report: put the report from renders to photos into the card, with the hold-out images as the renders and
+            `also_measure` as the photos.
         bar: a progress bar, as tqdm.
 
     Raises:
-        RunError, ModelError, AnnotationError: the run, what it gave, the name or a dataset cannot be used.
+        RunError, ModelError, AnnotationError: the run, what it gave, a name or a dataset cannot be used, or
+            nothing found in the photos that choose the threshold is right.
     """
     store.check_name(name)
-    measured = _measure(run, data_name=words.data, dataset=dataset, also_measure=also_measure, bar=bar)
+    names = [label for label, _ in also_measure]
+    if twice := {label for label in names if names.count(label) > 1}:
+        raise RunError(f"two sets of photos are called {twice.pop()}; give them different names")
+    if strangers := [label for label in threshold_from if label not in names]:
+        raise RunError(
+            f"no photos called {strangers[0]} choose the threshold; measured are {', '.join(names) or 'none'}"
+        )
+    if with_report and not names:
+        raise RunError("a report from renders to photos needs photos; give some with --also-measure NAME=FOLDER")
+    measured = _measure(
+        run,
+        data_name=words.data,
+        dataset=dataset,
+        also_measure=also_measure,
+        threshold_from=threshold_from,
+        bar=bar,
+    )
     return store.publish(
-        store_root, name, lambda folder, version: _fill(folder, name, version, measured, words), check_release
+        store_root,
+        name,
+        lambda folder, version: _fill(folder, name, version, measured, words, with_report=with_report),
+        check_release,
     )
 
 
 def _measure(
-    run: Path, *, data_name: str, dataset: Path | None, also_measure: Sequence[tuple[str, Path]], bar: Bar
+    run: Path,
+    *,
+    data_name: str,
+    dataset: Path | None,
+    also_measure: Sequence[tuple[str, Path]],
+    threshold_from: Sequence[str],
+    bar: Bar,
 ) -> _Measured:
     record = RunRecord.read(run)
     loaded = load_run(run)
     data = read_dataset(dataset or Path(record.dataset), class_names=record.class_names)
     if data.fingerprint() != record.dataset_fingerprint:
         raise RunError(f"{dataset or record.dataset} has changed since {run} began")
-    hold_out = data.select(read_names(run / HOLD_OUT_LIST))
-    others = [(label, read_dataset(folder, class_names=record.class_names)) for label, folder in also_measure]
+    held_out = data.select(read_names(run / HOLD_OUT_LIST))
+    read = [(label, read_dataset(folder, class_names=record.class_names)) for label, folder in also_measure]
     engine = TorchEngine(loaded.network, "cpu")
-    found = detect_all(engine, hold_out, progress=partial(bar, desc="hold-out"))
-    result = evaluate(hold_out, found)
-    metrics = [_metrics(f"{data_name}, held out", result)]
-    for label, other in others:
-        found_there = detect_all(engine, other, progress=partial(bar, desc=label))
-        metrics.append(_metrics(label, evaluate(other, found_there)))
-    chosen = choose_golden(hold_out, found, score_threshold=result.best_f1.score_threshold)
-    pixels = load_pixels(hold_out.images[chosen])
-    return _Measured(record, loaded, hold_out, result, tuple(metrics), pixels)
+    hold_out = detect(engine, f"{data_name}, held out", held_out, bar=bar)
+    others = tuple(detect(engine, label, other, bar=bar) for label, other in read)
+    deciding = tuple(item for item in others if item.name in threshold_from)
+    best = pool(deciding or (hold_out,)).result.best_f1
+    if deciding and best.f1 == 0:
+        raise RunError(f"nothing found in {' + '.join(threshold_from)} is right; it cannot choose the threshold")
+    chosen = choose_golden(held_out, hold_out.found, score_threshold=best.score_threshold)
+    return _Measured(
+        record,
+        loaded,
+        hold_out,
+        others,
+        score_threshold=best.score_threshold,
+        threshold_from=tuple(item.name for item in deciding),
+        golden_pixels=load_pixels(held_out.images[chosen]),
+    )
 
 
-def _fill(folder: Path, name: str, version: int, measured: _Measured, words: Words) -> None:
+def _fill(folder: Path, name: str, version: int, measured: _Measured, words: Words, *, with_report: bool) -> None:
     """Write a release's files, the manifest last."""
-    threshold = measured.result.best_f1.score_threshold
+    threshold = measured.score_threshold
     torch.save(measured.loaded.network.state_dict(), folder / WEIGHTS)
     Image.fromarray(measured.golden_pixels).save(folder / GOLDEN_IMAGE, quality=95)
-    plot_precision_recall(measured.result, folder / PRECISION_RECALL)
     # what counts is what is found on the file, after its compression
     pixels = images.read(folder / GOLDEN_IMAGE)
     (found,) = TorchEngine(measured.loaded.network, "cpu").detect([pixels])
@@ -118,7 +159,13 @@ def _fill(folder: Path, name: str, version: int, measured: _Measured, words: Wor
     manifest = _manifest(name, version, measured, words).model_copy(
         update={"golden": golden.expectation(found, score_threshold=threshold)}
     )
-    write_card(folder / CARD, manifest)
+    report = _report(manifest, measured) if with_report else None
+    if report is None:
+        measured_on = {item.name: item.result for item in (measured.hold_out, *measured.others)}
+        plot_precision_recall(measured_on, folder / PRECISION_RECALL)
+    else:
+        write_sim2real_pictures(folder, report)
+    write_card(folder / CARD, manifest, report)
     hashes = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
     manifest.model_copy(update={"files": hashes}).write(folder)
 
@@ -133,9 +180,13 @@ def check_release(release: Release) -> None:
     check_golden(TorchEngine(loaded.network, "cpu"), release)
 
 
-def _metrics(data: str, result: Evaluation) -> Metrics:
-    return Metrics(
-        data=data, image_count=result.image_count, figures=result.summary(), per_class_ap=result.per_class_ap
+def _report(manifest: Manifest, measured: _Measured) -> Sim2Real:
+    return Sim2Real.of(
+        f"{manifest.name}@{manifest.version}",
+        sha256=measured.loaded.card.sha256,
+        score_threshold=measured.score_threshold,
+        synthetic=measured.hold_out,
+        real=measured.others,
     )
 
 
@@ -180,8 +231,10 @@ def _manifest(name: str, version: int, measured: _Measured, words: Words) -> Man
         ),
         score_floor=card.score_floor,
         detections_per_image=card.detections_per_image,
-        score_threshold=measured.result.best_f1.score_threshold,
+        score_threshold=measured.score_threshold,
+        score_threshold_from=measured.threshold_from,
+        provenance=words.provenance,
         files={},
-        metrics=measured.metrics,
+        metrics=tuple(item.metrics() for item in (measured.hold_out, *measured.others)),
         origin=origin,
     )

@@ -7,13 +7,25 @@ from pathlib import Path
 from rendersight.detections import Detections
 from training.dataset import LabelledImages
 from training.evaluation import Evaluation, detections_as_coco, truth_as_coco
-from training.plots import compare_with_truth, plot_epochs, plot_precision_recall
+from training.gallery import false_alarms, gallery, misses
+from training.pictures import compare_with_truth
+from training.plots import plot_box_sizes, plot_confusion, plot_epochs, plot_precision_recall, plot_reliability
 from training.run_folder import PLOTS, read_metrics
+from training.sim2real import (
+    BOX_SIZES,
+    CONFUSION,
+    FALSE_ALARMS,
+    MISSES,
+    PRECISION_RECALL,
+    RELIABILITY,
+    Sim2Real,
+    page,
+)
 
 DETECTIONS = "detections.json"
 TRUTH = "truth.json"
 FIGURES = "figures.json"
-PRECISION_RECALL = "precision_recall.png"
+REPORT = "report.md"
 HOLD_OUT_SHEET = "hold_out.png"
 
 
@@ -34,7 +46,27 @@ def write_run_plots(run: Path, data: LabelledImages, found: Sequence[Detections]
     _write_pictures(folder, data, found, result)
 
 
+def write_sim2real(out: Path, report: Sim2Real) -> None:
+    """Write the report from renders to photos, all of its figures, and its pictures."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / REPORT).write_text(page(report), "utf-8")
+    (out / FIGURES).write_text(json.dumps(report.as_json(), indent=2) + "\n", "utf-8")
+    write_sim2real_pictures(out, report)
+
+
+def write_sim2real_pictures(folder: Path, report: Sim2Real) -> None:
+    """Write the pictures that the report's Markdown shows, for the report itself or a model card."""
+    photos, threshold = report.photos, report.score_threshold
+    plot_precision_recall({item.name: item.result for item in report.domains}, folder / PRECISION_RECALL)
+    plot_box_sizes({item.name: item.sizes_px() for item in report.domains}, folder / BOX_SIZES)
+    plot_reliability(report.reliability(), report.thresholds(), folder / RELIABILITY)
+    plot_confusion(report.confusion(), photos.data.class_names, folder / CONFUSION)
+    for name, find in ((FALSE_ALARMS, false_alarms), (MISSES, misses)):
+        mistakes = find(photos.data, photos.found, score_threshold=threshold)
+        gallery(photos.data, mistakes).save(folder / name, quality=85)
+
+
 def _write_pictures(folder: Path, data: LabelledImages, found: Sequence[Detections], result: Evaluation) -> None:
-    plot_precision_recall(result, folder / PRECISION_RECALL)
+    plot_precision_recall({"": result}, folder / PRECISION_RECALL)
     sheet = compare_with_truth(data, found, score_threshold=result.best_f1.score_threshold)
     sheet.save(folder / HOLD_OUT_SHEET)

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +20,7 @@ from rendersight.detections import Detections
 from training import checkpoint, run_folder
 from training.checkpoint import Progress
 from training.config import TrainConfig
-from training.console import Stopped
+from training.console import Bar, Stopped
 from training.dataset import DetectionDataset, LabelledImages, collate, epoch_order, read_dataset, split
 from training.evaluation import Evaluation, detect_all, evaluate
 from training.loop import Schedule, Step, WeightAverage, train_one_epoch
@@ -35,7 +34,6 @@ from training.weights import load_initial_weights
 SAVE_EVERY_S = 300.0
 
 Say = Callable[[str], None]
-Bar = Callable[..., Any]
 
 
 @dataclass(frozen=True)

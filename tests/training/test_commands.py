@@ -8,6 +8,7 @@ from PIL import Image
 from model_store.architectures import build
 from training.commands import main
 
+SIM2REAL = ["sim2real", "STATE_DICT", "--labels", "disc,square", "--synthetic"]
 PAWN = Path(__file__).parent.parent.parent / "examples" / "pawn.obj"
 
 
@@ -69,6 +70,13 @@ def test_inspect_reports_every_fault_and_exits_with_2(tmp_path: Path, capsys: py
         (["evaluate", "nowhere/x", "SHAPES"], "nowhere/x"),
         (["evaluate", "STATE_DICT", "SHAPES", "--labels", "disc"], "2 classes"),
         (["evaluate", "STATE_DICT", "SHAPES"], "'disc' is no class; the classes are class_1, class_2"),
+        ([*SIM2REAL, "nowhere", "--real", "SHAPES"], "nowhere is not a folder"),
+        ([*SIM2REAL, "SHAPES", "--real", "desk=nowhere"], "nowhere is not a folder"),
+        ([*SIM2REAL, "SHAPES", "--real", "SHAPES", "--real", "SHAPES"], "two sets of photos are called shapes"),
+        ([*SIM2REAL, "SHAPES", "--real", "SHAPES", "--real-names", "desk=x.txt"], "--real-names desk: which set?"),
+        ([*SIM2REAL, "SHAPES", "--real", "SHAPES", "--real-names", "NAMES"], "such as elsewhere.png"),
+        ([*SIM2REAL, "SHAPES", "--real", "SHAPES", "--synthetic-names", "none.txt"], "none.txt: No such file"),
+        (["sim2real", "none@1", "--synthetic", "SHAPES", "--real", "SHAPES"], "none@1"),
         (["predict", "STATE_DICT", "nowhere.jpg"], "nowhere.jpg is neither"),
         (["publish", "SHAPES", "--name", "x"], "holds no run"),
         (["render", "dragon", "--count", "1", "--out", "x"], "dragon is neither a recipe (dice) nor a mesh file"),
@@ -151,6 +159,34 @@ def test_evaluate_as_one_class_takes_any_labels(
     arguments = ["evaluate", str(state_dict), str(shapes), "--one-class", "--json", "--out", str(tmp_path)]
     assert main(arguments) == 0
     assert list(json.loads(capsys.readouterr().out)["per_class_ap"]) == ["object"]
+
+
+def test_sim2real_writes_one_report(
+    shapes: Path, state_dict: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    renders, photos, out = tmp_path / "renders.txt", tmp_path / "photos.txt", tmp_path / "report"
+    renders.write_text("photo_00.png\nphoto_01.png\n")
+    photos.write_text("photo_02.png\n")
+    arguments = ["sim2real", str(state_dict), "--labels", "disc,square", "--out", str(out)]
+    arguments += ["--synthetic", str(shapes), "--synthetic-names", str(renders)]
+    arguments += ["--real", f"desk={shapes}", "--real", str(shapes), "--real-names", f"desk={photos}"]
+    assert main([*arguments, "--score-threshold", "0.1"]) == 0
+    captured = capsys.readouterr()
+    assert [line.split(":")[0] for line in captured.out.splitlines()][:3] == [
+        "synthetic (2 images)",
+        "desk (1 images)",
+        f"{shapes.name} (10 images)",
+    ]
+    assert str(out / "report.md") in captured.err
+    figures = json.loads((out / "figures.json").read_text())
+    assert [item["image_count"] for item in (figures["synthetic"], *figures["real"], figures["all_real"])] == [
+        2,
+        1,
+        10,
+        11,
+    ]
+    assert figures["score_threshold"] == 0.1
+    assert (out / "misses.jpg").is_file()
 
 
 def test_predict_writes_pictures_and_labelme_files_that_can_be_trained_on(

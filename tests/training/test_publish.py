@@ -1,21 +1,28 @@
 import dataclasses
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from model_store import store
 from model_store.detector import open_detector
+from model_store.engines.torch import TorchEngine
 from model_store.errors import GoldenMismatch
 from model_store.store import Release
 from rendersight import images
 from rendersight.detections import Detections
+from tests.training.conftest import draw_dataset
 from training import run
 from training.checkpoint import BEST
+from training.commands import main
 from training.config import TrainConfig
 from training.dataset import read_dataset
+from training.domain import detect, pool
+from training.loading import load_run
 from training.publish import Words, check_release, choose_golden, publish
 from training.run_folder import RunError
 
@@ -36,29 +43,24 @@ def bar(items: Iterable[Any], **_: Any) -> Iterable[Any]:
 
 @pytest.fixture(scope="module")
 def finished(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of one epoch, its weights set so that every proposal is a disc with the same score."""
+    """A run of one epoch, its weights set so that every proposal is a disc, with a score of about 0.9."""
     out = tmp_path_factory.mktemp("runs") / "shapes"
     around = run.Surroundings(
         device="cpu", workers=0, store_root=Path(), say=lambda _: None, bar=bar, stop_asked=lambda: False
     )
     run.start(shapes, out, CONFIG, class_names=None, around=around)
     weights = torch.load(out / BEST, weights_only=True)
-    weights["roi_heads.box_predictor.cls_score.weight"].zero_()
+    weights["roi_heads.box_predictor.cls_score.weight"] *= 30
     weights["roi_heads.box_predictor.cls_score.bias"] = torch.tensor([0.0, 3.0, -1.0])
     torch.save(weights, out / BEST)
     return out
 
 
-def publish_it(finished: Path, root: Path) -> Release:
-    return publish(
-        finished,
-        "shapes",
-        store_root=root,
-        words=Words("Finds drawn shapes.", "drawn shapes", "MIT"),
-        dataset=None,
-        also_measure=[("the same again", Path(run.RunRecord.read(finished).dataset))],
-        bar=bar,
-    )
+def publish_it(finished: Path, root: Path, **more: Any) -> Release:
+    photos = Path(run.RunRecord.read(finished).dataset)
+    options: dict[str, Any] = {"also_measure": [("the same again", photos)], **more}
+    words = Words("Finds drawn shapes.", "drawn shapes", "MIT", "No photo gave a gradient.")
+    return publish(finished, "shapes", store_root=root, words=words, dataset=None, bar=bar, **options)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +87,103 @@ def test_its_card_shows_the_figures_of_its_manifest(release: Release) -> None:
     assert f"{release.manifest.metrics[1].figures['AP50']:.3f}" in card
     assert "# shapes@1" in card
     assert "drawn shapes, held out (3 images)" in card
+
+
+def test_its_card_says_which_data_chose_what(release: Release) -> None:
+    card = (release.folder / "README.md").read_text()
+    assert "where F1 is best on the held-out images." in card
+    assert "## Which data chose what\n\nNo photo gave a gradient.\n" in card
+    assert release.manifest.provenance == "No photo gave a gradient."
+    assert release.manifest.score_threshold_from == ()
+
+
+@pytest.fixture(scope="module")
+def other_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_dataset(tmp_path_factory.mktemp("other"), count=8, seed=6)
+
+
+@pytest.fixture(scope="module")
+def reported(finished: Path, shapes: Path, other_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """A release whose threshold comes from two sets of photos, with the report in its card."""
+    return publish_it(
+        finished,
+        tmp_path_factory.mktemp("reported"),
+        also_measure=[("desk", shapes), ("table", other_photos)],
+        threshold_from=["desk", "table"],
+        with_report=True,
+    )
+
+
+def test_photos_choose_the_threshold_when_they_are_named(
+    finished: Path, reported: Release, shapes: Path, other_photos: Path
+) -> None:
+    manifest = reported.manifest
+    assert manifest.score_threshold_from == ("desk", "table")
+    assert [(item.data, item.image_count) for item in manifest.metrics[1:]] == [("desk", 10), ("table", 8)]
+    engine = TorchEngine(load_run(finished).network, "cpu")
+    both = pool([detect(engine, folder.name, read_dataset(folder), bar=bar) for folder in (shapes, other_photos)])
+    assert manifest.score_threshold == both.result.best_f1.score_threshold
+    assert "where F1 is best on desk + table." in (reported.folder / "README.md").read_text()
+
+
+def test_the_verb_lets_one_set_of_photos_choose_what_is_best_on_it(
+    finished: Path, shapes: Path, other_photos: Path, tmp_path: Path
+) -> None:
+    arguments = ["publish", str(finished), "--name", "shapes", "--store", str(tmp_path), "--provenance", "Drawn."]
+    arguments += ["--also-measure", f"desk={shapes}", "--also-measure", f"table={other_photos}", "--sim2real"]
+    assert main([*arguments, "--threshold-from", "table"]) == 0
+    release = store.find(tmp_path, "shapes@1")
+    assert (release.manifest.score_threshold_from, release.manifest.provenance) == (("table",), "Drawn.")
+    assert "misses.jpg" in release.manifest.files
+    thresholds = [item.figures["threshold"] for item in release.manifest.metrics]
+    assert release.manifest.score_threshold == thresholds[2]
+    assert thresholds[2] not in thresholds[:2]  # else it would not show which of them was taken
+
+
+def test_the_verb_says_in_one_line_which_photos_it_does_not_know(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["publish", str(finished), "--name", "shapes", "--store", str(tmp_path / "store")]
+    assert main([*arguments, "--threshold-from", "sofa"]) == 2
+    error = capsys.readouterr().err
+    assert error == "python -m training: no photos called sofa choose the threshold; measured are none\n"
+    assert not (tmp_path / "store").exists()
+
+
+def test_photos_in_which_nothing_is_found_rightly_choose_no_threshold(finished: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (96, 96)).save(tmp_path / "empty.png")
+    with pytest.raises(RunError, match="nothing found in dark is right"):
+        publish_it(finished, tmp_path / "store", also_measure=[("dark", tmp_path)], threshold_from=["dark"])
+
+
+def test_the_report_and_its_pictures_are_part_of_the_release(reported: Release) -> None:
+    card = (reported.folder / "README.md").read_text()
+    reported.verify()
+    pictures = set(re.findall(r"!\[[^]]+\]\(([^)]+)\)", card))
+    assert len(pictures) == 7
+    assert pictures <= set(reported.manifest.files)
+    assert sum((reported.folder / name).stat().st_size for name in pictures) < 1_500_000
+    assert "| ratio to drawn shapes, held out |" in card
+    assert f"above score {reported.manifest.score_threshold:g}, at IoU 0.5" in card
+    assert reported.manifest.metrics[1].intervals["AP50"]
+    assert reported.manifest.metrics[1].per_class_ap50["disc"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threshold_from": ["sofa"]}, "no photos called sofa .* are the same again"),
+        ({"also_measure": [], "threshold_from": ["sofa"]}, "measured are none"),
+        ({"also_measure": [], "with_report": True}, "needs photos"),
+        ({"also_measure": [("a", Path()), ("a", Path())]}, "two sets of photos are called a"),
+    ],
+)
+def test_photos_that_are_not_there_are_named_before_anything_is_measured(
+    options: dict[str, Any], message: str, *, finished: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RunError, match=message):
+        publish_it(finished, tmp_path / "store", **options)
+    assert not (tmp_path / "store").exists()
 
 
 def test_its_weights_are_a_plain_state_dict(release: Release, finished: Path) -> None:

@@ -1,0 +1,71 @@
+"""The flags that verbs share, and the values that flags take."""
+
+import argparse
+from pathlib import Path
+
+from model_store import store
+from model_store.detector import LoadedNetwork
+from model_store.engines.torch import TorchEngine, choose_device
+from training.loading import load_model
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add what `open_model` takes."""
+    parser.add_argument("model", help="a release (dice, dice@2, a folder), a run's folder, or a state dict's file")
+    parser.add_argument("--labels", type=names, help="class names in order, for a bare state dict")
+
+
+def open_model(options: argparse.Namespace) -> tuple[LoadedNetwork, TorchEngine]:
+    """Load the network that `add_model` asked for, on the device that `add_machine` asked for."""
+    loaded = load_model(options.model, store_root=options.store, class_names=options.labels)
+    return loaded, TorchEngine(loaded.network, choose_device(options.device))
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """Add the device and the model store."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
+
+
+def named_folder(text: str) -> tuple[str, Path]:
+    """Take NAME=FOLDER."""
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=FOLDER")
+    return name, Path(folder)
+
+
+def maybe_named(text: str) -> tuple[str, Path]:
+    """Split NAME=PATH; a path that exists as it stands has no name, even with an equals sign in it."""
+    name, equals, path = text.partition("=")
+    return (name, Path(path)) if name and equals and path and not Path(text).exists() else ("", Path(text))
+
+
+def maybe_named_folder(text: str) -> tuple[str, Path]:
+    """Take [NAME=]FOLDER; the folder's own name is the default."""
+    name, folder = maybe_named(text)
+    return name or folder.resolve().name, folder
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Take different names, comma-separated."""
+    found = tuple(name.strip() for name in text.split(",") if name.strip())
+    if not found or len(set(found)) != len(found):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of different names")
+    return found
+
+
+def count(text: str) -> int:
+    """Take a whole number from 0 on."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
+
+
+def score(text: str) -> float:
+    """Take a number from 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value

@@ -1,0 +1,258 @@
+"""From renders to photos: what a detector loses on the way, as figures, as JSON and as Markdown."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training import bootstrap
+from training.bootstrap import Interval
+from training.calibration import Reliability, reliability
+from training.confusion import confusion_matrix
+from training.domain import Domain, pool
+from training.tables import NO_VALUE, Column, cell, class_table, column_of, figures_table, number, table
+from training.thresholds import OperatingPoint, at_precision, at_score
+
+SURE = 0.95
+"""The precision that the second threshold is chosen for."""
+
+PRECISION_RECALL = "precision_recall.png"
+BOX_SIZES = "box_sizes.png"
+RELIABILITY = "reliability.png"
+CONFUSION = "confusion.png"
+FALSE_ALARMS = "false_alarms.jpg"
+MISSES = "misses.jpg"
+
+_NO_RATIO = ("threshold",)
+
+
+@dataclass(frozen=True, eq=False)
+class Sim2Real:
+    """One detector on rendered and on real photos.
+
+    Attributes:
+        model: name@version.
+        sha256: of its weights' file.
+        score_threshold: the one in use, above which mistakes are counted and shown.
+        synthetic: rendered photos that it was not trained on.
+        real: one or several sets of real photos.
+        photos: all real photos as one set.
+    """
+
+    model: str
+    sha256: str
+    score_threshold: float
+    synthetic: Domain
+    real: tuple[Domain, ...]
+    photos: Domain
+
+    @classmethod
+    def of(
+        cls, model: str, *, sha256: str, score_threshold: float, synthetic: Domain, real: Sequence[Domain]
+    ) -> "Sim2Real":
+        """Put measured data sets together; there is at least one real one."""
+        return cls(model, sha256, score_threshold, synthetic, tuple(real), pool(real))
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        """The data sets in the order of the report's columns."""
+        return (self.synthetic, *self.real)
+
+    def columns(self) -> list[Column]:
+        """Return a column for each data set, and behind each real one its ratio to the synthetic one."""
+        columns = [column_of(self.synthetic.metrics())]
+        for item in self.real:
+            columns += [column_of(item.metrics()), self.ratio(item)]
+        return columns
+
+    def ratio(self, real: Domain) -> Column:
+        """Return real / synthetic; a figure that is not above 0 on the synthetic photos has no ratio."""
+        below, above = self.synthetic.figures(), real.figures()
+        values = {
+            name: round(above[name] / value, 4)
+            for name, value in below.items()
+            if value > 0 and above[name] >= 0 and name not in _NO_RATIO
+        }
+        return Column(f"ratio to {self.synthetic.name}", values, self._ratio_intervals(real))
+
+    def _ratio_intervals(self, real: Domain) -> dict[str, Interval]:
+        """Divide the drawings of both sets, which are independent of each other, one by one."""
+        intervals = {}
+        for name, drawn in self.synthetic.resamples.items():
+            divisor = np.where(drawn > 0, drawn, np.nan)
+            pair = bootstrap.interval(real.resamples[name] / divisor)
+            if pair is not None:
+                intervals[name] = (round(pair[0], 4), round(pair[1], 4))
+        return intervals
+
+    def summary(self) -> list[str]:
+        """Return the heart of the report as lines for a terminal."""
+        lines = []
+        for item in self.domains:
+            column = column_of(item.metrics())
+            lines.append(f"{column.title}: {', '.join(f'{name} {cell(column, name)}' for name in item.resamples)}")
+        best = self.photos.result.best_f1
+        return [*lines, f"best F1 on {self.photos.name}: {best.f1:.3f} above score {best.score_threshold:g}"]
+
+    def reliability(self) -> Reliability:
+        """Return how far scores on the real photos mean what they say."""
+        return reliability(self.photos.result.curve)
+
+    def thresholds(self) -> dict[str, OperatingPoint]:
+        """Return the thresholds worth recommending on the real photos; what cannot be reached is absent."""
+        sure = at_precision(self.photos.result.curve, SURE)
+        return {"best F1": self.photos.result.best_f1, **({} if sure is None else {f"{SURE:.0%} precision": sure})}
+
+    def confusion(self) -> NDArray[np.int64]:
+        """Return what is taken for what on the real photos, above the threshold in use; see `confusion_matrix`."""
+        return confusion_matrix(self.photos.data, self.photos.found, score_threshold=self.score_threshold)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all figures, intervals, thresholds and counts, for a file or a script."""
+        calibration = self.reliability()
+        class_names = list(self.photos.data.class_names)
+        return {
+            "model": self.model,
+            "sha256": self.sha256,
+            "class_names": class_names,
+            "score_threshold": self.score_threshold,
+            "bootstrap": {"resamples": bootstrap.RESAMPLES, "seed": bootstrap.SEED, "level": bootstrap.LEVEL},
+            "synthetic": self._domain_json(self.synthetic),
+            "real": [{**self._domain_json(item), "ratio": self._ratio_json(item)} for item in self.real],
+            "all_real": self._domain_json(self.photos),
+            "reliability": {
+                "data": self.photos.name,
+                "error": calibration.error,
+                "counts": calibration.counts.tolist(),
+                "confidence": _or_none(calibration.confidence),
+                "precision": _or_none(calibration.precision),
+            },
+            "confusion": {
+                "data": self.photos.name,
+                "rows_truth": [*class_names, "background"],
+                "columns_found": [*class_names, "missed"],
+                "counts": self.confusion().tolist(),
+            },
+        }
+
+    def _domain_json(self, item: Domain) -> dict[str, Any]:
+        sure = at_precision(item.result.curve, SURE)
+        objects = [label for image in item.data.images for label in image.labels]
+        return {
+            **item.metrics().model_dump(mode="json"),
+            "object_count": len(objects),
+            "objects_by_class": {name: objects.count(name) for name in item.data.class_names},
+            "detection_count": sum(len(found) for found in item.found),
+            "dataset_fingerprint": item.data.fingerprint(),
+            "thresholds": {
+                "best_f1": asdict(item.result.best_f1),
+                "precision_95": None if sure is None else asdict(sure),
+                "in_use": asdict(at_score(item.result.curve, self.score_threshold)),
+            },
+        }
+
+    def _ratio_json(self, item: Domain) -> dict[str, Any]:
+        column = self.ratio(item)
+        return {"figures": dict(column.values), "intervals": dict(column.intervals)}
+
+
+def _or_none(values: NDArray[np.float64]) -> list[float | None]:
+    return [round(value, 4) if np.isfinite(value) else None for value in values.tolist()]
+
+
+def page(report: Sim2Real) -> str:
+    """Return the whole report as Markdown; its pictures lie beside it."""
+    return "\n".join([f"# From renders to photos: {report.model}", "", *figures(report), "", *sections(report), ""])
+
+
+def figures(report: Sim2Real) -> list[str]:
+    """Return the tables of figures, as lines of Markdown."""
+    return [
+        *figures_table(report.columns()),
+        "",
+        f"In brackets: {bootstrap.LEVEL:.0%} intervals, by {bootstrap.RESAMPLES} bootstrap drawings of the images "
+        f"(seed {bootstrap.SEED}). {NO_VALUE}: no such object, or nothing to divide by.",
+        "",
+        "AP by class, AP50 behind it:",
+        "",
+        *class_table([item.metrics() for item in report.domains], report.synthetic.data.class_names),
+    ]
+
+
+def sections(report: Sim2Real) -> list[str]:
+    """Return what follows the figures, each picture under its heading, as lines of Markdown."""
+    photos, matrix = report.photos, report.confusion()
+    right = int(np.trace(matrix[:-1, :-1]))
+    confused = int(matrix[:-1, :-1].sum()) - right
+    above = f"above score {report.score_threshold:g}"
+    return [
+        "## Precision over recall",
+        "",
+        f"![precision over recall]({PRECISION_RECALL})",
+        "",
+        "## Box sizes",
+        "",
+        "In px of the photos as they are, before the network resizes them.",
+        "",
+        f"![how large the true boxes are]({BOX_SIZES})",
+        "",
+        "## Scores and thresholds",
+        "",
+        *_threshold_table(report),
+        "",
+        _calibration_words(report),
+        "",
+        f"![reliability]({RELIABILITY})",
+        "",
+        "## What is taken for what",
+        "",
+        f"On {photos.name}, {above}, at IoU 0.5: {right} objects are found and named, {confused} found and named "
+        f"wrongly, {int(matrix[:-1, -1].sum())} missed; {int(matrix[-1].sum())} detections are on the background or "
+        "on an object found already.",
+        "",
+        f"![confusion matrix]({CONFUSION})",
+        "",
+        "## Worst mistakes",
+        "",
+        "The truth is blue, a detection orange.",
+        "",
+        f"False alarms {above}, highest score first:",
+        "",
+        f"![false alarms]({FALSE_ALARMS})",
+        "",
+        f"Misses {above}, largest first; an orange box is what was found there below the threshold:",
+        "",
+        f"![misses]({MISSES})",
+    ]
+
+
+def _threshold_table(report: Sim2Real) -> list[str]:
+    sure = f"{SURE:.0%} precision"
+    rows = []
+    for item in report.domains if len(report.real) == 1 else (*report.domains, report.photos):
+        curve = item.result.curve
+        points = (item.result.best_f1, at_precision(curve, SURE), at_score(curve, report.score_threshold))
+        rows.append([item.name, *(_point_words(point) for point in points)])
+    return table(["score threshold, precision, recall", "best F1", sure, "in use"], rows)
+
+
+def _point_words(point: OperatingPoint | None) -> str:
+    if point is None:
+        return "not reached"
+    return f"{point.score_threshold:g}, {number(point.precision)}, {number(point.recall)}"
+
+
+def _calibration_words(report: Sim2Real) -> str:
+    best, error = report.photos.result.best_f1, report.reliability().error
+    sure = report.thresholds().get(f"{SURE:.0%} precision")
+    told = (
+        f"No threshold reaches {SURE:.0%} precision on {report.photos.name}."
+        if sure is None
+        else f"{SURE:.0%} precision is reached above {sure.score_threshold:g}, where {sure.recall:.1%} of the objects "
+        "are found."
+    )
+    return f"On {report.photos.name}, F1 is best above **{best.score_threshold:g}** ({best.f1:.3f}). {told} " + (
+        "Nothing is found at all." if error is None else f"The expected calibration error is {error:.3f}."
+    )

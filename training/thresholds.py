@@ -1,0 +1,104 @@
+"""Precision over recall as the score threshold falls, and the thresholds worth recommending on it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_store.detector import DEFAULT_SCORE_THRESHOLD
+
+_SHORTEST_THRESHOLD = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Precision over recall at IoU 0.5 of all classes together, as the score threshold falls.
+
+    Attributes:
+        scores: float64 (M,), falling; the score of the detection that each point lets in.
+        hits: bool (M,), whether that detection is right.
+        precision: float64 (M,).
+        recall: float64 (M,).
+    """
+
+    scores: NDArray[np.float64]
+    hits: NDArray[np.bool_]
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, scores: NDArray[np.float64], hits: NDArray[np.bool_], *, true_count: int) -> "Curve":
+        """Walk down the scores of M detections, of which `hits` tells the right ones, given in any order."""
+        order = np.argsort(-scores, kind="stable")
+        hits = hits[order]
+        right = np.cumsum(hits)
+        return cls(
+            scores=scores[order],
+            hits=hits,
+            precision=right / np.arange(1, len(hits) + 1),
+            recall=right / max(true_count, 1),
+        )
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A score threshold (strictly above) and what it gives at IoU 0.5, all classes together."""
+
+    score_threshold: float
+    precision: float
+    recall: float
+    f1: float
+
+
+def best_f1(curve: Curve) -> OperatingPoint:
+    """Return the threshold with the highest F1; the default one with zeros where nothing found is right."""
+    points = _points(curve)
+    if not (curve.precision[points] > 0).any():
+        return OperatingPoint(score_threshold=DEFAULT_SCORE_THRESHOLD, precision=0.0, recall=0.0, f1=0.0)
+    return _point_at(curve, points, int(np.argmax(_f1(curve)[points])))
+
+
+def at_precision(curve: Curve, precision: float) -> OperatingPoint | None:
+    """Return the threshold of the highest recall among those of at least this precision; None where there is none."""
+    points = _points(curve)
+    enough = np.flatnonzero(curve.precision[points] >= precision)
+    return _point_at(curve, points, int(enough[-1])) if len(enough) else None
+
+
+def at_score(curve: Curve, score_threshold: float) -> OperatingPoint:
+    """Return what a given threshold gives; zeros where it lets nothing in."""
+    last = int((curve.scores > score_threshold).sum()) - 1
+    if last < 0:
+        return OperatingPoint(score_threshold, precision=0.0, recall=0.0, f1=0.0)
+    precision, recall, f1 = (float(values[last]) for values in (curve.precision, curve.recall, _f1(curve)))
+    return OperatingPoint(score_threshold, precision=precision, recall=recall, f1=f1)
+
+
+def _points(curve: Curve) -> NDArray[np.int64]:
+    """A threshold lets in all detections of one score or none, so only the last of equal scores is a point."""
+    return np.flatnonzero(np.diff(curve.scores, append=-1.0) < 0)
+
+
+def _f1(curve: Curve) -> NDArray[np.float64]:
+    f1: NDArray[np.float64] = 2 * curve.precision * curve.recall / np.maximum(curve.precision + curve.recall, 1e-12)
+    return f1
+
+
+def _point_at(curve: Curve, points: NDArray[np.int64], chosen: int) -> OperatingPoint:
+    """Return the threshold about half-way between the last detection let in and the first kept out."""
+    last = points[chosen]
+    inside = curve.scores[last]
+    outside = curve.scores[points[chosen + 1]] if chosen + 1 < len(points) else 0.0
+    return OperatingPoint(
+        score_threshold=_between(float(inside), float(outside)),
+        precision=float(curve.precision[last]),
+        recall=float(curve.recall[last]),
+        f1=float(_f1(curve)[last]),
+    )
+
+
+def _between(inside: float, outside: float) -> float:
+    """Return a short number half-way between two scores; rounded further it would let in other detections."""
+    middle = (inside + outside) / 2
+    rounded = (round(middle, digits) for digits in range(_SHORTEST_THRESHOLD, 9))
+    return next((value for value in rounded if outside <= np.float32(value) < inside), outside)
