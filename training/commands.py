@@ -21,6 +21,7 @@ from training.dataset import BrokenDataset, all_faults, names_in, read_dataset
 from training.evaluation import as_one_class, detect_all, evaluate
 from training.loading import load_model
 from training.loop import NonFiniteLoss
+from training.make_command import add_make
 from training.prediction import find_photos, predict
 from training.publish import Words, publish
 from training.report import DETECTIONS, write_evaluation
@@ -67,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all verbs; the docs' commands are checked against it."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for add in (_add_inspect, _add_train, _add_evaluate, _add_predict, _add_publish, add_render, add_preview):
+    for add in (_add_inspect, _add_train, _add_evaluate, _add_predict, _add_publish, add_render, add_preview, add_make):
         add(verbs)
     return parser
 
