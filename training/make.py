@@ -32,6 +32,7 @@ MAKE = "make.json"
 RENDERS = "renders"
 RUN = "run"
 REPORT = "report"
+PHOTOS = "photos"
 
 MOST_FAILED = 0.05
 """Share of the scenes that may fail to render; more is a fault of the mesh."""
@@ -221,11 +222,11 @@ class _Maker:
         if self.done.photo is not None:
             return
         renders = read_dataset(self._out / RENDERS, class_names=self._job.class_names)
-        data = {"renders": renders.select(read_names(self._out / RUN / run_folder.HOLD_OUT_LIST))}
+        data = {RENDERS: renders.select(read_names(self._out / RUN / run_folder.HOLD_OUT_LIST))}
         if self._job.photos is not None:
-            data["photos"] = read_dataset(Path(self._job.photos), class_names=self._job.class_names)
+            data[PHOTOS] = read_dataset(Path(self._job.photos), class_names=self._job.class_names)
         measure(self._out / RUN, data, self._out / REPORT, around=replace(self._around, bar=self._stoppable_bar))
-        self.remember(photo=str(_example(data.get("photos"), renders)))
+        self.remember(photo=str(_example(data.get(PHOTOS), renders)))
 
     def publish(self) -> None:
         """Publish the run, unless it was: also by a process that was killed before it could say so."""
@@ -241,7 +242,7 @@ class _Maker:
                 store_root=root,
                 words=_words(self._job),
                 dataset=self._out / RENDERS,
-                also_measure=[("real photos", Path(self._job.photos))] if self._job.photos is not None else [],
+                also_measure=[(PHOTOS, Path(self._job.photos))] if self._job.photos is not None else [],
                 bar=self._stoppable_bar,
             )
         self.remember(release=release.ref)
@@ -319,7 +320,7 @@ class _Pace:
                 began = time.monotonic()  # the first one waits for processes to start
             elif number == _PACE_ITEMS and self._times:
                 each = (time.monotonic() - began) / number
-                self._say(f"{each:.2f} s each: about {in_words(each * (left - number))} more for this stage")
+                self._say(f"{each:.2f} s each, {left - number} to go: about {in_words(each * (left - number))}")
                 self._times = 0
             yield item
 

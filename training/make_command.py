@@ -11,12 +11,12 @@ import numpy as np
 
 from model_store import architectures, store
 from model_store.engines.torch import choose_device
-from model_store.store import sha256_of
+from model_store.store import Release, sha256_of
 from rendersight.annotations import AnnotatedImage, AnnotationError
 from rendersight.annotations.folder import read_folder
 from training import make
 from training.config import ConfigError, TrainConfig, preset_names, resolve
-from training.console import progress_bar, say, stop_on_signals
+from training.console import Stopped, progress_bar, say, stop_on_signals
 from training.dataset import LabelledImages, names_in, read_dataset, split
 from training.make import Job
 from training.run import Surroundings
@@ -68,12 +68,19 @@ def add_make(verbs: Any) -> None:
 
 
 def _make(options: argparse.Namespace) -> None:
+    try:
+        _make_or_tell(options)
+    except KeyboardInterrupt:  # during the checks, or at the second Ctrl-C
+        raise Stopped("stopped; repeat the command to go on") from None
+
+
+def _make_or_tell(options: argparse.Namespace) -> None:
     draw = draw_of(options.what, options.label)
     device = choose_device(options.device)
     job = _job(options, device)
     out = options.out or Path("runs/make") / job.name
-    done = make.look(out, job)
-    if release := make.published(job, done):
+    release = make.published(job, make.look(out, job))
+    if release is not None:
         say(f"{release.ref} is published already: {release.folder}")
     else:
         _check(job, out, options)
@@ -87,17 +94,21 @@ def _make(options: argparse.Namespace) -> None:
             stop_asked=stop_on_signals(),
         )
         release = make.make(job, out, draw=draw, renderers=workers_of(options), around=around)
-        done = make.look(out, job)
         say(f"published {release.ref}: {release.folder}")
+    _tell_how_to_use(release, job, out, store_root=options.store)
+
+
+def _tell_how_to_use(release: Release, job: Job, out: Path, *, store_root: Path) -> None:
+    photo = make.look(out, job).photo
+    assert photo is not None
     if job.photos is None:
         say("no --photos: its figures and its threshold are those of rendered photos, real ones may differ much")
     say(f"report: {out / make.REPORT}")
     settings = [f"RENDERSIGHT_MODEL={release.ref}"]
-    if options.store.resolve() != store.DEFAULT_ROOT.resolve():
-        settings.append(f"RENDERSIGHT_MODEL_STORE={shlex.quote(str(options.store))}")
+    if store_root.resolve() != store.DEFAULT_ROOT.resolve():
+        settings.append(f"RENDERSIGHT_MODEL_STORE={shlex.quote(str(store_root))}")
     say(f"serve it: {' '.join(settings)} python -m app")
-    assert done.photo is not None
-    say(f"curl -F {shlex.quote(f'image=@{_from_here(Path(done.photo))}')} 'http://127.0.0.1:8000/detect'")
+    say(f"curl -F {shlex.quote(f'image=@{_from_here(Path(photo))}')} 'http://127.0.0.1:8000/detect'")
 
 
 def _from_here(path: Path) -> Path:

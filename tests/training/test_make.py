@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,15 @@ class StopIn:
         return self._questions > 1
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Pictures this small are not worth dividing, least of all on a machine that is busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def made(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Release]:
     root = tmp_path_factory.mktemp("made")
@@ -142,7 +151,7 @@ def test_the_chain_ends_with_a_release_of_what_was_rendered(made: tuple[Path, Re
     assert release.manifest.origin.config == CONFIG.model_dump(mode="json")
     assert [(item.data, item.image_count) for item in release.manifest.metrics] == [
         ("renders for shapes, held out", 2),
-        ("real photos", 10),
+        ("photos", 10),
     ]
     assert "renders alone, measured on real photos" in release.manifest.description
     for part, count in (("renders", 2), ("photos", 10)):
@@ -252,7 +261,7 @@ def test_few_scenes_that_fail_are_left_out_and_many_end_it(tmp_path: Path) -> No
     with pytest.raises(Stopped):
         make_it(tmp_path, job(tmp_path, count=20), behaviour=behaviour, say=say, stop_asked=stop.asked)
     assert said[0] == "1/4 render"
-    assert said[1].endswith(" s each: about 1 min more for this stage")  # from the first scenes
+    assert said[1].endswith(" s each, 4 to go: about 1 min")  # from the first scenes
     assert said[2:4] == ["1 of 20 scenes are left out, such as 000003: no such thing", "2/4 train"]
     assert len(list((tmp_path / "work" / "renders").glob("*.jpg"))) == 19
     with pytest.raises(BrokenDataset, match="000003: no such thing"):
@@ -402,25 +411,73 @@ def test_a_source_that_cannot_be_rendered_ends_with_one_line(
     assert list(place.iterdir()) == []
 
 
+def test_several_objects_and_photos_of_them(
+    place: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = [str(PAWN), str(PAWN), str(PAWN), "--label", "square", "--label", "disc", "--label", "square"]
+    photos = place / "my photos"
+    shutil.copytree(shapes, photos)
+    assert main(command(tmp_path / "tools", "--photos", "my photos", source=source)) == 0
+    release = store.find(tmp_path / "tools" / "store", "square-disc@1")
+    assert release.manifest.class_names == ("square", "disc")
+    said = capsys.readouterr().err
+    assert "photos: 10 images, AP 0." in said
+    assert "no --photos" not in said
+    assert said.splitlines()[-1] == "curl -F 'image=@my photos/photo_00.png' 'http://127.0.0.1:8000/detect'"
+
+
+BREAK_ALL = "if spec['camera']['size_px'] > 32: print('@error out of order', flush=True); continue"
+
+
 def test_a_mesh_that_has_changed_is_another_job(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mesh = tmp_path / "pawn.obj"
     mesh.write_bytes(PAWN.read_bytes())
-    words = command(tmp_path / "tools", source=[str(mesh), "--label", "pawn"])
-    assert main(words) == 0
+    blender = str(fake(tmp_path / "broken", behaviour=BREAK_ALL))
+    words = command(tmp_path / "tools", "--blender", blender, source=[str(mesh), "--label", "pawn"])
+    assert main(words) == 2
+    assert "6 of the dataset's files cannot be used" in capsys.readouterr().err
     mesh.write_text(mesh.read_text() + "\n")
     assert main(words) == 2
     assert "runs/make/pawn was begun with sources ['pawn from pawn.obj (sha256 " in capsys.readouterr().err
 
 
-def test_weights_may_be_a_file_or_a_release(place: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def plain_interrupts() -> Iterator[None]:
+    """Ctrl-C as a fresh process has it; a verb that ran before in this one has its own."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+INTERRUPT = "import os, signal, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(20)"
+
+
+@pytest.mark.usefixtures("plain_interrupts")
+def test_an_interrupt_of_the_checks_leaves_nothing(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blender = fake(tmp_path / "interrupting", behaviour=INTERRUPT)
+    assert main(command(tmp_path / "tools", "--blender", str(blender))) == 130
+    assert "stopped; repeat the command to go on" in capsys.readouterr().err
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"job": {}}', '{"job": {}, "done": {"colour": 1}}'])
+def test_a_broken_state_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / make.MAKE).write_text(content)
+    with pytest.raises(RunError, match=r"make\.json is broken"):
+        make_it(tmp_path)
+
+
+def test_weights_may_be_a_file(place: Path, tmp_path: Path) -> None:
     weights = tmp_path / "backbone.pth"
     torch.save(build(CONFIG.architecture, class_count=1).backbone.state_dict(), weights)
-    tools = tmp_path / "tools"
-    assert main(command(tools, "--weights", str(weights))) == 0
-    assert main(command(tools, "--weights", "old-pawn@1", "--out", "again")) == 0
-    assert store.find(tools / "store", "old-pawn@2").manifest.origin.continued_from == "old-pawn@1"
+    assert main(command(tmp_path / "tools", "--weights", str(weights))) == 0
+    release = store.find(tmp_path / "tools" / "store", "old-pawn@1")
+    assert release.manifest.origin.continued_from == "backbone.pth"
 
 
 def test_interrupts_of_the_command_lose_nothing(place: Path, tmp_path: Path) -> None:
@@ -431,7 +488,7 @@ def test_interrupts_of_the_command_lose_nothing(place: Path, tmp_path: Path) -> 
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         )
         try:
             deadline = time.monotonic() + 90
