@@ -29,15 +29,15 @@ from training.synthetic.trial import try_mesh
 from training.weights import load_initial_weights
 
 PRESETS = {"cpu": "make-cpu", "cuda": "make-gpu"}
-COUNTS = {"cpu": 400, "cuda": 3000}
+COUNTS = {"cpu": 800, "cuda": 3000}
 
 RECIPE_LABELS = {"dice": recipes.DICE_LABELS}
 """Recipe -> its classes in their order."""
 
-RENDER_CORE_S = 11.0
-"""Seconds of one core for a render, assumed until it is measured: pawns and dice on a machine with two cores."""
-TRAIN_CORE_S = 0.9
-"""Seconds of one core for an image in one epoch of the CPU preset, assumed likewise."""
+RENDER_CORE_S = 3.0
+"""Seconds of one core for a render, assumed until it is measured; pawns and dice took 2.7 to 3.1."""
+TRAIN_CORE_S = 0.4
+"""Seconds of one core for an image in an epoch of the CPU preset, assumed likewise; with bfloat16 it took 0.3."""
 
 
 def add_make(verbs: Any) -> None:

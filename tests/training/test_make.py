@@ -50,10 +50,10 @@ for line in sys.stdin:
     light, index = np.full((96, 96, 3), 0.2, np.float16), np.zeros((96, 96), np.uint8)
     arrays = dict(light=light, index=index)
     for number, thing in enumerate(labelled, 1):
-        y, x = 2 + 15 * ((number - 1) // 6), 2 + 15 * ((number - 1) % 6)
-        index[y : y + 12, x : x + 12] = number
-        light[y : y + 12, x : x + 12] = (0.9, 0.1, 0.1) if thing["label"] == "disc" else (0.1, 0.1, 0.9)
-        arrays[f"vertices_{{number}}"] = np.array([(x, y), (x + 12, y), (x + 12, y + 12), (x, y + 12)], np.float32)
+        y, x = 2 + 11 * ((number - 1) // 8), 2 + 11 * ((number - 1) % 8)
+        index[y : y + 9, x : x + 9] = number
+        light[y : y + 9, x : x + 9] = (0.9, 0.1, 0.1) if thing["label"] == "disc" else (0.1, 0.1, 0.9)
+        arrays[f"vertices_{{number}}"] = np.array([(x, y), (x + 9, y), (x + 9, y + 9), (x, y + 9)], np.float32)
         arrays[f"faces_{{number}}"] = np.array([(0, 1, 2), (0, 2, 3)], np.int32)
     np.savez(request["out"], **arrays)
     print("@ok", flush=True)
