@@ -20,6 +20,7 @@ from training.dataset import BrokenDataset, LabelledImages, all_faults, names_in
 from training.domain import detect
 from training.evaluation import as_one_class, detect_all, evaluate
 from training.loop import NonFiniteLoss
+from training.make_command import add_make
 from training.prediction import find_photos, predict
 from training.publish import Words, publish
 from training.report import DETECTIONS, REPORT, write_evaluation, write_sim2real
@@ -76,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
         add_render,
         add_preview,
         _add_sim2real,
+        add_make,
     ):
         add(verbs)
     return parser

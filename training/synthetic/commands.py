@@ -30,8 +30,8 @@ def add_render(verbs: Any) -> None:
         description="Render photos with LabelMe JSON, one for each seed. What is in --out already is not rendered "
         "again: a stopped command goes on when it is repeated.",
     )
-    _add_sources(parser)
-    parser.add_argument("--count", type=_count, required=True, help="how many photos")
+    add_sources(parser)
+    parser.add_argument("--count", type=positive, required=True, help="how many photos")
     parser.add_argument("--first-seed", type=int, default=0, help="seeds run from here (default: 0)")
     parser.add_argument("--out", type=Path, required=True, help="the dataset's folder")
     parser.set_defaults(verb=_render)
@@ -44,39 +44,42 @@ def add_preview(verbs: Any) -> None:
         help=f"render {PREVIEW_COUNT} scenes and show them with their boxes",
         description="Render a few scenes and lay them out on a contact sheet with their boxes drawn.",
     )
-    _add_sources(parser)
+    add_sources(parser)
     parser.add_argument("--first-seed", type=int, default=0, help="seeds run from here (default: 0)")
     parser.add_argument("--out", type=Path, help="folder of the scenes (default: runs/preview/NAME)")
     parser.set_defaults(verb=_preview)
 
 
-def _add_sources(parser: argparse.ArgumentParser) -> None:
+def add_sources(parser: argparse.ArgumentParser) -> None:
+    """Add what is rendered, and with how many processes of which interpreter."""
     parser.add_argument(
         "what", nargs="+", help=f"a recipe ({', '.join(recipes.RECIPES)}), or mesh files ({' '.join(MESH_SUFFIXES)})"
     )
     parser.add_argument("--label", action="append", default=[], help="class of a mesh file; once for each, in order")
-    workers = max(2, _cores() // 2)
-    parser.add_argument("--workers", type=_count, default=workers, help=f"Blender processes (default: {workers})")
+    workers = max(2, cores() // 2)
+    parser.add_argument("--workers", type=positive, default=workers, help=f"Blender processes (default: {workers})")
     parser.add_argument("--blender", type=Path, default=_BLENDER, help=f"interpreter with bpy (default: {_BLENDER})")
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _workers(options: argparse.Namespace) -> Workers:
+def workers_of(options: argparse.Namespace) -> Workers:
     """Give each process twice its share of the cores: one traces while the other builds its scene."""
-    return Workers(options.blender, options.workers, threads=max(1, 2 * _cores() // options.workers))
+    return Workers(options.blender, options.workers, threads=max(1, 2 * cores() // options.workers))
 
 
-def _count(text: str) -> int:
+def positive(text: str) -> int:
+    """Read a count of at least one from a command line."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
     return value
 
 
-def _draw_of(what: Sequence[str], labels: Sequence[str]) -> Draw:
+def draw_of(what: Sequence[str], labels: Sequence[str]) -> Draw:
     """Return what draws the scenes of a recipe, or of mesh files with their labels.
 
     Raises:
@@ -95,12 +98,14 @@ def _draw_of(what: Sequence[str], labels: Sequence[str]) -> Draw:
             raise AnnotationError(f"{item} is no file")
     if len(labels) != len(what):
         raise AnnotationError(f"{len(what)} mesh files need as many --label, {len(labels)} are given")
+    if not all(label.strip() for label in labels):
+        raise AnnotationError("a --label is empty")
     objects = [recipes.MeshObject(str(Path(item).resolve()), label) for item, label in zip(what, labels, strict=True)]
     return lambda seed, attempt: recipes.meshes(objects, seed, attempt)
 
 
 def _render(options: argparse.Namespace) -> None:
-    draw = _draw_of(options.what, options.label)
+    draw = draw_of(options.what, options.label)
     check_python(options.blender)
     seeds = range(options.first_seed, options.first_seed + options.count)
     stop_asked = stop_on_signals()
@@ -108,7 +113,7 @@ def _render(options: argparse.Namespace) -> None:
         draw,
         seeds,
         options.out,
-        workers=_workers(options),
+        workers=workers_of(options),
         progress=bar_of("images"),
         stop_asked=stop_asked,
     )
@@ -118,7 +123,7 @@ def _render(options: argparse.Namespace) -> None:
 
 
 def _preview(options: argparse.Namespace) -> None:
-    draw = _draw_of(options.what, options.label)
+    draw = draw_of(options.what, options.label)
     check_python(options.blender)
     out = options.out or Path("runs/preview") / Path(options.what[0]).stem
     seeds = range(options.first_seed, options.first_seed + PREVIEW_COUNT)
@@ -129,7 +134,7 @@ def _preview(options: argparse.Namespace) -> None:
         draw,
         seeds,
         out,
-        workers=_workers(options),
+        workers=workers_of(options),
         progress=bar_of("scenes"),
         stop_asked=stop_on_signals(),
     )

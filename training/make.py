@@ -1,0 +1,354 @@
+"""A 3D model -> a release in four stages, each of which goes on where it was stopped.
+
+A work folder holds `renders/`, `run/`, `report/` and `make.json`. The first two tell by themselves how far they are;
+`make.json` says what was asked for, and what of the rest is done.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from model_store import store
+from model_store.engines.torch import TorchEngine
+from model_store.errors import ReleaseNotFound
+from model_store.store import Release
+from training import publish, run, run_folder
+from training.checkpoint import LAST, write_atomically
+from training.config import TrainConfig
+from training.console import Bar, Stopped
+from training.dataset import BrokenDataset, LabelledImages, read_dataset
+from training.domain import Domain, detect
+from training.loading import load_run
+from training.report import write_evaluation, write_sim2real
+from training.run import Say, Surroundings
+from training.run_folder import RunError, RunRecord, read_metrics, read_names
+from training.sim2real import Sim2Real
+from training.synthetic.dataset import Draw, Workers, render_dataset
+
+MAKE = "make.json"
+RENDERS = "renders"
+RUN = "run"
+REPORT = "report"
+PHOTOS = "photos"
+
+MOST_FAILED = 0.05
+"""Share of the scenes that may fail to render; more is a fault of the mesh."""
+
+_PACE_ITEMS = 16
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be made; a work folder belongs to one job.
+
+    Attributes:
+        sources: the recipe's name, or a line for each mesh file with its label and sha256.
+        class_names: label i is `class_names[i - 1]`.
+        name: of the release.
+        count: photos to render.
+        photos: folder of real labelled photos, which only measure; None for none.
+        store: the model store's folder.
+        config: of the training.
+    """
+
+    sources: tuple[str, ...]
+    class_names: tuple[str, ...]
+    name: str
+    count: int
+    photos: str | None
+    store: str
+    config: TrainConfig
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the job as plain JSON data, the configuration's fields among the others."""
+        data = {**asdict(self), "config": None, **self.config.model_dump(mode="json")}
+        del data["config"]
+        plain: dict[str, Any] = json.loads(json.dumps(data))
+        return plain
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a work folder's `make.json` remembers beside the job.
+
+    Attributes:
+        photo: an image with an object on it, to try the release with; None before the report is written.
+        photos_decide: whether the photos choose the score threshold; they do if anything found in them is right.
+        publishing_after: the highest version in the store when publishing began; None before that.
+        release: name@version; None before it is published.
+    """
+
+    photo: str | None = None
+    photos_decide: bool = False
+    publishing_after: int | None = None
+    release: str | None = None
+
+
+def look(out: Path, job: Job) -> Done:
+    """Return what is done already of a job in a work folder.
+
+    Raises:
+        RunError: the folder is another job's, or holds other things; the message names the difference.
+    """
+    path = out / MAKE
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        before, done = dict(content["job"]), Done(**content["done"])
+    except FileNotFoundError:
+        if out.is_dir() and any(out.iterdir()):
+            raise RunError(f"{out} holds other files than those of `make`; choose another folder with --out") from None
+        return Done()
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise RunError(f"{path} is broken: {error}") from error
+    now = job.as_json()
+    changed = [
+        f"{name} {before.get(name)} and not {now.get(name)}"
+        for name in {**before, **now}
+        if before.get(name) != now.get(name)
+    ]
+    if changed:
+        raise RunError(f"{out} was begun with {', '.join(changed)}; repeat that, or choose another folder with --out")
+    return done
+
+
+def published(job: Job, done: Done) -> Release | None:
+    """Return the job's release if it was published and still is in the store."""
+    if done.release is None:
+        return None
+    try:
+        return store.find(Path(job.store), done.release)
+    except ReleaseNotFound:
+        return None
+
+
+def has_begun_to_train(out: Path) -> bool:
+    """Return whether a work folder's run has a checkpoint: from then on its renders must not change."""
+    return (out / RUN / LAST).is_file()
+
+
+def make(job: Job, out: Path, *, draw: Draw, renderers: Workers, around: Surroundings) -> Release:
+    """Render, train, report and publish what is not done yet.
+
+    Args:
+        job: what to make.
+        out: the work folder.
+        draw: draws the scenes.
+        renderers: the processes to render with.
+        around: the machine and the person who watches, for all four stages.
+
+    Raises:
+        RunError: the folder is another job's.
+        BrokenDataset: too many scenes could not be rendered.
+        AnnotationError, ModelError, NonFiniteLoss: as the stages.
+        Stopped: it was asked to; the same call goes on.
+    """
+    done = look(out, job)
+    out.mkdir(parents=True, exist_ok=True)
+    maker = _Maker(job, out, done, around=around)
+    maker.remember()
+    stages: dict[str, Callable[[], None]] = {
+        "render": partial(maker.render, draw, renderers),
+        "train": maker.train,
+        "report": maker.report,
+        "publish": maker.publish,
+    }
+    for number, (name, stage) in enumerate(stages.items(), 1):
+        around.say(f"{number}/{len(stages)} {name}")
+        try:
+            if around.stop_asked():
+                raise Stopped
+            stage()
+        except Stopped:
+            raise Stopped(f"stopped in {number}/{len(stages)}, {name}; repeat the command to go on") from None
+    release = published(job, maker.done)
+    assert release is not None
+    return release
+
+
+class _Maker:
+    """A job in its work folder: the four stages, and what of them is done."""
+
+    def __init__(self, job: Job, out: Path, done: Done, *, around: Surroundings) -> None:
+        self._job, self._out, self.done, self._around = job, out, done, around
+
+    def remember(self, **changes: Any) -> None:
+        """Write `make.json` with what has changed in `done`."""
+        self.done = replace(self.done, **changes)
+        text = json.dumps({"job": self._job.as_json(), "done": asdict(self.done)}, indent=2) + "\n"
+
+        def write(draft: Path) -> None:
+            draft.write_text(text, "utf-8")
+
+        write_atomically(self._out / MAKE, write)
+
+    def render(self, draw: Draw, renderers: Workers) -> None:
+        """Render what is missing, unless the training has begun."""
+        if has_begun_to_train(self._out):
+            return
+        around, count = self._around, self._job.count
+        try:
+            render_dataset(
+                draw,
+                range(count),
+                self._out / RENDERS,
+                workers=renderers,
+                progress=partial(_Pace(around.bar, around.say), desc="images"),
+                stop_asked=around.stop_asked,
+            )
+        except BrokenDataset as error:
+            if len(error.faults) > MOST_FAILED * count:
+                raise
+            around.say(f"{len(error.faults)} of {count} scenes are left out, such as {error.faults[0]}")
+        if around.stop_asked():
+            raise Stopped
+
+    def train(self) -> None:
+        """Train the epochs that are left."""
+        folder, config = self._out / RUN, self._job.config
+        left = config.epochs - len(read_metrics(folder))
+        if left <= 0:
+            return
+        around = replace(self._around, bar=_Pace(self._around.bar, self._around.say, times=left))
+        if has_begun_to_train(self._out):
+            run.resume(folder, around=around, dataset=self._out / RENDERS)
+        else:
+            run.start(self._out / RENDERS, folder, config, class_names=self._job.class_names, around=around)
+
+    def report(self) -> None:
+        """Measure the run's best weights on renders held out, and on the photos."""
+        if self.done.photo is not None:
+            return
+        renders = read_dataset(self._out / RENDERS, class_names=self._job.class_names)
+        data = {RENDERS: renders.select(read_names(self._out / RUN / run_folder.HOLD_OUT_LIST))}
+        if self._job.photos is not None:
+            data[PHOTOS] = read_dataset(Path(self._job.photos), class_names=self._job.class_names)
+        around = replace(self._around, bar=self._stoppable_bar)
+        measured = measure(self._out / RUN, data, self._out / REPORT, around=around)
+        decide = PHOTOS in measured and measured[PHOTOS].result.best_f1.f1 > 0
+        self.remember(photo=str(_example(data.get(PHOTOS), renders)), photos_decide=decide)
+
+    def publish(self) -> None:
+        """Publish the run, unless it was: also by a process that was killed before it could say so."""
+        root, name = Path(self._job.store), self._job.name
+        if published(self._job, self.done) is not None:
+            return
+        release = self._published_unsaid()
+        if release is None:
+            self.remember(publishing_after=max(store.versions(root, name), default=0))
+            release = publish.publish(
+                self._out / RUN,
+                name,
+                store_root=root,
+                words=_words(self._job),
+                dataset=self._out / RENDERS,
+                also_measure=[(PHOTOS, Path(self._job.photos))] if self._job.photos is not None else [],
+                threshold_from=[PHOTOS] if self.done.photos_decide else [],
+                with_report=self._job.photos is not None,
+                bar=self._stoppable_bar,
+            )
+        self.remember(release=release.ref)
+
+    def _published_unsaid(self) -> Release | None:
+        if self.done.publishing_after is None or self.done.release is not None:
+            return None
+        fingerprint = RunRecord.read(self._out / RUN).dataset_fingerprint
+        root, name = Path(self._job.store), self._job.name
+        for version in store.versions(root, name):
+            if version > self.done.publishing_after:
+                release = store.find(root, f"{name}@{version}")
+                if release.manifest.origin.dataset_fingerprint == fingerprint:
+                    return release
+        return None
+
+    def _stoppable_bar(self, items: Iterable[Any], **words: Any) -> Iterator[Any]:
+        for item in self._around.bar(items, **words):
+            if self._around.stop_asked():
+                raise Stopped
+            yield item
+
+
+def measure(folder: Path, data: dict[str, LabelledImages], out: Path, *, around: Surroundings) -> dict[str, Domain]:
+    """Measure a run's best weights on renders held out, and on photos if there are any, and write the report."""
+    loaded = load_run(folder)
+    engine = TorchEngine(loaded.network, around.device)
+    measured = {name: detect(engine, name, images, bar=around.bar) for name, images in data.items()}
+    for name, domain in measured.items():
+        figures, best = domain.figures(), domain.result.best_f1
+        around.say(
+            f"{name}: {domain.result.image_count} images, AP {figures['AP']:.3f}, AP50 {figures['AP50']:.3f}, "
+            f"best F1 {best.f1:.3f} above {best.score_threshold:.2f}"
+        )
+    renders = measured[RENDERS]
+    if PHOTOS in measured:
+        best = measured[PHOTOS].result.best_f1
+        report = Sim2Real.of(
+            f"{loaded.card.name}@{loaded.card.version}",
+            sha256=loaded.card.sha256,
+            score_threshold=best.score_threshold,
+            synthetic=renders,
+            real=[measured[PHOTOS]],
+        )
+        write_sim2real(out, report)
+    else:
+        write_evaluation(out, renders.data, renders.found, renders.result)
+    around.say(f"report: {out}")
+    return measured
+
+
+def _words(job: Job) -> publish.Words:
+    measured = "measured on real photos" if job.photos is not None else "never measured on real photos"
+    return publish.Words(f"Trained on {job.count} renders alone, {measured}.", f"renders for {job.name}", licence="")
+
+
+def _example(photos: LabelledImages | None, renders: LabelledImages) -> Path:
+    """Return the file of an image with an object, if possible a real photo."""
+    candidates = [*(photos.images if photos is not None else ()), *renders.images]
+    files = [image.image_path for image in candidates if image.labels] + [image.image_path for image in candidates]
+    return next(path for path in files if path is not None)
+
+
+class _Pace:
+    """A progress bar that says once, after its first items, how long all of it will take."""
+
+    def __init__(self, bar: Bar, say: Say, *, times: int = 1) -> None:
+        """Wrap a bar.
+
+        Args:
+            bar: as tqdm.
+            say: takes a line for the person who watches.
+            times: so often will its items be gone through.
+        """
+        self._bar, self._say, self._times = bar, say, times
+
+    def __call__(self, items: Iterable[Any], **words: Any) -> Iterable[Any]:
+        """Wrap an iterable; one that does not tell its length is passed on as it is."""
+        total = words.get("total")
+        if total is not None:
+            items = self._timed(items, left=self._times * total - words.get("initial", 0))
+        wrapped: Iterable[Any] = self._bar(items, **words)
+        return wrapped
+
+    def _timed(self, items: Iterable[Any], *, left: int) -> Iterator[Any]:
+        began = time.monotonic()
+        for number, item in enumerate(items):
+            if number == 0:
+                began = time.monotonic()  # the first one waits for processes to start
+            elif number == _PACE_ITEMS and self._times:
+                each = (time.monotonic() - began) / number
+                self._say(f"{each:.2f} s each, {left - number} to go: about {in_words(each * (left - number))}")
+                self._times = 0
+            yield item
+
+
+def in_words(seconds: float) -> str:
+    """Return a duration as a person would say it."""
+    minutes = max(1, round(seconds / 60))
+    if minutes < 120:  # noqa: PLR2004
+        return f"{minutes} min"
+    return f"{minutes / 60:.1f} h"

@@ -1,0 +1,226 @@
+"""The verb `make`: its flags, and everything that can be checked before the first scene is rendered."""
+
+import argparse
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_store import architectures, store
+from model_store.engines.torch import choose_device
+from model_store.store import Release, sha256_of
+from rendersight.annotations import AnnotatedImage, AnnotationError
+from rendersight.annotations.folder import read_folder
+from training import make
+from training.config import ConfigError, TrainConfig, preset_names, resolve
+from training.console import Stopped, progress_bar, say, stop_on_signals
+from training.dataset import LabelledImages, names_in, read_dataset, split
+from training.make import Job
+from training.run import Surroundings
+from training.run_folder import RunError
+from training.synthetic import recipes
+from training.synthetic.blender import check_python
+from training.synthetic.commands import add_sources, cores, draw_of, positive, workers_of
+from training.synthetic.dataset import name_of
+from training.synthetic.trial import try_mesh
+from training.weights import load_initial_weights
+
+PRESETS = {"cpu": "make-cpu", "cuda": "make-gpu"}
+COUNTS = {"cpu": 800, "cuda": 3000}
+
+RECIPE_LABELS = {"dice": recipes.DICE_LABELS}
+"""Recipe -> its classes in their order."""
+
+RENDER_CORE_S = 3.0
+"""Seconds of one core for a render, assumed until it is measured; pawns and dice took 2.7 to 3.1."""
+TRAIN_CORE_S = 0.4
+"""Seconds of one core for an image in an epoch of the CPU preset, assumed likewise; with bfloat16 it took 0.3."""
+
+
+def add_make(verbs: Any) -> None:
+    """Add the verb `make`."""
+    parser = verbs.add_parser(
+        "make",
+        help="make a release of a 3D model: render, train, report, publish",
+        description="Render photos of a 3D model, train a detector on them, measure it, and publish it. A stopped "
+        "command goes on when it is repeated.",
+    )
+    add_sources(parser)
+    parser.add_argument("--name", help="the release's name (default: the labels, or the recipe)")
+    parser.add_argument(
+        "--photos", type=Path, help="real photos with LabelMe JSON: they measure, and are never trained on"
+    )
+    parser.add_argument("--out", type=Path, help="the work folder (default: runs/make/NAME)")
+    parser.add_argument(
+        "--count", type=positive, help=f"photos to render (default: {COUNTS['cpu']}, or {COUNTS['cuda']} with a GPU)"
+    )
+    parser.add_argument("--epochs", type=positive, help="passes over them (default: the preset's)")
+    parser.add_argument("--weights", help="coco, imagenet, none, a state dict's file, or a release")
+    parser.add_argument(
+        "--preset", help=f"{', '.join(preset_names())}, or the path of a TOML file (default: make-cpu or make-gpu)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
+    parser.set_defaults(verb=_make)
+
+
+def _make(options: argparse.Namespace) -> None:
+    try:
+        _make_or_tell(options)
+    except KeyboardInterrupt:  # during the checks, or at the second Ctrl-C
+        raise Stopped("stopped; repeat the command to go on") from None
+
+
+def _make_or_tell(options: argparse.Namespace) -> None:
+    draw = draw_of(options.what, options.label)
+    device = choose_device(options.device)
+    job = _job(options, device)
+    out = options.out or Path("runs/make") / job.name
+    release = make.published(job, make.look(out, job))
+    if release is not None:
+        say(f"{release.ref} is published already: {release.folder}")
+    else:
+        _check(job, out, options)
+        say(_plan(job, out, device))
+        around = Surroundings(
+            device=device,
+            workers=1 if device == "cpu" else options.workers,
+            store_root=options.store,
+            say=say,
+            bar=progress_bar,
+            stop_asked=stop_on_signals(),
+        )
+        release = make.make(job, out, draw=draw, renderers=workers_of(options), around=around)
+        say(f"published {release.ref}: {release.folder}")
+    _tell_how_to_use(release, job, out, store_root=options.store)
+
+
+def _tell_how_to_use(release: Release, job: Job, out: Path, *, store_root: Path) -> None:
+    photo = make.look(out, job).photo
+    assert photo is not None
+    if job.photos is None:
+        say("no --photos: its figures and its threshold are those of rendered photos, real ones may differ much")
+    say(f"report: {out / make.REPORT}")
+    settings = [f"RENDERSIGHT_MODEL={release.ref}"]
+    if store_root.resolve() != store.DEFAULT_ROOT.resolve():
+        settings.append(f"RENDERSIGHT_MODEL_STORE={shlex.quote(str(store_root))}")
+    say(f"serve it: {' '.join(settings)} python -m app")
+    say(f"curl -F {shlex.quote(f'image=@{_from_here(Path(photo))}')} 'http://127.0.0.1:8000/detect'")
+
+
+def _from_here(path: Path) -> Path:
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _job(options: argparse.Namespace, device: str) -> Job:
+    """Return what the flags ask for.
+
+    Raises:
+        ConfigError: no such preset or value, or no name can be made of the labels.
+        ReleaseNotFound: the name cannot be a release's.
+    """
+    kind = device.partition(":")[0]
+    given = {"epochs": options.epochs, "weights": options.weights}
+    config = resolve(
+        options.preset or PRESETS[kind], {name: value for name, value in given.items() if value is not None}
+    )
+    if options.label:
+        class_names = tuple(dict.fromkeys(options.label))
+        sources = tuple(
+            f"{label} from {Path(item).name} (sha256 {sha256_of(Path(item))[:16]})"
+            for item, label in zip(options.what, options.label, strict=True)
+        )
+    else:
+        (recipe,) = sources = tuple(options.what)
+        class_names = RECIPE_LABELS[recipe]
+    name = options.name or _name_from(options.label or options.what)
+    store.check_name(name)
+    return Job(
+        sources=sources,
+        class_names=class_names,
+        name=name,
+        count=options.count or COUNTS[kind],
+        photos=None if options.photos is None else str(options.photos.resolve()),
+        store=str(options.store.resolve()),
+        config=config,
+    )
+
+
+def _name_from(labels: list[str]) -> str:
+    name = re.sub(r"[^a-z0-9._-]+", "-", "-".join(dict.fromkeys(labels)).lower()).strip("-._")[:64]
+    if not name:
+        raise ConfigError(f"no release can be named for {', '.join(labels)}; give a --name")
+    return name
+
+
+def _check(job: Job, out: Path, options: argparse.Namespace) -> None:
+    """Find out now what would else fail after hours; nothing is written.
+
+    Raises:
+        AnnotationError: the photos or a mesh cannot be used, or too few are rendered for a hold-out.
+        ModelError: the weights to begin from cannot be had.
+        RunError: a folder cannot be written.
+        BlenderMissing: no bpy.
+    """
+    for folder in (out, options.store):
+        _check_folder(folder)
+    if options.photos is not None:
+        _check_photos(options.photos, job.class_names)
+    if make.has_begun_to_train(out):
+        return
+    _check_split(job.count, job.config)
+    check_python(options.blender)
+    for item, label in zip(options.what, options.label, strict=bool(options.label)):
+        try_mesh(draw_of([item], [label]), options.blender)
+    network = architectures.build(
+        job.config.architecture, class_count=len(job.class_names), options=job.config.network_options()
+    )
+    load_initial_weights(
+        network,
+        job.config.weights,
+        architecture=job.config.architecture,
+        class_names=job.class_names,
+        store_root=options.store,
+    )
+
+
+def _check_folder(folder: Path) -> None:
+    nearest = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+    if not nearest.is_dir():
+        raise RunError(f"{folder} cannot be made: {nearest} is no folder")
+    if not os.access(nearest, os.W_OK):
+        raise RunError(f"{folder} cannot be written: no permission in {nearest}")
+
+
+def _check_photos(folder: Path, class_names: tuple[str, ...]) -> None:
+    labels = names_in(read_folder(folder))
+    if strangers := sorted(set(labels) - set(class_names)):
+        raise AnnotationError(
+            f"{folder} has labels that are no class: {', '.join(strangers)}; the classes are {', '.join(class_names)}"
+        )
+    read_dataset(folder, class_names=class_names)
+    if not labels:
+        raise AnnotationError(f"{folder} holds no labelled object; nothing can be measured on it")
+
+
+def _check_split(count: int, config: TrainConfig) -> None:
+    """Split the photos that will be rendered."""
+    boxes = np.zeros((0, 4), np.float32)
+    planned = tuple(AnnotatedImage(f"{name_of(seed)}.jpg", None, None, (1, 1), boxes, ()) for seed in range(count))
+    split(LabelledImages(planned, ()), hold_out=config.hold_out, seed=config.seed, group_by=config.group_by)
+
+
+def _plan(job: Job, out: Path, device: str) -> str:
+    """Return a line on what will be done, and for how long."""
+    config = job.config
+    what = (
+        f"{job.name}: {job.count} renders, {config.epochs} epochs of {config.architecture} on {device}, in {out}; "
+        f"assumed: {make.in_words(job.count * RENDER_CORE_S / cores())} to render all"
+    )
+    if device != "cpu" or config.architecture != "fasterrcnn_mobilenet_v2_fpn":
+        return f"{what}, unknown for the training; measured figures follow"
+    return f"{what}, {make.in_words(job.count * config.epochs * TRAIN_CORE_S / cores())} to train; measured ones follow"
