@@ -195,6 +195,9 @@ def _add_sim2real(verbs: Any) -> None:
     parser.add_argument("--synthetic", type=Path, required=True, help="folder of labelled renders, not trained on")
     parser.add_argument("--synthetic-names", type=Path, metavar="FILE", help="take only the renders listed here")
     parser.add_argument(
+        "--box-margin", type=flags.score, default=0.0, help="widen the renders' boxes as the training did (default: 0)"
+    )
+    parser.add_argument(
         "--real",
         metavar="[NAME=]FOLDER",
         type=flags.maybe_named_folder,
@@ -220,7 +223,7 @@ def _sim2real(options: argparse.Namespace) -> None:
     names = _lists_of(options.real_names, [name for name, _ in options.real])
     loaded, engine = flags.open_model(options)
     class_names = loaded.card.class_names
-    synthetic = _read(options.synthetic, class_names, options.synthetic_names)
+    synthetic = _read(options.synthetic, class_names, options.synthetic_names).widened(options.box_margin)
     real = [(name, _read(folder, class_names, names.get(name))) for name, folder in options.real]
     out = options.out or Path("runs/sim2real") / f"{loaded.card.name}-{loaded.card.version}"
     out.mkdir(parents=True, exist_ok=True)  # if it cannot be made, better before the minutes of detection

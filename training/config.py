@@ -66,6 +66,8 @@ class TrainConfig(BaseModel):
         aspect_jitter: width and height are stretched apart by up to this factor; 1 leaves the shape of things.
         crop_px: train on square windows of this side, mostly on some with objects in them, instead of whole images:
             more objects for each second of training. The network's input rule still holds for finished detectors.
+        box_margin: boxes are widened at every side by this share of their width and height, for training and for the
+            hold-out alike: rendered ones are pixel-tight, those that people draw are not.
         min_visible: of a box cut by the zoom at least this share must remain, or the box goes.
         precision: `bf16` runs convolutions and linear layers in bfloat16 where the machine has it, `fp32` does not.
         channels_last: memory format of the convolutions.
@@ -108,6 +110,7 @@ class TrainConfig(BaseModel):
     scale_jitter: tuple[PositiveFloat, PositiveFloat] = (0.7, 1.5)
     aspect_jitter: float = Field(1.0, ge=1, le=4)
     crop_px: PositiveInt | None = None
+    box_margin: NonNegativeFloat = Field(0.0, lt=1)
     min_visible: float = Field(0.4, gt=0, le=1)
     precision: Literal["bf16", "fp32"] = "bf16"
     channels_last: bool = True

@@ -3,9 +3,10 @@
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -44,6 +45,16 @@ class LabelledImages:
             )
         return LabelledImages(tuple(image for image in self.images if image.name in wanted), self.class_names)
 
+    def widened(self, margin: float) -> "LabelledImages":
+        """Return the images with boxes that stand off at every side, as people draw them; pixel-tight ones do not.
+
+        Args:
+            margin: how far, in shares of the box's own width and height; boxes end at the image's edge.
+        """
+        if not margin:
+            return self
+        return LabelledImages(tuple(_widen(image, margin) for image in self.images), self.class_names)
+
     def label_ids(self, image: AnnotatedImage) -> list[int]:
         """Return the numbers 1..K of an image's labels."""
         return [self.class_names.index(label) + 1 for label in image.labels]
@@ -55,6 +66,13 @@ class LabelledImages:
             boxes = [[f"{value:.2f}" for value in box] for box in image.boxes_xyxy.tolist()]
             digest.update(repr((image.name, image.size_wh, boxes, image.labels)).encode())
         return digest.hexdigest()
+
+
+def _widen(image: AnnotatedImage, margin: float) -> AnnotatedImage:
+    boxes = image.boxes_xyxy
+    room = (boxes[:, 2:] - boxes[:, :2]) * np.float32(margin)
+    wide = np.concatenate([boxes[:, :2] - room, boxes[:, 2:] + room], axis=1)
+    return replace(image, boxes_xyxy=np.clip(wide, 0, np.array([*image.size_wh] * 2, np.float32)))
 
 
 def read_dataset(folder: Path, *, class_names: Sequence[str] | None = None) -> LabelledImages:

@@ -225,7 +225,11 @@ class _Maker:
         if self.done.photo is not None:
             return
         renders = read_dataset(self._out / RENDERS, class_names=self._job.class_names)
-        data = {RENDERS: renders.select(read_names(self._out / RUN / run_folder.HOLD_OUT_LIST))}
+        data = {
+            RENDERS: renders.widened(self._job.config.box_margin).select(
+                read_names(self._out / RUN / run_folder.HOLD_OUT_LIST)
+            )
+        }
         if self._job.photos is not None:
             data[PHOTOS] = read_dataset(Path(self._job.photos), class_names=self._job.class_names)
         around = replace(self._around, bar=self._stoppable_bar)

@@ -125,7 +125,7 @@ def _measure(
     data = read_dataset(dataset or Path(record.dataset), class_names=record.class_names)
     if data.fingerprint() != record.dataset_fingerprint:
         raise RunError(f"{dataset or record.dataset} has changed since {run} began")
-    held_out = data.select(read_names(run / HOLD_OUT_LIST))
+    held_out = data.widened(record.config.box_margin).select(read_names(run / HOLD_OUT_LIST))
     read = [(label, read_dataset(folder, class_names=record.class_names)) for label, folder in also_measure]
     engine = TorchEngine(loaded.network, "cpu")
     hold_out = detect(engine, f"{data_name}, held out", held_out, bar=bar)

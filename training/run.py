@@ -72,7 +72,8 @@ def start(
         Stopped: it was asked to.
     """
     data = read_dataset(dataset, class_names=class_names)
-    train, hold_out = split(data, hold_out=config.hold_out, seed=config.seed, group_by=config.group_by)
+    wide = data.widened(config.box_margin)
+    train, hold_out = split(wide, hold_out=config.hold_out, seed=config.seed, group_by=config.group_by)
     torch.manual_seed(config.seed)
     network = architectures.build(
         config.architecture, class_count=len(data.class_names), options=config.network_options()
@@ -122,8 +123,9 @@ def resume(out: Path, *, around: Surroundings, dataset: Path | None = None) -> N
     data = read_dataset(dataset or Path(record.dataset), class_names=record.class_names)
     if data.fingerprint() != record.dataset_fingerprint:
         raise RunError(f"{dataset or record.dataset} has changed since {out} began; start a new run")
-    train = data.select(run_folder.read_names(out / run_folder.TRAIN_LIST))
-    hold_out = data.select(run_folder.read_names(out / run_folder.HOLD_OUT_LIST))
+    wide = data.widened(record.config.box_margin)
+    train = wide.select(run_folder.read_names(out / run_folder.TRAIN_LIST))
+    hold_out = wide.select(run_folder.read_names(out / run_folder.HOLD_OUT_LIST))
     network = architectures.build(
         record.config.architecture, class_count=len(record.class_names), options=record.config.network_options()
     )

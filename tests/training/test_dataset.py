@@ -161,3 +161,17 @@ def test_an_empty_image_has_no_boxes_and_no_labels(data: LabelledImages) -> None
     assert targets[0]["labels"].shape == (0,)
     assert pixels[0].shape == (3, 96, 96)
     assert 0 <= float(pixels[0].min()) <= float(pixels[0].max()) <= 1
+
+
+def test_widened_boxes_stand_off_and_end_at_the_edge(shapes: Path) -> None:
+    data = read_dataset(shapes)
+    wide = data.widened(0.1)
+    assert data.widened(0) is data
+    for before, after in zip(data.images, wide.images, strict=True):
+        assert after.labels == before.labels
+        assert after.boxes_xyxy.shape == before.boxes_xyxy.shape
+        assert after.boxes_xyxy.dtype == np.float32
+        for (x0, y0, x1, y1), found in zip(before.boxes_xyxy.tolist(), after.boxes_xyxy.tolist(), strict=True):
+            room_x, room_y = (x1 - x0) / 10, (y1 - y0) / 10
+            wanted = (max(0, x0 - room_x), max(0, y0 - room_y), min(96, x1 + room_x), min(96, y1 + room_y))
+            assert found == pytest.approx(wanted, abs=1e-3)
