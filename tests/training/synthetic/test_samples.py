@@ -1,0 +1,33 @@
+"""The renders in docs/renders are what the recipe draws today, labelled, and small."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rendersight.annotations.folder import load_pixels, read_folder
+from training.synthetic.annotate import MIN_SIDE_PX
+from training.synthetic.recipes import DICE_LABELS, SIZE_PX, dice
+
+RENDERS = Path(__file__).parents[3] / "docs" / "renders"
+COUNT = 24
+
+
+def test_there_are_24_photos_with_labels_of_less_than_two_megabytes() -> None:
+    found = read_folder(RENDERS)
+    assert found.faults == ()
+    assert len(found.images) == COUNT
+    assert {label for image in found.images for label in image.labels} == set(DICE_LABELS)
+    assert sum(path.stat().st_size for path in RENDERS.glob("*.jpg")) < 2_000_000
+    for image in found.images:
+        assert load_pixels(image).shape == (SIZE_PX, SIZE_PX, 3)
+        assert ((image.boxes_xyxy[:, 2:] - image.boxes_xyxy[:, :2]) >= MIN_SIDE_PX).all()
+
+
+@pytest.mark.parametrize("seed", range(COUNT))
+def test_each_scene_is_the_one_that_its_seed_draws(seed: int) -> None:
+    spec = json.loads((RENDERS / f"{seed:06d}.scene.json").read_text("utf-8"))
+    assert spec == json.loads(json.dumps(dice(seed, spec["attempt"]).as_json()))
+    shown = json.loads((RENDERS / f"{seed:06d}.json").read_text("utf-8"))["shapes"]
+    drawn = [thing["label"] for thing in spec["things"] if thing["label"] is not None]
+    assert sorted(shape["label"] for shape in shown) == sorted(drawn)
