@@ -53,6 +53,35 @@ def dice(seed: int, attempt: int = 0) -> SceneSpec:
     return _scene("dice", seed, attempt, rng, make=make, size_px=size_px)
 
 
+def dice_board(seed: int, attempt: int = 0) -> SceneSpec:
+    """Draw a scene of a few dice on a game board: tiles of many colours, tokens and pages with letters and numbers.
+
+    What is round, spotted or printed and no die is what a detector that has seen only tables takes for one.
+
+    Args:
+        seed: as for `dice`.
+        attempt: as for `dice`.
+    """
+    rng = random.Random(f"dice-board {seed} {attempt}")  # noqa: S311
+    models = [_die_model(rng) for _ in range(rng.choice((1, 2, 3, 5)))]
+
+    def make(position: tuple[float, float]) -> Thing:
+        return _die(rng, rng.choice(models), position)
+
+    size_px = _log_uniform(rng, 14, 80)
+    return _scene(
+        "dice-board",
+        seed,
+        attempt,
+        rng,
+        make=make,
+        size_px=size_px,
+        most=10,
+        empty_share=0.25,
+        lay=lambda: _board(rng) + _prints(rng, reach=0.5 * SIZE_PX / size_px),
+    )
+
+
 def meshes(objects: Sequence[MeshObject], seed: int, attempt: int = 0) -> SceneSpec:
     """Draw a scene of arbitrary meshes, each labelled with its class.
 
@@ -89,6 +118,9 @@ def _scene(
     *,
     make: Callable[[tuple[float, float]], Thing],
     size_px: float,
+    most: float = 45,
+    empty_share: float = 0.07,
+    lay: Callable[[], list[Thing]] = list,
 ) -> SceneSpec:
     """Place objects, distractors, camera, ground and lights.
 
@@ -99,10 +131,13 @@ def _scene(
         rng: what decides everything.
         make: builds an object for a place on the ground.
         size_px: about how large an object of one world unit is in the middle of the image.
+        most: objects.
+        empty_share: share of the scenes that show none.
+        lay: builds what lies flat under everything else.
     """
     camera = _camera(rng, size_px)
-    is_empty = rng.random() < 0.07  # noqa: PLR2004
-    wanted = 0 if is_empty else _count(rng, size_px)
+    is_empty = rng.random() < empty_share
+    wanted = 0 if is_empty else _count(rng, size_px, most)
     things = _place_objects(rng, camera, wanted, make)
     tray = _tray(rng, things) if rng.random() < 0.25 else None  # noqa: PLR2004
     distractors = _distractors(rng, camera, things, tray, at_least=3 if is_empty else 0)
@@ -114,7 +149,7 @@ def _scene(
         camera=camera,
         ground=_surface(rng, patterns=_GROUNDS, is_ground=True),
         tray=tray,
-        things=(*things, *distractors),
+        things=(*things, *distractors, *lay()),
         world=(rng.choice(WORLDS), rng.uniform(0, 360), _log_uniform(rng, 0.3, 2.0)),
         lamps=tuple(_lamp(rng, camera) for _ in range(rng.choice((0, 1, 1, 2, 3)))),
         samples=2,
@@ -137,9 +172,9 @@ def _camera(rng: random.Random, size_px: float) -> Camera:
     return Camera(position, roll, focal_mm, SIZE_PX)
 
 
-def _count(rng: random.Random, size_px: float) -> int:
+def _count(rng: random.Random, size_px: float, most: float) -> int:
     room = max(1.0, 0.22 * (SIZE_PX / size_px) ** 2)
-    return max(1, min(round(room), round(_log_uniform(rng, 2, 45))))
+    return max(1, min(round(room), round(_log_uniform(rng, 2, most))))
 
 
 def _place_objects(
@@ -341,6 +376,50 @@ def _distractors(
     return placed
 
 
+def _board(rng: random.Random) -> list[Thing]:
+    """Tile the middle of the ground with hexagons or squares, with a numbered token on most of them."""
+    side = rng.uniform(1.4, 4.0)
+    surfaces = [_surface(rng, patterns=("plain", "noise", "marble", "cells", "wood", "print")) for _ in range(6)]
+    token = Surface("plain", _light(rng), _dark(rng), 1.0, roughness=rng.uniform(0.3, 0.9))
+    token_size = min(rng.uniform(0.8, 1.8), 0.6 * side)
+    yaw = rng.uniform(0, 360)
+    cos, sin = math.cos(math.radians(yaw)), math.sin(math.radians(yaw))
+    is_hexagonal = rng.random() < 0.6  # noqa: PLR2004
+    rings = rng.choice((1, 2, 2))
+    laid: list[Thing] = []
+    for column in range(-rings, rings + 1):
+        for row in range(-rings, rings + 1):
+            if is_hexagonal and abs(column + row) > rings:
+                continue
+            # a hexagon of width w has its neighbours at w, and at w/2, w * sqrt(3)/2
+            x, y = (side * (column + row / 2), side * row * 0.866) if is_hexagonal else (side * column, side * row)
+            position = (x * cos - y * sin, x * sin + y * cos)
+            width = side * (1.13 if is_hexagonal else 0.97)
+            size = (width, width, 0.02)
+            laid.append(Thing("hexagon" if is_hexagonal else "box", None, position, yaw, size, rng.choice(surfaces)))
+            if rng.random() < 0.75:  # noqa: PLR2004
+                turned = yaw + rng.choice((0.0, 0.0, rng.uniform(0, 360)))
+                number = rng.randint(2, 12)
+                text = f"{number}" + rng.choice(("", "\n" + "." * rng.randint(1, 5)))
+                laid.append(Thing("cylinder", None, position, turned, (token_size, token_size, 0.04), token, text=text))
+    return laid
+
+
+def _prints(rng: random.Random, *, reach: float) -> list[Thing]:
+    """Scatter a few pages, cards and buttons with letters on them."""
+    pages = []
+    for _ in range(rng.choice((0, 1, 2, 4, 7))):
+        size = _log_uniform(rng, 0.5, 5.0)
+        paper = Surface("plain", _any_colour(rng), _any_colour(rng), 1.0, roughness=rng.uniform(0.3, 0.9))
+        letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:?!*+"
+        lines = rng.choice((1, 1, 2, 4, 8))
+        text = "\n".join("".join(rng.choice(letters) for _ in range(rng.randint(1, 3 * lines))) for _ in range(lines))
+        position = (rng.uniform(-reach, reach), rng.uniform(-reach, reach))
+        kind = rng.choice(("box", "box", "cylinder"))
+        pages.append(Thing(kind, None, position, rng.uniform(0, 360), (size, size, 0.05), paper, text=text))
+    return pages
+
+
 def _distractor(rng: random.Random, position: tuple[float, float]) -> Thing:
     kind = rng.choice(_DISTRACTORS)
     size = _log_uniform(rng, 0.3, 4.0)
@@ -394,6 +473,14 @@ def _surface(rng: random.Random, *, patterns: Sequence[str], is_ground: bool = F
     )
 
 
+def _light(rng: random.Random) -> Rgb:
+    return _hsv(rng, hue=(0, 1), saturation=(0, 0.35), value=(0.5, 0.95))
+
+
+def _dark(rng: random.Random) -> Rgb:
+    return _hsv(rng, hue=(0, 1), saturation=(0, 1), value=(0.01, 0.2))
+
+
 def _any_colour(rng: random.Random) -> Rgb:
     """Most of what lies on tables is white, grey, black or beige."""
     kind = rng.random()
@@ -431,5 +518,5 @@ def _log_uniform(rng: random.Random, low: float, high: float) -> float:
     return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
-RECIPES: dict[str, Callable[[int, int], SceneSpec]] = {"dice": dice}
+RECIPES: dict[str, Callable[[int, int], SceneSpec]] = {"dice": dice, "dice-board": dice_board}
 """Name -> what draws its scenes from (seed, attempt)."""

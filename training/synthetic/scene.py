@@ -65,7 +65,7 @@ class Thing:
     """One object standing on the ground.
 
     Attributes:
-        kind: `die`, `mesh`, or the shape of a distractor: `box`, `cylinder`, `cone`, `ball`, `ring`.
+        kind: `die`, `mesh`, or the shape of a distractor: `box`, `cylinder`, `hexagon`, `cone`, `ball`, `ring`.
         label: its class; None is never labelled.
         position: x, y on the ground.
         yaw_deg: its turn about z.
@@ -77,6 +77,7 @@ class Thing:
         pip_turns: of a die, whether the marks of 2, 3 and 6 are turned by a quarter, for each of `faces`.
         pose: of a mesh, a number in 0..1 that chooses among its resting poses.
         source: of a mesh, its file.
+        text: printed on top of a flat distractor, in the second colour of its surface.
     """
 
     kind: str
@@ -91,6 +92,7 @@ class Thing:
     pip_turns: tuple[bool, ...] = ()
     pose: float = 0.0
     source: str | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True)

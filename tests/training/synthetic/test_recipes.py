@@ -6,7 +6,7 @@ import pytest
 
 from training.synthetic.annotate import MIN_IN_FRAME, MIN_VISIBLE
 from training.synthetic.geometry import estimate_visibility, footprints_overlap, project
-from training.synthetic.recipes import DICE_LABELS, SIZE_PX, MeshObject, dice, die_faces, meshes
+from training.synthetic.recipes import DICE_LABELS, SIZE_PX, MeshObject, dice, dice_board, die_faces, meshes
 from training.synthetic.scene import SceneSpec, Thing
 
 
@@ -89,3 +89,15 @@ def test_no_die_is_left_that_would_be_too_hidden_to_label(scenes: list[SceneSpec
         shares = estimate_visibility(scene.camera, scene.things)
         labelled = [share for share, thing in zip(shares, scene.things, strict=True) if thing.label is not None]
         assert all(seen >= MIN_VISIBLE and in_frame >= MIN_IN_FRAME for seen, in_frame in labelled)
+
+
+def test_a_board_lies_flat_under_the_dice_and_carries_numbers() -> None:
+    drawn = [dice_board(seed) for seed in range(40)]
+    assert dice_board(3) == drawn[3] != dice_board(3, attempt=1)
+    assert any(not dice_of(scene) for scene in drawn)
+    assert any(dice_of(scene) for scene in drawn)
+    for scene in drawn:
+        flat = [thing for thing in scene.things if thing.size[2] <= 0.05 and thing.label is None]
+        assert {thing.kind for thing in flat} & {"hexagon", "box"}
+        assert all(thing.label is None for thing in scene.things if thing.text)
+    assert any(thing.text.startswith("12") for scene in drawn for thing in scene.things)

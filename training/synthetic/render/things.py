@@ -35,6 +35,8 @@ _CUBE = (
 
 def add_thing(scene: bpy.types.Scene, spec: dict) -> bpy.types.Object:
     """Add one thing of a SceneSpec, as JSON, to the scene."""
+    if spec["text"]:
+        _print_on(scene, spec)
     if spec["kind"] == "mesh":
         return add_mesh(scene, spec)
     material = material_of(spec["surface"])
@@ -48,6 +50,7 @@ def add_thing(scene: bpy.types.Scene, spec: dict) -> bpy.types.Object:
             _round(item, spec["edge"] * min(x, y, z))
         return item
     round_shapes = {
+        "hexagon": lambda: bpy.ops.mesh.primitive_cylinder_add(vertices=6, radius=0.5, depth=1),
         "cylinder": lambda: bpy.ops.mesh.primitive_cylinder_add(vertices=48, radius=0.5, depth=1),
         "cone": lambda: bpy.ops.mesh.primitive_cone_add(vertices=48, radius1=0.5, radius2=0.1, depth=1),
         "ball": lambda: bpy.ops.mesh.primitive_uv_sphere_add(radius=0.5),
@@ -61,6 +64,23 @@ def add_thing(scene: bpy.types.Scene, spec: dict) -> bpy.types.Object:
     item.rotation_euler = (0, 0, math.radians(spec["yaw_deg"]))
     item.data.materials.append(material)
     return item
+
+
+def _print_on(scene: bpy.types.Scene, spec: dict) -> None:
+    """Lay the text of a thing on its top, as large as fits."""
+    letters = bpy.data.curves.new("text", "FONT")
+    letters.body = spec["text"]
+    letters.align_x = letters.align_y = "CENTER"
+    letters.space_line = 0.8
+    ink = {**spec["surface"], "pattern": "plain", "rgb": spec["surface"]["rgb2"], "metallic": 0.0}
+    letters.materials.append(material_of(ink))
+    item = bpy.data.objects.new("text", letters)
+    scene.collection.objects.link(item)
+    bpy.context.view_layer.update()
+    room = 0.75 * min(spec["size"][:2])
+    item.scale = (room / max(*item.dimensions[:2], 1e-6),) * 3
+    item.location = (*spec["position"], spec["size"][2] + 0.003)
+    item.rotation_euler = (0, 0, math.radians(spec["yaw_deg"]))
 
 
 def add_box(scene, name, size, *, place, yaw_deg, material) -> bpy.types.Object:
