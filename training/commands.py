@@ -135,6 +135,9 @@ def _add_train(verbs: Any) -> None:
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--hold-out", type=float, help="fraction below 1, else a count")
     parser.add_argument(
+        "--hold-out-names", type=Path, metavar="FILE", help="hold out the images listed here, a name a line"
+    )
+    parser.add_argument(
         "--group-by", metavar="REGEX", help="images whose names match alike stay on one side of the split"
     )
     parser.add_argument("--seed", type=int)
@@ -362,4 +365,11 @@ def _train(options: argparse.Namespace) -> None:
         raise ConfigError("which dataset? Give its folder")
     else:
         config = resolve(options.preset, overrides)
-        run.start(options.dataset, options.out, config, class_names=options.labels, around=around)
+        run.start(
+            options.dataset,
+            options.out,
+            config,
+            class_names=options.labels,
+            around=around,
+            hold_out_names=read_names(options.hold_out_names) if options.hold_out_names else None,
+        )

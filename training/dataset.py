@@ -150,6 +150,20 @@ def split(
     return data.select(rest), data.select(sorted(held))
 
 
+def split_by_names(data: LabelledImages, hold_out: Sequence[str]) -> tuple[LabelledImages, LabelledImages]:
+    """Divide a dataset into all but the images of some names, and those; neither may be empty.
+
+    Raises:
+        AnnotationError: a name that is not in the dataset, or a part would be empty.
+    """
+    held = data.select(hold_out)
+    names = {image.name for image in held.images}
+    rest = [image.name for image in data.images if image.name not in names]
+    if not rest or not names:
+        raise AnnotationError(f"a list of {len(names)} of {len(data.images)} images to hold out leaves a part empty")
+    return data.select(rest), held
+
+
 def _group(name: str, pattern: str | None) -> str:
     if pattern is None:
         return name

@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,7 +21,7 @@ from training import checkpoint, run_folder
 from training.checkpoint import Progress
 from training.config import TrainConfig
 from training.console import Bar, Stopped
-from training.dataset import DetectionDataset, LabelledImages, collate, epoch_order, read_dataset, split
+from training.dataset import DetectionDataset, LabelledImages, collate, epoch_order, read_dataset, split, split_by_names
 from training.evaluation import Evaluation, detect_all, evaluate
 from training.loop import Schedule, Step, WeightAverage, train_one_epoch
 from training.precision import fold_frozen_norms, has_bfloat16, use_bfloat16
@@ -60,9 +60,23 @@ class Surroundings:
 
 
 def start(
-    dataset: Path, out: Path, config: TrainConfig, *, class_names: tuple[str, ...] | None, around: Surroundings
+    dataset: Path,
+    out: Path,
+    config: TrainConfig,
+    *,
+    class_names: tuple[str, ...] | None,
+    around: Surroundings,
+    hold_out_names: Sequence[str] | None = None,
 ) -> None:
     """Train from the beginning, into a new run folder.
+
+    Args:
+        dataset: folder of labelled images.
+        out: the run's folder.
+        config: of the training.
+        class_names: in their order; None takes those of the data, sorted.
+        around: machine and person.
+        hold_out_names: the images to hold out, such as those of the run to continue from; None draws them.
 
     Raises:
         AnnotationError: the dataset cannot be used.
@@ -73,7 +87,10 @@ def start(
     """
     data = read_dataset(dataset, class_names=class_names)
     wide = data.widened(config.box_margin)
-    train, hold_out = split(wide, hold_out=config.hold_out, seed=config.seed, group_by=config.group_by)
+    if hold_out_names is None:
+        train, hold_out = split(wide, hold_out=config.hold_out, seed=config.seed, group_by=config.group_by)
+    else:
+        train, hold_out = split_by_names(wide, hold_out_names)
     torch.manual_seed(config.seed)
     network = architectures.build(
         config.architecture, class_count=len(data.class_names), options=config.network_options()

@@ -18,6 +18,7 @@ from training.dataset import (
     epoch_order,
     read_dataset,
     split,
+    split_by_names,
     to_network,
 )
 from training.transforms import augmentation
@@ -175,3 +176,17 @@ def test_widened_boxes_stand_off_and_end_at_the_edge(shapes: Path) -> None:
             room_x, room_y = (x1 - x0) / 10, (y1 - y0) / 10
             wanted = (max(0, x0 - room_x), max(0, y0 - room_y), min(96, x1 + room_x), min(96, y1 + room_y))
             assert found == pytest.approx(wanted, abs=1e-3)
+
+
+def test_listed_images_are_held_out(data: LabelledImages) -> None:
+    names = [data.images[7].name, data.images[2].name]
+    rest, held = split_by_names(data, names)
+    assert [image.name for image in held.images] == sorted(names)
+    assert len(rest.images) == 8
+    assert not {image.name for image in rest.images} & set(names)
+
+
+@pytest.mark.parametrize("names", [["nowhere.png"], [], ["all"]])
+def test_a_list_that_leaves_a_part_empty_or_names_a_stranger_is_refused(data: LabelledImages, names: list[str]) -> None:
+    with pytest.raises(AnnotationError):
+        split_by_names(data, [image.name for image in data.images] if names == ["all"] else names)
