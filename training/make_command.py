@@ -31,9 +31,6 @@ from training.weights import load_initial_weights
 PRESETS = {"cpu": "make-cpu", "cuda": "make-gpu"}
 COUNTS = {"cpu": 800, "cuda": 3000}
 
-RECIPE_LABELS = {"dice": recipes.DICE_LABELS}
-"""Recipe -> its classes in their order."""
-
 RENDER_CORE_S = 3.0
 """Seconds of one core for a render, assumed until it is measured; pawns and dice took 2.7 to 3.1."""
 TRAIN_CORE_S = 0.4
@@ -136,7 +133,7 @@ def _job(options: argparse.Namespace, device: str) -> Job:
         )
     else:
         (recipe,) = sources = tuple(options.what)
-        class_names = RECIPE_LABELS[recipe]
+        class_names = recipes.RECIPE_LABELS[recipe]
     name = options.name or _name_from(options.label or options.what)
     store.check_name(name)
     return Job(

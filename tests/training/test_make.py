@@ -27,7 +27,7 @@ from training.config import TrainConfig, resolve
 from training.console import Stopped
 from training.dataset import BrokenDataset
 from training.make import Job, in_words
-from training.make_command import PRESETS, RECIPE_LABELS
+from training.make_command import PRESETS
 from training.run import Surroundings
 from training.run_folder import RunError, read_metrics
 from training.synthetic import recipes
@@ -344,7 +344,7 @@ def test_a_recipe_has_its_own_name_and_classes(place: Path, tmp_path: Path) -> N
 
 
 def test_every_recipe_has_its_classes() -> None:
-    assert set(RECIPE_LABELS) == set(recipes.RECIPES)
+    assert set(recipes.RECIPE_LABELS) == set(recipes.RECIPES)
 
 
 ABSENT = "if any(thing['source'] for thing in spec['things']): print('@error holds no mesh', flush=True); continue"
