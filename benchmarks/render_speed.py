@@ -1,6 +1,6 @@
-"""Seconds for each rendered photo, all in: `python -m benchmarks.render_speed`; nothing else may run.
+"""Seconds for each rendered photo, all in: `python -m benchmarks.render_speed dice`; nothing else may run.
 
-It renders dice from seeds that no dataset uses, as `python -m training render dice` does, into a temporary folder, and
+It renders from seeds that no dataset uses, as `python -m training render` does, into a temporary folder, and
 prints the time from the first photo to the last by their number, and the median, over all photos, of that over a
 window of as many photos as there are processes (they finish together or not at all, by chance).
 """
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from training.synthetic.blender import check_python
 from training.synthetic.commands import add_sources, draw_of, workers_of
 from training.synthetic.dataset import render_dataset
 
@@ -25,6 +26,9 @@ def main() -> None:
     add_sources(parser)
     parser.add_argument("--count", type=int, default=40, help="photos to render (default: 40)")
     options = parser.parse_args()
+    if options.count <= options.workers:
+        parser.error(f"--count {options.count} is not above --workers {options.workers}")
+    check_python(options.blender)
     finished: list[float] = []
 
     def watch(items: Iterable[Any], **_: Any) -> Iterator[Any]:

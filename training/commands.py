@@ -16,7 +16,7 @@ from training import flags, inspection, run
 from training.checkpoint import BrokenCheckpoint
 from training.config import ConfigError, parse_assignments, preset_names, resolve
 from training.console import Stopped, bar_of, progress_bar, say, stop_on_signals
-from training.dataset import BrokenDataset, LabelledImages, all_faults, names_in, read_dataset
+from training.dataset import BrokenDataset, LabelledImages, all_faults, names_in, read_dataset, with_margin
 from training.domain import detect
 from training.evaluation import as_one_class, detect_all, evaluate
 from training.loop import NonFiniteLoss
@@ -41,15 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         options.verb(options)
-    except (
-        AnnotationError,
-        ConfigError,
-        ModelError,
-        RunError,
-        BrokenCheckpoint,
-        BlenderMissing,
-        NonFiniteLoss,
-    ) as error:
+    except _BAD_INPUT as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return _USAGE
     except OSError as error:  # no permission, no space left
@@ -160,6 +152,9 @@ def _add_evaluate(verbs: Any) -> None:
     parser.add_argument(
         "--names", type=Path, help="evaluate only the images listed in this file, such as a hold_out.txt"
     )
+    parser.add_argument(
+        "--box-margin", type=flags.score, default=0.0, help="widen the true boxes as the training did (default: 0)"
+    )
     parser.add_argument("--one-class", action="store_true", help="merge all labels into one; nothing is suppressed")
     parser.add_argument("--out", type=Path, help="folder of the results (default: runs/evaluate/MODEL-on-DATASET)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
@@ -170,7 +165,7 @@ def _add_evaluate(verbs: Any) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     loaded, engine = flags.open_model(options)
     known = None if options.one_class else loaded.card.class_names
-    data = _read(options.dataset, known, options.names)
+    data = _read(options.dataset, known, options.names).widened(options.box_margin)
     found = detect_all(engine, data, progress=bar_of("images"))
     if options.one_class:
         data, found = as_one_class(data, found)
@@ -234,7 +229,7 @@ def _sim2real(options: argparse.Namespace) -> None:
         f"{loaded.card.name}@{loaded.card.version}",
         sha256=loaded.card.sha256,
         score_threshold=loaded.card.score_threshold if options.score_threshold is None else options.score_threshold,
-        synthetic=detect(engine, "synthetic", synthetic, bar=progress_bar),
+        synthetic=detect(engine, with_margin("synthetic", options.box_margin), synthetic, bar=progress_bar),
         real=[detect(engine, name, data, bar=progress_bar) for name, data in real],
     )
     write_sim2real(out, report)
@@ -251,6 +246,8 @@ def _lists_of(lists: Sequence[tuple[str, Path]], sets: Sequence[str]) -> dict[st
         name = given or (sets[0] if len(sets) == 1 else "")
         if name not in sets:
             raise AnnotationError(f"--real-names {given or path}: which set? There are {', '.join(sets)}")
+        if name in found:
+            raise AnnotationError(f"two lists for the photos called {name}; join them")
         found[name] = path
     return found
 
@@ -358,12 +355,14 @@ def _train(options: argparse.Namespace) -> None:
         stop_asked=stop_on_signals(),
     )
     if options.resume:
-        if overrides or options.preset or options.labels:
+        if overrides or options.preset or options.labels or options.hold_out_names:
             raise ConfigError("a resumed run keeps its hyperparameters and labels; leave them out, or start a new run")
         run.resume(options.out, around=around, dataset=options.dataset)
     elif options.dataset is None:
         raise ConfigError("which dataset? Give its folder")
     else:
+        if options.hold_out_names and (options.hold_out is not None or options.group_by is not None):
+            raise ConfigError("--hold-out-names says what is held out; leave out --hold-out and --group-by")
         config = resolve(options.preset, overrides)
         run.start(
             options.dataset,

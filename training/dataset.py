@@ -68,6 +68,11 @@ class LabelledImages:
         return digest.hexdigest()
 
 
+def with_margin(name: str, margin: float) -> str:
+    """Say beside the name of a data set that its boxes are widened."""
+    return f"{name}, boxes widened by {margin:.0%} a side" if margin else name
+
+
 def _widen(image: AnnotatedImage, margin: float) -> AnnotatedImage:
     boxes = image.boxes_xyxy
     room = (boxes[:, 2:] - boxes[:, :2]) * np.float32(margin)

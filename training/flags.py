@@ -63,6 +63,14 @@ def count(text: str) -> int:
     return value
 
 
+def positive(text: str) -> int:
+    """Take a whole number above 0."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return value
+
+
 def score(text: str) -> float:
     """Take a number from 0 to 1."""
     value = float(text)

@@ -20,7 +20,7 @@ from training import publish, run, run_folder
 from training.checkpoint import LAST, write_atomically
 from training.config import TrainConfig
 from training.console import Bar, Stopped
-from training.dataset import BrokenDataset, LabelledImages, read_dataset
+from training.dataset import BrokenDataset, LabelledImages, read_dataset, with_margin
 from training.domain import Domain, detect
 from training.loading import load_run
 from training.report import write_evaluation, write_sim2real
@@ -99,7 +99,7 @@ def look(out: Path, job: Job) -> Done:
         content = json.loads(path.read_text("utf-8"))
         before, done = dict(content["job"]), Done(**content["done"])
     except FileNotFoundError:
-        if out.is_dir() and any(out.iterdir()):
+        if out.is_dir() and any(not path.name.startswith(".") for path in out.iterdir()):
             raise RunError(f"{out} holds other files than those of `make`; choose another folder with --out") from None
         return Done()
     except OSError as error:
@@ -200,6 +200,7 @@ class _Maker:
                 workers=renderers,
                 progress=partial(_Pace(around.bar, around.say), desc="images"),
                 stop_asked=around.stop_asked,
+                most_faults=int(MOST_FAILED * count),
             )
         except BrokenDataset as error:
             if len(error.faults) > MOST_FAILED * count:
@@ -233,9 +234,10 @@ class _Maker:
         if self._job.photos is not None:
             data[PHOTOS] = read_dataset(Path(self._job.photos), class_names=self._job.class_names)
         around = replace(self._around, bar=self._stoppable_bar)
-        measured = measure(self._out / RUN, data, self._out / REPORT, around=around)
-        decide = PHOTOS in measured and measured[PHOTOS].result.best_f1.f1 > 0
-        self.remember(photo=str(_example(data.get(PHOTOS), renders)), photos_decide=decide)
+        margin = self._job.config.box_margin
+        names = {RENDERS: with_margin(RENDERS, margin), PHOTOS: PHOTOS}
+        measured = measure(self._out / RUN, data, self._out / REPORT, title=self._job.name, names=names, around=around)
+        self.remember(photo=str(_example(data.get(PHOTOS), renders)), photos_decide=photos_decide(measured))
 
     def publish(self) -> None:
         """Publish the run, unless it was: also by a process that was killed before it could say so."""
@@ -261,12 +263,12 @@ class _Maker:
     def _published_unsaid(self) -> Release | None:
         if self.done.publishing_after is None or self.done.release is not None:
             return None
-        fingerprint = RunRecord.read(self._out / RUN).dataset_fingerprint
+        origin = publish.origin_of(RunRecord.read(self._out / RUN))
         root, name = Path(self._job.store), self._job.name
         for version in store.versions(root, name):
             if version > self.done.publishing_after:
                 release = store.find(root, f"{name}@{version}")
-                if release.manifest.origin.dataset_fingerprint == fingerprint:
+                if release.manifest.origin == origin:
                     return release
         return None
 
@@ -277,24 +279,35 @@ class _Maker:
             yield item
 
 
-def measure(folder: Path, data: dict[str, LabelledImages], out: Path, *, around: Surroundings) -> dict[str, Domain]:
-    """Measure a run's best weights on renders held out, and on photos if there are any, and write the report."""
+def measure(
+    folder: Path, data: dict[str, LabelledImages], out: Path, *, title: str, names: dict[str, str], around: Surroundings
+) -> dict[str, Domain]:
+    """Measure a run's best weights on renders held out, and on photos if there are any, and write the report.
+
+    Args:
+        folder: of the run.
+        data: the renders, and the photos if there are any, under `RENDERS` and `PHOTOS`.
+        out: folder of the report.
+        title: name of what is made.
+        names: of the data sets in the report.
+        around: machine and person.
+    """
     loaded = load_run(folder)
     engine = TorchEngine(loaded.network, around.device)
-    measured = {name: detect(engine, name, images, bar=around.bar) for name, images in data.items()}
-    for name, domain in measured.items():
+    measured = {key: detect(engine, names[key], images, bar=around.bar) for key, images in data.items()}
+    for domain in measured.values():
         figures, best = domain.figures(), domain.result.best_f1
         around.say(
-            f"{name}: {domain.result.image_count} images, AP {figures['AP']:.3f}, AP50 {figures['AP50']:.3f}, "
+            f"{domain.name}: {domain.result.image_count} images, AP {figures['AP']:.3f}, AP50 {figures['AP50']:.3f}, "
             f"best F1 {best.f1:.3f} above {best.score_threshold:.2f}"
         )
     renders = measured[RENDERS]
     if PHOTOS in measured:
-        best = measured[PHOTOS].result.best_f1
+        deciding = measured[PHOTOS] if photos_decide(measured) else renders
         report = Sim2Real.of(
-            f"{loaded.card.name}@{loaded.card.version}",
+            title,
             sha256=loaded.card.sha256,
-            score_threshold=best.score_threshold,
+            score_threshold=deciding.result.best_f1.score_threshold,
             synthetic=renders,
             real=[measured[PHOTOS]],
         )
@@ -303,6 +316,11 @@ def measure(folder: Path, data: dict[str, LabelledImages], out: Path, *, around:
         write_evaluation(out, renders.data, renders.found, renders.result)
     around.say(f"report: {out}")
     return measured
+
+
+def photos_decide(measured: dict[str, Domain]) -> bool:
+    """Tell whether there are photos in which anything found is right, so that they can choose the threshold."""
+    return PHOTOS in measured and measured[PHOTOS].result.best_f1.f1 > 0
 
 
 def _words(job: Job) -> publish.Words:

@@ -14,7 +14,7 @@ from model_store.engines.torch import choose_device
 from model_store.store import Release, sha256_of
 from rendersight.annotations import AnnotatedImage, AnnotationError
 from rendersight.annotations.folder import read_folder
-from training import make
+from training import flags, make
 from training.config import ConfigError, TrainConfig, preset_names, resolve
 from training.console import Stopped, progress_bar, say, stop_on_signals
 from training.dataset import LabelledImages, names_in, read_dataset, split
@@ -23,7 +23,7 @@ from training.run import Surroundings
 from training.run_folder import RunError
 from training.synthetic import recipes
 from training.synthetic.blender import check_python
-from training.synthetic.commands import add_sources, cores, draw_of, positive, workers_of
+from training.synthetic.commands import add_sources, cores, draw_of, workers_of
 from training.synthetic.dataset import name_of
 from training.synthetic.trial import try_mesh
 from training.weights import load_initial_weights
@@ -52,15 +52,16 @@ def add_make(verbs: Any) -> None:
     )
     parser.add_argument("--out", type=Path, help="the work folder (default: runs/make/NAME)")
     parser.add_argument(
-        "--count", type=positive, help=f"photos to render (default: {COUNTS['cpu']}, or {COUNTS['cuda']} with a GPU)"
+        "--count",
+        type=flags.positive,
+        help=f"photos to render (default: {COUNTS['cpu']}, or {COUNTS['cuda']} with a GPU)",
     )
-    parser.add_argument("--epochs", type=positive, help="passes over them (default: the preset's)")
+    parser.add_argument("--epochs", type=flags.positive, help="passes over them (default: the preset's)")
     parser.add_argument("--weights", help="coco, imagenet, none, a state dict's file, or a release")
     parser.add_argument(
         "--preset", help=f"{', '.join(preset_names())}, or the path of a TOML file (default: make-cpu or make-gpu)"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
+    flags.add_machine(parser)
     parser.set_defaults(verb=_make)
 
 
@@ -84,7 +85,7 @@ def _make_or_tell(options: argparse.Namespace) -> None:
         say(_plan(job, out, device))
         around = Surroundings(
             device=device,
-            workers=1 if device == "cpu" else options.workers,
+            workers=1 if device == "cpu" else max(1, cores() // 2),
             store_root=options.store,
             say=say,
             bar=progress_bar,

@@ -19,7 +19,7 @@ from rendersight.annotations.folder import load_pixels
 from rendersight.detections import Detections
 from training.card import write_card
 from training.console import Bar
-from training.dataset import LabelledImages, read_dataset
+from training.dataset import LabelledImages, read_dataset, with_margin
 from training.domain import Domain, detect, pool
 from training.loading import load_run
 from training.pictures import picture_of_detections
@@ -128,7 +128,7 @@ def _measure(
     held_out = data.widened(record.config.box_margin).select(read_names(run / HOLD_OUT_LIST))
     read = [(label, read_dataset(folder, class_names=record.class_names)) for label, folder in also_measure]
     engine = TorchEngine(loaded.network, "cpu")
-    hold_out = detect(engine, f"{data_name}, held out", held_out, bar=bar)
+    hold_out = detect(engine, with_margin(f"{data_name}, held out", record.config.box_margin), held_out, bar=bar)
     others = tuple(detect(engine, label, other, bar=bar) for label, other in read)
     deciding = tuple(item for item in others if item.name in threshold_from)
     best = pool(deciding or (hold_out,)).result.best_f1
@@ -202,18 +202,22 @@ def choose_golden(data: LabelledImages, found: Sequence[Detections], *, score_th
     return max(range(len(data.images)), key=lambda index: proof(found[index]))
 
 
-def _manifest(name: str, version: int, measured: _Measured, words: Words) -> Manifest:
-    """Return the manifest without what the folder's files decide: their hashes and the golden detections."""
-    record, options, card = measured.record, measured.loaded.options, measured.loaded.card
+def origin_of(record: RunRecord) -> Origin:
+    """Return where a release of a run comes from; it names no folder of this machine."""
     config = record.config.model_dump(mode="json")
-    origin = Origin(
+    return Origin(
         dataset_fingerprint=record.dataset_fingerprint,
-        config={**config, "weights": Path(record.config.weights).name},  # a release names no folder of this machine
+        config={**config, "weights": Path(record.config.weights).name},
         seed=record.config.seed,
         commit=record.commit,
         library_versions=record.library_versions,
         continued_from=record.continued_from,
     )
+
+
+def _manifest(name: str, version: int, measured: _Measured, words: Words) -> Manifest:
+    """Return the manifest without what the folder's files decide: their hashes and the golden detections."""
+    record, options, card = measured.record, measured.loaded.options, measured.loaded.card
     return Manifest(
         name=name,
         version=version,
@@ -236,5 +240,5 @@ def _manifest(name: str, version: int, measured: _Measured, words: Words) -> Man
         provenance=words.provenance,
         files={},
         metrics=tuple(item.metrics() for item in (measured.hold_out, *measured.others)),
-        origin=origin,
+        origin=origin_of(record),
     )

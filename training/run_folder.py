@@ -121,7 +121,7 @@ def read_names(path: Path) -> list[str]:
     """Read a split list; empty lines do not count.
 
     Raises:
-        RunError: it cannot be read.
+        RunError: it cannot be read, or lists nothing.
     """
     try:
         text = path.read_text("utf-8")
@@ -129,7 +129,10 @@ def read_names(path: Path) -> list[str]:
         raise RunError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise RunError(f"{path} is no list of names in UTF-8: {error}") from error
-    return [line for line in text.split("\n") if line]  # str.splitlines would also split inside names, at U+2028 say
+    names = [line for line in text.split("\n") if line]  # str.splitlines would also split inside names, at U+2028 say
+    if not names:
+        raise RunError(f"{path} lists no image")
+    return names
 
 
 def library_versions() -> dict[str, str]:

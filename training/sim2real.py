@@ -78,11 +78,11 @@ class Sim2Real:
         return Column(f"ratio to {self.synthetic.name}", values, self._ratio_intervals(real))
 
     def _ratio_intervals(self, real: Domain) -> dict[str, Interval]:
-        """Divide the drawings of both sets, which are independent of each other, one by one."""
+        """Divide the drawings of both sets, shifted by one: equal numbers pick equal places in sets of one size."""
         intervals = {}
         for name, drawn in self.synthetic.resamples.items():
             divisor = np.where(drawn > 0, drawn, np.nan)
-            pair = bootstrap.interval(real.resamples[name] / divisor)
+            pair = bootstrap.interval(np.roll(real.resamples[name], 1) / divisor)
             if pair is not None:
                 intervals[name] = (round(pair[0], 4), round(pair[1], 4))
         return intervals

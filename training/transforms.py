@@ -50,11 +50,13 @@ def augmentation(config: TrainConfig) -> Augmentation:
     """Return the augmentations that a configuration asks for, as one function."""
     steps: list[Augmentation] = []
     if config.scale_jitter != (1.0, 1.0) or config.aspect_jitter > 1 or config.crop_px:
+        options = config.network_options()
         zoom = Zoom(
             *config.scale_jitter,
             min_visible=config.min_visible,
             most_stretch=config.aspect_jitter,
             crop_px=config.crop_px,
+            input_px=(options.min_size, options.max_size),
         )
         steps.append(zoom)
     if config.horizontal_flip:
@@ -177,6 +179,8 @@ class Zoom:
             square.
         crop_px: side of the square that comes out; None keeps the image's size. Of a few windows the first one that
             shows an object is taken, if there is one.
+        input_px: shortest and longest side that the finished detector resizes images to; windows show things as large
+            as it will see them.
     """
 
     smallest: float
@@ -184,12 +188,15 @@ class Zoom:
     min_visible: float
     most_stretch: float = 1.0
     crop_px: int | None = None
+    input_px: tuple[int, int] | None = None
 
     def __call__(self, sample: Sample) -> Sample:
         """Draw a zoom and a stretch, evenly in their logarithms, and a place for the window."""
         zoom = _log_uniform(self.smallest, self.largest)
         stretch = math.sqrt(_log_uniform(1 / self.most_stretch, self.most_stretch)) if self.most_stretch > 1 else 1.0
         height, width = sample.size_hw
+        if self.crop_px and self.input_px:
+            zoom *= min(self.input_px[0] / min(height, width), self.input_px[1] / max(height, width))
         out_h, out_w = (self.crop_px, self.crop_px) if self.crop_px else (height, width)
         window_h, window_w = max(1, round(out_h / zoom * stretch)), max(1, round(out_w / zoom / stretch))
         for _ in range(_WINDOW_TRIES if self.crop_px else 1):

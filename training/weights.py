@@ -19,6 +19,7 @@ from model_store.detector import load_network
 from model_store.errors import ModelError
 from model_store.manifest import FILE_NAME
 from model_store.state_dict import read_state_dict
+from training.run_folder import RUN
 
 _COCO: dict[str, WeightsEnum] = {
     "fasterrcnn_resnet50_fpn": FasterRCNN_ResNet50_FPN_Weights.COCO_V1,
@@ -43,7 +44,8 @@ class Loaded:
     """What was loaded into a network.
 
     Attributes:
-        source: `coco`, `imagenet`, a file's name, or a release as name@version; None for random weights.
+        source: `coco`, `imagenet`, a file's name, behind its run's if it is one's, or a release as
+            name@version; None for random weights.
         loaded: so many of its tensors.
         total: tensors that the network has.
         missing: names of those that stayed random.
@@ -111,7 +113,9 @@ def _source(weights: str, *, architecture: str, class_names: Sequence[str], stor
         return weights, _download(weights, architecture)
     path = Path(weights)
     if path.is_file():
-        return path.name, read_state_dict(path)
+        is_of_run = (path.parent / RUN).is_file()  # the best weights of every run are called best.pt
+        name = f"{path.resolve().parent.name}/{path.name}" if is_of_run else path.name
+        return name, read_state_dict(path)
     if path.is_dir() and not (path / FILE_NAME).is_file():
         raise WeightsNotFound(f"weights {weights!r} is a folder without {FILE_NAME}; a run's best weights are best.pt")
     loaded = load_network(weights, store_root=store_root)

@@ -39,4 +39,4 @@ def test_a_mesh_becomes_a_release(tmp_path: Path) -> None:
     release = store.find(tmp_path / "store", "pawn@1")
     assert release.manifest.class_names == ("pawn",)
     assert "curl -F image=@runs/make/pawn/renders/00000" in done.stderr.splitlines()[-1]
-    assert (tmp_path / "runs" / "make" / "pawn" / "report" / "renders" / "figures.json").is_file()
+    assert (tmp_path / "runs" / "make" / "pawn" / "report" / "figures.json").is_file()

@@ -79,7 +79,10 @@ def test_inspect_reports_every_fault_and_exits_with_2(tmp_path: Path, capsys: py
         (["sim2real", "none@1", "--synthetic", "SHAPES", "--real", "SHAPES"], "none@1"),
         (["predict", "STATE_DICT", "nowhere.jpg"], "nowhere.jpg is neither"),
         (["publish", "SHAPES", "--name", "x"], "holds no run"),
-        (["render", "dragon", "--count", "1", "--out", "x"], "dragon is neither a recipe (dice) nor a mesh file"),
+        (
+            ["render", "dragon", "--count", "1", "--out", "x"],
+            "dragon is neither a recipe (dice, dice-board)",
+        ),
         (["render", "none.obj", "--label", "a", "--count", "1", "--out", "x"], "none.obj is no file"),
         (["render", "dice", "--label", "a", "--count", "1", "--out", "x"], "leave out --label"),
         (["render", "dice", "--count", "1", "--out", "x", "--blender", "nowhere"], "make render-env"),

@@ -404,7 +404,7 @@ def test_careless_input_ends_with_one_line_before_anything_is_written(
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (["dragon"], "dragon is neither a recipe (dice) nor a mesh file"),
+        (["dragon"], "dragon is neither a recipe (dice, dice-board) nor a mesh file"),
         (["none.obj", "--label", "a"], "none.obj is no file"),
         ([str(PAWN)], "1 mesh files need as many --label, 0 are given"),
         ([str(PAWN), "--label", " "], "a --label is empty"),

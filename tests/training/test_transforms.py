@@ -183,3 +183,10 @@ def test_a_crop_of_an_empty_image_is_empty() -> None:
     cropped = Zoom(1.0, 1.0, min_visible=0.5, crop_px=80)(sample())
     assert cropped.size_hw == (80, 80)
     assert cropped.boxes_xyxy.shape == (0, 4)
+
+
+def test_a_crop_shows_things_as_large_as_the_finished_detector_sees_them() -> None:
+    halved = Zoom(1.0, 1.0, min_visible=0.5, crop_px=40, input_px=(20, 30))  # 40x60 is resized to 20x30
+    torch.manual_seed(0)
+    x0, y0, x1, y1 = halved(sample((20, 10, 40, 30))).boxes_xyxy[0].tolist()
+    assert (x1 - x0, y1 - y0) == (10, 10)

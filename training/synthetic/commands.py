@@ -9,7 +9,7 @@ from typing import Any
 
 from rendersight.annotations import AnnotationError
 from rendersight.annotations.folder import read_folder
-from training import inspection
+from training import flags, inspection
 from training.console import Stopped, bar_of, say, stop_on_signals
 from training.dataset import names_in
 from training.synthetic import recipes
@@ -31,7 +31,7 @@ def add_render(verbs: Any) -> None:
         "again: a stopped command goes on when it is repeated.",
     )
     add_sources(parser)
-    parser.add_argument("--count", type=positive, required=True, help="how many photos")
+    parser.add_argument("--count", type=flags.positive, required=True, help="how many photos")
     parser.add_argument("--first-seed", type=int, default=0, help="seeds run from here (default: 0)")
     parser.add_argument("--out", type=Path, required=True, help="the dataset's folder")
     parser.set_defaults(verb=_render)
@@ -57,7 +57,9 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--label", action="append", default=[], help="class of a mesh file; once for each, in order")
     workers = max(2, cores() // 2)
-    parser.add_argument("--workers", type=positive, default=workers, help=f"Blender processes (default: {workers})")
+    parser.add_argument(
+        "--workers", type=flags.positive, default=workers, help=f"Blender processes (default: {workers})"
+    )
     parser.add_argument("--blender", type=Path, default=_BLENDER, help=f"interpreter with bpy (default: {_BLENDER})")
 
 
@@ -69,14 +71,6 @@ def cores() -> int:
 def workers_of(options: argparse.Namespace) -> Workers:
     """Give each process twice its share of the cores: one traces while the other builds its scene."""
     return Workers(options.blender, options.workers, threads=max(1, 2 * cores() // options.workers))
-
-
-def positive(text: str) -> int:
-    """Read a count of at least one from a command line."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
-    return value
 
 
 def draw_of(what: Sequence[str], labels: Sequence[str]) -> Draw:

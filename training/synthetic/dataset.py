@@ -43,6 +43,7 @@ def render_dataset(
     workers: Workers,
     progress: Callable[..., Iterable[Any]],
     stop_asked: Callable[[], bool],
+    most_faults: int | None = None,
 ) -> int:
     """Render every seed that is not in the folder yet; returns how many were rendered now.
 
@@ -53,24 +54,29 @@ def render_dataset(
         workers: processes to render with.
         progress: wraps an iterable with a known `total`, as tqdm does.
         stop_asked: tells whether to stop when the scenes in work are done.
+        most_faults: give up after more than so many; None tries all seeds.
 
     Raises:
-        BrokenDataset: seeds that could not be rendered, when all the others are done.
+        BrokenDataset: seeds that could not be rendered, when all the others are done or too many failed.
     """
     out.mkdir(parents=True, exist_ok=True)
-    missing = [seed for seed in seeds if not (out / f"{name_of(seed)}.json").exists()]
+    missing = [seed for seed in seeds if not all((out / f"{name_of(seed)}.{end}").exists() for end in ("json", "jpg"))]
     rendered: list[int] = []
     free: queue.SimpleQueue[Blender] = queue.SimpleQueue()
 
+    failed: list[Fault] = []
+
     def work(seed: int) -> Fault | None:
-        if stop_asked():
+        if stop_asked() or (most_faults is not None and len(failed) > most_faults):
             return None
         process = free.get()  # there are as many as threads: one is always free
         try:
             render_seed(process, draw, seed, out)
             rendered.append(seed)
         except (RenderFailed, TooHidden) as error:
-            return Fault(name_of(seed), str(error))
+            fault = Fault(name_of(seed), str(error))
+            failed.append(fault)
+            return fault
         finally:
             free.put(process)
         return None
@@ -116,11 +122,11 @@ def render_seed(process: Blender, draw: Draw, seed: int, out: Path) -> None:
 
 
 def _write(out: Path, spec: SceneSpec, picture: bytes, annotation: dict[str, Any]) -> None:
-    """Write picture and spec, and the annotation last: a seed with one is done."""
+    """Write spec and annotation, and the picture last: one without an annotation would count as without objects."""
     stem = name_of(spec.seed)
-    _replace(out / f"{stem}.jpg", picture)
     _replace(out / f"{stem}.scene.json", json.dumps(spec.as_json()).encode())
     _replace(out / f"{stem}.json", json.dumps(annotation, indent=1).encode())
+    _replace(out / f"{stem}.jpg", picture)
 
 
 def _replace(path: Path, content: bytes) -> None:

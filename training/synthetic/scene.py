@@ -137,7 +137,7 @@ class Tray:
 
 @dataclass(frozen=True)
 class Sensor:
-    """What lens, sensor and camera software do to the light; see `sensor.py`, which applies it in this order.
+    """What lens, sensor and camera software do to the light; see `sensor.py`.
 
     Attributes:
         mean_luminance: the exposure brings the image's mean linear luminance here.

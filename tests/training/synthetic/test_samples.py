@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,11 @@ from training.synthetic.recipes import dice
 
 RENDERS = Path(__file__).parents[3] / "docs" / "renders"
 COUNT = 24
+
+
+def rounded(text: str) -> Any:
+    """Other machines' sines differ in the last digit."""
+    return json.loads(text, parse_float=lambda digits: float(f"{float(digits):.9g}"))
 
 
 def test_there_are_24_photos_with_labels_of_less_than_two_megabytes() -> None:
@@ -28,8 +34,8 @@ def test_there_are_24_photos_with_labels_of_less_than_two_megabytes() -> None:
 
 @pytest.mark.parametrize("seed", range(COUNT))
 def test_each_scene_is_the_one_that_its_seed_draws(seed: int) -> None:
-    spec = json.loads((RENDERS / f"{seed:06d}.scene.json").read_text("utf-8"))
-    assert spec == json.loads(json.dumps(dice(seed, spec["attempt"]).as_json()))
+    spec = rounded((RENDERS / f"{seed:06d}.scene.json").read_text("utf-8"))
+    assert spec == rounded(json.dumps(dice(seed, spec["attempt"]).as_json()))
     shown = json.loads((RENDERS / f"{seed:06d}.json").read_text("utf-8"))["shapes"]
     drawn = [thing["label"] for thing in spec["things"] if thing["label"] is not None]
     assert sorted(shape["label"] for shape in shown) == sorted(drawn)

@@ -1,5 +1,6 @@
 """A mesh from a file, laid on the ground in a pose in which it can rest."""
 
+import hashlib
 import math
 import os
 
@@ -15,7 +16,7 @@ from training.synthetic.render.materials import material_of
 
 def add_mesh(scene: bpy.types.Scene, spec: dict) -> bpy.types.Object:
     """Stand a mesh from a file on the ground, in the resting pose that the spec chooses."""
-    template = bpy.data.objects.get(spec["source"][-60:]) or _import(scene, spec["source"])
+    template = bpy.data.objects.get(_name_of(spec["source"])) or _import(scene, spec["source"])
     item = template.copy()
     if spec["surface"]:
         item.data = template.data.copy()
@@ -59,8 +60,12 @@ def _import(scene: bpy.types.Scene, path: str) -> bpy.types.Object:
         bpy.ops.object.join()
     template = joined[0]
     scene.collection.objects.unlink(template)
-    template.name = path[-60:]
+    template.name = _name_of(path)
     return template
+
+
+def _name_of(path: str) -> str:
+    return hashlib.sha256(path.encode()).hexdigest()[:40]  # Blender cuts names after 63 bytes
 
 
 def _import_gltf(path: str) -> None:
