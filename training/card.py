@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from model_store.manifest import Manifest
-from training.sim2real import PRECISION_RECALL, Sim2Real, figures, sections
+from training.page import PRECISION_RECALL, figures, sections
+from training.sim2real import Sim2Real
 from training.tables import class_table, column_of, figures_table
 
 

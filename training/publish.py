@@ -22,11 +22,12 @@ from training.console import Bar
 from training.dataset import LabelledImages, read_dataset, with_margin
 from training.domain import Domain, detect, pool
 from training.loading import load_run
+from training.page import PRECISION_RECALL
 from training.pictures import picture_of_detections
 from training.plots import plot_precision_recall
 from training.report import write_sim2real_pictures
 from training.run_folder import HOLD_OUT_LIST, RunError, RunRecord, read_names
-from training.sim2real import PRECISION_RECALL, Sim2Real
+from training.sim2real import Sim2Real
 
 DETECTIONS_PICTURE = "detections.jpg"
 

@@ -8,19 +8,11 @@ from rendersight.detections import Detections
 from training.dataset import LabelledImages
 from training.evaluation import Evaluation, detections_as_coco, truth_as_coco
 from training.gallery import false_alarms, gallery, misses
+from training.page import BOX_SIZES, CONFUSION, FALSE_ALARMS, MISSES, PRECISION_RECALL, RELIABILITY, page
 from training.pictures import compare_with_truth
 from training.plots import plot_box_sizes, plot_confusion, plot_epochs, plot_precision_recall, plot_reliability
 from training.run_folder import PLOTS, read_metrics
-from training.sim2real import (
-    BOX_SIZES,
-    CONFUSION,
-    FALSE_ALARMS,
-    MISSES,
-    PRECISION_RECALL,
-    RELIABILITY,
-    Sim2Real,
-    page,
-)
+from training.sim2real import Sim2Real
 
 DETECTIONS = "detections.json"
 TRUTH = "truth.json"
