@@ -310,6 +310,13 @@ def _add_publish(verbs: Any) -> None:
     parser.add_argument(
         "--sim2real", action="store_true", help="put the report of the verb sim2real, on --also-measure, into the card"
     )
+    parser.add_argument(
+        "--gallery-from",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a set of --also-measure whose photos the card may show; repeatable (default: all of them)",
+    )
     parser.add_argument("--description", default="A Faster R-CNN detector.", help="a sentence for the card")
     parser.add_argument(
         "--data", help="what the training images are, for the card (default: the dataset's folder name)"
@@ -332,6 +339,7 @@ def _publish(options: argparse.Namespace) -> None:
         also_measure=options.also_measure,
         threshold_from=options.threshold_from,
         with_report=options.sim2real,
+        gallery_from=options.gallery_from,
         bar=progress_bar,
     )
     say(f"published {release.ref}: {release.folder}")

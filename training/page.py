@@ -69,7 +69,7 @@ def sections(report: Sim2Real) -> list[str]:
         "",
         "## Worst mistakes",
         "",
-        "The truth is blue, a detection orange.",
+        f"On {report.shown.name}. The truth is blue, a detection orange.",
         "",
         f"False alarms {above}, highest score first:",
         "",

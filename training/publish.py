@@ -65,6 +65,7 @@ def publish(
     also_measure: Sequence[tuple[str, Path]],
     threshold_from: Sequence[str] = (),
     with_report: bool = False,
+    gallery_from: Sequence[str] = (),
     bar: Bar,
 ) -> Release:
     """Measure a run's best checkpoint in eager fp32 on its hold-out images and publish it as the next version.
@@ -80,6 +81,7 @@ def publish(
             together; none leaves it to the hold-out images.
         with_report: put the report from renders to photos into the card, with the hold-out images as the renders and
             `also_measure` as the photos.
+        gallery_from: those of `also_measure` whose crops the report may show; none shows all of them.
         bar: a progress bar, as tqdm.
 
     Raises:
@@ -90,10 +92,8 @@ def publish(
     names = [label for label, _ in also_measure]
     if twice := {label for label in names if names.count(label) > 1}:
         raise RunError(f"two sets of photos are called {twice.pop()}; give them different names")
-    if strangers := [label for label in threshold_from if label not in names]:
-        raise RunError(
-            f"no photos called {strangers[0]} choose the threshold; measured are {', '.join(names) or 'none'}"
-        )
+    if strangers := [label for label in (*threshold_from, *gallery_from) if label not in names]:
+        raise RunError(f"no photos called {strangers[0]} are measured; there are {', '.join(names) or 'none'}")
     if with_report and not names:
         raise RunError("a report from renders to photos needs photos; give some with --also-measure NAME=FOLDER")
     measured = _measure(
@@ -107,7 +107,9 @@ def publish(
     return store.publish(
         store_root,
         name,
-        lambda folder, version: _fill(folder, name, version, measured, words, with_report=with_report),
+        lambda folder, version: _fill(
+            folder, name, version, measured, words, with_report=with_report, gallery_from=gallery_from
+        ),
         check_release,
     )
 
@@ -147,7 +149,16 @@ def _measure(
     )
 
 
-def _fill(folder: Path, name: str, version: int, measured: _Measured, words: Words, *, with_report: bool) -> None:
+def _fill(
+    folder: Path,
+    name: str,
+    version: int,
+    measured: _Measured,
+    words: Words,
+    *,
+    with_report: bool,
+    gallery_from: Sequence[str],
+) -> None:
     """Write a release's files, the manifest last."""
     threshold = measured.score_threshold
     torch.save(measured.loaded.network.state_dict(), folder / WEIGHTS)
@@ -160,7 +171,7 @@ def _fill(folder: Path, name: str, version: int, measured: _Measured, words: Wor
     manifest = _manifest(name, version, measured, words).model_copy(
         update={"golden": golden.expectation(found, score_threshold=threshold)}
     )
-    report = _report(manifest, measured) if with_report else None
+    report = _report(manifest, measured, gallery_from) if with_report else None
     if report is None:
         measured_on = {item.name: item.result for item in (measured.hold_out, *measured.others)}
         plot_precision_recall(measured_on, folder / PRECISION_RECALL)
@@ -181,13 +192,14 @@ def check_release(release: Release) -> None:
     check_golden(TorchEngine(loaded.network, "cpu"), release)
 
 
-def _report(manifest: Manifest, measured: _Measured) -> Sim2Real:
+def _report(manifest: Manifest, measured: _Measured, gallery_from: Sequence[str]) -> Sim2Real:
     return Sim2Real.of(
         f"{manifest.name}@{manifest.version}",
         sha256=measured.loaded.card.sha256,
         score_threshold=measured.score_threshold,
         synthetic=measured.hold_out,
         real=measured.others,
+        shown=[item for item in measured.others if item.name in gallery_from],
     )
 
 

@@ -54,8 +54,8 @@ def write_sim2real_pictures(folder: Path, report: Sim2Real) -> None:
     plot_reliability(report.reliability(), report.thresholds(), folder / RELIABILITY)
     plot_confusion(report.confusion(), photos.data.class_names, folder / CONFUSION)
     for name, find in ((FALSE_ALARMS, false_alarms), (MISSES, misses)):
-        mistakes = find(photos.data, photos.found, score_threshold=threshold)
-        gallery(photos.data, mistakes).save(folder / name, quality=85)
+        mistakes = find(report.shown.data, report.shown.found, score_threshold=threshold)
+        gallery(report.shown.data, mistakes).save(folder / name, quality=85)
 
 
 def _write_pictures(folder: Path, data: LabelledImages, found: Sequence[Detections], result: Evaluation) -> None:

@@ -32,6 +32,7 @@ class Sim2Real:
         synthetic: rendered photos that it was not trained on.
         real: one or several sets of real photos.
         photos: all real photos as one set.
+        shown: those of them whose crops may be shown in the galleries.
     """
 
     model: str
@@ -40,13 +41,21 @@ class Sim2Real:
     synthetic: Domain
     real: tuple[Domain, ...]
     photos: Domain
+    shown: Domain
 
     @classmethod
     def of(
-        cls, model: str, *, sha256: str, score_threshold: float, synthetic: Domain, real: Sequence[Domain]
+        cls,
+        model: str,
+        *,
+        sha256: str,
+        score_threshold: float,
+        synthetic: Domain,
+        real: Sequence[Domain],
+        shown: Sequence[Domain] = (),
     ) -> "Sim2Real":
-        """Put measured data sets together; there is at least one real one."""
-        return cls(model, sha256, score_threshold, synthetic, tuple(real), pool(real))
+        """Put measured data sets together; there is at least one real one, and all of them are shown if none is."""
+        return cls(model, sha256, score_threshold, synthetic, tuple(real), pool(real), pool(shown or real))
 
     @property
     def domains(self) -> tuple[Domain, ...]:

@@ -146,7 +146,7 @@ def test_the_verb_says_in_one_line_which_photos_it_does_not_know(
     arguments = ["publish", str(finished), "--name", "shapes", "--store", str(tmp_path / "store")]
     assert main([*arguments, "--threshold-from", "sofa"]) == 2
     error = capsys.readouterr().err
-    assert error == "python -m training: no photos called sofa choose the threshold; measured are none\n"
+    assert error == "python -m training: no photos called sofa are measured; there are none\n"
     assert not (tmp_path / "store").exists()
 
 
