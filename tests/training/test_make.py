@@ -448,7 +448,9 @@ def test_a_mesh_that_has_changed_is_another_job(
     blender = str(fake(tmp_path / "broken", behaviour=BREAK_ALL))
     words = command(tmp_path / "tools", "--blender", blender, source=[str(mesh), "--label", "pawn"])
     assert main(words) == 2
-    assert "6 of the dataset's files cannot be used" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "of the dataset's files cannot be used" in told
+    assert told.count("out of order") < COUNT  # more than a twentieth has failed: the others are not tried
     mesh.write_text(mesh.read_text() + "\n")
     assert main(words) == 2
     assert "runs/make/pawn was begun with sources ['pawn from pawn.obj (sha256 " in capsys.readouterr().err

@@ -173,7 +173,7 @@ def test_the_report_and_its_pictures_are_part_of_the_release(reported: Release) 
     ("options", "message"),
     [
         ({"threshold_from": ["sofa"]}, "no photos called sofa .* are the same again"),
-        ({"also_measure": [], "threshold_from": ["sofa"]}, "measured are none"),
+        ({"also_measure": [], "threshold_from": ["sofa"]}, "sofa are measured; there are none"),
         ({"also_measure": [], "with_report": True}, "needs photos"),
         ({"also_measure": [("a", Path()), ("a", Path())]}, "two sets of photos are called a"),
     ],
