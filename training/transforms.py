@@ -141,7 +141,7 @@ _MOST_NOISE = 20.0
 
 def blur(sample: Sample) -> Sample:
     """Blur by a Gaussian, sigma drawn from 0.3 to 2 px."""
-    # Pillow's takes a tenth of the time of torchvision's
+    # Pillow's takes a third of the time of torchvision's
     picture = _picture(sample.image).filter(ImageFilter.GaussianBlur(_uniform(0.3, 2.0)))
     return replace(sample, image=torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous())
 

@@ -1,6 +1,8 @@
 import dataclasses
 import re
+import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +249,16 @@ def test_a_run_without_a_finished_epoch_is_not_published(finished: Path, tmp_pat
     with pytest.raises(RunError, match=r"no best\.pt yet"):
         publish_it(tmp_path, tmp_path / "store")
     assert not (tmp_path / "store").exists()
+
+
+def test_widened_boxes_are_measured_and_named_as_such(finished: Path, tmp_path: Path) -> None:
+    wide = tmp_path / "wide"
+    shutil.copytree(finished, wide)
+    record = run.RunRecord.read(finished)
+    replace(record, config=record.config.model_copy(update={"box_margin": 0.3})).write(wide)
+    (metrics,) = publish_it(wide, tmp_path / "store", also_measure=[]).manifest.metrics
+    assert metrics.data == "drawn shapes, held out, boxes widened by 30% a side"
+    held = read_dataset(Path(record.dataset)).select(run.run_folder.read_names(finished / run.run_folder.HOLD_OUT_LIST))
+    engine = TorchEngine(load_run(finished).network, "cpu")
+    assert metrics.figures == detect(engine, "wide", held.widened(0.3), bar=bar).figures()
+    assert metrics.figures != detect(engine, "tight", held, bar=bar).figures()
