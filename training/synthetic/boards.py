@@ -39,7 +39,7 @@ def board(rng: random.Random) -> list[Thing]:
 def prints(rng: random.Random, *, reach: float) -> list[Thing]:
     """Scatter a few pages, cards and buttons with letters on them."""
     pages = []
-    for _ in range(rng.choice((0, 1, 2, 4, 7))):
+    for number in range(rng.choice((0, 1, 2, 4, 7))):
         size = log_uniform(rng, 0.5, 5.0)
         paper = Surface("plain", any_colour(rng), any_colour(rng), 1.0, roughness=rng.uniform(0.3, 0.9))
         letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:?!*+"
@@ -47,5 +47,5 @@ def prints(rng: random.Random, *, reach: float) -> list[Thing]:
         text = "\n".join("".join(rng.choice(letters) for _ in range(rng.randint(1, 3 * lines))) for _ in range(lines))
         position = (rng.uniform(-reach, reach), rng.uniform(-reach, reach))
         kind = rng.choice(("box", "box", "cylinder"))
-        pages.append(Thing(kind, None, position, rng.uniform(0, 360), (size, size, 0.05), paper, text=text))
+        pages.append(Thing(kind, None, position, rng.uniform(0, 360), (size, size, 0.05 + 0.006 * number), paper, text=text))
     return pages

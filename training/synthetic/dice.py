@@ -34,8 +34,8 @@ def die_model(rng: random.Random) -> DieModel:
     """Draw the model of a set of dice."""
     body = _die_body(rng)
     pips_rgb = _contrasting(rng, body)
-    spread = rng.uniform(0.21, 0.29)
-    radius = min(rng.uniform(0.08, 0.138), 0.47 * spread)  # three in a column do not touch
+    spread = rng.uniform(0.2, 0.29)
+    radius = min(rng.uniform(0.068, 0.125), 0.43 * spread)  # three in a column stand apart, as those of a five do
     is_big_ace = rng.random() < 0.15  # noqa: PLR2004
     pips = Pips(
         rgb=pips_rgb,

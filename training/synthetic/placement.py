@@ -69,14 +69,17 @@ def _camera(rng: random.Random, size_px: float) -> Camera:
     """Draw a camera that shows an object of one world unit at the origin `size_px` wide."""
     focal_mm = log_uniform(rng, 22, 75)
     distance = SIZE_PX * focal_mm / 36 / size_px
-    tilt = math.radians(min(abs(rng.gauss(0, 22)), 66) if rng.random() < 0.5 else rng.uniform(0, 66))  # noqa: PLR2004
+    tilt_deg = min(abs(rng.gauss(0, 22)), 70) if rng.random() < 0.4 else rng.uniform(0, 70)  # noqa: PLR2004
+    tilt = math.radians(tilt_deg)
     azimuth = rng.uniform(0, 2 * math.pi)
     position = (
         distance * math.sin(tilt) * math.cos(azimuth),
         distance * math.sin(tilt) * math.sin(azimuth),
         distance * math.cos(tilt),
     )
-    roll = rng.gauss(0, 6) if rng.random() < 0.6 else rng.uniform(0, 360)  # noqa: PLR2004
+    # whoever looks down has no upright; from the side up is up, which tells the top of an object from its sides
+    is_upright = rng.random() < (0.5 if tilt_deg < 15 else 0.95)  # noqa: PLR2004
+    roll = rng.gauss(0, 7) if is_upright else rng.uniform(0, 360)
     return Camera(position, roll, focal_mm, SIZE_PX)
 
 
