@@ -47,5 +47,7 @@ def prints(rng: random.Random, *, reach: float) -> list[Thing]:
         text = "\n".join("".join(rng.choice(letters) for _ in range(rng.randint(1, 3 * lines))) for _ in range(lines))
         position = (rng.uniform(-reach, reach), rng.uniform(-reach, reach))
         kind = rng.choice(("box", "box", "cylinder"))
-        pages.append(Thing(kind, None, position, rng.uniform(0, 360), (size, size, 0.05 + 0.006 * number), paper, text=text))
+        pages.append(
+            Thing(kind, None, position, rng.uniform(0, 360), (size, size, 0.05 + 0.006 * number), paper, text=text)
+        )
     return pages
