@@ -20,6 +20,7 @@ class TorchEngine:
         self.name = "torch-fp32"
         self.device = device
         self._network = network.eval().requires_grad_(requires_grad=False).to(device)
+        _fix_strides(self._network, device)
 
     @torch.inference_mode()
     def detect(self, images: Sequence[RgbImage]) -> list[Detections]:
@@ -52,6 +53,18 @@ class TorchEngine:
         shorter, longer = sorted(image.shape[:2])
         scale = min(rule.min_size[-1] / shorter, rule.max_size / longer)
         return bool(math.floor(shorter * scale) < 1)
+
+
+@torch.inference_mode()
+def _fix_strides(network: FasterRCNN, device: str) -> None:
+    """Let the pooling of boxes learn the strides of the feature maps from a square.
+
+    torchvision's `MultiScaleRoIAlign` keeps what it concludes from the first image it sees, and concludes wrongly from
+    one that is much narrower than the padding around it.
+    """
+    pool = network.roi_heads.box_roi_pool
+    pool.scales = pool.map_levels = None
+    pool(network.backbone(torch.zeros(1, 3, 128, 128, device=device)), [torch.zeros(1, 4, device=device)], [(128, 128)])
 
 
 def choose_device(asked: str) -> str:

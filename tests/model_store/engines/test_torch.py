@@ -108,6 +108,15 @@ def test_the_image_is_not_changed(engine: TorchEngine, noise: Noise) -> None:
     np.testing.assert_array_equal(picture, noise(64, 96))
 
 
+def test_a_narrow_image_first_spoils_nothing(
+    tiny_network: Callable[[], FasterRCNN], engine: TorchEngine, noise: Noise
+) -> None:
+    """torchvision's pooling would take the strides from it, wrongly, and keep them."""
+    fresh = TorchEngine(tiny_network(), "cpu")
+    fresh.detect([noise(20, 300)])
+    assert_same(fresh.detect([noise(64, 96)])[0], engine.detect([noise(64, 96)])[0])
+
+
 def test_it_switches_training_off(tiny_network: Callable[[], FasterRCNN], noise: Noise) -> None:
     network = tiny_network().train()
     TorchEngine(network, "cpu").detect([noise(64, 96)])
