@@ -1,7 +1,7 @@
 """A seeded tiny network and its release, from the real publisher."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,8 @@ SCORE_THRESHOLD = 0.5
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small networks are slower on many threads than on one, all the more where cores are shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def on_one_thread(one_thread: None) -> None:
+    """Every test here."""
 
 
 @pytest.fixture(scope="session")

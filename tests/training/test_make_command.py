@@ -23,14 +23,7 @@ from training.make_command import PRESETS
 from training.run_folder import read_metrics
 from training.synthetic import recipes
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Pictures this small are not worth dividing, least of all on a machine that is busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
