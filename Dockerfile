@@ -28,6 +28,8 @@ COPY LICENSE ./
 COPY rendersight ./rendersight
 COPY model_store ./model_store
 COPY app ./app
+# A named volume that is mounted here takes over the owner.
+RUN install -d -o 10001 -g 10001 /cache
 # The user may read it also where the files were checked out for their owner alone (umask 077).
 RUN chmod -R a+rX .
 USER 10001:10001

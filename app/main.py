@@ -72,6 +72,8 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
             device=settings.device,
             engine=settings.engine,
             class_names=settings.labels,
+            streams=settings.streams,
+            cache_dir=settings.cache_dir.expanduser(),
         )
         scheduler = Scheduler(detector)
         app.state.scheduler = scheduler

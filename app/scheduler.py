@@ -1,4 +1,4 @@
-"""Who works when: a few threads decode, one thread runs the network, the event loop does neither."""
+"""Who works when: a few threads decode, one for each stream of the engine infers, the event loop does neither."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,13 +21,14 @@ class Scheduler:
     """The worker threads around one detector.
 
     Attributes:
-        detector: what it runs; `detect` is called by a single thread, one image at a time, in order of arrival.
+        detector: what it runs; as many threads call `detect` as its engine serves at once, one image at a time each,
+            in order of arrival.
     """
 
     def __init__(self, detector: Detector) -> None:
         self.detector = detector
         self._decoders = ThreadPoolExecutor(_DECODERS, thread_name_prefix="decoder")
-        self._inference = ThreadPoolExecutor(1, thread_name_prefix="inference")
+        self._inference = ThreadPoolExecutor(detector.engine.parallel, thread_name_prefix="inference")
         self._closed = False
 
     async def decode(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

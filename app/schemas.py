@@ -6,7 +6,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from app import errors
-from model_store.detector import Detector, ModelCard
+from model_store.card import ModelCard
+from model_store.detector import Detector
 from model_store.manifest import Metrics
 from rendersight.detections import Detections
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from app.errors import InvalidInput, InvalidParameter
 from app.schemas import DetectQuery
-from model_store.detector import ModelCard
+from model_store.card import ModelCard
 from rendersight.detections import Detections
 
 

@@ -1,67 +1,37 @@
 """A model ready to serve: found, verified, loaded, warmed up and checked; then images in, detections out."""
 
-from collections.abc import Sequence
+import json
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torchvision.models.detection import FasterRCNN
 
-from model_store import golden, store
-from model_store.architectures import IMAGENET_MEAN, IMAGENET_STD, NetworkOptions, Recognised, recognise
-from model_store.engines import Engine
-from model_store.engines.torch import TorchEngine, choose_device
-from model_store.errors import (
-    BrokenRelease,
-    BrokenStateDict,
-    EngineNotAvailable,
-    GoldenMismatch,
-    ReleaseNotFound,
-    UnknownArchitecture,
-)
-from model_store.manifest import FILE_NAME, Manifest, Metrics
-from model_store.state_dict import read_state_dict
+from model_store import cpu, golden, store
+from model_store.card import ModelCard, NetworkFacts, bare_card, card_of
+from model_store.devices import choose_device
+from model_store.engines import ENGINES, Engine
+from model_store.errors import BrokenRelease, EngineNotAvailable, GoldenMismatch, ModelError, ReleaseNotFound
 from rendersight import images
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
 
-DEFAULT_SCORE_THRESHOLD = 0.5
-"""Where no release recommends one."""
+if TYPE_CHECKING:
+    from model_store.engines.openvino import Graphs
 
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What is known of a loaded model, be it a release or a bare state dict.
-
-    Attributes:
-        name: the release's name, or the file's stem.
-        version: the release's number as text; for a bare state dict the first 12 digits of its sha256.
-        architecture: a key of `ARCHITECTURES`.
-        class_names: K names; label i is `class_names[i - 1]`.
-        sha256: of the state dict's file.
-        score_floor: the network returns nothing at or below this score.
-        score_threshold: the recommended one.
-        detections_per_image: the most that the network returns.
-        metrics: figures of the release; empty for a bare state dict.
-    """
-
-    name: str
-    version: str
-    architecture: str
-    class_names: tuple[str, ...]
-    sha256: str
-    score_floor: float
-    score_threshold: float
-    detections_per_image: int
-    metrics: tuple[Metrics, ...] = ()
+_log = logging.getLogger(__name__)
 
 
 class Detector:
-    """A loaded model; `detect` is not safe for two threads at once.
+    """A loaded model.
 
     Attributes:
         card: what it is.
-        engine: what runs it.
+        engine: what runs it; so many threads as its `parallel` says may call `detect` at once.
     """
 
     def __init__(self, card: ModelCard, engine: Engine) -> None:
@@ -74,152 +44,171 @@ class Detector:
 
 
 @dataclass(frozen=True)
-class LoadedNetwork:
-    """A network with its weights, on the CPU, and what is known of it; `release` is None for a bare state dict."""
+class _Request:
+    """What `open_detector` was asked for, with the model found."""
 
-    card: ModelCard
-    options: NetworkOptions
-    network: FasterRCNN
-    release: store.Release | None
+    found: store.Release | Path
+    class_names: Sequence[str] | None
+    device: str
+    streams: int
+    cache_dir: Path | None
 
-
-def load_network(ref: str, *, store_root: Path, class_names: Sequence[str] | None = None) -> LoadedNetwork:
-    """Load a network from wherever a person may point to.
-
-    Args:
-        ref: a release folder, a state dict's file, or a reference into the store (`dice`, `dice@2`).
-        store_root: the model store.
-        class_names: K names for a bare state dict; None names its classes `class_1`...; must be None for a release.
-
-    Raises:
-        ModelError: nothing there, or something that must not be served; the message says what and where.
-    """
-    path = Path(ref)
-    if path.is_file():
-        return _load_bare(path, class_names)
-    if class_names is not None:
-        raise ReleaseNotFound(f"class names are for a bare state dict, but {ref!r} is no file; a release has its own")
-    if (path / FILE_NAME).is_file():
-        return _load_release(store.open_release(path))
-    if "/" in ref or "\\" in ref:  # else a name: a data set's folder `dice` does not hide the release `dice`
-        raise ReleaseNotFound(f"{ref!r} is neither a state dict's file nor a folder with a {FILE_NAME}")
-    return _load_release(store.find(store_root, ref))
-
-
-def _load_release(release: store.Release) -> LoadedNetwork:
-    release.verify()
-    manifest = release.manifest
-    try:
-        options = NetworkOptions.model_validate(manifest.options)
-    except ValueError as error:
-        raise BrokenRelease(f"{release.folder}: options of the network: {error}") from error
-    _check_told_twice(release, options)
-    recognised = Recognised(
-        manifest.architecture,
-        class_count=len(manifest.class_names),
-        options=options,
-        state_dict=read_state_dict(release.folder / store.WEIGHTS),
-    )
-    try:
-        network = recognised.build()
-    except UnknownArchitecture as error:
-        raise BrokenRelease(f"{release.folder}: {error}") from error
-    return LoadedNetwork(card_of(manifest), options, network, release)
-
-
-def _check_told_twice(release: store.Release, options: NetworkOptions) -> None:
-    """Refuse a manifest that promises its readers something else than the options that build its network."""
-    manifest = release.manifest
-    pairs = {
-        "input.min_size": (manifest.input.min_size, options.min_size),
-        "input.max_size": (manifest.input.max_size, options.max_size),
-        "input.mean": (manifest.input.mean, IMAGENET_MEAN),
-        "input.std": (manifest.input.std, IMAGENET_STD),
-        "score_floor": (manifest.score_floor, options.score_floor),
-        "detections_per_image": (manifest.detections_per_image, options.detections_per_image),
-    }
-    for field, (told, used) in pairs.items():
-        if told != used:
-            raise BrokenRelease(f"{release.folder}: the manifest's {field} is {told}, but its network has {used}")
-
-
-def card_of(manifest: Manifest) -> ModelCard:
-    """Return what a manifest says of its model."""
-    return ModelCard(
-        name=manifest.name,
-        version=str(manifest.version),
-        architecture=manifest.architecture,
-        class_names=manifest.class_names,
-        sha256=manifest.files[store.WEIGHTS],
-        score_floor=manifest.score_floor,
-        score_threshold=manifest.score_threshold,
-        detections_per_image=manifest.detections_per_image,
-        metrics=manifest.metrics,
-    )
-
-
-def _load_bare(path: Path, class_names: Sequence[str] | None) -> LoadedNetwork:
-    try:
-        state_dict = read_state_dict(path)
-    except OSError as error:
-        raise BrokenStateDict(f"{path}: {error.strerror}") from error
-    try:
-        recognised = recognise(state_dict)
-        network = recognised.build()
-    except UnknownArchitecture as error:
-        raise UnknownArchitecture(f"{path}: {error}") from error
-    count = recognised.class_count
-    names = tuple(class_names or (f"class_{i}" for i in range(1, count + 1)))
-    if len(names) != count or len(set(names)) != count:
-        raise BrokenStateDict(f"{path}: the network has {count} classes, but the names are {', '.join(names)}")
-    sha256 = store.sha256_of(path)
-    card = ModelCard(
-        name=path.stem,
-        version=sha256[:12],
-        architecture=recognised.name,
-        class_names=names,
-        sha256=sha256,
-        score_floor=recognised.options.score_floor,
-        score_threshold=DEFAULT_SCORE_THRESHOLD,
-        detections_per_image=recognised.options.detections_per_image,
-    )
-    return LoadedNetwork(card, recognised.options, network, None)
-
-
-ENGINES = {"torch-fp32": TorchEngine}
-"""Name -> what runs a network on a device."""
+    @property
+    def release(self) -> store.Release | None:
+        return None if isinstance(self.found, Path) else self.found
 
 
 def open_detector(
-    ref: str, *, store_root: Path, device: str = "auto", engine: str = "auto", class_names: Sequence[str] | None = None
+    ref: str,
+    *,
+    store_root: Path,
+    device: str = "auto",
+    engine: str = "auto",
+    class_names: Sequence[str] | None = None,
+    streams: int | None = None,
+    cache_dir: Path | None = None,
 ) -> Detector:
     """Load a model, move it to its device, warm it up and hold it against its golden image.
 
     Args:
-        ref: as `load_network` takes it.
+        ref: as `store.locate` takes it.
         store_root: the model store.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        engine: `auto` or a key of `ENGINES`.
-        class_names: as `load_network` takes it.
+        engine: a key of `ENGINES`, or `auto`: the fastest that the release's manifest knows to be accurate and that
+            runs here; without a prepared one, the network as OpenVINO runs it on a CPU, in bfloat16 for a bare state
+            dict where the processor has it.
+        class_names: K names for a bare state dict; None names its classes `class_1`...; must be None for a release.
+        streams: images that OpenVINO computes at the same time; None is one for each core, 1 the shortest latency.
+        cache_dir: where graphs that are converted now are kept for the next start; None keeps none.
 
     Raises:
         ModelError: it cannot be served; the message says why.
     """
-    chosen = choose_device(device)
-    run = ENGINES.get("torch-fp32" if engine == "auto" else engine)
-    if run is None:
+    if engine != "auto" and engine not in ENGINES:
         raise EngineNotAvailable(f"engine {engine!r} is unknown; accepted: auto, {', '.join(ENGINES)}")
-    loaded = load_network(ref, store_root=store_root, class_names=class_names)
-    runner = run(loaded.network, chosen)
-    if loaded.release is None:
-        runner.detect([np.zeros((loaded.options.min_size, loaded.options.min_size, 3), np.uint8)])
+    found = store.locate(store_root, ref)
+    if isinstance(found, Path):
+        chosen = choose_device(device)
+    elif class_names is not None:
+        raise ReleaseNotFound(f"class names are for a bare state dict; {found.ref} has its own")
     else:
-        check_golden(runner, loaded.release)
-    return Detector(loaded.card, runner)
+        found.verify()
+        chosen = choose_device(device)
+    request = _Request(found, class_names, chosen, streams or cpu.usable_cores(), cache_dir)
+    if engine != "auto":
+        return _open(engine, request)
+    *optional, last = _by_speed(request)
+    for name in optional:
+        try:
+            return _open(name, request)
+        except EngineNotAvailable as error:
+            _log.info("engine %s is left out: %s", name, error)
+        except ModelError as error:
+            _log.warning("engine %s is left out: %s", name, error)
+    return _open(last, request)
+
+
+def _by_speed(request: _Request) -> Iterator[str]:
+    """Yield the engines that `auto` may take, fastest first; the last one is the state dict's own network."""
+    known = request.release.manifest.engines if request.release else {}
+    accurate = [name for name in ENGINES if name in known and known[name].is_judged]
+    if request.device != "cpu":
+        yield from (name for name in accurate if name == "torch-fp16")
+    else:
+        yield from (name for name in accurate if name != "torch-fp16" and _is_fast_here(name))
+        yield "openvino-bf16" if request.release is None and cpu.has_bfloat16() else "openvino-fp32"
+    yield "torch-fp32"
+
+
+def _is_fast_here(name: str) -> bool:
+    return cpu.has_bfloat16() or not name.endswith("-bf16")
+
+
+def _open(name: str, request: _Request) -> Detector:
+    """Open one engine and check it.
+
+    Raises:
+        EngineNotAvailable: its runtime is not installed or does not run on the device.
+        ModelError: the model itself.
+    """
+    runtime, _, precision = name.partition("-")
+    if find_spec(runtime) is None:
+        raise EngineNotAvailable(_missing(runtime, request))
+    detector = _open_torch(precision, request) if runtime == "torch" else _open_openvino(name, request)
+    if request.release is None:
+        side = 640
+        detector.detect([np.zeros((side, side, 3), np.uint8)] * detector.engine.parallel)
+    else:
+        check_golden(detector.engine, request.release)
+    return detector
+
+
+def _missing(runtime: str, request: _Request) -> str:
+    if runtime == "torch" and isinstance(request.found, Path):
+        return f"{request.found} is a bare state dict, which takes torch to read; use an installation or image with it"
+    return f"the package {runtime} is not installed"
+
+
+def _open_torch(precision: str, request: _Request) -> Detector:
+    from model_store.engines.torch import TorchEngine  # noqa: PLC0415 - seconds, and not in every installation
+    from model_store.network import load  # noqa: PLC0415
+
+    loaded = load(request.found, request.class_names)
+    return Detector(loaded.card, TorchEngine(loaded.network, request.device, precision))
+
+
+def _open_openvino(name: str, request: _Request) -> Detector:
+    from model_store.engines.openvino import OpenVinoEngine, graphs_in  # noqa: PLC0415 - not in every installation
+
+    if request.device != "cpu":
+        raise EngineNotAvailable(f"engine {name} runs on the CPU; the device is {request.device}")
+    run = partial(OpenVinoEngine, name=name, streams=request.streams, cache_dir=request.cache_dir)
+    release = request.release
+    if release is not None and name in release.manifest.engines:
+        folder = release.folder / (release.manifest.engines[name].graphs or "")
+        return Detector(card_of(release.manifest), run(graphs_in(folder), rule=release.manifest.input))
+    if name == "openvino-int8":
+        raise EngineNotAvailable("int8 must be prepared and measured first: `python -m training accelerate`")
+    graphs, facts, sha256 = _converted(request)
+    if isinstance(request.found, Path):
+        card = bare_card(request.found, sha256, facts, request.class_names)
+    else:
+        card = card_of(request.found.manifest)
+    return Detector(card, run(graphs, rule=facts.input))
+
+
+def _converted(request: _Request) -> tuple["Graphs", NetworkFacts, str]:
+    """Return graphs that were converted before, or convert them now: only that takes torch.
+
+    Returns:
+        The graphs, what is known of the network, and the sha256 of the weights.
+    """
+    from model_store.engines.openvino import graphs_in  # noqa: PLC0415
+    from model_store.prepared import GraphCache  # noqa: PLC0415 - needs OpenVINO
+
+    if isinstance(request.found, Path):
+        sha256, options = store.sha256_of(request.found), ""
+    else:
+        manifest = request.found.manifest
+        sha256, options = manifest.files[store.WEIGHTS], json.dumps(manifest.options, sort_keys=True)
+    cache = GraphCache(request.cache_dir, sha256=sha256, options=options) if request.cache_dir else None
+    if cache is not None and (facts := cache.facts()) is not None:
+        return graphs_in(cache.folder), facts, sha256
+    if find_spec("torch") is None:
+        raise EngineNotAvailable(_missing("torch", request))
+    from model_store.graphs import convert, write_graphs  # noqa: PLC0415 - torch
+    from model_store.network import load  # noqa: PLC0415 - torch
+
+    loaded = load(request.found, request.class_names)
+    if cache is not None and cache.keep(loaded.facts, lambda folder: write_graphs(loaded.network, folder)):
+        return graphs_in(cache.folder), loaded.facts, sha256
+    return convert(loaded.network), loaded.facts, sha256
 
 
 def check_golden(engine: Engine, release: store.Release) -> None:
     """Run the golden image through an engine and compare with the release's manifest; it warms the engine up too.
+
+    Reduced precision may move boxes and scores further; see `golden.tolerance`.
 
     Raises:
         GoldenMismatch: something else was found, or something that is not finite.
@@ -234,4 +223,9 @@ def check_golden(engine: Engine, release: store.Release) -> None:
         (found,) = engine.detect([image])
     except FloatingPointError as error:
         raise GoldenMismatch(f"golden image: {error}") from error
-    golden.check(found, release.manifest.golden, score_threshold=release.manifest.score_threshold)
+    golden.check(
+        found,
+        release.manifest.golden,
+        score_threshold=release.manifest.score_threshold,
+        tolerance=golden.EXACT if engine.name.endswith("-fp32") else golden.REDUCED,
+    )

@@ -1,6 +1,7 @@
 """The golden check: a loaded release must find on its golden image what it found when it was published."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -8,8 +9,20 @@ from model_store.errors import GoldenMismatch
 from model_store.manifest import ExpectedDetection
 from rendersight.detections import Detections, box_iou
 
-MIN_IOU = 0.9
-MAX_SCORE_CHANGE = 0.05
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a detection may move and still count as the same."""
+
+    min_iou: float
+    max_score_change: float
+
+
+EXACT = Tolerance(0.9, 0.05)
+"""Of fp32, on whatever machine."""
+
+REDUCED = Tolerance(0.75, 0.15)
+"""Of bf16, fp16 and int8."""
 
 
 def expectation(found: Detections, *, score_threshold: float) -> tuple[ExpectedDetection, ...]:
@@ -26,22 +39,22 @@ def check(
     expected: Sequence[ExpectedDetection],
     *,
     score_threshold: float,
-    min_iou: float = MIN_IOU,
-    max_score_change: float = MAX_SCORE_CHANGE,
+    tolerance: Tolerance = EXACT,
 ) -> None:
     """Compare what a loaded engine finds on the golden image with its manifest, one to one.
 
-    Two detections agree by label, IoU and score. One whose score lies within `max_score_change` of the threshold may
+    Two detections agree by label, IoU and score. One whose score lies within the tolerance of the threshold may
     be absent on the other side.
 
     Raises:
         GoldenMismatch: an expected object was not found, or something else was; the message says which.
     """
+    max_score_change = tolerance.max_score_change
     known = Detections.of(
         [item.box_xyxy for item in expected], [item.label_id for item in expected], [item.score for item in expected]
     )
     agree = (
-        (box_iou(known.boxes_xyxy, found.boxes_xyxy) >= min_iou)
+        (box_iou(known.boxes_xyxy, found.boxes_xyxy) >= tolerance.min_iou)
         & (known.labels[:, None] == found.labels[None, :])
         & (np.abs(known.scores[:, None] - found.scores[None, :]) <= max_score_change)
     )

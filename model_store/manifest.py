@@ -1,8 +1,10 @@
 """A release's data, validated: what `manifest.json` says, and nothing that only code knows."""
 
+import math
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 
+import numpy as np
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -17,6 +19,9 @@ from pydantic import (
 from model_store.errors import BrokenRelease
 
 FILE_NAME = "manifest.json"
+SCHEMA_VERSION: Literal[2] = 2
+"""1 had no `engines`."""
+
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 
@@ -45,6 +50,15 @@ class InputRule(_Data):
     max_size: PositiveInt
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+    def resized_hw(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width, px, that an image of this size is resized to; 0 where nothing is left of a side.
+
+        The arithmetic, a float32 factor and rounding down, is torchvision's (`GeneralizedRCNNTransform`).
+        """
+        shorter, longer = np.float32(min(height, width)), np.float32(max(height, width))
+        scale = float(min(np.float32(self.min_size) / shorter, np.float32(self.max_size) / longer))
+        return math.floor(height * scale), math.floor(width * scale)
 
 
 class Metrics(_Data):
@@ -87,6 +101,29 @@ class Origin(_Data):
     continued_from: str | None = None
 
 
+class EngineRecord(_Data):
+    """A faster way to run a release, measured on labelled images when it was prepared.
+
+    Attributes:
+        graphs: folder inside the release that holds its graphs; None runs the state dict.
+        data: which images, in words.
+        image_count: how many.
+        figures: name -> value with this engine, as `Metrics.figures`.
+        reference: the same with eager fp32.
+        is_judged: whether eager fp32 was good enough on these images to tell what is lost; what is not judged is used
+            only where it is asked for by name.
+        library_versions: package -> version that prepared it.
+    """
+
+    graphs: ReleasePath | None = None
+    data: str
+    image_count: PositiveInt
+    figures: dict[str, float]
+    reference: dict[str, float]
+    is_judged: bool = True
+    library_versions: dict[str, str] = {}
+
+
 class ExpectedDetection(_Data):
     """One object on the golden image, found by eager fp32: box x0, y0, x1, y1 in px."""
 
@@ -102,7 +139,7 @@ class Manifest(_Data):
     out of the training. `provenance` says in words which choice used which data.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
     version: PositiveInt
     created: str
@@ -120,6 +157,7 @@ class Manifest(_Data):
     files: dict[ReleasePath, Sha256]
     metrics: tuple[Metrics, ...] = ()
     origin: Origin = Origin()
+    engines: dict[str, EngineRecord] = {}
     golden: tuple[ExpectedDetection, ...] = ()
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model_store.errors import BrokenRelease, ReleaseNotFound
-from model_store.manifest import NAME_PATTERN, Manifest
+from model_store.manifest import FILE_NAME, NAME_PATTERN, Manifest
 
 DEFAULT_ROOT = Path(__file__).parent / "releases"
 WEIGHTS = "model.pt"
@@ -106,6 +106,27 @@ def find(root: Path, ref: str) -> Release:
     if (release.manifest.name, release.manifest.version) != (name, version):
         raise BrokenRelease(f"{release.folder}: the manifest is that of {release.ref}")
     return release
+
+
+def locate(root: Path, ref: str) -> Release | Path:
+    """Find whatever a person may point to: a release folder, a release in the store, or the file of a state dict.
+
+    Args:
+        root: the folder that holds `<name>/<version>/`.
+        ref: a path, or a reference as `find` takes it.
+
+    Raises:
+        ReleaseNotFound: nothing there.
+        BrokenRelease: a release that is not valid.
+    """
+    path = Path(ref)
+    if path.is_file():
+        return path
+    if (path / FILE_NAME).is_file():
+        return open_release(path)
+    if "/" in ref or "\\" in ref:  # else a name: a data set's folder `dice` does not hide the release `dice`
+        raise ReleaseNotFound(f"{ref!r} is neither a state dict's file nor a folder with a {FILE_NAME}")
+    return find(root, ref)
 
 
 def _folders(root: Path) -> list[Path]:

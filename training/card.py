@@ -1,11 +1,15 @@
 """The model card, `README.md` of a release: generated from its manifest."""
 
+import re
 from pathlib import Path
 
 from model_store.manifest import Manifest
 from training.page import PRECISION_RECALL, figures, sections
 from training.sim2real import Sim2Real
 from training.tables import class_table, column_of, figures_table
+
+_ENGINES = "## Engines"
+_MAKING = "## Making"
 
 
 def write_card(path: Path, manifest: Manifest, report: Sim2Real | None = None) -> None:
@@ -34,7 +38,8 @@ def card_text(manifest: Manifest, report: Sim2Real | None = None) -> str:
         *([f"![precision over recall]({PRECISION_RECALL})"] if report is None else sections(report)),
         "",
         *(["## Which data chose what", "", manifest.provenance, ""] if manifest.provenance else []),
-        "## Making",
+        *_engines(manifest),
+        _MAKING,
         "",
         f"`{manifest.architecture}`, shorter side {manifest.input.min_size} px, begun from "
         f"{manifest.origin.continued_from or 'random weights'}; {config.get('epochs')} epochs, batch "
@@ -64,4 +69,37 @@ def _figures(manifest: Manifest) -> list[str]:
         "AP by class, AP50 behind it:",
         "",
         *class_table(manifest.metrics, manifest.class_names),
+    ]
+
+
+def rewrite_card(path: Path, manifest: Manifest) -> None:
+    """Give the card of the version before, as it was copied, the name of this one and its engines; if it has a card."""
+    if not path.exists():
+        return
+    text = re.sub(r"\A# .*", f"# {manifest.name}@{manifest.version}", path.read_text("utf-8"))
+    text = re.sub(rf"^{_ENGINES}\n.*?(?=^## |\Z)", "", text, flags=re.MULTILINE | re.DOTALL)
+    section = "\n".join(_engines(manifest)) + "\n"
+    before, making, after = text.partition(f"{_MAKING}\n")
+    path.write_text(f"{before}{section}{making}{after}", "utf-8")
+
+
+def _engines(manifest: Manifest) -> list[str]:
+    """Return what each prepared engine keeps of eager fp32."""
+    if not manifest.engines:
+        return []
+    rows = [
+        f"| `{name}` | {record.figures['AP']:.3f} | {record.reference['AP']:.3f} | {record.figures['AP50']:.3f} | "
+        f"{record.reference['AP50']:.3f} | {record.data}, {record.image_count} images"
+        f"{'' if record.is_judged else '; too weak to judge by: used only where asked for'} |"
+        for name, record in manifest.engines.items()
+    ]
+    return [
+        _ENGINES,
+        "",
+        "Prepared for faster runtimes; the service takes the fastest that runs.",
+        "",
+        "| engine | mAP@[.5:.95] | eager fp32 | AP50 | eager fp32 | measured on |",
+        "|---|---|---|---|---|---|",
+        *rows,
+        "",
     ]

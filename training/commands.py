@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from model_store import store
-from model_store.engines.torch import choose_device
+from model_store.devices import choose_device
 from model_store.errors import ModelError
 from rendersight.annotations import AnnotationError
 from rendersight.annotations.folder import read_folder
 from training import flags, inspection, run
+from training.accelerate_command import add_accelerate, add_plan, preparation, read_plan
 from training.checkpoint import BrokenCheckpoint
 from training.config import ConfigError, parse_assignments, preset_names, resolve
 from training.console import Stopped, bar_of, progress_bar, say, stop_on_signals
@@ -66,6 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
         _add_evaluate,
         _add_predict,
         _add_publish,
+        add_accelerate,
         add_render,
         add_preview,
         _add_sim2real,
@@ -323,6 +325,8 @@ def _add_publish(verbs: Any) -> None:
     )
     parser.add_argument("--licence", default="", help="under which terms the release may be used, for the card")
     parser.add_argument("--provenance", default="", help="which choice used which data, for the card")
+    parser.add_argument("--accelerate", action="store_true", help="prepare fast engines too; see the verb accelerate")
+    add_plan(parser, is_required=False)
     parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
     parser.set_defaults(verb=_publish)
 
@@ -330,6 +334,10 @@ def _add_publish(verbs: Any) -> None:
 def _publish(options: argparse.Namespace) -> None:
     record = RunRecord.read(options.run)
     data = options.data or Path(options.dataset or record.dataset).name
+    if options.accelerate and not (options.calibration and options.judge_by):
+        raise RunError("--accelerate needs photos: --calibration PHOTOS and --judge-by NAME=FOLDER")
+    if not options.accelerate and (options.calibration or options.judge_by or options.engine):
+        raise RunError("--calibration, --judge-by and --engine are for --accelerate")
     release = publish(
         options.run,
         options.name,
@@ -340,6 +348,7 @@ def _publish(options: argparse.Namespace) -> None:
         threshold_from=options.threshold_from,
         with_report=options.sim2real,
         gallery_from=options.gallery_from,
+        prepare=preparation(read_plan(options, record.class_names)) if options.accelerate else None,
         bar=progress_bar,
     )
     say(f"published {release.ref}: {release.folder}")

@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 
 from model_store import store
-from model_store.detector import LoadedNetwork
-from model_store.engines.torch import TorchEngine, choose_device
+from model_store.devices import choose_device
+from model_store.engines.torch import TorchEngine
+from model_store.network import LoadedNetwork
 from training.loading import load_model
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from model_store import architectures, store
-from model_store.engines.torch import choose_device
+from model_store.devices import choose_device
 from model_store.store import Release, sha256_of
 from rendersight.annotations import AnnotatedImage, AnnotationError
 from rendersight.annotations.folder import read_folder

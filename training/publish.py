@@ -1,7 +1,9 @@
 """A run's best checkpoint -> a release: measured, written, loaded back and checked before it counts."""
 
 import datetime
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +12,10 @@ import torch
 from PIL import Image
 
 from model_store import architectures, golden, store
-from model_store.detector import LoadedNetwork, check_golden, load_network
+from model_store.detector import check_golden, open_detector
 from model_store.engines.torch import TorchEngine
-from model_store.manifest import InputRule, Manifest, Origin
+from model_store.manifest import EngineRecord, InputRule, Manifest, Origin
+from model_store.network import LoadedNetwork, load_network
 from model_store.store import CARD, GOLDEN_IMAGE, WEIGHTS, Release, sha256_of
 from rendersight import images
 from rendersight.annotations.folder import load_pixels
@@ -30,6 +33,15 @@ from training.run_folder import HOLD_OUT_LIST, RunError, RunRecord, read_names
 from training.sim2real import Sim2Real
 
 DETECTIONS_PICTURE = "detections.jpg"
+ENGINES_FOLDER = "engines"
+
+
+@dataclass(frozen=True)
+class PreparedEngine:
+    """An engine that is ready to be published: what was measured, and the folder with its graphs."""
+
+    record: EngineRecord
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,7 @@ def publish(
     threshold_from: Sequence[str] = (),
     with_report: bool = False,
     gallery_from: Sequence[str] = (),
+    prepare: Callable[[LoadedNetwork, Path], Mapping[str, PreparedEngine]] | None = None,
     bar: Bar,
 ) -> Release:
     """Measure a run's best checkpoint in eager fp32 on its hold-out images and publish it as the next version.
@@ -82,6 +95,7 @@ def publish(
         with_report: put the report from renders to photos into the card, with the hold-out images as the renders and
             `also_measure` as the photos.
         gallery_from: those of `also_measure` whose crops the report may show; none shows all of them.
+        prepare: makes engines, in a folder given, to publish with the state dict; see `training.accelerate`.
         bar: a progress bar, as tqdm.
 
     Raises:
@@ -104,14 +118,23 @@ def publish(
         threshold_from=threshold_from,
         bar=bar,
     )
-    return store.publish(
-        store_root,
-        name,
-        lambda folder, version: _fill(
-            folder, name, version, measured, words, with_report=with_report, gallery_from=gallery_from
-        ),
-        check_release,
-    )
+    with tempfile.TemporaryDirectory() as scratch:
+        prepared = prepare(measured.loaded, Path(scratch)) if prepare else {}
+        return store.publish(
+            store_root,
+            name,
+            lambda folder, version: _fill(
+                folder,
+                name,
+                version,
+                measured,
+                words,
+                with_report=with_report,
+                gallery_from=gallery_from,
+                prepared=prepared,
+            ),
+            check_release,
+        )
 
 
 def _measure(
@@ -158,6 +181,7 @@ def _fill(
     *,
     with_report: bool,
     gallery_from: Sequence[str],
+    prepared: Mapping[str, PreparedEngine],
 ) -> None:
     """Write a release's files, the manifest last."""
     threshold = measured.score_threshold
@@ -171,6 +195,7 @@ def _fill(
     manifest = _manifest(name, version, measured, words).model_copy(
         update={"golden": golden.expectation(found, score_threshold=threshold)}
     )
+    manifest = add_engines(folder, manifest, prepared)
     report = _report(manifest, measured, gallery_from) if with_report else None
     if report is None:
         measured_on = {item.name: item.result for item in (measured.hold_out, *measured.others)}
@@ -178,18 +203,33 @@ def _fill(
     else:
         write_sim2real_pictures(folder, report)
     write_card(folder / CARD, manifest, report)
-    hashes = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
-    manifest.model_copy(update={"files": hashes}).write(folder)
+    manifest.model_copy(update={"files": hashes_of(folder)}).write(folder)
+
+
+def add_engines(folder: Path, manifest: Manifest, prepared: Mapping[str, PreparedEngine]) -> Manifest:
+    """Copy prepared engines into a release's folder, and return its manifest with them."""
+    for engine in prepared.values():
+        shutil.copytree(engine.folder, folder / str(engine.record.graphs))
+    engines = {**manifest.engines, **{name: engine.record for name, engine in prepared.items()}}
+    return manifest.model_copy(update={"engines": engines})
+
+
+def hashes_of(folder: Path) -> dict[str, str]:
+    """Return the sha256 of every file in a release's folder, by its path there."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in paths}
 
 
 def check_release(release: Release) -> None:
-    """Load a release back as the service does and hold it against its golden image.
+    """Load a release back as the service does, with each of its engines, and hold it against its golden image.
 
     Raises:
         ModelError: it does not load, or finds something else.
     """
     loaded = load_network(str(release.folder), store_root=release.folder)
     check_golden(TorchEngine(loaded.network, "cpu"), release)
+    for name in release.manifest.engines:
+        open_detector(str(release.folder), store_root=release.folder, device="cpu", engine=name)
 
 
 def _report(manifest: Manifest, measured: _Measured, gallery_from: Sequence[str]) -> Sim2Real:
@@ -207,7 +247,7 @@ def choose_golden(data: LabelledImages, found: Sequence[Detections], *, score_th
     """Return the image that proves most: sure objects, as few as can be near the threshold, where rounding decides."""
 
     def proof(item: Detections) -> tuple[bool, int, int]:
-        margin = 2 * golden.MAX_SCORE_CHANGE
+        margin = 2 * golden.EXACT.max_score_change
         near = int((np.abs(item.scores - score_threshold) < margin).sum())
         sure = len(item.above(score_threshold + margin)) or len(item.above(score_threshold))
         return (sure > 0, -near, sure)

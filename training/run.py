@@ -339,6 +339,7 @@ def _interrupts_held_back() -> Iterator[None]:
 
 def _size_for_training(network: FasterRCNN, config: TrainConfig) -> None:
     """Set what only training looks at: how many proposals, and the size of the windows if it trains on those."""
+    network.rpn.score_thresh = 0.0  # a beginner is sure of nothing
     network.roi_heads.fg_bg_sampler.batch_size_per_image = config.rois_per_image
     for limit in (network.rpn._pre_nms_top_n, network.rpn._post_nms_top_n):
         limit["training"] = config.rpn_proposals

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model_store.detector import DEFAULT_SCORE_THRESHOLD
+from model_store.card import DEFAULT_SCORE_THRESHOLD
 
 _SHORTEST_THRESHOLD = 3
 

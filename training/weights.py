@@ -15,9 +15,9 @@ from torchvision.models.detection import (
 )
 
 from model_store.architectures import StateDict, rename_old_keys
-from model_store.detector import load_network
 from model_store.errors import ModelError
 from model_store.manifest import FILE_NAME
+from model_store.network import load_network
 from model_store.state_dict import read_state_dict
 from training.run_folder import RUN
 

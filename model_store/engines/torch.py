@@ -1,26 +1,59 @@
-"""The eager torch engine: the state dict's own network, on a CPU or a CUDA GPU, in fp32."""
+"""The torch engine: the state dict's own network, on a CPU or a CUDA GPU, made fast without changing its results."""
 
+import copy
+import itertools
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.models.detection import FasterRCNN
+from torchvision.ops import FrozenBatchNorm2d
 
-from model_store.errors import DeviceNotAvailable
+from model_store.cpu import usable_cores
+from model_store.errors import EngineNotAvailable
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
 
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
 
 class TorchEngine:
-    """Runs a `FasterRCNN` image by image; see `model_store.engines.Engine`."""
+    """Runs a `FasterRCNN`; see `model_store.engines.Engine`. On CUDA, images of one resized shape run as one batch.
 
-    def __init__(self, network: FasterRCNN, device: str) -> None:
-        """Move the network to a device that `choose_device` returned and switch it to inference."""
-        self.name = "torch-fp32"
+    Attributes:
+        parallel: 1; torch spreads each image over all cores.
+    """
+
+    parallel = 1
+
+    def __init__(self, network: FasterRCNN, device: str, precision: str = "fp32") -> None:
+        """Prepare a copy of a network for inference on a device that `choose_device` returned.
+
+        Args:
+            network: stays as it is.
+            device: `cpu` or `cuda:N`.
+            precision: `fp32`, `bf16` or `fp16`, of backbone and heads; proposals and boxes are always fp32.
+
+        Raises:
+            EngineNotAvailable: fp16 on a CPU, which has no fast arithmetic for it.
+        """
+        if precision == "fp16" and device == "cpu":
+            raise EngineNotAvailable("engine torch-fp16 runs on CUDA; on a CPU there is torch-bf16")
+        self.name = f"torch-{precision}"
         self.device = device
-        self._network = network.eval().requires_grad_(requires_grad=False).to(device)
-        _fix_strides(self._network, device)
+        prepared = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
+        fold_batch_norms(prepared)
+        fix_strides(prepared)
+        self._network = prepared.to(device, memory_format=torch.channels_last)
+        if precision != "fp32":
+            reduce_precision(self._network, torch.device(device).type, _DTYPES[precision])
+        if device == "cpu":
+            torch.set_num_threads(usable_cores())
 
     @torch.inference_mode()
     def detect(self, images: Sequence[RgbImage]) -> list[Detections]:
@@ -29,57 +62,91 @@ class TorchEngine:
         Raises:
             FloatingPointError: the network answered with something that is not finite.
         """
-        return [self._detect_one(image) for image in images]
+        found: dict[int, Detections] = {}
+        for numbers in self._batches(images):
+            # a copy: an array that is a read-only or mirrored view of another cannot become a tensor
+            pixels = [torch.from_numpy(np.array(images[number], order="C")).to(self.device) for number in numbers]
+            answers = self._network([item.permute(2, 0, 1).float() / 255 for item in pixels])
+            found.update(
+                {number: _found(images[number], answer) for number, answer in zip(numbers, answers, strict=True)}
+            )
+        return [found.get(number, Detections.of([], [], [])) for number in range(len(images))]
 
-    def _detect_one(self, image: RgbImage) -> Detections:
-        if self._is_too_narrow(image):
-            return Detections.of([], [], [])
-        # a copy: an array that is a read-only or mirrored view of another cannot become a tensor
-        pixels = torch.from_numpy(np.array(image, order="C")).to(self.device).permute(2, 0, 1)  # (3, H, W)
-        (answer,) = self._network([pixels.float() / 255])
-        boxes = answer["boxes"].float().cpu().numpy()
-        scores = answer["scores"].float().cpu().numpy()
-        if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
-            raise FloatingPointError("the network answered with a box or a score that is not finite")
-        height, width = image.shape[:2]
-        boxes = boxes.clip(0, (width, height, width, height))  # scaling back may end a rounding error outside
-        has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-        found = Detections.of(boxes[has_area], answer["labels"].cpu().numpy()[has_area], scores[has_area])
-        return found.by_score()
+    def _batches(self, images: Sequence[RgbImage]) -> list[list[int]]:
+        """Group the images' numbers; those of which resizing would leave no pixel across are left out."""
+        by_shape: dict[Any, list[int]] = defaultdict(list)
+        for number, image in enumerate(images):
+            shape = self._resized_hw(image)
+            if min(shape) >= 1:
+                # padding of one image to the size of another would change what is found near its edges
+                by_shape[shape if self.device != "cpu" else number].append(number)
+        return list(by_shape.values())
 
-    def _is_too_narrow(self, image: RgbImage) -> bool:
-        """Tell whether the network's own resizing would leave no pixel across, which torch refuses."""
+    def _resized_hw(self, image: RgbImage) -> tuple[int, int]:
         rule = self._network.transform
-        shorter, longer = sorted(image.shape[:2])
-        scale = min(rule.min_size[-1] / shorter, rule.max_size / longer)
-        return bool(math.floor(shorter * scale) < 1)
+        height, width = image.shape[:2]
+        scale = min(rule.min_size[-1] / min(height, width), rule.max_size / max(height, width))
+        return math.floor(height * scale), math.floor(width * scale)
+
+
+def _found(image: RgbImage, answer: dict[str, Tensor]) -> Detections:
+    boxes = answer["boxes"].float().cpu().numpy()
+    scores = answer["scores"].float().cpu().numpy()
+    if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
+        raise FloatingPointError("the network answered with a box or a score that is not finite")
+    height, width = image.shape[:2]
+    boxes = boxes.clip(0, (width, height, width, height))  # scaling back may end a rounding error outside
+    has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    found = Detections.of(boxes[has_area], answer["labels"].cpu().numpy()[has_area], scores[has_area])
+    return found.by_score()
 
 
 @torch.inference_mode()
-def _fix_strides(network: FasterRCNN, device: str) -> None:
-    """Let the pooling of boxes learn the strides of the feature maps from a square.
+def fix_strides(network: FasterRCNN) -> None:
+    """Let the box head's pooling learn the pyramid's strides from a square.
 
     torchvision's `MultiScaleRoIAlign` keeps what it concludes from the first image it sees, and concludes wrongly from
     one that is much narrower than the padding around it.
     """
-    pool = network.roi_heads.box_roi_pool
-    pool.scales = pool.map_levels = None
-    pool(network.backbone(torch.zeros(1, 3, 128, 128, device=device)), [torch.zeros(1, 4, device=device)], [(128, 128)])
+    maps = network.backbone(torch.zeros(1, 3, 128, 128))
+    network.roi_heads.box_roi_pool(maps, [torch.zeros(1, 4)], [(128, 128)])
 
 
-def choose_device(asked: str) -> str:
-    """Turn `auto`, `cpu`, `cuda` or `cuda:N` into the device to use: `auto` is CUDA where there is one, else the CPU.
+def fold_batch_norms(network: nn.Module) -> None:
+    """Let each convolution apply the batch norm with constant statistics that follows it, in one pass."""
+    for parent in list(network.modules()):
+        for (_, conv), (name, norm) in itertools.pairwise(list(parent.named_children())):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d | FrozenBatchNorm2d):
+                mean, variance = norm.running_mean, norm.running_var
+                assert mean is not None
+                assert variance is not None
+                conv.weight, bias = fuse_conv_bn_weights(
+                    conv.weight, conv.bias, mean, variance, norm.eps, norm.weight, norm.bias
+                )
+                conv.bias = nn.Parameter(bias.detach(), requires_grad=False)
+                setattr(parent, name, nn.Identity())
 
-    Raises:
-        DeviceNotAvailable: a CUDA device that is not on this machine, or something that names no device.
+
+def reduce_precision(network: FasterRCNN, device_type: str, dtype: torch.dtype) -> None:
+    """Run backbone, proposal head and box head in a smaller type and hand float32 on.
+
+    Anchors, proposals and suppression stay in float32: a bfloat16 coordinate of 500 px is off by up to 2 px.
     """
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if asked == "cpu" or (asked == "auto" and count == 0):
-        return "cpu"
-    kind, _, index = asked.partition(":")
-    if asked != "auto" and (kind != "cuda" or not (index.isdecimal() or asked == "cuda")):
-        raise DeviceNotAvailable(f"device {asked!r} is unknown; accepted: auto, cpu, cuda, cuda:N")
-    number = int(index or 0)
-    if number >= count:
-        raise DeviceNotAvailable(f"device {asked!r} is not available: this machine has {count} CUDA devices")
-    return f"cuda:{number}"
+    for module in (network.backbone, network.rpn.head, network.roi_heads.box_head):
+        module.forward = _autocast(module.forward, device_type, dtype)
+
+
+def _autocast(forward: Callable[..., Any], device_type: str, dtype: torch.dtype) -> Callable[..., Any]:
+    def run(*inputs: Any) -> Any:
+        with torch.autocast(device_type, dtype=dtype):
+            return _float32(forward(*inputs))
+
+    return run
+
+
+def _float32(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.float()
+    if isinstance(value, dict):
+        return {key: _float32(item) for key, item in value.items()}
+    return type(value)(_float32(item) for item in value)

@@ -73,7 +73,11 @@ def release_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_client(release_store: Path) -> Iterator[TestClient]:
     """The whole service with the tiny network."""
-    with TestClient(create_app(Settings(model="tiny", model_store=release_store, device="cpu"))) as client:
+    with TestClient(
+        create_app(
+            Settings(model="tiny", model_store=release_store, device="cpu", cache_dir=release_store.parent / "cache")
+        )
+    ) as client:
         yield client
 
 

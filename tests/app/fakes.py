@@ -10,7 +10,8 @@ from PIL import Image
 
 from app.main import create_app
 from app.settings import Settings
-from model_store.detector import Detector, ModelCard
+from model_store.card import ModelCard
+from model_store.detector import Detector
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
 
@@ -38,6 +39,7 @@ class FixedEngine:
 
     name = "fixed"
     device = "cpu"
+    parallel = 1
 
     def __init__(self, found: Detections = FOUND) -> None:
         self.images: list[RgbImage] = []

@@ -30,10 +30,24 @@ def test_the_settings_reach_the_model_store() -> None:
         asked.append((ref, options))
         return Detector(CARD, FixedEngine())
 
-    settings = Settings(model="fruit@3", model_store=Path("/models"), labels=("a", "b"), device="cpu")
+    settings = Settings(
+        model="fruit@3",
+        model_store=Path("/models"),
+        labels=("a", "b"),
+        device="cpu",
+        streams=2,
+        cache_dir=Path("~/kept"),
+    )
     with TestClient(create_app(settings, open_detector=record)):
         pass
-    options = {"store_root": Path("/models"), "device": "cpu", "engine": "auto", "class_names": ("a", "b")}
+    options = {
+        "store_root": Path("/models"),
+        "device": "cpu",
+        "engine": "auto",
+        "class_names": ("a", "b"),
+        "streams": 2,
+        "cache_dir": Path.home() / "kept",
+    }
     assert asked == [("fruit@3", options)]
 
 

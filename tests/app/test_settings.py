@@ -1,9 +1,10 @@
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from app.settings import PREFIX, Settings, WrongSetting, accepted, read_settings, variable
-from model_store.detector import ENGINES
+from model_store.engines import ENGINES
 
 
 def test_defaults_come_from_an_empty_environment() -> None:
@@ -20,6 +21,8 @@ def test_every_field_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) 
         "labels": (" one, two ,three", ("one", "two", "three")),
         "device": ("cuda:1", "cuda:1"),
         "engine": ("torch-fp32", "torch-fp32"),
+        "streams": ("3", 3),
+        "cache_dir": ("/cache", Path("/cache")),
         "score_threshold": ("0.25", 0.25),
         "host": ("0.0.0.0", "0.0.0.0"),
         "port": ("9000", 9000),
@@ -78,7 +81,7 @@ def test_a_wrong_value_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, fiel
 @pytest.mark.parametrize("name", ["RENDERSIGHT_TRESHOLD", "RENDERSIGHT_", "rendersight_modell"])
 def test_an_unknown_variable_with_our_prefix_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "0.5")
-    with pytest.raises(WrongSetting, match=rf"^{name}='0.5' is no setting; accepted: RENDERSIGHT_DEVICE, "):
+    with pytest.raises(WrongSetting, match=rf"^{name}='0.5' is no setting; accepted: RENDERSIGHT_CACHE_DIR, "):
         read_settings()
 
 

@@ -14,6 +14,7 @@ VARIABLES = {PREFIX + field.upper() for field in Settings.model_fields}
 
 # Of the host's side: the value inside the container is fixed, the shell's value decides what is published or mounted.
 HOST_SIDE = {PREFIX + "HOST", PREFIX + "MODEL_STORE"}
+FIXED = {*HOST_SIDE, PREFIX + "CACHE_DIR"}
 
 
 def environment() -> dict[str, str]:
@@ -35,7 +36,7 @@ def test_every_setting_reaches_the_service_and_nothing_else_does() -> None:
 
 
 def test_a_setting_is_passed_on_under_its_own_name() -> None:
-    passed = {name: value for name, value in environment().items() if name not in HOST_SIDE}
+    passed = {name: value for name, value in environment().items() if name not in FIXED}
     for name, value in passed.items():
         assert re.fullmatch(rf"\$\{{{name}:-\w*\}}", value), f"{name}: {value}"
 
@@ -45,6 +46,12 @@ def test_what_speaks_of_the_host_is_published_or_mounted() -> None:
     assert f'"${{{PREFIX}HOST:-{host}}}:${{{PREFIX}PORT:-{port}}}:${{{PREFIX}PORT:-{port}}}"' in COMPOSE
     assert f"source: ${{{PREFIX}MODEL_STORE:-./model_store/releases}}\n" in COMPOSE
     assert f"target: {environment()[PREFIX + 'MODEL_STORE']}\n      read_only: true\n" in COMPOSE
+
+
+def test_the_cache_is_a_volume_that_the_images_user_may_write() -> None:
+    assert f"    - cache:{environment()[PREFIX + 'CACHE_DIR']}\n" in COMPOSE
+    assert re.search(r"^volumes:\n  cache:", COMPOSE, re.MULTILINE)
+    assert ("RUN", "install -d -o 10001 -g 10001 /cache") in instructions()
 
 
 def test_both_services_share_one_definition() -> None:

@@ -16,7 +16,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from model_store import store
 from model_store.architectures import NetworkOptions
-from model_store.detector import Detector, check_golden, load_network, open_detector
+from model_store.detector import Detector, check_golden, open_detector
 from model_store.engines.torch import TorchEngine
 from model_store.errors import (
     BrokenRelease,
@@ -28,6 +28,7 @@ from model_store.errors import (
     ReleaseNotFound,
     UnknownArchitecture,
 )
+from model_store.network import load_network
 from model_store.store import Release
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
@@ -45,7 +46,7 @@ class TestRelease:
     def test_it_opens_by_name_and_finds_what_its_network_finds(
         self, tiny_store: Path, tiny_network: Callable[[], FasterRCNN], noise: Noise
     ) -> None:
-        detector = open_detector("tiny", store_root=tiny_store, device="cpu")
+        detector = open_detector("tiny", store_root=tiny_store, device="cpu", engine="torch-fp32")
         pictures = [noise(64, 96, seed=3), noise(40, 40, seed=4)]
         expected = TorchEngine(tiny_network(), "cpu").detect(pictures)
         assert min(len(found) for found in expected) > 0
@@ -59,7 +60,7 @@ class TestRelease:
         assert card.class_names == ("ant", "bee", "cat")
         assert (card.score_floor, card.score_threshold, card.detections_per_image) == (0.05, 0.5, 20)
         assert card.sha256 == store.sha256_of(tiny_store / "tiny" / "1" / "model.pt")
-        assert (detector.engine.name, detector.engine.device) == ("torch-fp32", "cpu")
+        assert (detector.engine.name, detector.engine.device) == ("openvino-fp32", "cpu")
 
     def test_its_golden_image_is_a_real_test(self, tiny_store: Path) -> None:
         expected = store.find(tiny_store, "tiny").manifest.golden
@@ -184,7 +185,7 @@ class TestDeviceAndEngine:
 
     def test_an_engine_without_finite_answers_fails_the_golden_check(self, tiny_store: Path) -> None:
         class Diverged:
-            name, device = "diverged", "cpu"
+            name, device, parallel = "diverged", "cpu", 1
 
             def detect(self, images: Sequence[RgbImage]) -> list[Detections]:
                 raise FloatingPointError("a score is not finite")

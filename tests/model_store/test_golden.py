@@ -3,7 +3,7 @@
 import pytest
 
 from model_store.errors import GoldenMismatch
-from model_store.golden import check, expectation
+from model_store.golden import REDUCED, check, expectation
 from model_store.manifest import ExpectedDetection
 from rendersight.detections import Detections
 
@@ -91,7 +91,7 @@ def test_reduced_precision_may_ask_for_less() -> None:
     reduced = found((moved(LEFT, 12), 1, 0.78), PAIR[1])  # 88 of 112, IoU 0.786
     with pytest.raises(GoldenMismatch):
         check(reduced, expected(*PAIR), score_threshold=THRESHOLD)
-    check(reduced, expected(*PAIR), score_threshold=THRESHOLD, min_iou=0.75, max_score_change=0.15)
+    check(reduced, expected(*PAIR), score_threshold=THRESHOLD, tolerance=REDUCED)
 
 
 def test_the_expectation_is_what_lies_above_the_threshold_best_first() -> None:

@@ -51,7 +51,7 @@ def test_a_manifest_from_before_a_field_was_there_is_read_with_its_default(tmp_p
 def test_the_file_is_plain_json_with_its_schema_version(tmp_path: Path) -> None:
     manifest().write(tmp_path)
     text = (tmp_path / "manifest.json").read_text("utf-8")
-    assert json.loads(text)["schema_version"] == 1
+    assert json.loads(text)["schema_version"] == 2
     assert json.loads(text)["class_names"] == ["one", "zwölf"]
     assert text.count("\n") > 20
 
@@ -88,7 +88,7 @@ def test_a_path_that_could_leave_the_folder_is_refused(path: str) -> None:
         ({"name": "d" * 65}, "name"),
         ({"version": 0}, "version"),
         ({"version": -1}, "version"),
-        ({"schema_version": 2}, "schema_version"),
+        ({"schema_version": 3}, "schema_version"),
         ({"class_names": ()}, "class_names"),
         ({"class_names": ("one", "one")}, "class_names repeat"),
         ({"score_floor": 1.5}, "score_floor"),

@@ -7,6 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from tests.model_store.conftest import (  # noqa: F401 - fixtures
+    noise,
+    tiny_network,
+    tiny_options,
+    tiny_release,
+    tiny_store,
+)
+
 COLOURS = {"disc": (220, 40, 40), "square": (40, 60, 220)}
 
 
@@ -15,8 +23,8 @@ def draw_dataset(folder: Path, *, count: int, seed: int = 0, size: int = 96) -> 
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     for number in range(count):
-        noise = rng.integers(90, 140, (size, size, 3), dtype=np.uint8)
-        image = Image.fromarray(noise)
+        ground = rng.integers(90, 140, (size, size, 3), dtype=np.uint8)
+        image = Image.fromarray(ground)
         pen = ImageDraw.Draw(image)
         shapes = []
         for label in [] if number % 5 == 4 else rng.permutation(list(COLOURS))[: rng.integers(1, 3)]:

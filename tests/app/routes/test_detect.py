@@ -32,7 +32,7 @@ def test_a_form_and_a_bare_body_give_what_the_network_finds(tiny_client: TestCli
     form = post(tiny_client).json()
     bare = tiny_client.post("/detect", content=PHOTO, headers={"Content-Type": "image/jpeg"}).json()
     assert form == bare
-    assert form["model"] == {"name": "tiny", "version": "1", "engine": "torch-fp32", "device": "cpu"}
+    assert form["model"] == {"name": "tiny", "version": "1", "engine": "openvino-fp32", "device": "cpu"}
     assert form["image"] == {"width": 60, "height": 45}
     assert form["score_threshold"] == 0.4
     boxes = np.array([item["box"] for item in form["detections"]])

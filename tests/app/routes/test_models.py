@@ -12,7 +12,7 @@ def test_the_release_is_described(tiny_client: TestClient) -> None:
     assert model == {
         "name": "tiny",
         "version": "1",
-        "engine": "torch-fp32",
+        "engine": "openvino-fp32",
         "device": "cpu",
         "architecture": "fasterrcnn_mobilenet_v2_fpn",
         "classes": ["left", "right"],

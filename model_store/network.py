@@ -1,0 +1,122 @@
+"""A reference or a file -> a torch network with its weights, and what is known of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torchvision.models.detection import FasterRCNN
+
+from model_store import store
+from model_store.architectures import IMAGENET_MEAN, IMAGENET_STD, NetworkOptions, Recognised, recognise
+from model_store.card import ModelCard, NetworkFacts, bare_card, card_of
+from model_store.errors import BrokenRelease, BrokenStateDict, ReleaseNotFound, UnknownArchitecture
+from model_store.manifest import InputRule
+from model_store.state_dict import read_state_dict
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network with its weights, on the CPU, and what is known of it; `release` is None for a bare state dict."""
+
+    card: ModelCard
+    options: NetworkOptions
+    network: FasterRCNN
+    release: store.Release | None
+    facts: NetworkFacts
+
+
+def load_network(ref: str, *, store_root: Path, class_names: Sequence[str] | None = None) -> LoadedNetwork:
+    """Load a network from wherever a person may point to.
+
+    Args:
+        ref: a release folder, a state dict's file, or a reference into the store (`dice`, `dice@2`).
+        store_root: the model store.
+        class_names: K names for a bare state dict; None names its classes `class_1`...; must be None for a release.
+
+    Raises:
+        ModelError: nothing there, or something that must not be served; the message says what and where.
+    """
+    return load(store.locate(store_root, ref), class_names)
+
+
+def load(found: store.Release | Path, class_names: Sequence[str] | None = None) -> LoadedNetwork:
+    """Load what `store.locate` found.
+
+    Raises:
+        ModelError: as `load_network`.
+    """
+    if isinstance(found, Path):
+        return _load_bare(found, class_names)
+    if class_names is not None:
+        raise ReleaseNotFound(f"class names are for a bare state dict; {found.ref} has its own")
+    return _load_release(found)
+
+
+def _load_release(release: store.Release) -> LoadedNetwork:
+    release.verify()
+    manifest = release.manifest
+    try:
+        options = NetworkOptions.model_validate(manifest.options)
+    except ValueError as error:
+        raise BrokenRelease(f"{release.folder}: options of the network: {error}") from error
+    _check_told_twice(release, options)
+    recognised = Recognised(
+        manifest.architecture,
+        class_count=len(manifest.class_names),
+        options=options,
+        state_dict=read_state_dict(release.folder / store.WEIGHTS),
+    )
+    try:
+        network = recognised.build()
+    except UnknownArchitecture as error:
+        raise BrokenRelease(f"{release.folder}: {error}") from error
+    return LoadedNetwork(card_of(manifest), options, network, release, facts_of(recognised))
+
+
+def _check_told_twice(release: store.Release, options: NetworkOptions) -> None:
+    """Refuse a manifest that promises its readers something else than the options that build its network."""
+    manifest = release.manifest
+    pairs = {
+        "input.min_size": (manifest.input.min_size, options.min_size),
+        "input.max_size": (manifest.input.max_size, options.max_size),
+        "input.mean": (manifest.input.mean, IMAGENET_MEAN),
+        "input.std": (manifest.input.std, IMAGENET_STD),
+        "score_floor": (manifest.score_floor, options.score_floor),
+        "detections_per_image": (manifest.detections_per_image, options.detections_per_image),
+    }
+    for field, (told, used) in pairs.items():
+        if told != used:
+            raise BrokenRelease(f"{release.folder}: the manifest's {field} is {told}, but its network has {used}")
+
+
+def input_rule(options: NetworkOptions) -> InputRule:
+    """Return how a network with these options takes its images."""
+    return InputRule(min_size=options.min_size, max_size=options.max_size, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
+def _load_bare(path: Path, class_names: Sequence[str] | None) -> LoadedNetwork:
+    try:
+        state_dict = read_state_dict(path)
+    except OSError as error:
+        raise BrokenStateDict(f"{path}: {error.strerror}") from error
+    try:
+        recognised = recognise(state_dict)
+        network = recognised.build()
+    except UnknownArchitecture as error:
+        raise UnknownArchitecture(f"{path}: {error}") from error
+    facts = facts_of(recognised)
+    return LoadedNetwork(
+        bare_card(path, store.sha256_of(path), facts, class_names), recognised.options, network, None, facts
+    )
+
+
+def facts_of(recognised: Recognised) -> NetworkFacts:
+    """Return what runs a network without torch must know of it."""
+    options = recognised.options
+    return NetworkFacts(
+        architecture=recognised.name,
+        class_count=recognised.class_count,
+        score_floor=options.score_floor,
+        detections_per_image=options.detections_per_image,
+        input=input_rule(options),
+    )

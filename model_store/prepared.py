@@ -1,0 +1,67 @@
+"""Graphs that were converted at start, kept for the next start of the same weights on the same machine."""
+
+import hashlib
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import openvino as ov
+from pydantic import TypeAdapter, ValidationError
+
+from model_store.card import NetworkFacts
+from model_store.cpu import model_name
+from model_store.engines.openvino import GRAPHS
+
+_FACTS_NAME = "facts.json"
+_FACTS = TypeAdapter(NetworkFacts)
+
+_log = logging.getLogger(__name__)
+
+
+class GraphCache:
+    """A folder of converted graphs, by sha256 of the weights, options, OpenVINO's version and the processor.
+
+    Attributes:
+        folder: of one set of weights.
+    """
+
+    def __init__(self, root: Path, *, sha256: str, options: str = "") -> None:
+        machine = hashlib.sha256(f"{ov.__version__} {model_name()} {options}".encode()).hexdigest()
+        self.folder = root / f"{sha256[:16]}-{machine[:16]}"
+
+    def facts(self) -> NetworkFacts | None:
+        """Return what is known of the network whose graphs are kept; None where there are none, or not all of them."""
+        if not all((self.folder / f"{graph}.xml").is_file() for graph in GRAPHS):
+            return None
+        try:
+            return _FACTS.validate_json((self.folder / _FACTS_NAME).read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    def keep(self, facts: NetworkFacts, write: Callable[[Path], None]) -> bool:
+        """Let `write` fill the folder; all of it appears at once. A cache that cannot be written only warns.
+
+        Returns:
+            Whether the graphs are kept now.
+        """
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            draft = Path(tempfile.mkdtemp(prefix=".converting-", dir=self.folder.parent))
+        except OSError as error:
+            _log.warning(
+                "the cache %s cannot be written (%s): each start converts anew", self.folder.parent, error.strerror
+            )
+            return False
+        try:
+            write(draft)
+            (draft / _FACTS_NAME).write_bytes(_FACTS.dump_json(facts))
+            shutil.rmtree(self.folder, ignore_errors=True)  # one that `facts` refused
+            draft.rename(self.folder)
+        except OSError as error:
+            _log.warning("the cache %s cannot be written (%s)", self.folder.parent, error)
+            return self.facts() is not None  # another process may have been faster
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        return True

@@ -1,0 +1,103 @@
+"""The verb `accelerate`: its flags, and the function it calls."""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from model_store import store
+from model_store.errors import EngineNotAvailable, ReleaseNotFound
+from model_store.network import LoadedNetwork
+from training import flags
+from training.console import progress_bar, say
+from training.dataset import read_dataset
+from training.prediction import find_photos
+from training.publish import PreparedEngine
+
+if TYPE_CHECKING:
+    from training.accelerate import Plan
+
+ENGINES = ("openvino-bf16", "openvino-int8")
+_MOST_CALIBRATION = 300
+
+
+def add_accelerate(verbs: Any) -> None:
+    """Add the verb."""
+    parser = verbs.add_parser(
+        "accelerate",
+        help="prepare a release's fast engines, measure them, publish the next version",
+        description="Convert and quantise a release for OpenVINO, measure what that loses on labelled images, and "
+        "publish all of it as the next version, which the service then takes by itself.",
+    )
+    parser.add_argument("release", help="dice, dice@2, or a release's folder")
+    add_plan(parser, is_required=True)
+    parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
+    parser.set_defaults(verb=_accelerate)
+
+
+def add_plan(parser: argparse.ArgumentParser, *, is_required: bool) -> None:
+    """Add what `read_plan` takes."""
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        nargs="+",
+        required=is_required,
+        help=f"photos or folders of them, unlabelled, that int8 learns its ranges from; at most {_MOST_CALIBRATION}",
+    )
+    parser.add_argument(
+        "--judge-by",
+        type=flags.named_folder,
+        metavar="NAME=FOLDER",
+        required=is_required,
+        help="labelled images that tell what each engine loses",
+    )
+    parser.add_argument(
+        "--engine", choices=ENGINES, action="append", help="what to prepare; repeatable (default: all of them)"
+    )
+    parser.add_argument(
+        "--even-if-unjudged",
+        action="store_true",
+        help="go on where the network is too weak on these images to tell what is lost, for benchmarks",
+    )
+
+
+def read_plan(options: argparse.Namespace, class_names: Sequence[str]) -> "Plan":
+    """Read what to prepare.
+
+    Raises:
+        EngineNotAvailable: the packages for it are not installed.
+        AnnotationError: images that cannot be used.
+    """
+    if missing := [name for name in ("openvino", "nncf") if find_spec(name) is None]:
+        raise EngineNotAvailable(f"not installed: {', '.join(missing)}; pip install 'rendersight[accelerate]'")
+    from training.accelerate import Plan  # noqa: PLC0415 - not in every installation
+
+    photos = find_photos(options.calibration)
+    name, folder = options.judge_by
+    return Plan(
+        calibration=photos[:: -(-len(photos) // _MOST_CALIBRATION)],
+        data_name=name,
+        data=read_dataset(folder, class_names=class_names),
+        engines=options.engine or ENGINES,
+        even_if_unjudged=options.even_if_unjudged,
+    )
+
+
+def preparation(plan: "Plan") -> Callable[[LoadedNetwork, Path], Mapping[str, PreparedEngine]]:
+    """Return what `publish` calls to carry a plan out."""
+    from training.accelerate import prepare  # noqa: PLC0415 - not in every installation
+
+    return lambda loaded, scratch: prepare(loaded, plan, scratch=scratch, bar=progress_bar, say=say)
+
+
+def _accelerate(options: argparse.Namespace) -> None:
+    release = store.locate(options.store, options.release)
+    if isinstance(release, Path):
+        raise ReleaseNotFound(f"{options.release} is a state dict's file; publish it as a release first")
+    plan = read_plan(options, release.manifest.class_names)
+    from training.accelerate import accelerate  # noqa: PLC0415 - not in every installation
+
+    published = accelerate(release, plan, store_root=options.store, bar=progress_bar, say=say)
+    say(f"published {published.ref}: {published.folder}")
+    say(f"serve it: RENDERSIGHT_MODEL={published.ref} python -m app")
