@@ -73,8 +73,8 @@ class Settings(BaseSettings):
         ge=1,
         le=1024,
         accepted="a whole number from 1 to 1024",
-        description="Images that OpenVINO computes at once, each on its share of the cores. Unset: one for each core, "
-        "for throughput; 1 is the shortest latency.",
+        description="Images that OpenVINO computes at once, each on its share of the cores; one alone gets all of "
+        "them. Unset: one for each core, the most throughput.",
     )
     cache_dir: Path = _field(
         Path("~/.cache/rendersight"),

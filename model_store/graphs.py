@@ -2,18 +2,20 @@
 
 | graph | takes | gives | arithmetic |
 |---|---|---|---|
-| `features` | `image` u8 (1, H, W, 3), `size_hw`, `pad_hw` i64 (2,) | `feature0`.. `objectness0`.. `deltas0`.. | any |
-| `proposals` | those, and `limit_hw` f32 (2,) | `proposals` (R, 4), `pooled` (R, C, 7, 7) | fp32 |
+| `features` | `pixels` (1, H, W, 3) | `feature0`.. `objectness0`.. `deltas0`.., (1, H, W, C) | any |
+| `proposals` | those, and `limit_hw` (2,) | `proposals` (R, 4), `pooled` (R, 7, 7, C) | fp32 |
 | `head` | those two, and `limit_hw` | `boxes` (D, 4), `labels` (D,) in 1..K, `scores` (D,), best first | any |
 
-Three, because in bfloat16 the coordinates of proposals would be off by 4 px. Boxes are x0, y0, x1, y1 in px of the
-resized image. Every formula repeats torchvision.models.detection, whose names are used here.
+All but the labels, i64, are f32. Three, because in bfloat16 the coordinates of proposals would be off by 4 px. `pixels`
+are those of the resized image, RGB in 0..255 less the mean, padded with zeros to a multiple of `PAD_MULTIPLE_PX`;
+`limit_hw` is its size without the padding. Boxes are x0, y0, x1, y1 in px of it. Maps have their channels last, as
+convolutions leave them. Every formula repeats torchvision.models.detection, whose names are used here.
 """
 
+import copy
 import math
 import warnings
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +26,23 @@ from numpy.typing import NDArray
 from openvino import opset13 as op
 from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.faster_rcnn import TwoMLPHead
 
 from model_store.engines.openvino import GRAPHS
 
 Node = Any
 """An output of a node: OpenVINO's operators have no types."""
 
-PAD_MULTIPLE_PX = 32
-"""The network's input is padded to a multiple of this, as `GeneralizedRCNNTransform` does by default."""
 _POOLED_PX = 7
 _SAMPLES = 2
 """Samples a bin along each axis: the `sampling_ratio` of every network in the table."""
-_MOST_CELLS = 14
-"""Sides of a roi, in cells of its level, that a window holds: a square one has at most so many below the last level."""
+_WINDOWS = (8, 14)
+"""Rois are pooled together with those whose longest side, in cells of their level, is in the same range up to these.
+
+A square one has at most 14 below the last level.
+"""
+_MOST_GATHERED = 64 * 16**2
+"""Cells that windows of longer rois may gather; where that does not do, OpenVINO's operator takes them."""
 _EXAMPLE_PX = 128
 _NEVER = 1e-30
 """No sigmoid of a trained network comes below it: a threshold that lets everything through but what was crossed out."""
@@ -61,11 +67,17 @@ def convert(network: FasterRCNN) -> dict[str, ov.Model]:
 
 
 class _Features(nn.Module):
-    """Backbone, pyramid and proposal head: normalised pixels -> maps, objectness and deltas of every level."""
+    """Backbone, pyramid and proposal head: pixels less the mean -> maps, objectness and deltas of every level.
+
+    The first convolution's weights take over the division by the standard deviation.
+    """
 
     def __init__(self, network: FasterRCNN) -> None:
         super().__init__()
-        self.backbone, self.head = network.backbone, network.rpn.head
+        self.backbone, self.head = copy.deepcopy(network.backbone), network.rpn.head
+        first = next(module for module in self.backbone.modules() if isinstance(module, nn.Conv2d))
+        std = torch.tensor(network.transform.image_std).reshape(1, 3, 1, 1)
+        first.weight = nn.Parameter(first.weight.detach() / (255 * std), requires_grad=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         maps = list(self.backbone(x).values())
@@ -74,14 +86,20 @@ class _Features(nn.Module):
 
 
 class _Head(nn.Module):
-    """Pooled features -> class logits (R, K + 1) and box deltas (R, 4 * (K + 1))."""
+    """Pooled features (R, 7, 7, C) -> class logits (R, K + 1) and box deltas (R, 4 * (K + 1))."""
 
     def __init__(self, network: FasterRCNN) -> None:
         super().__init__()
         self.head, self.predictor = network.roi_heads.box_head, network.roi_heads.box_predictor
+        self.takes_channels_last = isinstance(self.head, TwoMLPHead)
+        if self.takes_channels_last:
+            self.head = copy.deepcopy(self.head)
+            weight = self.head.fc6.weight.detach()
+            by_place = weight.unflatten(1, (-1, _POOLED_PX, _POOLED_PX)).permute(0, 2, 3, 1)
+            self.head.fc6.weight = nn.Parameter(by_place.flatten(1).contiguous(), requires_grad=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        logits, deltas = self.predictor(self.head(x))
+        logits, deltas = self.predictor(self.head(x if self.takes_channels_last else x.permute(0, 3, 1, 2)))
         return logits, deltas
 
 
@@ -93,21 +111,13 @@ def _convert(module: nn.Module, example: Tensor, shape: Sequence[int]) -> ov.Mod
 
 def _features(network: FasterRCNN) -> ov.Model:
     converted = _convert(_Features(network), torch.zeros(1, 3, _EXAMPLE_PX, _EXAMPLE_PX), (1, 3, -1, -1))
-    image = op.parameter([1, -1, -1, 3], ov.Type.u8, name="image")
-    size_hw = op.parameter([2], ov.Type.i64, name="size_hw")
-    pad_hw = op.parameter([2], ov.Type.i64, name="pad_hw")
-    pixels = op.transpose(op.convert(image, "f32"), _i64([0, 3, 1, 2]))
-    resized = op.interpolate(
-        pixels, size_hw, "linear_onnx", "sizes", [0, 0], [0, 0], "half_pixel", axes=_i64([2, 3])
-    )  # what torch calls bilinear, align_corners=False
-    rule = network.transform
-    mean, std = (255 * _f32_array(values).reshape(1, 3, 1, 1) for values in (rule.image_mean, rule.image_std))
-    normalised = op.multiply(op.subtract(resized, op.constant(mean)), op.constant(1 / std))
-    padded = op.pad(normalised, _i64([0, 0, 0, 0]), op.concat([_i64([0, 0]), pad_hw], 0), "constant", _f32(0))
+    pixels = op.parameter([1, -1, -1, 3], ov.Type.f32, name="pixels")
+    planes = op.transpose(pixels, _i64([0, 3, 1, 2]))
     for target in converted.input(0).get_node().output(0).get_target_inputs():
-        target.replace_source_output(padded.output(0))
-    graph = ov.Model(converted.get_results(), [image, size_hw, pad_hw], "features")
-    levels = len(graph.outputs) // 3
+        target.replace_source_output(planes.output(0))
+    maps = [result.input(0).get_source_output() for result in converted.get_results()]
+    graph = ov.Model([op.result(op.transpose(item, _i64([0, 2, 3, 1]))) for item in maps], [pixels], "features")
+    levels = len(maps) // 3
     names = [f"{kind}{level}" for kind in ("feature", "objectness", "deltas") for level in range(levels)]
     return _named(graph, names)
 
@@ -116,17 +126,19 @@ def _proposals(network: FasterRCNN) -> ov.Model:
     rpn, pool = network.rpn, network.roi_heads.box_roi_pool
     anchors = [_f32_array(cell) for cell in rpn.anchor_generator.cell_anchors]
     strides = _strides(network)
+    pooled_from = [name for name in strides if name in pool.featmap_names]
     limit_hw = op.parameter([2], ov.Type.f32, name="limit_hw")
     maps = [
-        op.parameter([1, network.backbone.out_channels, -1, -1], ov.Type.f32, name=f"feature{level}")
-        for level in range(len(pool.featmap_names))
+        op.parameter([1, -1, -1, network.backbone.out_channels], ov.Type.f32, name=f"feature{level}")
+        for level in range(len(pooled_from))
     ]
+    padded_hw = op.multiply(op.gather(op.shape_of(maps[0]), _i64([1, 2]), _i64(0)), _i64(strides[pooled_from[0]]))
     objectness, deltas, boxes, logits, levels = [], [], [], [], []
-    for level, (cell, stride) in enumerate(zip(anchors, strides, strict=True)):
-        objectness.append(op.parameter([1, len(cell), -1, -1], ov.Type.f32, name=f"objectness{level}"))
-        deltas.append(op.parameter([1, 4 * len(cell), -1, -1], ov.Type.f32, name=f"deltas{level}"))
+    for level, cell in enumerate(anchors):
+        objectness.append(op.parameter([1, -1, -1, len(cell)], ov.Type.f32, name=f"objectness{level}"))
+        deltas.append(op.parameter([1, -1, -1, 4 * len(cell)], ov.Type.f32, name=f"deltas{level}"))
         found, scores = _best_of_level(
-            objectness[-1], deltas[-1], cell, stride=stride, most=rpn._pre_nms_top_n["testing"]
+            objectness[-1], deltas[-1], cell, padded_hw=padded_hw, most=rpn._pre_nms_top_n["testing"]
         )
         boxes.append(found)
         logits.append(scores)
@@ -143,37 +155,41 @@ def _proposals(network: FasterRCNN) -> ov.Model:
         most=rpn._post_nms_top_n["testing"],
     )
     chosen = op.gather(every, op.gather(kept.output(0), _i64(2), _i64(1)), _i64(0))
-    proposals, pooled = _pool(maps, chosen, strides[: len(maps)])
+    proposals, pooled = _pool(maps, chosen, [strides[name] for name in pooled_from])
     graph = ov.Model([op.result(proposals), op.result(pooled)], [*maps, *objectness, *deltas, limit_hw], "proposals")
     return _named(graph, ["proposals", "pooled"])
 
 
-def _strides(network: FasterRCNN) -> list[int]:
-    """Return each level's stride, px, as the anchor generator finds it: image size // map size."""
+def _strides(network: FasterRCNN) -> dict[str, int]:
+    """Return each map's stride, px, by its name."""
     with torch.inference_mode():
         maps = network.backbone(torch.zeros(1, 3, _EXAMPLE_PX, _EXAMPLE_PX))
-    return [_EXAMPLE_PX // item.shape[-1] for item in maps.values()]
+    return {name: _EXAMPLE_PX // item.shape[-1] for name, item in maps.items()}
 
 
 def _best_of_level(
-    objectness: Node, deltas: Node, cell: NDArray[np.float32], *, stride: int, most: int
+    objectness: Node, deltas: Node, cell: NDArray[np.float32], *, padded_hw: Node, most: int
 ) -> tuple[Node, Node]:
     """Return the boxes (N, 4) with the highest objectness of a level and their logits (N,), N at most `most`.
 
-    Candidates are numbered as torchvision does: row, column, anchor. An anchor's place follows from its number.
+    Candidates are numbered as torchvision does: row, column, anchor. An anchor's place follows from its number. The
+    stride is whole: (height, width) of the padded image // of the map; for a map of stride 64 it may be less.
     """
     count = len(cell)
-    logits = op.reshape(op.transpose(objectness, _i64([0, 2, 3, 1])), _i64([-1]), special_zero=False)
-    height_width = op.gather(op.shape_of(deltas), _i64([2, 3]), _i64(0))
-    split = op.reshape(deltas, op.concat([_i64([count, 4]), height_width], 0), special_zero=False)
-    rows = op.reshape(op.transpose(split, _i64([2, 3, 0, 1])), _i64([-1, 4]), special_zero=False)
+    logits = op.reshape(objectness, _i64([-1]), special_zero=False)
+    rows = op.reshape(deltas, _i64([-1, 4]), special_zero=False)
     k = op.squeeze(op.minimum(op.shape_of(logits), _i64([most])), _i64([0]))
     best = op.topk(logits, k, 0, "max", "value", index_element_type="i64")
     number = best.output(1)
     place = op.divide(number, _i64(count))
-    width = op.gather(height_width, _i64(1), _i64(0))
-    x = op.multiply(op.convert(op.mod(place, width), "f32"), _f32(stride))
-    y = op.multiply(op.convert(op.divide(place, width), "f32"), _f32(stride))
+    map_hw = op.gather(op.shape_of(deltas), _i64([1, 2]), _i64(0))
+    width = op.gather(map_hw, _i64(1), _i64(0))
+    rows_columns = (op.divide(place, width), op.mod(place, width))
+    stride_hw = op.divide(padded_hw, map_hw)
+    y, x = (
+        op.convert(op.multiply(places, op.gather(stride_hw, _i64(axis), _i64(0))), "f32")
+        for axis, places in enumerate(rows_columns)
+    )
     shift = op.concat([op.unsqueeze(value, _i64(1)) for value in (x, y, x, y)], 1)
     anchors = op.add(op.gather(op.constant(cell), op.mod(number, _i64(count)), _i64(0)), shift)
     return _decode(anchors, op.gather(rows, number, _i64(0)), weights=(1.0, 1.0, 1.0, 1.0)), best.output(0)
@@ -182,7 +198,8 @@ def _best_of_level(
 def _pool(maps: Sequence[Node], boxes: Node, strides: Sequence[int]) -> tuple[Node, Node]:
     """Pool each box from the level that suits its size; boxes come back in the order of what was pooled.
 
-    The level is floor(4 + log2(sqrt(area) / 224)), equation 1 of Lin et al., Feature Pyramid Networks, 2017.
+    The level is floor(4 + log2(sqrt(area) / 224)), equation 1 of Lin et al., Feature Pyramid Networks, 2017. Where two
+    maps have one stride, torchvision pools from the first of them alone.
     """
     lowest, highest = (int(math.log2(stride)) for stride in (strides[0], strides[-1]))
     side = op.maximum(op.sqrt(op.reduce_prod(_width_height(boxes), _i64([1]))), _f32(1e-6))
@@ -190,41 +207,63 @@ def _pool(maps: Sequence[Node], boxes: Node, strides: Sequence[int]) -> tuple[No
     level = op.clamp(level, lowest, highest)
     orders, pools = [], []
     for number, (item, stride) in enumerate(zip(maps, strides, strict=True), lowest):
-        is_here = op.equal(level, _f32(number))
-        is_small = op.less_equal(_longest_side(boxes), _f32(_MOST_CELLS * stride))
-        pool_small = partial(pool_windows, item, stride=stride)
-        pool_large = partial(_pool_any, item, stride=stride)
-        for pool, is_mine in ((pool_small, is_small), (pool_large, op.logical_not(is_small))):
-            order = op.squeeze(op.non_zero(op.logical_and(is_here, is_mine), "i64"), _i64([0]))
-            pools.append(pool(op.gather(boxes, order, _i64(0))))
+        if number > highest:
+            break
+        cells = op.divide(_longest_side(boxes), _f32(stride))
+        is_left = op.equal(level, _f32(number))
+        for most in (*_WINDOWS, math.inf):
+            is_mine = op.logical_and(is_left, op.less_equal(cells, _f32(most)))
+            is_left = op.logical_and(is_left, op.logical_not(is_mine))
+            order = op.squeeze(op.non_zero(is_mine, "i64"), _i64([0]))
+            rois = op.gather(boxes, order, _i64(0))
+            pool = pool_windows if math.isfinite(most) else _pool_any
+            pools.append(pool(item, rois, stride=stride))
             orders.append(order)
     return op.gather(boxes, op.concat(orders, 0), _i64(0)), op.concat(pools, 0)
 
 
 def _pool_any(item: Node, rois: Node, *, stride: int) -> Node:
-    """Pool rois (N, 4) from a map with OpenVINO's own operator, which is slow but takes any size."""
-    first_image = op.broadcast(_i64(0), op.gather(op.shape_of(rois), _i64([0]), _i64(0)))
-    return op.roi_align(item, rois, first_image, _POOLED_PX, _POOLED_PX, _SAMPLES, 1 / stride, "avg", "asymmetric")
+    """Pool rois (N, 4) of any size: as windows if these are few and small enough, else with OpenVINO's own operator.
+
+    The operator lays the whole map out anew, even for no roi at all.
+    """
+    gathered = op.multiply(op.gather(op.shape_of(rois), _i64(0), _i64(0)), _squared(_span(_scaled(rois, stride)[1])))
+    inner = [(op.parameter(item.get_partial_shape(), ov.Type.f32), op.parameter([-1, 4], ov.Type.f32)) for _ in "ab"]
+    first_image = op.broadcast(_i64(0), op.gather(op.shape_of(inner[1][1]), _i64([0]), _i64(0)))
+    pooled = op.roi_align(
+        op.transpose(inner[1][0], _i64([0, 3, 1, 2])),
+        inner[1][1],
+        first_image,
+        _POOLED_PX,
+        _POOLED_PX,
+        _SAMPLES,
+        1 / stride,
+        "avg",
+        "asymmetric",
+    )
+    results = op.result(pool_windows(*inner[0], stride=stride)), op.result(op.transpose(pooled, _i64([0, 2, 3, 1])))
+    choice = op.if_op(op.less_equal(gathered, _i64(_MOST_GATHERED)).output(0))
+    choice.set_then_body(ov.Model([results[0]], list(inner[0])))
+    choice.set_else_body(ov.Model([results[1]], list(inner[1])))
+    for outer, one, other in zip((item, rois), *inner, strict=True):
+        choice.set_input(outer.output(0), one, other)
+    return choice.set_output(*results)
 
 
 def pool_windows(item: Node, rois: Node, *, stride: int) -> Node:
-    """Pool rois (N, 4) px, none longer than `_MOST_CELLS` cells, from a map (1, C, H, W): the same as `roi_align`.
+    """Pool rois (N, 4) px from a map (1, H, W, C): the same as `roi_align`, in memory for N times the longest one.
 
     Bilinear sampling and averaging are linear and apart in x and y. So each roi's cells are gathered as one window,
     all channels of a cell together, and two matrix products make the 7 x 7 of it: a fifth of the operator's time.
 
     Returns:
-        (N, C, 7, 7).
+        (N, 7, 7, C).
     """
-    channels = item.get_partial_shape()[1].get_length()
-    height_width = op.gather(op.shape_of(item), _i64([2, 3]), _i64(0))
-    cells = op.reshape(op.transpose(item, _i64([0, 2, 3, 1])), _i64([-1, channels]), special_zero=False)
-    scaled = op.divide(rois, _f32(stride))
-    start, end = (op.gather(scaled, _i64(columns), _i64(1)) for columns in ([1, 0], [3, 2]))  # y, x
-    size = op.maximum(op.subtract(end, start), _f32(1))
-    reach = op.multiply(op.reduce_max(size, _i64([0, 1])), _f32(1 - 1 / (_SAMPLES * _POOLED_PX)))
-    span = op.minimum(op.add(op.convert(op.ceiling(reach), "i64"), _i64(2)), _i64(_MOST_CELLS + 2))
-    span = op.maximum(span, _i64(2))  # without a roi too
+    channels = item.get_partial_shape()[3].get_length()
+    height_width = op.gather(op.shape_of(item), _i64([1, 2]), _i64(0))
+    cells = op.reshape(item, _i64([-1, channels]), special_zero=False)
+    start, size = _scaled(rois, stride)
+    span = _span(size)
     weights, places = zip(
         *(
             _axis(
@@ -248,8 +287,20 @@ def pool_windows(item: Node, rois: Node, *, stride: int) -> Node:
         transpose_b=False,
     )  # (N, 7, span * C)
     rows = op.reshape(rows, op.concat([_i64([0, _POOLED_PX]), length, _i64([channels])], 0), special_zero=True)
-    pooled = op.matmul(op.unsqueeze(weights[1], _i64(1)), rows, transpose_a=False, transpose_b=False)  # (N, 7, 7, C)
-    return op.transpose(pooled, _i64([0, 3, 1, 2]))
+    return op.matmul(op.unsqueeze(weights[1], _i64(1)), rows, transpose_a=False, transpose_b=False)
+
+
+def _scaled(rois: Node, stride: int) -> tuple[Node, Node]:
+    """Return the starts and the sizes of rois, (N, 2), y before x, in cells; none is smaller than a cell."""
+    scaled = op.divide(rois, _f32(stride))
+    start, end = (op.gather(scaled, _i64(columns), _i64(1)) for columns in ([1, 0], [3, 2]))
+    return start, op.maximum(op.subtract(end, start), _f32(1))
+
+
+def _span(size: Node) -> Node:
+    """Return the side of a window, (), in cells, that holds the samples of any of the rois, or of none."""
+    reach = op.multiply(op.reduce_max(size, _i64([0, 1])), _f32(1 - 1 / (_SAMPLES * _POOLED_PX)))
+    return op.add(op.convert(op.ceiling(op.maximum(reach, _f32(0))), "i64"), _i64(2))
 
 
 def _axis(start: Node, size: Node, span: Node, limit: Node) -> tuple[Node, Node]:
@@ -281,7 +332,7 @@ def _axis(start: Node, size: Node, span: Node, limit: Node) -> tuple[Node, Node]
 def _head(network: FasterRCNN) -> ov.Model:
     heads = network.roi_heads
     channels, classes = network.backbone.out_channels, heads.box_predictor.cls_score.out_features - 1
-    shape = (channels, _POOLED_PX, _POOLED_PX)
+    shape = (_POOLED_PX, _POOLED_PX, channels)
     converted = _convert(_Head(network), torch.zeros(2, *shape), (-1, *shape))
     pooled = converted.get_parameters()[0]
     proposals = op.parameter([-1, 4], ov.Type.f32, name="proposals")
@@ -376,6 +427,10 @@ def _named(graph: ov.Model, outputs: Sequence[str]) -> ov.Model:
         output.get_tensor().set_names({name})
     graph.validate_nodes_and_infer_types()
     return graph
+
+
+def _squared(value: Node) -> Node:
+    return op.multiply(value, value)
 
 
 def _f32_array(values: Any) -> NDArray[np.float32]:

@@ -91,7 +91,7 @@ def _inputs(job: Job) -> dict[str, Sequence[dict[str, Any]]]:
     with engine.lane() as lane:
         for path in job.photos:
             image = images.read(path)
-            lane.run(image, *job.rule.resized_hw(*image.shape[:2]))
+            lane.run(image, job.rule)
             for name, items in kept.items():
                 items.append({key: np.array(value) for key, value in lane.inputs(name).items()})
     return dict(kept)

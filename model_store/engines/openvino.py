@@ -5,10 +5,13 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Lock
 from typing import Any
 
+import cv2
 import numpy as np
 import openvino as ov
+from numpy.typing import NDArray
 
 from model_store.cpu import usable_cores
 from model_store.errors import BrokenRelease
@@ -23,6 +26,10 @@ Graphs = Mapping[str, Path | ov.Model]
 """Name -> file or graph, for each of `GRAPHS`."""
 
 PAD_MULTIPLE_PX = 32
+"""The network's input is padded to a multiple of this, as `GeneralizedRCNNTransform` does by default."""
+
+_MOST_EXACT = 4
+"""An image of so many times the pixels of the network's input is resized in uint8, which rounds, to spare memory."""
 
 _HINTS = {"openvino-fp32": "f32", "openvino-bf16": "bf16", "openvino-int8": "bf16"}
 """Arithmetic of what is not quantised: with int8, bfloat16 where the processor has it."""
@@ -42,10 +49,12 @@ def graphs_in(folder: Path) -> Graphs:
 class OpenVinoEngine:
     """Runs the three graphs of a prepared detector; see `model_store.engines.Engine`.
 
+    An image that comes alone is spread over all cores; of several at once, each has a stream, a share of the cores.
+
     Attributes:
         name: `openvino-fp32`, `openvino-bf16` or `openvino-int8`.
         device: `cpu`.
-        parallel: so many threads may call `detect` at once; each image has its stream, a share of the cores.
+        parallel: the number of streams.
     """
 
     device = "cpu"
@@ -59,7 +68,7 @@ class OpenVinoEngine:
             graphs: of a prepared detector.
             name: what the graphs are and the arithmetic to run them in.
             rule: how images become the network's input.
-            streams: images computed at the same time, each on its share of the cores; 1 is the shortest latency.
+            streams: images computed at the same time; one for each core is the most throughput.
             cache_dir: where OpenVINO keeps compiled code for the next start; None keeps none.
 
         Raises:
@@ -67,20 +76,12 @@ class OpenVinoEngine:
         """
         self.name, self.parallel = name, streams
         self._rule = rule
-        common: dict[str, Any] = {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": usable_cores()}
-        if cache_dir is not None:
-            common["CACHE_DIR"] = str(cache_dir)
-        hints = (_HINTS[name], "f32", _HINTS[name])
-        try:
-            compiled = [
-                _core().compile_model(graphs[graph], "CPU", {**common, "INFERENCE_PRECISION_HINT": hint})
-                for graph, hint in zip(GRAPHS, hints, strict=True)
-            ]
-        except RuntimeError as error:
-            raise BrokenRelease(f"the graphs cannot be used: {str(error).strip().splitlines()[-1]}") from error
-        self._lanes: SimpleQueue[Lane] = SimpleQueue()
-        for _ in range(streams):
-            self._lanes.put(Lane([graph.create_infer_request() for graph in compiled]))
+        self._wide = _compile(graphs, name, streams=1, cache_dir=cache_dir)[0] if streams > 1 else None
+        self._narrow: SimpleQueue[Lane] = SimpleQueue()
+        for lane in _compile(graphs, name, streams=streams, cache_dir=cache_dir):
+            self._narrow.put(lane)
+        self._lock = Lock()
+        self._busy = 0
 
     def detect(self, images: Sequence[RgbImage]) -> list[Detections]:
         """Find objects; see `model_store.engines.Engine.detect`.
@@ -94,18 +95,24 @@ class OpenVinoEngine:
     @contextmanager
     def lane(self) -> Iterator["Lane"]:
         """Lend the buffers of one image, as soon as there are free ones."""
-        lane = self._lanes.get()
+        with self._lock:
+            is_alone = self._busy == 0
+            self._busy += 1
+        lane = self._wide if is_alone and self._wide else self._narrow.get()
         try:
             yield lane
         finally:
-            self._lanes.put(lane)
+            if lane is not self._wide:
+                self._narrow.put(lane)
+            with self._lock:
+                self._busy -= 1
 
     def _detect_one(self, lane: "Lane", image: RgbImage) -> Detections:
         height, width = image.shape[:2]
         resized_h, resized_w = self._rule.resized_hw(height, width)
         if min(resized_h, resized_w) < 1:  # nothing is left of its narrow side
             return Detections.of([], [], [])
-        boxes, labels, scores = lane.run(image, resized_h, resized_w)
+        boxes, labels, scores = lane.run(image, self._rule)
         if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
             raise FloatingPointError("the network answered with a box or a score that is not finite")
         scale = np.array([width / resized_w, height / resized_h] * 2, np.float32)
@@ -114,23 +121,42 @@ class OpenVinoEngine:
         return Detections.of(boxes[has_area], labels[has_area], scores[has_area])
 
 
+def _compile(graphs: Graphs, name: str, *, streams: int, cache_dir: Path | None) -> list["Lane"]:
+    """Compile the graphs and return a lane for each stream."""
+    common: dict[str, Any] = {
+        "NUM_STREAMS": streams,
+        "INFERENCE_NUM_THREADS": usable_cores(),
+        "ENABLE_CPU_PINNING": False,  # the server's other threads must not wait for one core while another idles
+    }
+    if cache_dir is not None:
+        common["CACHE_DIR"] = str(cache_dir)
+    hints = (_HINTS[name], "f32", _HINTS[name])
+    try:
+        compiled = [
+            _core().compile_model(graphs[graph], "CPU", {**common, "INFERENCE_PRECISION_HINT": hint})
+            for graph, hint in zip(GRAPHS, hints, strict=True)
+        ]
+    except RuntimeError as error:
+        raise BrokenRelease(f"the graphs cannot be used: {str(error).strip().splitlines()[-1]}") from error
+    return [Lane([graph.create_infer_request() for graph in compiled]) for _ in range(streams)]
+
+
 class Lane:
     """The buffers of one image on its way through the graphs."""
 
     def __init__(self, requests: Sequence[Any]) -> None:
         self._requests = dict(zip(GRAPHS, requests, strict=True))
+        self._memory = np.empty(0, np.float32)
 
-    def run(self, image: RgbImage, height: int, width: int) -> tuple[Any, Any, Any]:
-        """Return boxes in px of the image resized to `height` and `width`, labels and scores, best first."""
+    def run(self, image: RgbImage, rule: InputRule) -> tuple[Any, Any, Any]:
+        """Find objects in an upright uint8 (H, W, 3) RGB image of which something is left when it is resized.
+
+        Returns:
+            Boxes in px of the resized image, labels and scores, best first.
+        """
         features, proposals, head = self._requests.values()
-        features.infer(
-            {
-                "image": np.ascontiguousarray(image)[None],
-                "size_hw": np.array([height, width], np.int64),
-                "pad_hw": np.array([-height % PAD_MULTIPLE_PX, -width % PAD_MULTIPLE_PX], np.int64),
-            },
-            share_inputs=True,
-        )
+        height, width = rule.resized_hw(*image.shape[:2])
+        features.infer({"pixels": self._pixels(image, height, width, rule)}, share_inputs=True)
         limit = np.array([height, width], np.float32)
         for source, target in ((features, proposals), (proposals, head)):
             names = [item.get_any_name() for item in target.model_inputs]
@@ -143,3 +169,18 @@ class Lane:
         """Return what the last `run` gave to a graph, by its inputs' names: views that the next run overwrites."""
         request = self._requests[graph]
         return {item.get_any_name(): request.get_tensor(item).data for item in request.model_inputs}
+
+    def _pixels(self, image: RgbImage, height: int, width: int, rule: InputRule) -> NDArray[np.float32]:
+        """Resize an image less the mean as torch does (bilinear, not smoothed), zeros around: (1, H, W, 3)."""
+        padded_h, padded_w = (-(-side // PAD_MULTIPLE_PX) * PAD_MULTIPLE_PX for side in (height, width))
+        size = padded_h * padded_w * 3
+        if self._memory.size < size:
+            self._memory = np.empty(size, np.float32)
+        pixels = self._memory[:size].reshape(padded_h, padded_w, 3)
+        pixels[height:] = pixels[:height, width:] = 0
+        mean = tuple(255 * value for value in (*rule.mean, 0.0))
+        if image.size > _MOST_EXACT * size:
+            image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+        source = cv2.subtract(image, mean, dtype=cv2.CV_32F)  # type: ignore[call-overload] # its types know no scalar
+        cv2.resize(source, (width, height), pixels[:height, :width], interpolation=cv2.INTER_LINEAR)
+        return pixels[None]

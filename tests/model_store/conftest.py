@@ -37,22 +37,35 @@ def tiny_options() -> NetworkOptions:
 
 
 @pytest.fixture(scope="session")
-def tiny_network(tiny_options: NetworkOptions) -> Callable[[], FasterRCNN]:
+def random_network() -> Callable[..., FasterRCNN]:
     """Build the same network at each call: random weights, batch-norm statistics of noise, decided scores."""
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(2)
-        learner_options = tiny_options.model_copy(update={"norm": "batch", "norm_eps": None})
-        learner = build(ARCHITECTURE, class_count=len(CLASS_NAMES), options=learner_options)
-        learner.backbone.train()
-        for _ in range(3):
-            learner.backbone(torch.randn(2, 3, 64, 96))
-        learner.rpn.head.cls_logits.weight.mul_(30)
-        learner.rpn.head.bbox_pred.weight.mul_(10)
-        learner.roi_heads.box_predictor.cls_score.weight.mul_(60)
+
+    def make(name: str, options: NetworkOptions, class_count: int = len(CLASS_NAMES)) -> FasterRCNN:
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(2)
+            learner_options = options.model_copy(update={"norm": "batch", "norm_eps": None})
+            learner = build(name, class_count=class_count, options=learner_options)
+            learner.backbone.train()
+            for _ in range(3):
+                learner.backbone(torch.randn(2, 3, 64, 96))
+            learner.rpn.head.cls_logits.weight.mul_(30)
+            learner.rpn.head.bbox_pred.weight.mul_(10)
+            learner.roi_heads.box_predictor.cls_score.weight.mul_(60)
+            network = build(name, class_count=class_count, options=options)
+            network.load_state_dict(learner.state_dict(), strict=False)
+            return network.eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_network(random_network: Callable[..., FasterRCNN], tiny_options: NetworkOptions) -> Callable[[], FasterRCNN]:
+    """Build the same tiny network at each call."""
+    weights = random_network(ARCHITECTURE, tiny_options).state_dict()
 
     def make() -> FasterRCNN:
         network = build(ARCHITECTURE, class_count=len(CLASS_NAMES), options=tiny_options)
-        network.load_state_dict(learner.state_dict())
+        network.load_state_dict(weights)
         return network.eval()
 
     return make
