@@ -14,6 +14,7 @@ from model_store.card import NetworkFacts
 from model_store.cpu import model_name
 from model_store.engines.openvino import GRAPHS
 
+_CONVERTER = Path(__file__).with_name("graphs.py")
 _FACTS_NAME = "facts.json"
 _FACTS = TypeAdapter(NetworkFacts)
 
@@ -21,14 +22,17 @@ _log = logging.getLogger(__name__)
 
 
 class GraphCache:
-    """A folder of converted graphs, by sha256 of the weights, options, OpenVINO's version and the processor.
+    """A folder of converted graphs, by sha256 of the weights and the converter, options, OpenVINO and the processor.
 
     Attributes:
         folder: of one set of weights.
     """
 
     def __init__(self, root: Path, *, sha256: str, options: str = "") -> None:
-        machine = hashlib.sha256(f"{ov.__version__} {model_name()} {options}".encode()).hexdigest()
+        converter = hashlib.sha256(
+            _CONVERTER.read_bytes()
+        ).hexdigest()  # graphs of another version may not fit the engine
+        machine = hashlib.sha256(f"{converter} {ov.__version__} {model_name()} {options}".encode()).hexdigest()
         self.folder = root / f"{sha256[:16]}-{machine[:16]}"
 
     def facts(self) -> NetworkFacts | None:

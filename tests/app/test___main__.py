@@ -92,13 +92,14 @@ def test_a_host_of_another_machine_ends_the_start(tmp_path: Path, capsys: pytest
     assert "RENDERSIGHT_HOST='192.0.2.1'" in capsys.readouterr().err
 
 
-def test_the_service_says_where_it_is_and_stops_when_told(release_store: Path) -> None:
+def test_the_service_says_where_it_is_and_stops_when_told(release_store: Path, tmp_path: Path) -> None:
     port = free_port()
     with process(
         "-m",
         "app",
         RENDERSIGHT_MODEL="tiny",
         RENDERSIGHT_MODEL_STORE=str(release_store),
+        RENDERSIGHT_CACHE_DIR=str(tmp_path),
         RENDERSIGHT_DEVICE="cpu",
         RENDERSIGHT_PORT=str(port),
         RENDERSIGHT_LOG_FORMAT="json",
