@@ -188,8 +188,9 @@ def test_image_holds_neither_training_code_nor_a_compiler(detect: Service) -> No
 
 def test_releases_are_mounted_and_not_in_the_image(detect: Service) -> None:
     mounts = inspect(detect.container)["Mounts"]
-    assert [(mount["Type"], mount["Destination"], mount["RW"]) for mount in mounts] == [
-        ("bind", "/srv/rendersight/model_store/releases", False)
+    assert sorted((mount["Type"], mount["Destination"], mount["RW"]) for mount in mounts) == [
+        ("bind", "/srv/rendersight/model_store/releases", False),
+        ("volume", "/cache", True),
     ]
     assert run("docker", "run", "--rm", "rendersight", "find", "/srv/rendersight", "-name", "*.pt") == ""
 
