@@ -13,11 +13,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.load import Load, saturate
+from benchmarks.load import Load, paced, saturate
 from benchmarks.servers import Server, naive, service
 
 PHOTOS = Path(__file__).parent.parent / "examples"
 SIDE_PX = 640
+_SHARE = 0.8
+"""Of the saturated rate: what a service that is dimensioned well is busy with."""
 
 
 def photos() -> list[bytes]:
@@ -32,12 +34,8 @@ def photos() -> list[bytes]:
 
 def measure(
     start: Callable[[], AbstractContextManager[Server]], *, concurrency: int, seconds: float
-) -> tuple[Load, Load, Server, float, float]:
-    """Start a service, warm it up, and load it for about so many seconds each.
-
-    Returns:
-        Saturated, one request at a time, the server, its CPU seconds per saturated request, its memory in MB.
-    """
+) -> dict[str, float]:
+    """Start a service, warm it up, and load it for about so many seconds each: label -> figure."""
     pictures = photos()
     with start() as server:
         warm = saturate(server.port, pictures, concurrency=concurrency, count=2 * concurrency)
@@ -46,9 +44,26 @@ def measure(
         busy = saturate(server.port, pictures, concurrency=concurrency, count=count)
         cpu = (server.cpu_s() - before) / count
         alone = saturate(server.port, pictures, concurrency=1, count=max(5, round(count / 4)))
-        if busy.failures + alone.failures:
-            raise RuntimeError(f"{busy.failures + alone.failures} requests failed")
-        return busy, alone, server, cpu, server.resident_mb()
+        even, poisson = (
+            paced(server.port, pictures, rate=_SHARE * busy.rate, count=count, seed=seed) for seed in (None, 0)
+        )
+        if failures := sum(load.failures for load in (busy, alone, even, poisson)):
+            raise RuntimeError(f"{failures} requests failed")
+        return {
+            "requests per second": busy.rate,
+            "latency alone, ms": 1000 * alone.percentile(0.5),
+            "p50 busy, ms": 1000 * busy.percentile(0.5),
+            "p99 busy, ms": 1000 * busy.percentile(0.99),
+            "p99/p50, 80 % evenly": _tail(even),
+            "p99/p50, 80 % Poisson": _tail(poisson),
+            "CPU per request, ms": 1000 * cpu,
+            "memory, MB": server.resident_mb(),
+            "start, s": server.start_s,
+        }
+
+
+def _tail(load: Load) -> float:
+    return load.percentile(0.99) / load.percentile(0.5)
 
 
 def spread(values: Sequence[float], unit: str) -> str:
@@ -72,22 +87,14 @@ def main() -> None:
     rows: dict[str, dict[str, list[float]]] = {name: {} for name in starts}
     for _ in range(options.rounds):
         for name, start in starts.items():
-            busy, alone, server, cpu, memory = measure(start, concurrency=options.concurrency, seconds=options.seconds)
-            for label, value in (
-                ("requests per second", busy.rate),
-                ("latency alone, ms", 1000 * statistics.median(alone.latencies_s)),
-                ("p50 busy, ms", 1000 * busy.percentile(0.5)),
-                ("p99 busy, ms", 1000 * busy.percentile(0.99)),
-                ("CPU per request, ms", 1000 * cpu),
-                ("memory, MB", memory),
-                ("start, s", server.start_s),
-            ):
+            figures = measure(start, concurrency=options.concurrency, seconds=options.seconds)
+            for label, value in figures.items():
                 rows[name].setdefault(label, []).append(value)
     print(f"{options.model}, engine {options.engine}, {options.concurrency} at a time, {options.rounds} rounds")
     for label in rows["ours"]:
         theirs, mine = rows["naive"][label], rows["ours"][label]
         ratios = [b / a for a, b in zip(theirs, mine, strict=True)]
-        print(f"{label:<20} naive {spread(theirs, '')} ours {spread(mine, '')} ratio {spread(ratios, '')}")
+        print(f"{label:<22} naive {spread(theirs, '')} ours {spread(mine, '')} ratio {spread(ratios, '')}")
 
 
 if __name__ == "__main__":
