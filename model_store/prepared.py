@@ -14,7 +14,8 @@ from model_store.card import NetworkFacts
 from model_store.cpu import model_name
 from model_store.engines.openvino import GRAPHS
 
-_CONVERTER = Path(__file__).with_name("graphs.py")
+# graphs of an older version may not fit the engine
+_CONVERTER = tuple(sorted(Path(__file__).parent.glob("graph*.py")))
 _FACTS_NAME = "facts.json"
 _FACTS = TypeAdapter(NetworkFacts)
 
@@ -29,9 +30,7 @@ class GraphCache:
     """
 
     def __init__(self, root: Path, *, sha256: str, options: str = "") -> None:
-        converter = hashlib.sha256(
-            _CONVERTER.read_bytes()
-        ).hexdigest()  # graphs of another version may not fit the engine
+        converter = hashlib.sha256(b"".join(path.read_bytes() for path in _CONVERTER)).hexdigest()
         machine = hashlib.sha256(f"{converter} {ov.__version__} {model_name()} {options}".encode()).hexdigest()
         self.folder = root / f"{sha256[:16]}-{machine[:16]}"
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from torchvision.models.detection import FasterRCNN
 
 from model_store import architectures
-from model_store.engines.torch import TorchEngine
+from model_store.engines.torch import TorchEngine, reduce_precision
 from rendersight.detections import Detections
 from training import checkpoint, run_folder
 from training.checkpoint import Progress
@@ -24,7 +24,7 @@ from training.console import Bar, Stopped
 from training.dataset import DetectionDataset, LabelledImages, collate, epoch_order, read_dataset, split, split_by_names
 from training.evaluation import Evaluation, detect_all, evaluate
 from training.loop import Schedule, Step, WeightAverage, train_one_epoch
-from training.precision import fold_frozen_norms, has_bfloat16, use_bfloat16
+from training.precision import fold_frozen_norms, has_bfloat16
 from training.report import write_run_plots
 from training.roi_align import gathering
 from training.run_folder import RunError, RunRecord
@@ -372,6 +372,6 @@ def accelerate(network: FasterRCNN, config: TrainConfig, device: torch.device, *
         network.to(memory_format=torch.channels_last)
     if config.precision == "bf16":
         if has_bfloat16(device):
-            use_bfloat16(network, device.type)
+            reduce_precision(network, device.type, torch.bfloat16)
         else:
             say(f"{device} has no native bfloat16; training in fp32")

@@ -1,7 +1,10 @@
 """How a detector is run. An engine takes upright images of mixed sizes and answers in each image's own pixels."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
@@ -30,3 +33,17 @@ class Engine(Protocol):
             For each image, in order, what scored above the network's floor, best first, boxes in px of that image.
         """
         ...
+
+
+def detections_in(image: RgbImage, boxes: NDArray[Any], labels: NDArray[Any], scores: NDArray[Any]) -> Detections:
+    """Take what a network found, boxes (N, 4) in px of the image, which rounding may have moved out of it.
+
+    Raises:
+        FloatingPointError: something is not finite.
+    """
+    if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
+        raise FloatingPointError("the network answered with a box or a score that is not finite")
+    height, width = image.shape[:2]
+    boxes = boxes.clip(0, (width, height, width, height))
+    has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    return Detections.of(boxes[has_area], labels[has_area], scores[has_area])

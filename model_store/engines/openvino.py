@@ -1,5 +1,6 @@
 """The OpenVINO engine: a prepared detector on the CPU, without torch."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -14,6 +15,7 @@ import openvino as ov
 from numpy.typing import NDArray
 
 from model_store.cpu import usable_cores
+from model_store.engines import detections_in
 from model_store.errors import BrokenRelease
 from model_store.manifest import InputRule
 from rendersight.detections import Detections
@@ -113,12 +115,8 @@ class OpenVinoEngine:
         if min(resized_h, resized_w) < 1:  # nothing is left of its narrow side
             return Detections.of([], [], [])
         boxes, labels, scores = lane.run(image, self._rule)
-        if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
-            raise FloatingPointError("the network answered with a box or a score that is not finite")
         scale = np.array([width / resized_w, height / resized_h] * 2, np.float32)
-        boxes = (boxes * scale).clip(0, (width, height, width, height))
-        has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-        return Detections.of(boxes[has_area], labels[has_area], scores[has_area])
+        return detections_in(image, boxes * scale, labels, scores)
 
 
 def _compile(graphs: Graphs, name: str, *, streams: int, cache_dir: Path | None) -> list["Lane"]:
@@ -138,6 +136,8 @@ def _compile(graphs: Graphs, name: str, *, streams: int, cache_dir: Path | None)
         ]
     except RuntimeError as error:
         raise BrokenRelease(f"the graphs cannot be used: {str(error).strip().splitlines()[-1]}") from error
+    if (taken := [item.get_any_name() for item in compiled[0].inputs]) != ["pixels"]:
+        raise BrokenRelease(f"the graphs take {', '.join(taken)} and not pixels: another version prepared them")
     return [Lane([graph.create_infer_request() for graph in compiled]) for _ in range(streams)]
 
 
@@ -146,6 +146,9 @@ class Lane:
 
     def __init__(self, requests: Sequence[Any]) -> None:
         self._requests = dict(zip(GRAPHS, requests, strict=True))
+        self._taken = {
+            name: [item.get_any_name() for item in graph.model_inputs] for name, graph in self._requests.items()
+        }
         self._memory = np.empty(0, np.float32)
 
     def run(self, image: RgbImage, rule: InputRule) -> tuple[Any, Any, Any]:
@@ -154,21 +157,21 @@ class Lane:
         Returns:
             Boxes in px of the resized image, labels and scores, best first.
         """
-        features, proposals, head = self._requests.values()
+        features, _, head = self._requests.values()
         height, width = rule.resized_hw(*image.shape[:2])
         features.infer({"pixels": self._pixels(image, height, width, rule)}, share_inputs=True)
         limit = np.array([height, width], np.float32)
-        for source, target in ((features, proposals), (proposals, head)):
-            names = [item.get_any_name() for item in target.model_inputs]
-            handed = {name: source.get_tensor(name) for name in names if name != "limit_hw"}
-            target.infer({**handed, "limit_hw": limit}, share_inputs=True)
+        for source, target in itertools.pairwise(GRAPHS):
+            given = {
+                name: self._requests[source].get_tensor(name) for name in self._taken[target] if name != "limit_hw"
+            }
+            self._requests[target].infer({**given, "limit_hw": limit}, share_inputs=True)
         boxes, labels, scores = (head.get_tensor(name).data.copy() for name in ("boxes", "labels", "scores"))
         return boxes, labels, scores
 
     def inputs(self, graph: str) -> dict[str, Any]:
         """Return what the last `run` gave to a graph, by its inputs' names: views that the next run overwrites."""
-        request = self._requests[graph]
-        return {item.get_any_name(): request.get_tensor(item).data for item in request.model_inputs}
+        return {name: self._requests[graph].get_tensor(name).data for name in self._taken[graph]}
 
     def _pixels(self, image: RgbImage, height: int, width: int, rule: InputRule) -> NDArray[np.float32]:
         """Resize an image less the mean as torch does (bilinear, not smoothed), zeros around: (1, H, W, 3)."""

@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +14,9 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.ops import FrozenBatchNorm2d
 
 from model_store.cpu import usable_cores
+from model_store.engines import detections_in
 from model_store.errors import EngineNotAvailable
+from model_store.manifest import InputRule
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
 
@@ -49,6 +50,10 @@ class TorchEngine:
         prepared = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
         fold_batch_norms(prepared)
         fix_strides(prepared)
+        sizes = prepared.transform
+        self._rule = InputRule(
+            min_size=sizes.min_size[-1], max_size=sizes.max_size, mean=sizes.image_mean, std=sizes.image_std
+        )
         self._network = prepared.to(device, memory_format=torch.channels_last)
         if precision != "fp32":
             reduce_precision(self._network, torch.device(device).type, _DTYPES[precision])
@@ -76,29 +81,16 @@ class TorchEngine:
         """Group the images' numbers; those of which resizing would leave no pixel across are left out."""
         by_shape: dict[Any, list[int]] = defaultdict(list)
         for number, image in enumerate(images):
-            shape = self._resized_hw(image)
+            shape = self._rule.resized_hw(*image.shape[:2])
             if min(shape) >= 1:
                 # padding of one image to the size of another would change what is found near its edges
                 by_shape[shape if self.device != "cpu" else number].append(number)
         return list(by_shape.values())
 
-    def _resized_hw(self, image: RgbImage) -> tuple[int, int]:
-        rule = self._network.transform
-        height, width = image.shape[:2]
-        scale = min(rule.min_size[-1] / min(height, width), rule.max_size / max(height, width))
-        return math.floor(height * scale), math.floor(width * scale)
-
 
 def _found(image: RgbImage, answer: dict[str, Tensor]) -> Detections:
-    boxes = answer["boxes"].float().cpu().numpy()
-    scores = answer["scores"].float().cpu().numpy()
-    if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
-        raise FloatingPointError("the network answered with a box or a score that is not finite")
-    height, width = image.shape[:2]
-    boxes = boxes.clip(0, (width, height, width, height))  # scaling back may end a rounding error outside
-    has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-    found = Detections.of(boxes[has_area], answer["labels"].cpu().numpy()[has_area], scores[has_area])
-    return found.by_score()
+    boxes, labels, scores = (answer[name].cpu().numpy() for name in ("boxes", "labels", "scores"))
+    return detections_in(image, boxes, labels, scores).by_score()
 
 
 @torch.inference_mode()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -16,7 +17,9 @@ from torchvision.ops import roi_align
 from model_store.architectures import ARCHITECTURES
 from model_store.engines.openvino import OpenVinoEngine
 from model_store.engines.torch import TorchEngine
-from model_store.graphs import convert, pool_windows
+from model_store.errors import BrokenRelease
+from model_store.graph_pooling import pool_any, pool_windows
+from model_store.graphs import convert
 from model_store.manifest import InputRule
 from model_store.network import input_rule
 from rendersight.detections import Detections
@@ -52,6 +55,13 @@ def test_every_size_gives_what_torch_gives(
     (found,) = engine.detect([picture])
     (expected,) = TorchEngine(tiny_network(), "cpu").detect([picture])
     assert_alike(found, expected)
+
+
+def test_graphs_of_another_version_are_refused(tiny_network: Callable[[], FasterRCNN]) -> None:
+    graphs = convert(tiny_network())
+    graphs["features"].input(0).get_tensor().set_names({"image"})
+    with pytest.raises(BrokenRelease, match="take image and not pixels"):
+        OpenVinoEngine(graphs, "openvino-fp32", rule=RULE)
 
 
 @pytest.mark.parametrize("streams", [1, 2])
@@ -93,13 +103,17 @@ def test_every_architecture_gives_what_torch_gives(
 CHANNELS, STRIDE, HEIGHT, WIDTH = 3, 8, 20, 24
 
 
-@pytest.fixture(scope="module")
-def pooling() -> Callable[..., np.ndarray]:
+def compiled(pool: Callable[..., Any]) -> Callable[..., np.ndarray]:
     item = op.parameter([1, -1, -1, CHANNELS], ov.Type.f32)
     rois = op.parameter([-1, 4], ov.Type.f32)
-    graph = ov.Model([pool_windows(item.output(0), rois.output(0), stride=STRIDE)], [item, rois])
-    compiled = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda maps, boxes: compiled([maps, boxes])[0].copy()
+    graph = ov.Model([pool(item, rois, stride=STRIDE)], [item, rois])
+    runs = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda maps, boxes: runs([maps, boxes])[0].copy()
+
+
+@pytest.fixture(scope="module")
+def pooling() -> Callable[..., np.ndarray]:
+    return compiled(pool_windows)
 
 
 @st.composite
@@ -116,6 +130,19 @@ def rois_in_the_map(draw: st.DrawFn) -> np.ndarray:
 @settings(max_examples=60, deadline=None)
 @given(rois_in_the_map())
 def test_windows_pool_as_roi_align_does(pooling: Callable[..., np.ndarray], rois: np.ndarray) -> None:
-    maps = np.random.default_rng(0).standard_normal((1, HEIGHT, WIDTH, CHANNELS)).astype(np.float32)
+    assert_pooled(pooling, HEIGHT, WIDTH, rois)
+
+
+@pytest.mark.parametrize("count", [0, 1, 200])
+def test_long_rois_are_pooled_as_well_however_many(count: int) -> None:
+    """Few of them by windows, many by OpenVINO's operator."""
+    start = np.random.default_rng(1).uniform(0, 100, (count, 2))
+    size = np.random.default_rng(2).uniform(100, 400, (count, 2))
+    rois = np.concatenate([start, start + size], axis=1).astype(np.float32)
+    assert_pooled(compiled(pool_any), 64, 64, rois)
+
+
+def assert_pooled(pooling: Callable[..., np.ndarray], height: int, width: int, rois: np.ndarray) -> None:
+    maps = np.random.default_rng(0).standard_normal((1, height, width, CHANNELS)).astype(np.float32)
     expected = roi_align(torch.from_numpy(maps).permute(0, 3, 1, 2), [torch.from_numpy(rois)], 7, 1 / STRIDE, 2)
     np.testing.assert_allclose(pooling(maps, rois), expected.permute(0, 2, 3, 1).numpy(), atol=2e-5)

@@ -46,7 +46,7 @@ def test_other_weights_options_processors_and_versions_have_their_own(
     other = tmp_path / "another_converter.py"
     other.write_text("pass")
     with monkeypatch.context() as patch:
-        patch.setattr(prepared, "_CONVERTER", other)
+        patch.setattr(prepared, "_CONVERTER", (other,))
         assert GraphCache(tmp_path, sha256=SHA256).facts() is None
     monkeypatch.setattr(prepared.ov, "__version__", "1")
     assert GraphCache(tmp_path, sha256=SHA256).facts() is None

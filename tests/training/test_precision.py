@@ -4,7 +4,8 @@ from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from model_store.architectures import ARCHITECTURES, NetworkOptions, build
-from training.precision import fold_frozen_norms, use_bfloat16
+from model_store.engines.torch import reduce_precision
+from training.precision import fold_frozen_norms
 
 
 def randomise_norms(network: nn.Module) -> None:
@@ -54,7 +55,7 @@ def test_bfloat16_hands_float32_to_what_computes_coordinates() -> None:
     network = build("fasterrcnn_mobilenet_v2_fpn", class_count=2, options=NetworkOptions(min_size=64, max_size=64))
     pixels = torch.rand(1, 3, 64, 64)
     exact = network.backbone(pixels)
-    use_bfloat16(network, "cpu")
+    reduce_precision(network, "cpu", torch.bfloat16)
     features = network.backbone(pixels)
     assert {level.dtype for level in features.values()} == {torch.float32}
     assert not torch.equal(features["0"], exact["0"])
