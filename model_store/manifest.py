@@ -110,6 +110,7 @@ class EngineRecord(_Data):
         image_count: how many.
         figures: name -> value with this engine, as `Metrics.figures`.
         reference: the same with eager fp32.
+        rpn_score_floor: the engine drops proposals below this objectness; None: as `options` of the release say.
         is_judged: whether eager fp32 was good enough on these images to tell what is lost; what is not judged is used
             only where it is asked for by name.
         library_versions: package -> version that prepared it.
@@ -120,6 +121,7 @@ class EngineRecord(_Data):
     image_count: PositiveInt
     figures: dict[str, float]
     reference: dict[str, float]
+    rpn_score_floor: Score | None = None
     is_judged: bool = True
     library_versions: dict[str, str] = {}
 

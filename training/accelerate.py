@@ -1,5 +1,6 @@
 """A release -> its next version with prepared engines, each measured on labelled images against eager fp32."""
 
+import copy
 import datetime
 import shutil
 import tempfile
@@ -8,12 +9,14 @@ from dataclasses import dataclass
 from importlib.metadata import version as version_of
 from pathlib import Path
 
+from torchvision.models.detection import FasterRCNN
+
 from model_store import store
 from model_store.engines import Engine
 from model_store.engines.openvino import OpenVinoEngine, graphs_in
 from model_store.engines.torch import TorchEngine
 from model_store.graphs import write_graphs
-from model_store.manifest import SCHEMA_VERSION, EngineRecord
+from model_store.manifest import SCHEMA_VERSION, EngineRecord, InputRule
 from model_store.network import LoadedNetwork, load
 from model_store.store import CARD, Release
 from training.card import rewrite_card
@@ -50,6 +53,8 @@ class Plan:
         data_name: of `data`, in words.
         data: labelled images to measure on.
         engines: keys of `MAX_LOSS`.
+        rpn_score_floor: engines drop proposals below this objectness; None: those that the release drops. Fewer
+            proposals cost less, and what they lose counts as the engine's.
         even_if_unjudged: go on where eager fp32 is too weak on `data` to judge; the manifest says so, and the service
             then uses such an engine only where it is asked for.
     """
@@ -58,6 +63,7 @@ class Plan:
     data_name: str
     data: LabelledImages
     engines: Sequence[str]
+    rpn_score_floor: float | None = None
     even_if_unjudged: bool = False
 
 
@@ -102,11 +108,12 @@ def prepare(loaded: LoadedNetwork, plan: Plan, *, scratch: Path, bar: Bar, say: 
             "what an engine loses"
         )
     prepared = {}
+    network = _with_floor(loaded.network, plan.rpn_score_floor)
     for name in plan.engines:
         losses: list[float] = []
         for spared in _SPARED if name == "openvino-int8" else ((),):
             folder = scratch / f"{name}-{len(losses)}"
-            _make(name, loaded, folder, plan.calibration, spared=spared)
+            _make(name, network, folder, plan, loaded.facts.input, spared=spared)
             engine = OpenVinoEngine(graphs_in(folder), name, rule=loaded.facts.input)
             result = _measure(engine, plan.data, bar=bar)
             losses.append(reference.figures["AP"] - result.figures["AP"])
@@ -121,22 +128,29 @@ def prepare(loaded: LoadedNetwork, plan: Plan, *, scratch: Path, bar: Bar, say: 
     return prepared
 
 
-def _make(
-    name: str, loaded: LoadedNetwork, folder: Path, calibration: Sequence[Path], *, spared: Sequence[str]
-) -> None:
+def _with_floor(network: FasterRCNN, rpn_score_floor: float | None) -> FasterRCNN:
+    """Return a network that drops proposals below a floor; None changes nothing."""
+    if rpn_score_floor is None:
+        return network
+    pruned = copy.deepcopy(network)
+    pruned.rpn.score_thresh = rpn_score_floor
+    return pruned
+
+
+def _make(name: str, network: FasterRCNN, folder: Path, plan: Plan, rule: InputRule, *, spared: Sequence[str]) -> None:
     """Write an engine's graphs into a new folder."""
     folder.mkdir()
     if name != "openvino-int8":
-        write_graphs(loaded.network, folder, compress=True)
+        write_graphs(network, folder, compress=True)
         return
     with tempfile.TemporaryDirectory() as exact:
-        write_graphs(loaded.network, Path(exact))
+        write_graphs(network, Path(exact))
         run_apart(
             Job(
                 graphs=Path(exact),
                 out=folder.resolve(),
-                rule=loaded.facts.input,
-                photos=tuple(calibration),
+                rule=rule,
+                photos=tuple(plan.calibration),
                 spared=tuple(spared),
             )
         )
@@ -149,6 +163,7 @@ def _record(name: str, plan: Plan, result: Evaluation, reference: Evaluation, *,
         image_count=result.image_count,
         figures=result.summary(),
         reference=reference.summary(),
+        rpn_score_floor=plan.rpn_score_floor,
         is_judged=is_judged,
         library_versions={package: version_of(package) for package in ("nncf", "openvino")},
     )

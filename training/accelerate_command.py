@@ -56,6 +56,12 @@ def add_plan(parser: argparse.ArgumentParser, *, is_required: bool) -> None:
         "--engine", choices=ENGINES, action="append", help="what to prepare; repeatable (default: all of them)"
     )
     parser.add_argument(
+        "--rpn-score-floor",
+        type=flags.score,
+        metavar="SCORE",
+        help="engines drop proposals below this objectness, which saves time (default: as the release does)",
+    )
+    parser.add_argument(
         "--even-if-unjudged",
         action="store_true",
         help="go on where the network is too weak on these images to tell what is lost, for benchmarks",
@@ -80,6 +86,7 @@ def read_plan(options: argparse.Namespace, class_names: Sequence[str]) -> "Plan"
         data_name=name,
         data=read_dataset(folder, class_names=class_names),
         engines=options.engine or ENGINES,
+        rpn_score_floor=options.rpn_score_floor,
         even_if_unjudged=options.even_if_unjudged,
     )
 

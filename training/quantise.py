@@ -70,7 +70,9 @@ def quantise(job: Job) -> None:
 
     logging.getLogger("nncf").setLevel(logging.ERROR)
     core = ov.Core()
-    inputs = _inputs(job)
+    inputs = calibration_inputs(job)
+    if empty := [name for name, items in inputs.items() if not items]:
+        raise ValueError(f"no photo leads to proposals: nothing is known of the ranges of {', '.join(empty)}")
     for name in GRAPHS:
         graph = core.read_model(job.graphs / f"{name}.xml")
         if name in _QUANTISED:
@@ -84,8 +86,8 @@ def quantise(job: Job) -> None:
         ov.save_model(graph, job.out / f"{name}.xml", compress_to_fp16=True)
 
 
-def _inputs(job: Job) -> dict[str, Sequence[dict[str, Any]]]:
-    """Run the photos through fp32 and keep what enters the graphs that are quantised."""
+def calibration_inputs(job: Job) -> dict[str, Sequence[dict[str, Any]]]:
+    """Run the photos through fp32 and return what enters the graphs that are quantised, if anything does."""
     engine = OpenVinoEngine(graphs_in(job.graphs), "openvino-fp32", rule=job.rule)
     kept: dict[str, list[dict[str, Any]]] = {name: [] for name in _QUANTISED}
     with engine.lane() as lane:
@@ -93,7 +95,9 @@ def _inputs(job: Job) -> dict[str, Sequence[dict[str, Any]]]:
             image = images.read(path)
             lane.run(image, job.rule)
             for name, items in kept.items():
-                items.append({key: np.array(value) for key, value in lane.inputs(name).items()})
+                inputs = {key: np.array(value) for key, value in lane.inputs(name).items()}
+                if all(value.size for value in inputs.values()):  # of a photo without proposals nothing has a range
+                    items.append(inputs)
     return dict(kept)
 
 

@@ -13,12 +13,15 @@ from torchvision.models.detection import FasterRCNN
 from model_store import store
 from model_store.detector import open_detector
 from model_store.engines.torch import TorchEngine
+from model_store.graphs import write_graphs
+from model_store.network import load_network
 from model_store.store import Release
 from rendersight import images
 from training import accelerate as module
 from training.accelerate import Plan, accelerate
 from training.commands import main
 from training.dataset import read_dataset
+from training.quantise import Job, calibration_inputs
 from training.run_folder import RunError
 
 
@@ -48,9 +51,9 @@ def photos(tmp_path: Path, tiny_network: Callable[[], FasterRCNN]) -> Path:
     return folder
 
 
-def plan_of(photos: Path, *engines: str, even_if_unjudged: bool = False) -> Plan:
+def plan_of(photos: Path, *engines: str, **options: Any) -> Plan:
     data = read_dataset(photos, class_names=("ant", "bee", "cat"))
-    return Plan(sorted(photos.glob("*.png")), "noise", data, engines, even_if_unjudged)
+    return Plan(sorted(photos.glob("*.png")), "noise", data, engines, **options)
 
 
 def run(release: Release, plan: Plan) -> Release:
@@ -106,6 +109,30 @@ def test_nothing_is_judged_where_the_network_itself_finds_nothing(
     assert open_detector(published.ref, store_root=published.folder.parents[1], device="cpu").engine.name == (
         "openvino-fp32"
     )
+
+
+def test_an_engine_may_drop_proposals_that_the_release_keeps(
+    tiny_release: Release, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_LOSS", {"openvino-bf16": 1.0})
+    monkeypatch.setattr(module, "check_release", lambda release: None)
+    published = run(tiny_release, plan_of(photos, "openvino-bf16", rpn_score_floor=1.0))
+    record = published.manifest.engines["openvino-bf16"]
+    assert (record.rpn_score_floor, record.figures["AP50"]) == (1.0, 0.0)  # no objectness is above 1
+    assert record.reference["AP50"] > 0.95
+    assert published.manifest.options == tiny_release.manifest.options
+
+
+def test_photos_without_proposals_do_not_spoil_the_quantised_head(tiny_release: Release, photos: Path) -> None:
+    loaded = load_network(str(tiny_release.folder), store_root=tiny_release.folder.parents[1])
+    loaded.network.rpn.score_thresh = 1.0
+    folder = photos.parent / "graphs"
+    folder.mkdir()
+    write_graphs(loaded.network, folder)
+    inputs = calibration_inputs(
+        Job(graphs=folder, out=folder, rule=loaded.facts.input, photos=tuple(photos.glob("*.png")))
+    )
+    assert (len(inputs["features"]), len(inputs["head"])) == (4, 0)
 
 
 def test_a_state_dicts_file_is_no_release(
