@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 from app.errors import NotReady
 from model_store.detector import Detector
 from rendersight.detections import Detections
-from rendersight.images import RgbImage
+from rendersight.images import Photo
 
 _DECODERS = 2
 
@@ -39,14 +39,13 @@ class Scheduler:
         """
         return await self._run(self._decoders, partial(work, *args, **kwargs))
 
-    async def detect(self, image: RgbImage) -> Detections:
-        """Find the objects in one upright uint8 (H, W, 3) RGB image; boxes are in its pixels, best score first.
+    async def detect(self, photo: Photo) -> Detections:
+        """Find the objects in one photo; boxes are in px of the upright image itself, best score first.
 
         Raises:
             NotReady: the scheduler was closed.
         """
-        (found,) = await self._run(self._inference, partial(self.detector.detect, [image]))
-        return found
+        return await self._run(self._inference, partial(self.detector.detect_photo, photo))
 
     def close(self) -> None:
         """Take no more work, and return when all that was taken is done; it blocks."""

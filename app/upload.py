@@ -1,4 +1,4 @@
-"""Request -> bytes, counted while read; bytes -> the one encoded image in them -> an upright RGB array.
+"""Request -> bytes, counted while read; bytes -> the one encoded image in them -> upright RGB pixels.
 
 Reading happens on the event loop and never keeps more than the limit; taking a form apart and decoding are for a worker
 thread. Nothing is ever written to a file. The format of a form: RFC 7578.
@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from app import errors
 from rendersight import images
-from rendersight.images import RgbImage
+from rendersight.images import Need, Photo
 
 FORM = "multipart/form-data"
 FIELD = "image"
@@ -78,11 +78,13 @@ async def read_upload(request: Request, *, max_bytes: int, timeout_s: float) -> 
     return Upload(bytes(data), boundary)
 
 
-def decode_upload(upload: Upload, *, max_pixels: int) -> RgbImage:
+def decode_upload(upload: Upload, *, max_pixels: int, need: Need) -> Photo:
     """Take the image out of an upload and decode it; it blocks.
 
-    Returns:
-        uint8 (H, W, 3), RGB, upright.
+    Args:
+        upload: a request's body.
+        max_pixels: the most pixels (width x height), by the image's header.
+        need: as `images.decode_photo` takes it.
 
     Raises:
         MalformedBody: no well-formed form.
@@ -95,7 +97,7 @@ def decode_upload(upload: Upload, *, max_pixels: int) -> RgbImage:
     """
     data = upload.data if upload.boundary is None else _file_of(_parts(upload.data, upload.boundary))
     try:
-        return images.decode(data, max_pixels=max_pixels)
+        return images.decode_photo(data, max_pixels=max_pixels, need=need)
     except images.UnknownImageFormat as error:
         raise errors.UnknownImageFormat(str(error)) from error
     except images.ImageTooLarge as error:

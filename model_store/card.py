@@ -44,6 +44,7 @@ class ModelCard:
         score_floor: the network returns nothing at or below this score.
         score_threshold: the recommended one.
         detections_per_image: the most that the network returns.
+        input: how an image becomes the network's input.
         metrics: figures of the release; empty for a bare state dict.
     """
 
@@ -55,6 +56,7 @@ class ModelCard:
     score_floor: float
     score_threshold: float
     detections_per_image: int
+    input: InputRule
     metrics: tuple[Metrics, ...] = ()
 
 
@@ -69,6 +71,7 @@ def card_of(manifest: Manifest) -> ModelCard:
         score_floor=manifest.score_floor,
         score_threshold=manifest.score_threshold,
         detections_per_image=manifest.detections_per_image,
+        input=manifest.input,
         metrics=manifest.metrics,
     )
 
@@ -98,4 +101,5 @@ def bare_card(path: Path, sha256: str, facts: NetworkFacts, class_names: Sequenc
         score_floor=facts.score_floor,
         score_threshold=DEFAULT_SCORE_THRESHOLD,
         detections_per_image=facts.detections_per_image,
+        input=facts.input,
     )

@@ -18,7 +18,7 @@ from model_store.engines import ENGINES, Engine
 from model_store.errors import BrokenRelease, EngineNotAvailable, GoldenMismatch, ModelError, ReleaseNotFound
 from rendersight import images
 from rendersight.detections import Detections
-from rendersight.images import RgbImage
+from rendersight.images import Photo, RgbImage
 
 if TYPE_CHECKING:
     from model_store.engines.openvino import Graphs
@@ -41,6 +41,15 @@ class Detector:
     def detect(self, uploads: Sequence[RgbImage]) -> list[Detections]:
         """Find objects in upright uint8 (H, W, 3) RGB images; see `model_store.engines.Engine.detect`."""
         return self.engine.detect(uploads)
+
+    def detect_photo(self, photo: Photo) -> Detections:
+        """Find objects in a photo that `images.decode_photo` may have reduced; boxes are in px of the photo itself."""
+        (found,) = self.engine.detect([photo.pixels])
+        if photo.reduction == 1:
+            return found
+        boxes = photo.in_full(found.boxes_xyxy)
+        has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        return Detections(boxes[has_area], found.labels[has_area], found.scores[has_area])
 
 
 @dataclass(frozen=True)

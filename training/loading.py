@@ -5,7 +5,7 @@ from pathlib import Path
 
 from model_store import architectures
 from model_store.card import DEFAULT_SCORE_THRESHOLD, ModelCard
-from model_store.network import LoadedNetwork, facts_of, load_network
+from model_store.network import LoadedNetwork, facts_of, input_rule, load_network
 from model_store.state_dict import read_state_dict
 from model_store.store import sha256_of
 from training.checkpoint import BEST
@@ -57,5 +57,6 @@ def load_run(folder: Path) -> LoadedNetwork:
         score_floor=options.score_floor,
         score_threshold=float(best["threshold"]),
         detections_per_image=options.detections_per_image,
+        input=input_rule(options),
     )
     return LoadedNetwork(card, options, recognised.build(), None, facts_of(recognised))

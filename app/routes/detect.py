@@ -88,12 +88,13 @@ async def detect(
     default = default_threshold(detector.card, settings.score_threshold)
     selection = selection_of(query, detector.card, default_score_threshold=default)
     upload = await read_upload(request, max_bytes=settings.max_bytes, timeout_s=settings.upload_timeout_s)
-    image = await scheduler.decode(decode_upload, upload, max_pixels=settings.max_pixels)
-    found = await scheduler.detect(image)
-    height, width, _ = image.shape
+    photo = await scheduler.decode(
+        decode_upload, upload, max_pixels=settings.max_pixels, need=detector.card.input.resized_hw
+    )
+    found = await scheduler.detect(photo)
     return DetectionsOut.from_domain(
         selection.of(found),
         detector=detector,
-        size_wh=(width, height),
+        size_wh=(photo.width, photo.height),
         score_threshold=selection.score_threshold,
     )

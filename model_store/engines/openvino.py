@@ -159,7 +159,7 @@ class Lane:
         """
         features, _, head = self._requests.values()
         height, width = rule.resized_hw(*image.shape[:2])
-        features.infer({"pixels": self._pixels(image, height, width, rule)}, share_inputs=True)
+        features.infer({"pixels": self.pixels(image, height, width, rule)}, share_inputs=True)
         limit = np.array([height, width], np.float32)
         for source, target in itertools.pairwise(GRAPHS):
             given = {
@@ -173,7 +173,7 @@ class Lane:
         """Return what the last `run` gave to a graph, by its inputs' names: views that the next run overwrites."""
         return {name: self._requests[graph].get_tensor(name).data for name in self._taken[graph]}
 
-    def _pixels(self, image: RgbImage, height: int, width: int, rule: InputRule) -> NDArray[np.float32]:
+    def pixels(self, image: RgbImage, height: int, width: int, rule: InputRule) -> NDArray[np.float32]:
         """Resize an image less the mean as torch does (bilinear, not smoothed), zeros around: (1, H, W, 3)."""
         padded_h, padded_w = (-(-side // PAD_MULTIPLE_PX) * PAD_MULTIPLE_PX for side in (height, width))
         size = padded_h * padded_w * 3

@@ -12,6 +12,7 @@ from app.main import create_app
 from app.settings import Settings
 from model_store.card import ModelCard
 from model_store.detector import Detector
+from model_store.manifest import InputRule
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
 
@@ -24,6 +25,7 @@ CARD = ModelCard(
     score_floor=0.05,
     score_threshold=0.6,
     detections_per_image=100,
+    input=InputRule(min_size=800, max_size=1333, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
 )
 
 FOUND = Detections.of(

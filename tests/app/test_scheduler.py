@@ -7,9 +7,10 @@ import pytest
 from app.errors import NotReady
 from app.scheduler import Scheduler
 from model_store.detector import Detector
+from rendersight.images import Photo
 from tests.app.fakes import CARD, FOUND, FixedEngine, HeldEngine
 
-IMAGE = np.zeros((4, 4, 3), np.uint8)
+PHOTO = Photo(np.zeros((4, 4, 3), np.uint8), 4, 4)
 
 
 def test_one_thread_detects_and_it_is_not_the_event_loops() -> None:
@@ -17,7 +18,7 @@ def test_one_thread_detects_and_it_is_not_the_event_loops() -> None:
 
     async def run() -> None:
         scheduler = Scheduler(Detector(CARD, engine))
-        found = await asyncio.gather(*(scheduler.detect(IMAGE) for _ in range(8)))
+        found = await asyncio.gather(*(scheduler.detect(PHOTO) for _ in range(8)))
         assert all(item is FOUND for item in found)
         await asyncio.to_thread(scheduler.close)
 
@@ -31,7 +32,7 @@ def test_decoding_goes_on_while_a_detection_runs() -> None:
     async def run() -> None:
         engine = HeldEngine()
         scheduler = Scheduler(Detector(CARD, engine))
-        detection = asyncio.create_task(scheduler.detect(IMAGE))
+        detection = asyncio.create_task(scheduler.detect(PHOTO))
         assert await asyncio.to_thread(engine.started.wait, 10)
         thread = await scheduler.decode(threading.get_ident)
         assert thread != threading.get_ident()
@@ -57,13 +58,13 @@ def test_closing_finishes_what_was_taken_and_takes_no_more() -> None:
     async def run() -> None:
         engine = HeldEngine()
         scheduler = Scheduler(Detector(CARD, engine))
-        detection = asyncio.create_task(scheduler.detect(IMAGE))
+        detection = asyncio.create_task(scheduler.detect(PHOTO))
         assert await asyncio.to_thread(engine.started.wait, 10)
         closing = asyncio.create_task(asyncio.to_thread(scheduler.close))
         await asyncio.sleep(0.05)
         assert not closing.done()
         with pytest.raises(NotReady):
-            await scheduler.detect(IMAGE)
+            await scheduler.detect(PHOTO)
         engine.release.set()
         assert await detection is FOUND
         await closing

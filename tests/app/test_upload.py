@@ -39,6 +39,10 @@ def kind(problem: Any) -> tuple[int, str]:
     return problem["status"], problem["type"].rpartition(":")[2]
 
 
+def all_of_it(height: int, width: int) -> tuple[int, int]:
+    return height, width
+
+
 def test_a_form_as_clients_write_it_is_taken(client: TestClient, engine: FixedEngine) -> None:
     noisy = [
         b"\r\n" + part() + END,
@@ -54,10 +58,11 @@ def test_a_form_as_clients_write_it_is_taken(client: TestClient, engine: FixedEn
 def test_the_bytes_of_a_file_that_look_like_a_boundary_are_kept() -> None:
     content = b"\r\n--cu\r\n--\r--cut\n--cut" + bytes(range(256)) * 3 + b"\r\n--cuT--"
     with pytest.raises(errors.UnknownImageFormat, match="begins with 0d 0a 2d 2d 63 75 0d 0a"):
-        decode_upload(Upload(part(content) + END, b"cut"), max_pixels=1)
+        decode_upload(Upload(part(content) + END, b"cut"), max_pixels=1, need=all_of_it)
     image = Image.fromarray(np.random.default_rng(1).integers(0, 255, (30, 40, 3), np.uint8))
     bitmap = encoded(image, "BMP") + content  # what follows a bitmap is ignored
-    assert (decode_upload(Upload(part(bitmap) + END, b"cut"), max_pixels=1200) == np.asarray(image)).all()
+    photo = decode_upload(Upload(part(bitmap) + END, b"cut"), max_pixels=1200, need=all_of_it)
+    assert (photo.pixels == np.asarray(image)).all()
 
 
 @pytest.mark.parametrize(

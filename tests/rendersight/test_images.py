@@ -369,3 +369,61 @@ def test_a_format_that_pillow_hands_to_another_program_is_no_image(tmp_path: Pat
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
     with pytest.raises(images.UnknownImageFormat):
         images.read(path)
+
+
+def half(height: int, width: int) -> tuple[int, int]:
+    return height // 2, width // 2
+
+
+class TestDecodingReduced:
+    @pytest.mark.parametrize(
+        ("needed", "reduction"),
+        [((101, 67), 1), ((51, 34), 1), ((50, 33), 2), ((26, 16), 2), ((25, 16), 4), ((0, 0), 8)],
+        ids=str,
+    )
+    def test_a_jpeg_is_reduced_as_far_as_the_need_allows(self, needed: tuple[int, int], reduction: int) -> None:
+        photo = images.decode_photo(encode(picture(101, 67), "JPEG", quality=95), need=lambda height, width: needed)
+        assert photo.reduction == reduction
+        assert photo.pixels.shape == (-(-101 // reduction), -(-67 // reduction), 3)
+        assert (photo.height, photo.width) == (101, 67)
+
+    def test_the_need_is_told_the_size_as_it_is_stored_and_all_formats_are_taken(self) -> None:
+        asked = []
+
+        def need(height: int, width: int) -> tuple[int, int]:
+            asked.append((height, width))
+            return 1, 1
+
+        assert images.decode_photo(encode(picture(24, 40), "JPEG"), need=need).reduction == 8
+        assert images.decode_photo(encode(picture(24, 40), "PNG"), need=need).reduction == 1
+        assert asked == [(24, 40)]
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+    def test_boxes_come_back_to_the_pixel_whichever_way_it_is_turned(self, orientation: int, mode: str) -> None:
+        stored = np.full((83, 101, 3), 40, np.uint8)
+        stored[40:80, 56:96] = 250  # on the grid of 8 px, so that its edges stay sharp
+        exif = Image.Exif()
+        exif[ORIENTATION] = orientation
+        data = encode(Image.fromarray(stored).convert(mode), "JPEG", quality=100, exif=exif)
+
+        def box_of(pixels: RgbImage) -> list[float]:
+            rows, columns = np.nonzero(pixels[:, :, 1] > 128)
+            return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+
+        whole = images.decode_photo(data)
+        photo = images.decode_photo(data, need=half)
+        assert photo.reduction == 2
+        assert (photo.height, photo.width) == whole.pixels.shape[:2]
+        boxes = np.array([box_of(photo.pixels)], np.float32)
+        assert photo.in_full(boxes).tolist() == [box_of(whole.pixels)]
+
+    def test_a_box_that_reaches_beyond_the_edge_ends_there(self) -> None:
+        photo = images.decode_photo(encode(picture(101, 67), "JPEG"), need=half)
+        assert photo.in_full(np.array([[30, 40, 34, 51]], np.float32)).tolist() == [[60, 80, 67, 101]]
+
+    def test_it_looks_like_the_photo_made_smaller(self) -> None:
+        image = picture(96, 160)
+        photo = images.decode_photo(encode(image, "JPEG", quality=95), need=half)
+        mean = image.reshape(48, 2, 80, 2, 3).mean(axis=(1, 3))
+        assert np.abs(photo.pixels - mean).max() <= JPEG_ERROR

@@ -12,7 +12,7 @@ from PIL import Image
 from app.schemas import BOX_DECIMALS, SCORE_DECIMALS
 from model_store.detector import open_detector
 from rendersight import images
-from tests.app.fakes import PHOTO, FixedEngine, app_with, encoded
+from tests.app.fakes import CARD, FOUND, PHOTO, FixedEngine, app_with, encoded
 
 
 def post(client: TestClient, data: bytes = PHOTO, **query: Any) -> Any:
@@ -41,6 +41,15 @@ def test_a_form_and_a_bare_body_give_what_the_network_finds(tiny_client: TestCli
     assert np.abs(scores - expected.scores).max() <= 0.5001 * 10**-SCORE_DECIMALS
     assert [item["label_id"] for item in form["detections"]] == expected.labels.tolist()
     assert {item["label"] for item in form["detections"]} <= {"left", "right"}
+
+
+def test_boxes_are_in_px_of_the_photo_also_where_it_was_decoded_smaller(engine: FixedEngine) -> None:
+    with TestClient(app_with(engine)) as client:
+        answer = post(client, encoded(Image.new("RGB", (4001, 3000)), "JPEG")).json()
+    assert [image.shape for image in engine.images] == [(1500, 2001, 3)]
+    assert answer["image"] == {"width": 4001, "height": 3000}
+    expected = FOUND.above(CARD.score_threshold).boxes_xyxy * 2
+    assert [item["box"] for item in answer["detections"]] == expected.tolist()
 
 
 @pytest.mark.parametrize("content_type", ["image/png", "image/x-anything", "application/octet-stream", None])
