@@ -45,7 +45,8 @@ $(VENV)/dev.stamp: requirements/dev.txt | $(VENV)/bin/python
 lock: $(VENV)/bin/python ## resolve the dependencies anew; the locks carry hashes and no index address
 	$(PIP) install --quiet uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev $(LOCK) -o requirements/dev.txt
-	$(BIN)/uv pip compile pyproject.toml --extra serve --extra openvino -c requirements/dev.txt $(LOCK) -o requirements/serve.txt
+	$(BIN)/uv pip compile pyproject.toml --extra serve -c requirements/dev.txt $(LOCK) -o requirements/serve.txt
+	$(BIN)/uv pip compile pyproject.toml --extra slim -c requirements/dev.txt $(LOCK) -o requirements/slim.txt
 	$(BIN)/uv pip compile requirements/render.in $(LOCK) -o requirements/render.txt
 
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \

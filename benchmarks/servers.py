@@ -43,7 +43,7 @@ class Server:
 @contextmanager
 def service(model: str, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
     """Run this project's service."""
-    port = _free_port()
+    port = free_port()
     settings = {"RENDERSIGHT_MODEL": model, "RENDERSIGHT_PORT": str(port), **(environment or {})}
     with _running([sys.executable, "-m", "app"], port, {**os.environ, **settings}) as server:
         yield server
@@ -52,7 +52,7 @@ def service(model: str, environment: Mapping[str, str] | None = None) -> Iterato
 @contextmanager
 def naive(model: str) -> Iterator[Server]:
     """Run the naive service."""
-    port = _free_port()
+    port = free_port()
     with _running([sys.executable, "-m", "benchmarks.naive", model, str(port)], port, dict(os.environ)) as server:
         yield server
 
@@ -64,7 +64,7 @@ def _running(command: Sequence[str], port: int, environment: Mapping[str, str]) 
         command, cwd=ROOT, env=dict(environment), stderr=subprocess.DEVNULL
     )
     try:
-        while not _is_ready(port):
+        while not is_ready(port):
             if process.poll() is not None or time.perf_counter() - began > _START_S:
                 raise RuntimeError(f"{' '.join(command)} did not start; status {process.poll()}")
             time.sleep(0.02)
@@ -78,18 +78,20 @@ def _running(command: Sequence[str], port: int, environment: Mapping[str, str]) 
             process.wait()
 
 
-def _is_ready(port: int) -> bool:
+def is_ready(port: int) -> bool:
+    """Tell whether the service at a port of this machine says that it is ready."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/readyz")
         return connection.getresponse().status == http.client.OK
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return False
     finally:
         connection.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this machine that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -152,10 +152,13 @@ def _open(name: str, request: _Request) -> Detector:
     return detector
 
 
-def _missing(runtime: str, request: _Request) -> str:
-    if runtime == "torch" and isinstance(request.found, Path):
-        return f"{request.found} is a bare state dict, which takes torch to read; use an installation or image with it"
-    return f"the package {runtime} is not installed"
+def _missing(package: str, request: _Request) -> str:
+    """Say what cannot be served without a package, and what serves it."""
+    if package != "torch":
+        return f"the package {package} is not installed"
+    what = f"{request.found} is a bare state dict" if request.release is None else f"{request.release.ref} is served"
+    reason = ", which takes torch to read" if request.release is None else " by a prepared OpenVINO engine or by torch"
+    return f"{what}{reason}; torch is not installed: the full image (docker compose up detect) has it"
 
 
 def _open_torch(precision: str, request: _Request) -> Detector:

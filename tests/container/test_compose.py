@@ -6,6 +6,7 @@ service that somebody runs from the same folder is left alone.
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -25,6 +26,8 @@ ROOT = Path(__file__).parents[2]
 PROJECT = "rendersight-test"
 OWN_STORE_PROJECT = "rendersight-test-own"
 READY_WITHIN_S = 240
+SLIM_BYTES = 900_000_000
+RELEASES = "/srv/rendersight/model_store/releases"
 
 # About 3 GB are downloaded and unpacked when the image is built for the first time.
 pytestmark = [pytest.mark.container, pytest.mark.timeout(1200)]
@@ -64,7 +67,7 @@ class Compose:
         return run(*self.command, "-p", self.project, *arguments, env=clean | chosen)
 
     def down(self) -> None:
-        self("--profile", "gpu", "down", "--volumes", "--remove-orphans", "--timeout", "30")
+        self("--profile", "gpu", "--profile", "slim", "down", "--volumes", "--remove-orphans", "--timeout", "30")
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def compose() -> Iterator[Compose]:
     compose = Compose(("docker", "compose") if plugin else ("docker-compose",))
     compose.down()
     replace(compose, project=OWN_STORE_PROJECT).down()
-    compose("build")
+    compose("--profile", "slim", "build")
     yield compose
     compose.down()
 
@@ -116,6 +119,23 @@ def detect(compose: Compose) -> Service:
     compose("up", "-d", PORT=str(port))
     service = Service(compose("ps", "-q", PORT=str(port)), port)
     service.wait_until_healthy()
+    return service
+
+
+@pytest.fixture(scope="module")
+def detect_slim(compose: Compose) -> Service:
+    """The service without torch, with the embedded release."""
+    port = free_port()
+    compose("up", "-d", "detect-slim", PORT=str(port))
+    service = Service(compose("ps", "-q", "detect-slim", PORT=str(port)), port)
+    service.wait_until_healthy()
+    return service
+
+
+@pytest.fixture(params=["detect", "detect_slim"])
+def either(request: pytest.FixtureRequest) -> Service:
+    """Either image, serving: the whole one and the slim one keep the same promises."""
+    service: Service = request.getfixturevalue(request.param)
     return service
 
 
@@ -134,8 +154,8 @@ def photo() -> bytes:
     return min((ROOT / "examples").glob("*.jpg")).read_bytes()
 
 
-def test_finds_the_objects_of_a_photo(detect: Service) -> None:
-    answer = httpx.post(f"{detect.url}/detect", files={"image": ("photo.jpg", photo(), "image/jpeg")}, timeout=60)
+def test_finds_the_objects_of_a_photo(either: Service) -> None:
+    answer = httpx.post(f"{either.url}/detect", files={"image": ("photo.jpg", photo(), "image/jpeg")}, timeout=60)
     assert answer.status_code == 200, answer.text
     found = answer.json()
     assert found["model"]["name"] == "dice"
@@ -150,13 +170,42 @@ def test_finds_the_objects_of_a_photo(detect: Service) -> None:
 
 
 def test_plain_up_starts_one_service_at_the_loopback_address(compose: Compose, detect: Service) -> None:
-    assert compose("ps", "-q").split() == [detect.container]
+    assert compose("ps", "-q", "detect").split() == [detect.container]
     assert run("docker", "port", detect.container) == f"{detect.port}/tcp -> 127.0.0.1:{detect.port}"
 
 
-def test_no_process_is_root_or_can_become_it(detect: Service) -> None:
+def test_answers_problems_and_describes_itself(either: Service) -> None:
+    refused = httpx.post(f"{either.url}/detect", content=b"no picture", timeout=60)
+    assert (refused.status_code, refused.headers["content-type"]) == (415, "application/problem+json")
+    assert httpx.post(f"{either.url}/detect?treshold=1", content=photo(), timeout=60).status_code == 422
+    assert httpx.get(f"{either.url}/docs").status_code == 200
+    assert "/detect" in httpx.get(f"{either.url}/openapi.json").json()["paths"]
+    assert httpx.get(f"{either.url}/models").json()["models"][0]["engine"] == "openvino-int8"
+
+
+def test_the_slim_image_is_small_and_has_no_torch(detect_slim: Service) -> None:
+    assert int(run("docker", "image", "inspect", "--format", "{{.Size}}", "rendersight-slim")) <= SLIM_BYTES
+    look = "import importlib.util as u; print([n for n in ('torch', 'torchvision', 'nvidia') if u.find_spec(n)])"
+    assert detect_slim.execute("python", "-c", look).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("model", ["state dict", "dice@1"])
+def test_the_slim_image_names_the_full_one_for_what_it_cannot_serve(
+    compose: Compose, state_dict: Path, model: str
+) -> None:
+    mount = f"{state_dict}:/models/{state_dict.name}:ro"
+    path = model if "@" in model else f"/models/{state_dict.name}"
+    command = ("docker", "run", "--rm", "-v", mount, "-v", f"{ROOT}/model_store/releases:{RELEASES}:ro")
+    done = subprocess.run(
+        [*command, "-e", f"RENDERSIGHT_MODEL={path}", "rendersight-slim"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert re.search(f"{path} is .*torch is not installed: the full image .* has it", done.stderr.splitlines()[-1])
+
+
+def test_no_process_is_root_or_can_become_it(either: Service) -> None:
     read = "import pathlib; print(*(p.read_text() for p in pathlib.Path('/proc').glob('[0-9]*/status')))"
-    shown = detect.execute("python", "-c", read).stdout
+    shown = either.execute("python", "-c", read).stdout
     lines = [line.split() for line in shown.splitlines()]
     users = [fields[1:] for fields in lines if fields[:1] == ["Uid:"]]
     assert len(users) >= 2  # the service and the command that looks
@@ -166,24 +215,24 @@ def test_no_process_is_root_or_can_become_it(detect: Service) -> None:
 
 
 @pytest.mark.parametrize("folder", ["/", "/srv/rendersight", "/srv/rendersight/model_store/releases", "/opt/venv"])
-def test_even_root_cannot_write_outside_of_tmp(detect: Service, folder: str) -> None:
-    refused = detect.execute("touch", f"{folder}/written", user="0")
+def test_even_root_cannot_write_outside_of_tmp(either: Service, folder: str) -> None:
+    refused = either.execute("touch", f"{folder}/written", user="0")
     assert refused.returncode != 0
     assert "Read-only file system" in refused.stderr
 
 
-def test_tmp_is_a_file_system_in_memory(detect: Service) -> None:
-    kind = detect.execute("sh", "-c", "touch /tmp/written && rm /tmp/written && stat -f -c %T /tmp")
+def test_tmp_is_a_file_system_in_memory(either: Service) -> None:
+    kind = either.execute("sh", "-c", "touch /tmp/written && rm /tmp/written && stat -f -c %T /tmp")
     assert kind.stdout.strip() == "tmpfs", kind.stderr
 
 
-def test_image_holds_neither_training_code_nor_a_compiler(detect: Service) -> None:
-    assert detect.execute("ls", "/srv/rendersight").stdout.split() == ["LICENSE", "app", "model_store", "rendersight"]
+def test_image_holds_neither_training_code_nor_a_compiler(either: Service) -> None:
+    assert either.execute("ls", "/srv/rendersight").stdout.split() == ["LICENSE", "app", "model_store", "rendersight"]
     names = "cc c++ gcc g++ clang tcc nvcc cc1 ld"
     look = f"import shutil; print([name for name in {names.split()!r} if shutil.which(name)])"
-    assert detect.execute("python", "-c", look).stdout.strip() == "[]"
+    assert either.execute("python", "-c", look).stdout.strip() == "[]"
     look = "import importlib.util as u; print([n for n in ('training', 'pycocotools', 'pytest') if u.find_spec(n)])"
-    assert detect.execute("python", "-c", look).stdout.strip() == "[]"
+    assert either.execute("python", "-c", look).stdout.strip() == "[]"
 
 
 def test_releases_are_mounted_and_not_in_the_image(detect: Service) -> None:
@@ -197,7 +246,7 @@ def test_releases_are_mounted_and_not_in_the_image(detect: Service) -> None:
 
 def test_gpu_service_differs_in_the_gpu_alone(compose: Compose, detect: Service) -> None:
     compose("up", "--no-start", "detect-gpu", PORT=str(detect.port))
-    (container,) = set(compose("--profile", "gpu", "ps", "-a", "-q").split()) - {detect.container}
+    container = compose("--profile", "gpu", "ps", "-a", "-q", "detect-gpu")
     gpu, cpu = inspect(container), inspect(detect.container)
     (asked,) = gpu["HostConfig"].pop("DeviceRequests")
     assert (asked["Driver"], asked["Count"], asked["Capabilities"]) == ("nvidia", 1, [["gpu"]])

@@ -54,11 +54,12 @@ def test_the_cache_is_a_volume_that_the_images_user_may_write() -> None:
     assert ("RUN", "install -d -o 10001 -g 10001 /cache") in instructions()
 
 
-def test_both_services_share_one_definition() -> None:
+def test_the_services_share_one_definition() -> None:
     services = COMPOSE[COMPOSE.index("\nservices:\n") :]
-    assert re.findall(r"^  ([\w-]+):$", services, re.MULTILINE) == ["detect", "detect-gpu"]
-    assert services.count("    <<: *detect\n") == 2
-    assert "profiles:" not in services[: services.index("  detect-gpu:")]
+    assert re.findall(r"^  ([\w-]+):$", services, re.MULTILINE) == ["detect", "detect-slim", "detect-gpu"]
+    assert services.count("    <<: *detect\n") == 3
+    assert "profiles:" not in services[: services.index("  detect-slim:")]
+    assert "    profiles: [slim]\n" in services
     assert "    profiles: [gpu]\n" in services
 
 
@@ -66,7 +67,8 @@ def test_the_image_runs_as_a_numbered_user_that_is_not_root() -> None:
     names = [name for name, _ in instructions()]
     user = dict(instructions())["USER"]  # the last one counts
     assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", user)  # a number is what runAsNonRoot of Kubernetes can check
-    assert set(names[names.index("USER") :]) <= {"USER", "EXPOSE", "HEALTHCHECK", "CMD"}
+    ends = [*[position for position, name in enumerate(names) if name == "FROM"][2:], len(names)]
+    assert [names[end - 1] for end in ends] == ["USER", "USER"]  # nothing is done in either image after it
 
 
 def test_the_image_starts_the_service_without_a_shell() -> None:
@@ -78,7 +80,8 @@ def test_the_image_starts_the_service_without_a_shell() -> None:
 
 def test_the_image_holds_the_three_packages_of_the_service_alone() -> None:
     copied = {arguments.split()[0] for name, arguments in instructions() if name == "COPY"}
-    assert copied == {"requirements/serve.txt", "LICENSE", "rendersight", "model_store", "app"}
+    locks = {f"requirements/{name}" for name in ("install", "serve.txt", "slim.txt")}
+    assert copied == {*locks, "LICENSE", "rendersight", "model_store", "app"}
 
 
 def test_nothing_but_what_is_copied_is_sent_to_the_builder() -> None:
