@@ -1,14 +1,15 @@
 """This service against the naive one over HTTP: `python -m benchmarks.serving`. Run it with nothing else running.
 
 Both serve the same release with the same uvicorn and get the same photos, in turns: the naive service, ours, and again.
-Printed are medians over the rounds with their range, and the ratio of each round.
+Printed are medians over the rounds with their range, and of the ratios of each round to the naive service.
 """
 
 import argparse
 import io
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -32,34 +33,59 @@ def photos() -> list[bytes]:
     return found
 
 
-def measure(
-    start: Callable[[], AbstractContextManager[Server]], *, concurrency: int, seconds: float
-) -> dict[str, float]:
-    """Start a service, warm it up, and load it for about so many seconds each: label -> figure."""
+Start = Callable[[], AbstractContextManager[Server]]
+
+
+def measure(start: Start, *, concurrency: int, seconds: float, brief: bool = False) -> dict[str, float]:
+    """Start a service, warm it up, and load it for about so many seconds each: label -> figure.
+
+    Args:
+        start: starts it.
+        concurrency: the requests under way at any time.
+        seconds: of each load; at least 3 rounds of requests are sent.
+        brief: saturate it alone.
+    """
     pictures = photos()
     with start() as server:
-        warm = saturate(server.port, pictures, concurrency=concurrency, count=2 * concurrency)
-        count = max(3 * concurrency, round(warm.rate * seconds))
+        warm = saturate(server.port, pictures, concurrency=concurrency, count=concurrency)
+        count = max(2 * concurrency, round(warm.rate * seconds))
         before = server.cpu_s()
         busy = saturate(server.port, pictures, concurrency=concurrency, count=count)
-        cpu = (server.cpu_s() - before) / count
-        alone = saturate(server.port, pictures, concurrency=1, count=max(5, round(count / 4)))
-        even, poisson = (
-            paced(server.port, pictures, rate=_SHARE * busy.rate, count=count, seed=seed) for seed in (None, 0)
-        )
-        if failures := sum(load.failures for load in (busy, alone, even, poisson)):
-            raise RuntimeError(f"{failures} requests failed")
-        return {
+        figures = {
             "requests per second": busy.rate,
-            "latency alone, ms": 1000 * alone.percentile(0.5),
             "p50 busy, ms": 1000 * busy.percentile(0.5),
             "p99 busy, ms": 1000 * busy.percentile(0.99),
-            "p99/p50, 80 % evenly": _tail(even),
-            "p99/p50, 80 % Poisson": _tail(poisson),
-            "CPU per request, ms": 1000 * cpu,
-            "memory, MB": server.resident_mb(),
-            "start, s": server.start_s,
+            "CPU per request, ms": 1000 * (server.cpu_s() - before) / count,
         }
+        loads = [busy]
+        if not brief:
+            alone = saturate(server.port, pictures, concurrency=1, count=max(5, round(count / 4)))
+            even, poisson = (
+                paced(server.port, pictures, rate=_SHARE * busy.rate, count=count, seed=seed) for seed in (None, 0)
+            )
+            figures |= {
+                "latency alone, ms": 1000 * alone.percentile(0.5),
+                "p99/p50, 80 % evenly": _tail(even),
+                "p99/p50, 80 % Poisson": _tail(poisson),
+            }
+            loads += [alone, even, poisson]
+        if failures := sum(load.failures for load in loads):
+            raise RuntimeError(f"{failures} requests failed")
+        return {**figures, "memory, MB": server.resident_mb(), "start, s": server.start_s}
+
+
+def compare(starts: Mapping[str, Start], *, rounds: int, concurrency: int, seconds: float, brief: bool = False) -> None:
+    """Measure services in turns and print each figure of each with its ratio to the first one's."""
+    rows: dict[str, dict[str, list[float]]] = {name: {} for name in starts}
+    for _ in range(rounds):
+        for name, start in starts.items():
+            for label, value in measure(start, concurrency=concurrency, seconds=seconds, brief=brief).items():
+                rows[name].setdefault(label, []).append(value)
+    first = next(iter(rows.values()))
+    for label, theirs in first.items():
+        for name, row in rows.items():
+            ratios = [b / a for a, b in zip(theirs, row[label], strict=True)]
+            print(f"{label:<22} {name:<20} {spread(row[label], '')} ratio {spread(ratios, '')}", flush=True)
 
 
 def _tail(load: Load) -> float:
@@ -75,26 +101,21 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__)
     parser.add_argument("--model", default="dice")
-    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--engine", nargs="+", default=["auto"], help="engines to compare (default: auto)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--concurrency", type=int, default=8)
+    parser.add_argument("--brief", action="store_true", help="requests per second alone")
     options = parser.parse_args()
-    starts: dict[str, Callable[[], AbstractContextManager[Server]]] = {
-        "naive": lambda: naive(options.model),
-        "ours": lambda: service(options.model, {"RENDERSIGHT_ENGINE": options.engine}),
-    }
-    rows: dict[str, dict[str, list[float]]] = {name: {} for name in starts}
-    for _ in range(options.rounds):
-        for name, start in starts.items():
-            figures = measure(start, concurrency=options.concurrency, seconds=options.seconds)
-            for label, value in figures.items():
-                rows[name].setdefault(label, []).append(value)
-    print(f"{options.model}, engine {options.engine}, {options.concurrency} at a time, {options.rounds} rounds")
-    for label in rows["ours"]:
-        theirs, mine = rows["naive"][label], rows["ours"][label]
-        ratios = [b / a for a, b in zip(theirs, mine, strict=True)]
-        print(f"{label:<22} naive {spread(theirs, '')} ours {spread(mine, '')} ratio {spread(ratios, '')}")
+    print(f"{options.model}, {options.concurrency} at a time, {options.rounds} rounds")
+    engines = {engine: partial(service, options.model, {"RENDERSIGHT_ENGINE": engine}) for engine in options.engine}
+    compare(
+        {"naive": partial(naive, options.model), **engines},
+        rounds=options.rounds,
+        concurrency=options.concurrency,
+        seconds=options.seconds,
+        brief=options.brief,
+    )
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from model_store.graph_nodes import Node, f32, i64, longest_side, width_height
 POOLED_PX = 7
 _SAMPLES = 2
 """Samples a bin along each axis: the `sampling_ratio` of every network in the table."""
-_WINDOWS = (8, 14)
+_WINDOWS = (8, 14, 20)
 """Rois are pooled together with those whose longest side, in cells of their level, is in the same range up to these.
 
-A square one has at most 14 below the last level.
+A square one has 14 to 28, on the lowest level any number up to 28.
 """
-_MOST_GATHERED = 64 * 16**2
-"""Cells that windows of longer rois may gather; where that does not do, OpenVINO's operator takes them."""
+_MOST_GATHERED = 2**17
+"""Cells that windows of longer rois may gather (134 MB of 256 channels); beyond it OpenVINO's operator takes them."""
 
 
 def pool_by_level(maps: Sequence[Node], boxes: Node, strides: Sequence[int]) -> tuple[Node, Node]:

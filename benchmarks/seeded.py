@@ -1,0 +1,84 @@
+"""The notebook's network with seeded weights, for speed alone: `python -m benchmarks.seeded FOLDER`.
+
+It writes `resnet50.pt`, a bare state dict of `fasterrcnn_resnet50_fpn`, and below `store/` the release `resnet50` of
+the same weights with an int8 engine. The network finds nothing of use, but it is as large as a trained one, and
+1,000 proposals, torchvision's number, go through its box head.
+"""
+
+import argparse
+import datetime
+import shutil
+from pathlib import Path
+
+import torch
+from torchvision.models.detection import FasterRCNN
+from torchvision.ops import FrozenBatchNorm2d
+
+from benchmarks.serving import PHOTOS
+from model_store import architectures, store
+from model_store.manifest import Manifest
+from model_store.network import input_rule
+from training.accelerate import Plan, accelerate
+from training.console import progress_bar, say
+from training.dataset import LabelledImages, read_dataset
+
+ARCHITECTURE = "fasterrcnn_resnet50_fpn"
+_CLASSES = ("object",)
+_RESIDUAL = 0.2
+"""Weight of the last norm of each block: seeded activations neither fade nor overflow on their way."""
+
+
+def network() -> FasterRCNN:
+    """Return the network, in eval mode."""
+    torch.manual_seed(0)
+    built = architectures.build(ARCHITECTURE, class_count=len(_CLASSES))
+    for name, module in built.named_modules():
+        if isinstance(module, FrozenBatchNorm2d) and name.endswith("bn3"):
+            module.weight.fill_(_RESIDUAL)
+    built.eval()
+    return built
+
+
+def publish(root: Path, weights: Path) -> store.Release:
+    """Publish the weights without an engine."""
+    options = architectures.ARCHITECTURES[ARCHITECTURE].options
+
+    def fill(folder: Path, version: int) -> None:
+        shutil.copyfile(weights, folder / store.WEIGHTS)
+        shutil.copyfile(min(PHOTOS.glob("*.jpg")), folder / store.GOLDEN_IMAGE)
+        Manifest(
+            name="resnet50",
+            version=version,
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            architecture=ARCHITECTURE,
+            options=options.model_dump(),
+            class_names=_CLASSES,
+            input=input_rule(options),
+            score_floor=options.score_floor,
+            detections_per_image=options.detections_per_image,
+            score_threshold=1.0,
+            files={name: store.sha256_of(folder / name) for name in (store.WEIGHTS, store.GOLDEN_IMAGE)},
+        ).write(folder)
+
+    return store.publish(root, "resnet50", fill, lambda _: None)
+
+
+def main() -> None:
+    """Write the files."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.seeded", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = folder / "resnet50.pt"
+    built = network()
+    torch.save(built.state_dict(), weights)
+    release = publish(folder / "store", weights)
+    photos = sorted(PHOTOS.glob("*.jpg"))
+    data = read_dataset(PHOTOS)
+    data = LabelledImages(data.images[:1], data.class_names)
+    plan = Plan(photos, "photos that it cannot read", data, ("openvino-int8",), even_if_unjudged=True)
+    accelerate(release, plan, store_root=folder / "store", bar=progress_bar, say=say)
+
+
+if __name__ == "__main__":
+    main()
