@@ -55,7 +55,7 @@ class Photo:
     """An image that may have been decoded smaller than it is.
 
     Attributes:
-        pixels: uint8 (h, w, 3), RGB, upright.
+        pixels: uint8 (h, w, 3), RGB, upright, not to be written.
         height: of the upright image itself, px.
         width: of it, px.
         reduction: so many of its px on each axis became one of `pixels`: 1, 2, 4 or 8.
@@ -143,7 +143,7 @@ def decode(
         ImageTooLarge: more than `max_pixels`.
         BrokenImage: a known format that does not decode.
     """
-    return _decode(data, max_pixels, formats, apply_exif=apply_exif, need=None).pixels
+    return np.array(_decode(data, max_pixels, formats, apply_exif=apply_exif, need=None).pixels)
 
 
 def decode_photo(data: bytes, *, max_pixels: int | None = None, need: Need | None = None) -> Photo:
@@ -214,7 +214,7 @@ def _upright(rgb: Image.Image, stored_wh: tuple[int, int], reduction: int, orien
     if orientation in _UPRIGHT:
         rgb = rgb.transpose(_UPRIGHT[orientation])
     offset = (x if orientation in _EXCESS_LEFT else 0, y if orientation in _EXCESS_ABOVE else 0)
-    return Photo(np.array(rgb), height, width, reduction, offset)
+    return Photo(np.asarray(rgb), height, width, reduction, offset)
 
 
 def read(path: Path) -> RgbImage:
@@ -248,7 +248,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # a copy takes as long as decoding does
 
 
 def _high_byte(samples: NDArray[Any]) -> NDArray[np.uint8]:

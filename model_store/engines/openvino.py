@@ -21,6 +21,9 @@ from model_store.manifest import InputRule
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
 
+# Its threads cost more than they bring for one image, and the other core has an image of its own.
+cv2.setNumThreads(1)
+
 GRAPHS = ("features", "proposals", "head")
 """The parts of a prepared detector, files `NAME.xml` and `NAME.bin`; see `model_store.graphs`."""
 
