@@ -37,19 +37,27 @@ class ServiceError(Exception):
     ├── InvalidForm           422  the form is not exactly one file named `image`
     ├── BrokenImage           422  a known image format that does not decode
     ├── InternalError         500  a fault of the service
-    └── NotReady              503  the model is not loaded yet, or the service is stopping
+    ├── NotReady              503  the model is not loaded yet, or the service is stopping
+    └── Overloaded            503  as many requests wait as `Settings.queue_size` allows
+
+    Attributes:
+        detail: what was wrong, in words.
+        errors: parameters or form fields at fault.
+        retry_after_s: when to ask again, whole seconds; None where asking again does not help.
     """
 
     status: ClassVar[int]
     slug: ClassVar[str]
     title: ClassVar[str]
     example: ClassVar[str]
-    headers: ClassVar[dict[str, str]] = {}
+    retry_after_s: int | None = None
 
-    def __init__(self, detail: str, *, errors: Sequence[InvalidInput] = ()) -> None:
+    def __init__(self, detail: str, *, errors: Sequence[InvalidInput] = (), retry_after_s: int | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.errors = tuple(errors)
+        if retry_after_s is not None:
+            self.retry_after_s = retry_after_s
 
 
 class MalformedBody(ServiceError):
@@ -136,4 +144,12 @@ class NotReady(ServiceError):
 
     status, slug, title = 503, "not-ready", "Not ready"
     example = "no model is loaded"
-    headers: ClassVar[dict[str, str]] = {"Retry-After": "1"}
+    retry_after_s = 1
+
+
+class Overloaded(ServiceError):
+    """As many requests wait for the network as may wait; this one costs the service nothing more."""
+
+    status, slug, title = 503, "overloaded", "Overloaded"
+    example = "64 requests wait already; try again in 3 s"
+    retry_after_s = 1

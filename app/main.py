@@ -75,7 +75,7 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
             streams=settings.streams,
             cache_dir=settings.cache_dir.expanduser(),
         )
-        scheduler = Scheduler(detector)
+        scheduler = Scheduler(detector, queue_size=settings.queue_size)
         app.state.scheduler = scheduler
         try:
             yield

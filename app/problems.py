@@ -74,7 +74,8 @@ def _response_to(request: Request, error: ServiceError) -> Response:
         request_id=request.state.request_id,
         errors=[InvalidInputOut.of(item) for item in error.errors],
     )
-    return JSONResponse(problem.body(), error.status, error.headers, MEDIA_TYPE)
+    headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
+    return JSONResponse(problem.body(), error.status, headers, MEDIA_TYPE)
 
 
 class CatchUnforeseen:

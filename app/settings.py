@@ -119,6 +119,13 @@ class Settings(BaseSettings):
         accepted="a number of seconds above 0, at most 3600",
         description="How long a request's body may take to arrive, in seconds; longer is a 408.",
     )
+    queue_size: int = _field(
+        64,
+        ge=0,
+        le=10_000,
+        accepted="a whole number from 0 to 10000",
+        description="How many requests may wait for the network beside those it computes; one more is a 503.",
+    )
     log_format: Literal["text", "json"] = _field(
         "text",
         accepted="text, json",

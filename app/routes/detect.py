@@ -72,6 +72,7 @@ async def _known_names_once(request: Request) -> None:
         errors.BrokenImage,
         errors.InternalError,
         errors.NotReady,
+        errors.Overloaded,
     ),
 )
 async def detect(
@@ -88,10 +89,11 @@ async def detect(
     default = default_threshold(detector.card, settings.score_threshold)
     selection = selection_of(query, detector.card, default_score_threshold=default)
     upload = await read_upload(request, max_bytes=settings.max_bytes, timeout_s=settings.upload_timeout_s)
-    photo = await scheduler.decode(
-        decode_upload, upload, max_pixels=settings.max_pixels, need=detector.card.input.resized_hw
-    )
-    found = await scheduler.detect(photo)
+    with scheduler.place():
+        photo = await scheduler.decode(
+            decode_upload, upload, max_pixels=settings.max_pixels, need=detector.card.input.resized_hw
+        )
+        found = await scheduler.detect(photo)
     return DetectionsOut.from_domain(
         selection.of(found),
         detector=detector,

@@ -29,6 +29,7 @@ def test_every_field_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) 
         "max_bytes": ("1000", 1000),
         "max_pixels": ("2000", 2000),
         "upload_timeout_s": ("1.5", 1.5),
+        "queue_size": ("5", 5),
         "log_format": ("json", "json"),
     }
     assert set(given) == set(Settings.model_fields)

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from PIL import Image
 from app.schemas import BOX_DECIMALS, SCORE_DECIMALS
 from model_store.detector import open_detector
 from rendersight import images
-from tests.app.fakes import CARD, FOUND, PHOTO, FixedEngine, app_with, encoded
+from tests.app.fakes import CARD, FOUND, PHOTO, FixedEngine, HeldEngine, app_with, encoded
 
 
 def post(client: TestClient, data: bytes = PHOTO, **query: Any) -> Any:
@@ -223,3 +224,16 @@ def test_no_request_is_a_500(
     response = anything.post("/detect", params=query, headers=headers, content=body)
     assert response.status_code in (400, 415, 422), response.text
     assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_one_more_than_may_wait_is_refused_and_told_when_to_ask_again() -> None:
+    engine = HeldEngine()
+    with TestClient(app_with(engine, queue_size=0)) as client, ThreadPoolExecutor() as threads:
+        first = threads.submit(post, client)
+        assert engine.started.wait(10)
+        refused = post(client)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert refused.json()["type"] == "urn:rendersight:problem:overloaded"
+        engine.release.set()
+        assert first.result().status_code == 200
+        assert post(client).status_code == 200
