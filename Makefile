@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := rendersight model_store app training tests benchmarks
 
-.PHONY: help serve test test-all format lock render-env clean
+.PHONY: help serve test test-all format lock bench bench-env render-env clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -47,10 +47,21 @@ lock: $(VENV)/bin/python ## resolve the dependencies anew; the locks carry hashe
 	$(BIN)/uv pip compile pyproject.toml --extra dev $(LOCK) -o requirements/dev.txt
 	$(BIN)/uv pip compile pyproject.toml --extra serve -c requirements/dev.txt $(LOCK) -o requirements/serve.txt
 	$(BIN)/uv pip compile pyproject.toml --extra slim -c requirements/dev.txt $(LOCK) -o requirements/slim.txt
+	$(BIN)/uv pip compile requirements/bench.in $(LOCK) -o requirements/bench.txt
 	$(BIN)/uv pip compile requirements/render.in $(LOCK) -o requirements/render.txt
 
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
 	--custom-compile-command "make lock"
+
+bench: $(VENV)/dev.stamp bench-env ## every figure of docs/performance.md; half an hour, with nothing else running
+	$(BIN)/python -m benchmarks
+
+bench-env: $(VENV)-bench/stamp ## the servers that ours is compared with, in an environment of their own
+
+$(VENV)-bench/stamp: requirements/bench.txt
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r $<
+	@touch $@
 
 clean: ## remove the environment and all caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

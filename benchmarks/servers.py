@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.frameworks.network import MODEL, PORT
+
 ROOT = Path(__file__).parent.parent
 _START_S = 180.0
 
@@ -21,7 +23,7 @@ class Server:
 
     Attributes:
         port: on 127.0.0.1.
-        pid: of its process.
+        pid: of its first process.
         start_s: from its start to the first answer that it is ready.
     """
 
@@ -30,14 +32,29 @@ class Server:
     start_s: float
 
     def cpu_s(self) -> float:
-        """Return the CPU seconds that its process has used."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Return the CPU seconds that its processes have used."""
+        return sum(sum(map(int, _stat(pid)[11:13])) for pid in self._processes()) / os.sysconf("SC_CLK_TCK")
 
     def resident_mb(self) -> float:
-        """Return its resident memory in MB."""
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        """Return the resident memory of its processes in MB; what they share counts for each."""
+        pages = sum(int(_stat(pid)[21]) for pid in self._processes())
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    def _processes(self) -> set[int]:
+        """Return its process and all that came of it."""
+        parents = {int(path.name): int(_stat(int(path.name))[1]) for path in Path("/proc").glob("[0-9]*")}
+        found = {self.pid}
+        while more := {pid for pid, parent in parents.items() if parent in found} - found:
+            found |= more
+        return found
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of a process from its state on (proc(5)); zeros for one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ["0"] * 50
 
 
 @contextmanager
@@ -50,10 +67,34 @@ def service(model: str, environment: Mapping[str, str] | None = None) -> Iterato
 
 
 @contextmanager
-def naive(model: str) -> Iterator[Server]:
-    """Run the naive service."""
+def constant() -> Iterator[Server]:
+    """Run this project's service around a network that costs nothing."""
     port = free_port()
-    with _running([sys.executable, "-m", "benchmarks.naive", model, str(port)], port, dict(os.environ)) as server:
+    command = [sys.executable, "-m", "benchmarks.constant"]
+    with _running(command, port, {**os.environ, "RENDERSIGHT_PORT": str(port)}) as server:
+        yield server
+
+
+@contextmanager
+def naive(model: str) -> Iterator[Server]:
+    """Run the naive service, for a release, a bare state dict's file, or `frameworks.network.CONSTANT`."""
+    with framework("python -m benchmarks.naive", model, Path(sys.executable).parent) as server:
+        yield server
+
+
+@contextmanager
+def framework(command: str, model: str, binaries: Path) -> Iterator[Server]:
+    """Run a server that is told by its environment what to serve and where.
+
+    Args:
+        command: its words; `{port}` in it becomes the port.
+        model: as `naive`.
+        binaries: folder of the environment's programs.
+    """
+    port = free_port()
+    name, *rest = command.format(port=port).split()
+    environment = {**os.environ, MODEL: model, PORT: str(port), "PYTHONPATH": str(ROOT)}
+    with _running([str(binaries / name), *rest], port, environment) as server:
         yield server
 
 
@@ -61,7 +102,7 @@ def naive(model: str) -> Iterator[Server]:
 def _running(command: Sequence[str], port: int, environment: Mapping[str, str]) -> Iterator[Server]:
     began = time.perf_counter()
     process = subprocess.Popen(  # noqa: S603
-        command, cwd=ROOT, env=dict(environment), stderr=subprocess.DEVNULL
+        command, cwd=ROOT, env=dict(environment), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         while not is_ready(port):

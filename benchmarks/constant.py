@@ -1,0 +1,41 @@
+"""This service around a network that costs nothing: `python -m benchmarks.constant`; its settings are the service's."""
+
+from collections.abc import Sequence
+
+from app.__main__ import serve
+from app.main import create_app
+from app.settings import read_settings
+from model_store.card import ModelCard
+from model_store.detector import Detector
+from model_store.manifest import InputRule
+from rendersight.detections import Detections
+from rendersight.images import RgbImage
+
+
+class ConstantEngine:
+    """Finds one object as large as the image."""
+
+    name = "torch-fp32"
+    device = "cpu"
+    parallel = 1
+
+    def detect(self, images: Sequence[RgbImage]) -> list[Detections]:
+        """See `model_store.engines.Engine.detect`."""
+        return [Detections.of([[0, 0, image.shape[1], image.shape[0]]], [1], [1.0]) for image in images]
+
+
+CARD = ModelCard(
+    name="constant",
+    version="1",
+    architecture="fasterrcnn_mobilenet_v2_fpn",
+    class_names=("object",),
+    sha256="0" * 64,
+    score_floor=0.05,
+    score_threshold=0.5,
+    detections_per_image=100,
+    input=InputRule(min_size=800, max_size=1333, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+)
+
+if __name__ == "__main__":
+    settings = read_settings()
+    serve(create_app(settings, open_detector=lambda *_args, **_options: Detector(CARD, ConstantEngine())), settings)

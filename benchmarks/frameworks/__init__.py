@@ -1,0 +1,1 @@
+"""The same network behind other servers; each runs in the environment of `make bench-env`."""
