@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from app.__main__ import serve
 from app.main import create_app
 from app.settings import read_settings
+from app.telemetry import configure_logging
 from model_store.card import ModelCard
 from model_store.detector import Detector
 from model_store.manifest import InputRule
@@ -38,4 +39,5 @@ CARD = ModelCard(
 
 if __name__ == "__main__":
     settings = read_settings()
+    configure_logging(settings.log_format)
     serve(create_app(settings, open_detector=lambda *_args, **_options: Detector(CARD, ConstantEngine())), settings)
