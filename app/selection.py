@@ -30,7 +30,10 @@ class Selection:
         kept = found.above(self.score_threshold)
         if self.label_ids is not None:
             kept = kept.of_labels(self.label_ids)
-        return kept.by_score().select(np.arange(min(len(kept), self.max_detections or len(kept))))
+        kept = kept.by_score()
+        if self.max_detections is None:
+            return kept
+        return kept.select(np.arange(min(len(kept), self.max_detections)))
 
 
 def default_threshold(card: ModelCard, configured: float | None) -> float:

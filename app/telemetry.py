@@ -3,9 +3,9 @@
 import json
 import logging
 import logging.config
+import random
 import re
 import time
-import uuid
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -34,7 +34,7 @@ class RequestLog:
             await self._app(scope, receive, send)
             return
         asked = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
-        request_id = asked if _ACCEPTED_ID.fullmatch(asked) else uuid.uuid4().hex
+        request_id = asked if _ACCEPTED_ID.fullmatch(asked) else f"{random.getrandbits(128):032x}"
         scope.setdefault("state", {})["request_id"] = request_id
         began_s = time.perf_counter()
 

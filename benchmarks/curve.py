@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from matplotlib.ticker import NullFormatter
 
 from benchmarks.load import Load, saturate
 from benchmarks.servers import ROOT, naive, service
@@ -37,6 +38,8 @@ def draw(loads: dict[str, list[Load]], out: Path) -> None:
     for axes, label in ((left, "requests per second"), (right, "median latency, ms")):
         axes.set(xlabel="requests at a time", ylabel=label, xscale="log", yscale="log")
         axes.set_xticks(CONCURRENCIES, [str(many) for many in CONCURRENCIES])
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.grid(visible=True, which="both", alpha=0.3)
     left.legend()
     figure.savefig(out, dpi=110)

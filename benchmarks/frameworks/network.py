@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
+import numpy as np
 from PIL import Image
 
 MODEL = "BENCHMARK_MODEL"
@@ -31,7 +32,7 @@ def from_environment() -> Callable[[BinaryIO], Answer]:
 
 
 def _constant(file: BinaryIO) -> Answer:
-    width, height = Image.open(file).convert("RGB").size
+    height, width, _ = np.asarray(Image.open(file).convert("RGB")).shape  # the pixels that a network would get
     return {"detections": [{"box": [0, 0, width, height], "label": "object", "score": 1.0}]}
 
 
