@@ -53,7 +53,7 @@ lock: $(VENV)/bin/python ## resolve the dependencies anew; the locks carry hashe
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
 	--custom-compile-command "make lock"
 
-bench: $(VENV)/dev.stamp bench-env ## every figure of docs/performance.md; half an hour, with nothing else running
+bench: $(VENV)/dev.stamp bench-env ## every figure of docs/performance.md; some twenty minutes, with nothing else running
 	$(BIN)/python -m benchmarks
 
 bench-env: $(VENV)-bench/stamp ## the servers that ours is compared with, in an environment of their own

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -227,3 +229,15 @@ def test_two_photos_of_one_stem_are_not_predicted_over_each_other(
     assert main(["predict", str(state_dict), str(twin), str(shapes), "--out", str(tmp_path / "out")]) == 2
     assert "photo_00" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_package_is_one_line_that_tells_what_to_install() -> None:
+    code = "import runpy, sys; sys.modules['tqdm'] = None; runpy.run_module('training', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "python -m training: the package tqdm is not installed: pip install 'rendersight[train]', "
+        "or make .venv/dev.stamp\n"
+    )
