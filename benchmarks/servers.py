@@ -2,12 +2,13 @@
 
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,7 +103,12 @@ def framework(command: str, model: str, binaries: Path) -> Iterator[Server]:
 def _running(command: Sequence[str], port: int, environment: Mapping[str, str]) -> Iterator[Server]:
     began = time.perf_counter()
     process = subprocess.Popen(  # noqa: S603
-        command, cwd=ROOT, env=dict(environment), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        cwd=ROOT,
+        env=dict(environment),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         while not is_ready(port):
@@ -117,6 +123,8 @@ def _running(command: Sequence[str], port: int, environment: Mapping[str, str]) 
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # LitServe leaves its workers behind
 
 
 def is_ready(port: int) -> bool:
