@@ -42,7 +42,7 @@ def measure(start: Start, *, concurrency: int, seconds: float, brief: bool = Fal
     Args:
         start: starts it.
         concurrency: the requests under way at any time.
-        seconds: of each load; at least 3 rounds of requests are sent.
+        seconds: of each load; at least twice `concurrency` requests are sent.
         brief: saturate it alone.
     """
     pictures = photos()

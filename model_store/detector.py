@@ -14,7 +14,7 @@ import numpy as np
 from model_store import cpu, golden, store
 from model_store.card import ModelCard, NetworkFacts, bare_card, card_of
 from model_store.devices import choose_device
-from model_store.engines import ENGINES, Engine
+from model_store.engines import ENGINES, Engine, detections_in
 from model_store.errors import BrokenRelease, EngineNotAvailable, GoldenMismatch, ModelError, ReleaseNotFound
 from rendersight import images
 from rendersight.detections import Detections
@@ -48,8 +48,7 @@ class Detector:
         if photo.reduction == 1:
             return found
         boxes = photo.in_full(found.boxes_xyxy)
-        has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-        return Detections(boxes[has_area], found.labels[has_area], found.scores[has_area])
+        return detections_in((photo.height, photo.width), boxes, found.labels, found.scores)
 
 
 @dataclass(frozen=True)

@@ -35,15 +35,17 @@ class Engine(Protocol):
         ...
 
 
-def detections_in(image: RgbImage, boxes: NDArray[Any], labels: NDArray[Any], scores: NDArray[Any]) -> Detections:
-    """Take what a network found, boxes (N, 4) in px of the image, which rounding may have moved out of it.
+def detections_in(
+    size_hw: tuple[int, int], boxes: NDArray[Any], labels: NDArray[Any], scores: NDArray[Any]
+) -> Detections:
+    """Take what was found in an image of this height and width, px, boxes (N, 4), which rounding may have moved out.
 
     Raises:
         FloatingPointError: something is not finite.
     """
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
         raise FloatingPointError("the network answered with a box or a score that is not finite")
-    height, width = image.shape[:2]
+    height, width = size_hw
     boxes = boxes.clip(0, (width, height, width, height))
     has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     return Detections.of(boxes[has_area], labels[has_area], scores[has_area])

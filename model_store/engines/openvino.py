@@ -119,7 +119,7 @@ class OpenVinoEngine:
             return Detections.of([], [], [])
         boxes, labels, scores = lane.run(image, self._rule)
         scale = np.array([width / resized_w, height / resized_h] * 2, np.float32)
-        return detections_in(image, boxes * scale, labels, scores)
+        return detections_in((height, width), boxes * scale, labels, scores)
 
 
 def _compile(graphs: Graphs, name: str, *, streams: int, cache_dir: Path | None) -> list["Lane"]:

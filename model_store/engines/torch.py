@@ -90,7 +90,7 @@ class TorchEngine:
 
 def _found(image: RgbImage, answer: dict[str, Tensor]) -> Detections:
     boxes, labels, scores = (answer[name].cpu().numpy() for name in ("boxes", "labels", "scores"))
-    return detections_in(image, boxes, labels, scores).by_score()
+    return detections_in((image.shape[0], image.shape[1]), boxes, labels, scores).by_score()
 
 
 @torch.inference_mode()
