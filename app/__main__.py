@@ -10,7 +10,8 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
 
 import uvicorn
 from fastapi import FastAPI
@@ -18,10 +19,13 @@ from fastapi import FastAPI
 from app.settings import Settings, WrongSetting, accepted, read_settings, variable
 from app.telemetry import configure_logging
 
+if TYPE_CHECKING:
+    from app.lifecycle import Lifecycle
+
 _EXAMPLES = Path(__file__).parent.parent / "examples"
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
 _BACKLOG = 2048
-_LAST_DETECTIONS_S = 30  # after the last upload has come, for what still waits for the network
+_CUT_OFF_S = 1  # after the time to drain, for what is left
 
 _log = logging.getLogger(__name__)
 
@@ -76,16 +80,51 @@ def serve(app: FastAPI, settings: Settings) -> None:
         asyncio.run(_serve(app, bound, settings))
 
 
+class _Server(uvicorn.Server):
+    """Drains when it is told to end, then closes."""
+
+    def __init__(self, config: uvicorn.Config, lifecycle: "Lifecycle", drain_timeout_s: float) -> None:
+        super().__init__(config)
+        self._lifecycle = lifecycle
+        self._drain_timeout_s = drain_timeout_s
+        self._draining: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the address; from now on a signal begins to drain."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain; a second signal ends at once."""
+        if self._lifecycle.stopping:
+            super().handle_exit(sig, frame)
+            self.force_exit = True
+        self._lifecycle.stopping = True
+        self._loop.call_soon_threadsafe(self._begin_to_drain)
+
+    def _begin_to_drain(self) -> None:
+        self._draining = self._draining or self._loop.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        if left := await self._lifecycle.drain(self._drain_timeout_s):
+            _log.warning("%d requests are cut off: they did not end within %g s", left, self._drain_timeout_s)
+        self.should_exit = True
+
+
 async def _serve(app: FastAPI, bound: socket.socket, settings: Settings) -> None:
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             app,
             lifespan="off",  # entered here, so that its errors arrive as they are
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=int(settings.upload_timeout_s) + _LAST_DETECTIONS_S,
-        )
+            h11_max_incomplete_event_size=settings.max_header_bytes,
+            http="h11",  # another parser knows no such limit
+            timeout_graceful_shutdown=_CUT_OFF_S,
+        ),
+        app.state.lifecycle,
+        settings.drain_timeout_s,
     )
     async with app.router.lifespan_context(app):
         for number in (signal.SIGINT, signal.SIGTERM):

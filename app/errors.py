@@ -7,16 +7,16 @@ from typing import ClassVar, Literal
 
 @dataclass(frozen=True)
 class InvalidInput:
-    """One query parameter or form field that cannot be taken.
+    """One query parameter, form field or header that cannot be taken.
 
     Attributes:
         location: where the client put it.
-        name: of the parameter or field.
+        name: of the parameter, field or header.
         value: as sent; None where it is missing or not text.
         accepted: what would be taken, in words.
     """
 
-    location: Literal["query", "form"]
+    location: Literal["query", "form", "header"]
     name: str
     value: str | None
     accepted: str
@@ -33,12 +33,13 @@ class ServiceError(Exception):
     ├── ImageTooLarge         413  more pixels than `Settings.max_pixels`
     ├── UnsupportedMediaType  415  a body of a kind that is not taken
     ├── UnknownImageFormat    415  no signature of a known image format
-    ├── InvalidParameter      422  a query parameter is unknown, repeated or out of range
+    ├── InvalidParameter      422  a query parameter or header is unknown, repeated or out of range
     ├── InvalidForm           422  the form is not exactly one file named `image`
     ├── BrokenImage           422  a known image format that does not decode
     ├── InternalError         500  a fault of the service
     ├── NotReady              503  the model is not loaded yet, or the service is stopping
-    └── Overloaded            503  as many requests wait as `Settings.queue_size` allows
+    ├── Overloaded            503  too many requests wait, for `Settings.queue_size` or for its deadline
+    └── DeadlineExceeded      504  it was admitted, but not done by its deadline
 
     Attributes:
         detail: what was wrong, in words.
@@ -112,7 +113,7 @@ class UnknownImageFormat(ServiceError):
 
 
 class InvalidParameter(ServiceError):
-    """A query parameter is unknown, repeated or out of range."""
+    """A query parameter or header is unknown, repeated or out of range."""
 
     status, slug, title = 422, "invalid-parameter", "Invalid parameter"
     example = "query parameter score_threshold: Input should be less than or equal to 1"
@@ -148,8 +149,23 @@ class NotReady(ServiceError):
 
 
 class Overloaded(ServiceError):
-    """As many requests wait for the network as may wait; this one costs the service nothing more."""
+    """More requests wait than may, or than can be done by this one's deadline; it costs the service nothing more."""
 
     status, slug, title = 503, "overloaded", "Overloaded"
     example = "64 requests wait already; try again in 3 s"
     retry_after_s = 1
+
+
+class DeadlineExceeded(ServiceError):
+    """The request was admitted, but not done within `Settings.request_timeout_s` or its own X-Request-Timeout."""
+
+    status, slug, title = 504, "deadline-exceeded", "Deadline exceeded"
+    example = "it was not done within 30 s"
+    retry_after_s = 1
+
+
+class ClientGone(Exception):
+    """The client closed its connection while its request was waiting or at work; nobody gets an answer."""
+
+    status = 499
+    """Stands in the log and the metrics, as nginx writes it."""

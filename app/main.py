@@ -9,11 +9,14 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from app import problems
+from app.lifecycle import Gate, Lifecycle
+from app.metrics import Metrics
 from app.middleware import HeadAsGet, LingeringClose
-from app.routes import detect, docs, health, models
+from app.routes import detect, docs, health, metrics, models
 from app.scheduler import Scheduler
 from app.settings import Settings
 from app.telemetry import RequestLog
+from app.upload import BodyMemory
 from model_store.detector import Detector, open_detector
 
 API_VERSION = "1.0.0"
@@ -75,14 +78,17 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
             streams=settings.streams,
             cache_dir=settings.cache_dir.expanduser(),
         )
-        scheduler = Scheduler(detector, queue_size=settings.queue_size)
+        scheduler = Scheduler(detector, queue_size=settings.queue_size, decoders=settings.decoders)
+        app.state.metrics.serving(detector)
+        app.state.metrics.watch_queue(lambda: scheduler.waiting)
         app.state.scheduler = scheduler
         try:
             yield
         finally:
             app.state.scheduler = None
-            await asyncio.to_thread(scheduler.close)
+            await scheduler.close(settings.drain_timeout_s)
 
+    measured, lifecycle = Metrics(), Lifecycle()
     app = _Service(
         title="Rendersight",
         version=API_VERSION,
@@ -94,7 +100,8 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
         redirect_slashes=False,
         lifespan=lifespan,
         middleware=[
-            Middleware(RequestLog),
+            Middleware(RequestLog, metrics=measured),
+            Middleware(Gate, lifecycle=lifecycle),
             Middleware(HeadAsGet),
             Middleware(LingeringClose),
             Middleware(problems.CatchUnforeseen),
@@ -102,7 +109,10 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
     )
     app.state.settings = settings
     app.state.scheduler = None
+    app.state.metrics = measured
+    app.state.lifecycle = lifecycle
+    app.state.memory = BodyMemory(max(settings.max_held_bytes, settings.max_bytes))
     problems.install(app)
-    for routes in (detect, models, health, docs):
+    for routes in (detect, models, health, metrics, docs):
         app.include_router(routes.router)
     return app

@@ -22,9 +22,11 @@ class HeadAsGet:
             return
 
         async def without_content(message: Message) -> None:
+            scope["route"] = got.get("route")
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
-        await self._app({**scope, "method": "GET"}, receive, without_content)
+        got = {**scope, "method": "GET"}
+        await self._app(got, receive, without_content)
 
 
 class LingeringClose:

@@ -1,5 +1,6 @@
 """The one place where an error becomes an answer: RFC 9457, `application/problem+json`."""
 
+import asyncio
 import logging
 from http import HTTPStatus
 from typing import Any
@@ -11,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import InternalError, InvalidInput, InvalidParameter, ServiceError
+from app.errors import ClientGone, InternalError, InvalidInput, InvalidParameter, NotReady, ServiceError
 from app.schemas import InvalidInputOut, Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -28,24 +29,32 @@ def type_of(error: type[ServiceError]) -> str:
 def install(app: FastAPI) -> None:
     """Give an app the handlers of all foreseen errors; `CatchUnforeseen` takes the others."""
     app.add_exception_handler(ServiceError, _on_service_error)
+    app.add_exception_handler(ClientGone, _on_client_gone)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
 
 
 async def _on_service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
-    return _response_to(request, error)
+    return response_to(request, error)
+
+
+async def _on_client_gone(request: Request, _error: Exception) -> Response:
+    """Answer nobody: the status is for the log."""
+    request.state.outcome = "client-gone"
+    return Response(status_code=ClientGone.status)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
-    """Translate what FastAPI found wrong with the query's values."""
+    """Translate what FastAPI found wrong with the values in the query and the headers."""
     assert isinstance(error, RequestValidationError)
     found = [
-        InvalidInput("query", str(item["loc"][1]), str(item["input"])[:_SHOWN_CHARS], item["msg"])
+        InvalidInput(item["loc"][0], str(item["loc"][1]), str(item["input"])[:_SHOWN_CHARS], item["msg"])
         for item in error.errors()
     ]
-    detail = "; ".join(f"query parameter {item.name}: {item.accepted}" for item in found)
-    return _response_to(request, InvalidParameter(detail, errors=found))
+    kinds = {"query": "query parameter", "header": "header"}
+    detail = "; ".join(f"{kinds[item.location]} {item.name}: {item.accepted}" for item in found)
+    return response_to(request, InvalidParameter(detail, errors=found))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -65,7 +74,9 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     return JSONResponse(problem.body(), problem.status, headers, MEDIA_TYPE)
 
 
-def _response_to(request: Request, error: ServiceError) -> Response:
+def response_to(request: Request, error: ServiceError) -> Response:
+    """Return the answer to a request that ends in a foreseen error."""
+    request.state.outcome = error.slug
     problem = Problem(
         type=type_of(type(error)),
         title=error.title,
@@ -98,13 +109,16 @@ class CatchUnforeseen:
 
         try:
             await self._app(scope, receive, watch)
+        except asyncio.CancelledError:  # the server's last word to what did not end in the time to drain
+            if has_begun:
+                raise
+            await response_to(Request(scope), NotReady("the service has stopped"))(scope, receive, send)
         except Exception:
             if has_begun:
                 raise
             request = Request(scope)
             _log.exception("unforeseen error", extra={"fields": {"request_id": request.state.request_id}})
-            response = _response_to(request, InternalError(InternalError.example))
-            await response(scope, receive, send)
+            await response_to(request, InternalError(InternalError.example))(scope, receive, send)
 
 
 def responses(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:

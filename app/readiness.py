@@ -1,12 +1,14 @@
-"""What the routes take from the app: its settings, and the scheduler once a model is loaded."""
+"""What the routes take from the app: its settings, the memory for bodies, the scheduler once a model is loaded."""
 
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from app.errors import NotReady
+from app.metrics import Metrics
 from app.scheduler import Scheduler
 from app.settings import Settings
+from app.upload import BodyMemory
 
 
 async def _settings(request: Request) -> Settings:
@@ -26,5 +28,17 @@ async def _scheduler(request: Request) -> Scheduler:
     return scheduler
 
 
+async def _memory(request: Request) -> BodyMemory:
+    memory: BodyMemory = request.app.state.memory
+    return memory
+
+
+async def _metrics(request: Request) -> Metrics:
+    metrics: Metrics = request.app.state.metrics
+    return metrics
+
+
+MetricsDep = Annotated[Metrics, Depends(_metrics)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
+MemoryDep = Annotated[BodyMemory, Depends(_memory)]
 SchedulerDep = Annotated[Scheduler, Depends(_scheduler)]

@@ -1,103 +1,233 @@
-"""Who works when: a few threads decode, one for each stream of the engine infers, the event loop does neither."""
+"""Who works when: requests are admitted or refused, wait, are decoded and computed, and may be given up at any time.
+
+The event loop does none of the work: a few threads decode, and one for each stream of the engine infers.
+"""
 
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from functools import partial
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from app.errors import NotReady, Overloaded
+from app.errors import ClientGone, DeadlineExceeded, NotReady, Overloaded
+from app.workers import Workers
 from model_store.detector import Detector
 from rendersight.detections import Detections
 from rendersight.images import Photo
 
-_DECODERS = 2
-_MEMORY = 0.9
-"""What the mean of earlier times counts beside the latest one, in the moving mean of how long an image takes."""
-
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Scheduler:
-    """The worker threads around one detector.
+class MovingMean:
+    """A mean that forgets: of all earlier values together nine tenths remain with each new one.
 
     Attributes:
-        detector: what it runs; as many threads call `detect` as its engine serves at once, one image at a time each,
-            in order of arrival.
+        value: 0 before the first.
     """
 
-    def __init__(self, detector: Detector, *, queue_size: int) -> None:
+    _REMAINS = 0.9
+
+    def __init__(self) -> None:
+        self.value = 0.0
+
+    def add(self, value: float) -> None:
+        """Take a value in."""
+        self.value = self._REMAINS * self.value + (1 - self._REMAINS) * value if self.value else value
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a photo gave.
+
+    Attributes:
+        detections: boxes in px of the upright photo, best score first.
+        size_wh: width and height of the upright photo, px.
+        queue_s: for how long it waited, for a place, a decoder or the network.
+        decode_s: for how long it was decoded.
+        inference_s: for how long it was computed.
+    """
+
+    detections: Detections
+    size_wh: tuple[int, int]
+    queue_s: float
+    decode_s: float
+    inference_s: float
+
+
+class Scheduler:
+    """The threads around one detector, and the requests that wait for them.
+
+    A request is admitted, waits for a slot, is decoded and computed, in the order of arrival. There are a few more
+    slots than the engine computes images at once: so many photos are in memory as pixels, however many wait.
+
+    Attributes:
+        detector: what runs new requests.
+    """
+
+    def __init__(self, detector: Detector, *, queue_size: int, decoders: int = 2) -> None:
         """Start the threads.
 
         Args:
             detector: what to run.
             queue_size: how many requests may wait beside those that are computed.
+            decoders: how many images are decoded at once.
         """
         self.detector = detector
         self._queue_size = queue_size
-        self._places = 0
-        self._mean_s = 0.0
-        self._decoders = ThreadPoolExecutor(_DECODERS, thread_name_prefix="decoder")
-        self._inference = ThreadPoolExecutor(detector.engine.parallel, thread_name_prefix="inference")
+        self._decoders = Workers(decoders, "decoder")
+        self._inference = Workers(detector.engine.parallel, "inference")
+        self._slots = self._new_slots()
+        self._jobs: set[asyncio.Task[Found]] = set()
+        self._decode_s = MovingMean()
+        self._inference_s = MovingMean()
         self._closed = False
 
     @property
     def waiting(self) -> int:
         """How many requests have a place and wait."""
-        return max(0, self._places - self.detector.engine.parallel)
+        return max(0, len(self._jobs) - self._inference.count)
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold a request's place, from its whole body to its answer.
+    @property
+    def stalled_s(self) -> float:
+        """For how long the threads have made no progress with what they have, in seconds."""
+        return max(self._decoders.stalled_s(), self._inference.stalled_s())
 
-        Raises:
-            Overloaded: there is none; when to ask again follows from how long an image takes and how many wait.
-        """
-        parallel = self.detector.engine.parallel
-        if self._places >= self._queue_size + parallel:
-            seconds = max(1, math.ceil(self._places * self._mean_s / parallel))
-            raise Overloaded(f"{self.waiting} requests wait already; try again in {seconds} s", retry_after_s=seconds)
-        self._places += 1
-        try:
-            yield
-        finally:
-            self._places -= 1
-
-    async def decode(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run blocking work on a decoder thread and return its result.
+    def admit(self, timeout_s: float) -> None:
+        """Refuse a request that cannot be answered in time; nothing is kept for one that can.
 
         Raises:
+            Overloaded: as many wait as may, or those that wait would take too long; when to ask again is said.
             NotReady: the scheduler was closed.
         """
-        return await self._run(self._decoders, partial(work, *args, **kwargs))
-
-    async def detect(self, photo: Photo) -> Detections:
-        """Find the objects in one photo; boxes are in px of the upright image itself, best score first.
-
-        Raises:
-            NotReady: the scheduler was closed.
-        """
-        return await self._run(self._inference, partial(self._detect, photo))
-
-    def close(self) -> None:
-        """Take no more work, and return when all that was taken is done; it blocks."""
-        self._closed = True
-        self._decoders.shutdown()
-        self._inference.shutdown()
-
-    def _detect(self, photo: Photo) -> Detections:
-        began = time.perf_counter()
-        try:
-            return self.detector.detect_photo(photo)
-        finally:
-            latest = time.perf_counter() - began
-            self._mean_s = _MEMORY * self._mean_s + (1 - _MEMORY) * latest if self._mean_s else latest
-
-    async def _run(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         if self._closed:
             raise NotReady("the service is stopping")
-        return await asyncio.get_running_loop().run_in_executor(threads, work)
+        wait_s = self.waiting * self._interval_s()
+        retry_after_s = max(1, math.ceil(wait_s))
+        again = f"try again in {retry_after_s} s"
+        if len(self._jobs) >= self._queue_size + self._inference.count:
+            raise Overloaded(f"{self.waiting} requests wait already; {again}", retry_after_s=retry_after_s)
+        if wait_s + self._decode_s.value + self._inference_s.value > timeout_s:
+            detail = (
+                f"{self.waiting} requests wait already, about {wait_s:.1f} s, the limit is {timeout_s:g} s; {again}"
+            )
+            raise Overloaded(detail, retry_after_s=retry_after_s)
+
+    async def detect(
+        self,
+        detector: Detector,
+        decode: Callable[[], Photo],
+        *,
+        timeout_s: float,
+        gone: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    ) -> Found:
+        """Decode one photo and find its objects.
+
+        Whoever stops waiting takes what has not begun with him; a thread that is at work finishes, and until then its
+        place stays taken.
+
+        Args:
+            detector: what to find them with: `Scheduler.detector`, as it was when the request came.
+            decode: what gives the photo; it may block and raise.
+            timeout_s: how long it all may take.
+            gone: returns when nobody waits for the answer any more.
+
+        Raises:
+            Overloaded: as `admit`.
+            DeadlineExceeded: it took longer.
+            ClientGone: `gone` ended first.
+            NotReady: the scheduler was closed.
+        """
+        self.admit(timeout_s)
+        job = asyncio.create_task(self._work(detector, decode))
+        self._jobs.add(job)
+        job.add_done_callback(self._leave)
+        leaving = [] if gone is None else [asyncio.create_task(gone())]
+        try:
+            await asyncio.wait([job, *leaving], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if job.done() and not job.cancelled():
+                return job.result()
+        finally:
+            job.cancel()
+            for task in leaving:
+                task.cancel()
+        if any(task.done() for task in leaving):
+            raise ClientGone
+        if job.done():
+            raise NotReady("the service is stopping")
+        raise DeadlineExceeded(f"it was not done within {timeout_s:g} s")
+
+    def swap(self, detector: Detector) -> None:
+        """Run new requests with another detector; those that are on their way keep theirs."""
+        self.detector = detector
+        if detector.engine.parallel != self._inference.count:
+            self._inference.resize(detector.engine.parallel)
+            self._slots = self._new_slots()
+
+    async def close(self, timeout_s: float | None = None) -> bool:
+        """Take no more requests, and return when those that were taken are done.
+
+        Returns:
+            Whether they are, rather than the time over.
+        """
+        self._closed = True
+        if self._jobs:
+            await asyncio.wait(self._jobs, timeout=timeout_s)
+        for job in self._jobs:
+            job.cancel()
+        closed = [await asyncio.to_thread(threads.close, timeout_s) for threads in (self._decoders, self._inference)]
+        return all(closed)
+
+    def _new_slots(self) -> asyncio.Semaphore:
+        return asyncio.Semaphore(self._inference.count + self._decoders.count)
+
+    def _interval_s(self) -> float:
+        """Return how far apart finished photos are when the threads have no pause."""
+        return max(self._decode_s.value / self._decoders.count, self._inference_s.value / max(1, self._inference.count))
+
+    async def _work(self, detector: Detector, decode: Callable[[], Photo]) -> Found:
+        came_s = time.perf_counter()
+        async with self._slots:
+            photo, decode_s = await _outcome(self._decoders.submit(_timed(decode, self._decode_s)))
+            detections, inference_s = await _outcome(
+                self._inference.submit(_timed(lambda: detector.detect_photo(photo), self._inference_s))
+            )
+        return Found(
+            detections,
+            (photo.width, photo.height),
+            queue_s=time.perf_counter() - came_s - decode_s - inference_s,
+            decode_s=decode_s,
+            inference_s=inference_s,
+        )
+
+    def _leave(self, job: asyncio.Task[Found]) -> None:
+        self._jobs.discard(job)
+        if not job.cancelled():
+            job.exception()  # of a job that was given up nobody asks it, and asyncio would complain
+
+
+def _timed(work: Callable[[], T], mean: MovingMean) -> Callable[[], tuple[T, float]]:
+    """Return work that tells how long it took, in seconds, also the mean."""
+
+    def run() -> tuple[T, float]:
+        began_s = time.perf_counter()
+        result = work()
+        took_s = time.perf_counter() - began_s
+        mean.add(took_s)
+        return result, took_s
+
+    return run
+
+
+async def _outcome(future: Future[T]) -> T:
+    """Wait for a thread's work; when cancelled, drop work that has not begun, and stay with work that has."""
+    waited = asyncio.wrap_future(future)
+    try:
+        await asyncio.wait([waited])
+    except asyncio.CancelledError:
+        if not future.cancel():
+            await asyncio.wait([waited])
+            waited.exception()  # asyncio would complain that nobody asked
+        raise
+    return waited.result()

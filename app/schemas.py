@@ -229,10 +229,10 @@ class Health(_Answer):
 
 
 class InvalidInputOut(_Answer):
-    """One query parameter or form field that cannot be taken."""
+    """One query parameter, form field or header that cannot be taken."""
 
-    location: str = Field(description="`query` or `form`.")
-    name: str = Field(description="Of the parameter or field.")
+    location: str = Field(description="`query`, `form` or `header`.")
+    name: str = Field(description="Of the parameter, field or header.")
     value: str | None = Field(description="As sent; null where it is missing or is not text.")
     accepted: str = Field(description="What would be taken.")
 
@@ -252,7 +252,7 @@ class Problem(_Answer):
     status: int = Field(ge=400, le=599, description="The HTTP status.")
     detail: str = Field(description="What was wrong with this request.")
     request_id: str = Field(description="As in the header X-Request-ID; the service's log has it too.")
-    errors: list[InvalidInputOut] = Field([], description="With 422: each parameter or field at fault.")
+    errors: list[InvalidInputOut] = Field([], description="With 422: each parameter, field or header at fault.")
 
     def body(self) -> dict[str, Any]:
         """Return the JSON members; `errors` only where there are some."""

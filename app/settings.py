@@ -106,6 +106,33 @@ class Settings(BaseSettings):
         accepted="a whole number above 0",
         description="The most bytes of a request's body; more is a 413.",
     )
+    max_held_bytes: int = _field(
+        512 * 1024 * 1024,
+        ge=1,
+        accepted="a whole number above 0",
+        description="The most bytes of all requests' bodies that are in memory at a time; more is a 503.",
+    )
+    max_parts: int = _field(
+        32,
+        ge=1,
+        le=10_000,
+        accepted="a whole number from 1 to 10000",
+        description="The most parts of a form; more is a 400.",
+    )
+    max_part_header_bytes: int = _field(
+        4096,
+        ge=128,
+        le=65536,
+        accepted="a whole number from 128 to 65536",
+        description="The most bytes of one header line of a form's part; more is a 400.",
+    )
+    max_header_bytes: int = _field(
+        65536,
+        ge=1024,
+        le=1_048_576,
+        accepted="a whole number from 1024 to 1048576",
+        description="The most bytes of a request's line and headers; more is a 400.",
+    )
     max_pixels: int = _field(
         50_000_000,
         ge=1,
@@ -125,6 +152,28 @@ class Settings(BaseSettings):
         le=10_000,
         accepted="a whole number from 0 to 10000",
         description="How many requests may wait for the network beside those it computes; one more is a 503.",
+    )
+    request_timeout_s: float = _field(
+        30.0,
+        gt=0,
+        le=3600,
+        accepted="a number of seconds above 0, at most 3600",
+        description="How long a request may wait and be computed once its body is there, in seconds; a client may ask "
+        "for less by X-Request-Timeout. What cannot be done by then is a 503 at once, what was not a 504.",
+    )
+    decoders: int = _field(
+        2,
+        ge=1,
+        le=1024,
+        accepted="a whole number from 1 to 1024",
+        description="How many images are decoded at once.",
+    )
+    drain_timeout_s: float = _field(
+        90.0,
+        gt=0,
+        le=3600,
+        accepted="a number of seconds above 0, at most 3600",
+        description="How long requests in flight may take to end after SIGTERM, in seconds; what is left is cut off.",
     )
     log_format: Literal["text", "json"] = _field(
         "text",

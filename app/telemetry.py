@@ -1,4 +1,4 @@
-"""Logs and request ids: one line for each request, as text or as JSON."""
+"""Request ids, times and logs: one line for each request, as text or as JSON."""
 
 import json
 import logging
@@ -6,52 +6,107 @@ import logging.config
 import random
 import re
 import time
+from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any, Literal
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.metrics import Metrics
+from model_store.card import ModelCard
 
 REQUEST_ID_HEADER = "X-Request-ID"
 
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_TRACEPARENT = re.compile(
+    "(?P<version>[0-9a-f]{2})-(?P<trace_id>[0-9a-f]{32})-(?P<parent_id>[0-9a-f]{16})-[0-9a-f]{2}(?P<rest>-.*)?"
+)
 _log = logging.getLogger(__name__)
 
 
 class RequestLog:
-    """Middleware: gives each request an id, sends it back with the answer, and logs the request.
+    """Middleware: gives each request an id, and logs, counts and times it.
 
     A client's own X-Request-ID is kept if it has 1 to 128 letters, digits, dots, underscores and hyphens. The app finds
-    the id in `request.state.request_id`.
+    the id in `request.state.request_id`, and leaves there what else belongs into the line: `card`, the `ModelCard` that
+    answers; `outcome`, the kind of a problem; `stages_s`, by `note_stages`. A W3C traceparent gives it `trace_id` and
+    `parent_id`.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the app; the time logged is until its answer begins."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        asked = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+        headers = Headers(scope=scope)
+        asked = headers.get(REQUEST_ID_HEADER, "")
         request_id = asked if _ACCEPTED_ID.fullmatch(asked) else f"{random.getrandbits(128):032x}"
-        scope.setdefault("state", {})["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
         began_s = time.perf_counter()
 
         async def identified(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
-                fields = {
-                    "method": scope["method"],
-                    "path": quote(scope["path"]),
-                    "status": message["status"],
-                    "ms": round((time.perf_counter() - began_s) * 1000, 1),
-                    "request_id": request_id,
-                }
-                _log.info("request", extra={"fields": fields})
+                took_s = time.perf_counter() - began_s
+                answer = MutableHeaders(scope=message)
+                answer[REQUEST_ID_HEADER] = request_id
+                answer["Server-Timing"] = _server_timing({**state.get("stages_s", {}), "total": took_s})
+                self._note(scope, message["status"], took_s, _trace(headers.get("traceparent", "")))
             await send(message)
 
-        await self._app(scope, receive, identified)
+        self._metrics.began()
+        try:
+            await self._app(scope, receive, identified)
+        finally:
+            self._metrics.ended()
+
+    def _note(self, scope: Scope, status: int, took_s: float, trace: dict[str, str]) -> None:
+        state = scope["state"]
+        route: str = getattr(scope.get("route"), "path", "")
+        card: ModelCard | None = state.get("card")
+        outcome: str = state.get("outcome", "ok" if status < HTTPStatus.BAD_REQUEST else str(status))
+        self._metrics.answered(scope["method"], route, status, took_s)
+        fields = {
+            "method": scope["method"],
+            "path": quote(scope["path"]),
+            "status": status,
+            "ms": round(took_s * 1000, 1),
+            "request_id": state["request_id"],
+            **trace,
+        }
+        if (scope["method"], route) == ("POST", "/detect"):
+            self._metrics.asked(outcome, (card.name, card.version) if card else None)
+            if card:
+                fields["model"] = f"{card.name}@{card.version}"
+            fields |= {f"{stage}_ms": round(seconds * 1000, 1) for stage, seconds in state.get("stages_s", {}).items()}
+        if "outcome" in state:
+            fields["outcome"] = outcome
+        _log.info("request", extra={"fields": fields})
+
+
+def note_stages(request: Request, stages_s: Mapping[str, float]) -> None:
+    """Leave a request's stages, each with its time in seconds, for its line in the log and for Server-Timing."""
+    request.state.stages_s = stages_s
+
+
+def _server_timing(stages_s: Mapping[str, float]) -> str:
+    return ", ".join(f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in stages_s.items())
+
+
+def _trace(traceparent: str) -> dict[str, str]:
+    """Return the ids in a W3C traceparent (Trace Context, section 3.2); nothing where it is not valid."""
+    match = _TRACEPARENT.fullmatch(traceparent)
+    if match is None or match["version"] == "ff" or (match["version"] == "00" and match["rest"]):
+        return {}
+    ids = {"trace_id": match["trace_id"], "parent_id": match["parent_id"]}
+    return ids if all(value.strip("0") for value in ids.values()) else {}
 
 
 class _TextFormatter(logging.Formatter):

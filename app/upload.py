@@ -5,6 +5,8 @@ thread. Nothing is ever written to a file. The format of a form: RFC 7578.
 """
 
 import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from python_multipart.exceptions import FormParserError
@@ -24,9 +26,55 @@ IMAGE_TYPES = tuple(f"image/{name.lower()}" for name in images.WEB_FORMATS)
 _ACCEPTED = (
     f"accepted: {FORM} with the file in the field {FIELD}, or the bare image as image/* or application/octet-stream"
 )
-_MAX_PARTS = 32
+_MAX_PART_HEADERS = 16
 _SHOWN_CHARS = 100
 _PLAIN_ENCODINGS = ("", "binary", "8bit", "7bit")
+
+
+@dataclass(frozen=True)
+class FormLimits:
+    """What a form may be, beside the bytes of the body.
+
+    Attributes:
+        max_parts: the most parts.
+        max_header_bytes: the most bytes of the name and value of one part's header.
+    """
+
+    max_parts: int
+    max_header_bytes: int
+
+
+class BodyMemory:
+    """The memory that the bodies of all requests share.
+
+    Attributes:
+        max_bytes: so much there is.
+        held_bytes: so much is taken.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.held_bytes = 0
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """Give one request what takes bytes for it, and raises Overloaded; at its end they are returned."""
+        held = 0
+
+        def take(count: int) -> None:
+            nonlocal held
+            if self.held_bytes + count > self.max_bytes:
+                raise errors.Overloaded(
+                    f"all requests' bodies have {self.held_bytes + count} bytes, the limit is {self.max_bytes}; "
+                    "try again in 1 s"
+                )
+            self.held_bytes += count
+            held += count
+
+        try:
+            yield take
+        finally:
+            self.held_bytes -= held
 
 
 @dataclass(frozen=True)
@@ -42,13 +90,14 @@ class Upload:
     boundary: bytes | None
 
 
-async def read_upload(request: Request, *, max_bytes: int, timeout_s: float) -> Upload:
+async def read_upload(request: Request, *, max_bytes: int, timeout_s: float, take: Callable[[int], None]) -> Upload:
     """Read a request's body, unless its headers already tell that it cannot be taken.
 
     Args:
         request: whose body nobody has read yet.
         max_bytes: the most bytes of the body.
         timeout_s: how long the body may take to arrive.
+        take: called with the number of bytes before they are kept; see `BodyMemory.share`.
 
     Raises:
         UnsupportedMediaType: neither a form nor an image, by its Content-Type, or a body that is compressed.
@@ -56,6 +105,7 @@ async def read_upload(request: Request, *, max_bytes: int, timeout_s: float) -> 
         UploadTooLarge: more than `max_bytes`, by Content-Length or by what came.
         UploadTimeout: it did not arrive in time.
         EmptyUpload: no byte came.
+        Overloaded: by `take`.
     """
     boundary = _boundary(request.headers)
     announced = request.headers.get("content-length", "")
@@ -65,6 +115,7 @@ async def read_upload(request: Request, *, max_bytes: int, timeout_s: float) -> 
     try:
         async with asyncio.timeout(timeout_s):
             async for chunk in request.stream():
+                take(len(chunk))
                 data += chunk
                 if len(data) > max_bytes:
                     raise errors.UploadTooLarge(f"the body has more than {max_bytes} bytes, the limit")
@@ -78,16 +129,17 @@ async def read_upload(request: Request, *, max_bytes: int, timeout_s: float) -> 
     return Upload(bytes(data), boundary)
 
 
-def decode_upload(upload: Upload, *, max_pixels: int, need: Need) -> Photo:
+def decode_upload(upload: Upload, *, limits: FormLimits, max_pixels: int, need: Need) -> Photo:
     """Take the image out of an upload and decode it; it blocks.
 
     Args:
         upload: a request's body.
+        limits: of a form.
         max_pixels: the most pixels (width x height), by the image's header.
         need: as `images.decode_photo` takes it.
 
     Raises:
-        MalformedBody: no well-formed form.
+        MalformedBody: no well-formed form, or one beyond its limits.
         InvalidForm: a form that is not exactly one file named `image`.
         EmptyUpload: that file has no bytes.
         UnsupportedMediaType: that file is encoded for mail.
@@ -95,7 +147,7 @@ def decode_upload(upload: Upload, *, max_pixels: int, need: Need) -> Photo:
         ImageTooLarge: more than `max_pixels`, by its header.
         BrokenImage: a known format that does not decode.
     """
-    data = upload.data if upload.boundary is None else _file_of(_parts(upload.data, upload.boundary))
+    data = upload.data if upload.boundary is None else _file_of(_parts(upload.data, upload.boundary, limits))
     try:
         return images.decode_photo(data, max_pixels=max_pixels, need=need)
     except images.UnknownImageFormat as error:
@@ -137,15 +189,16 @@ class _Part:
 class _FormReader:
     """Collects what the streaming parser calls back with, whole headers and parts at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: FormLimits) -> None:
+        self._limits = limits
         self.parts: list[_Part] = []
         self.complete = False
         self._name = b""
         self._value = b""
 
     def on_part_begin(self) -> None:
-        if len(self.parts) == _MAX_PARTS:
-            raise errors.MalformedBody(f"{FORM}: more than {_MAX_PARTS} parts")
+        if len(self.parts) == self._limits.max_parts:
+            raise errors.MalformedBody(f"{FORM}: more than {self._limits.max_parts} parts, the limit")
         self.parts.append(_Part())
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
@@ -158,16 +211,22 @@ class _FormReader:
         self._value += data[start:end]
 
     def on_header_end(self) -> None:
-        self.parts[-1].headers[self._name.lower()] = self._value
+        if (size := len(self._name) + len(self._value)) > self._limits.max_header_bytes:
+            limit = self._limits.max_header_bytes
+            raise errors.MalformedBody(f"{FORM}: a header of a part has {size} bytes, the limit is {limit}")
+        headers = self.parts[-1].headers
+        headers[self._name.lower()] = self._value
+        if len(headers) > _MAX_PART_HEADERS:
+            raise errors.MalformedBody(f"{FORM}: a part has more than {_MAX_PART_HEADERS} headers, the limit")
         self._name = self._value = b""
 
     def on_end(self) -> None:
         self.complete = True
 
 
-def _parts(data: bytes, boundary: bytes) -> list[_Part]:
+def _parts(data: bytes, boundary: bytes, limits: FormLimits) -> list[_Part]:
     """Take a form apart."""
-    reader = _FormReader()
+    reader = _FormReader(limits)
     try:
         parser = MultipartParser(
             boundary,
@@ -179,6 +238,8 @@ def _parts(data: bytes, boundary: bytes) -> list[_Part]:
                 "on_header_end": reader.on_header_end,
                 "on_end": reader.on_end,
             },
+            max_header_count=len(data),  # the reader has limits of its own, and tells them
+            max_header_size=len(data),
         )
         parser.write(data)
     except FormParserError as error:

@@ -1,20 +1,28 @@
 """Photo in, boxes out."""
 
+import time
 from collections import Counter
+from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from app import errors
 from app.problems import responses
-from app.readiness import SchedulerDep, SettingsDep
+from app.readiness import MemoryDep, MetricsDep, SchedulerDep, SettingsDep
 from app.schemas import DetectionsOut, DetectQuery
-from app.selection import default_threshold, selection_of
-from app.upload import FIELD, FORM, IMAGE_TYPES, decode_upload, read_upload
+from app.selection import Selection, default_threshold, selection_of
+from app.settings import Settings
+from app.telemetry import note_stages
+from app.upload import FIELD, FORM, IMAGE_TYPES, FormLimits, decode_upload, read_upload
+from model_store.detector import Detector
 
 router = APIRouter(tags=["Detection"])
 
 _REPEATABLE = ("labels",)
+_TIMEOUT = (
+    "How long you wait for the answer once the body is sent, in seconds; the service's own limit, where that is less."
+)
 _BINARY = {"type": "string", "format": "binary"}
 _BODY: dict[str, Any] = {
     "required": True,
@@ -74,10 +82,17 @@ async def _known_names_once(request: Request) -> None:
         errors.InternalError,
         errors.NotReady,
         errors.Overloaded,
+        errors.DeadlineExceeded,
     ),
 )
 async def detect(
-    request: Request, query: Annotated[DetectQuery, Query()], scheduler: SchedulerDep, settings: SettingsDep
+    request: Request,
+    query: Annotated[DetectQuery, Query()],
+    scheduler: SchedulerDep,
+    settings: SettingsDep,
+    memory: MemoryDep,
+    metrics: MetricsDep,
+    x_request_timeout: Annotated[float | None, Header(gt=0, allow_inf_nan=False, description=_TIMEOUT)] = None,
 ) -> Response:
     """Find the objects in one uploaded photo, best score first.
 
@@ -86,20 +101,48 @@ async def detect(
 
     The order of selection: score threshold (strictly above), then labels, then max_detections.
     """
-    detector = scheduler.detector
-    default = default_threshold(detector.card, settings.score_threshold)
-    selection = selection_of(query, detector.card, default_score_threshold=default)
-    upload = await read_upload(request, max_bytes=settings.max_bytes, timeout_s=settings.upload_timeout_s)
-    with scheduler.place():
-        photo = await scheduler.decode(
-            decode_upload, upload, max_pixels=settings.max_pixels, need=detector.card.input.resized_hw
+    timeout_s = min(settings.request_timeout_s, x_request_timeout or settings.request_timeout_s)
+    _selection(query, scheduler.detector, settings)  # what cannot be taken is refused before its body is read
+    scheduler.admit(timeout_s)
+    with memory.share() as take:
+        upload = await read_upload(
+            request, max_bytes=settings.max_bytes, timeout_s=settings.upload_timeout_s, take=take
         )
-        found = await scheduler.detect(photo)
+        detector = scheduler.detector  # the one to answer, whatever is swapped in from now on
+        request.state.card = detector.card
+        selection = _selection(query, detector, settings)
+        found = await scheduler.detect(
+            detector,
+            partial(
+                decode_upload,
+                upload,
+                limits=FormLimits(settings.max_parts, settings.max_part_header_bytes),
+                max_pixels=settings.max_pixels,
+                need=detector.card.input.resized_hw,
+            ),
+            timeout_s=timeout_s,
+            gone=partial(_left, request),
+        )
+    began_s = time.perf_counter()
+    selected = selection.of(found.detections)
     answer = DetectionsOut.from_domain(
-        selection.of(found),
-        detector=detector,
-        size_wh=(photo.width, photo.height),
-        score_threshold=selection.score_threshold,
+        selected, detector=detector, size_wh=found.size_wh, score_threshold=selection.score_threshold
     )
     # as it is: FastAPI would validate once more what was validated when it was made
-    return Response(answer.model_dump_json(), media_type="application/json")
+    response = Response(answer.model_dump_json(), media_type="application/json")
+    encode_s = time.perf_counter() - began_s
+    stages = {"queue": found.queue_s, "decode": found.decode_s, "inference": found.inference_s, "encode": encode_s}
+    note_stages(request, stages)
+    metrics.detected(detector.card.class_names, selected, stages)
+    return response
+
+
+def _selection(query: DetectQuery, detector: Detector, settings: Settings) -> Selection:
+    default = default_threshold(detector.card, settings.score_threshold)
+    return selection_of(query, detector.card, default_score_threshold=default)
+
+
+async def _left(request: Request) -> None:
+    """Return when the client has closed its connection; its body has been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -6,8 +6,8 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from app import __main__
 from app.__main__ import main, serve_model
 from app.settings import Settings, variable
 from tests.app.fakes import PHOTO
-from tests.app.wire import free_port
+from tests.app.wire import free_port, wait_until
 
 ROOT = Path(__main__.__file__).parent.parent
 
@@ -116,33 +116,56 @@ def test_the_service_says_where_it_is_and_stops_when_told(release_store: Path, t
         assert (line["method"], line["path"], line["status"]) == ("POST", "/detect", 200)
 
 
-def post(port: int) -> tuple[int, bytes]:
+def post(port: int, path: str = "/detect") -> tuple[int, bytes]:
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
-        connection.request("POST", "/detect", PHOTO, {"Content-Type": "image/jpeg"})
+        connection.request("POST" if path == "/detect" else "GET", path, PHOTO, {"Content-Type": "image/jpeg"})
         response = connection.getresponse()
         return response.status, response.read()
 
 
-def test_on_sigterm_a_request_in_flight_finishes() -> None:
+def test_on_sigterm_what_is_in_flight_finishes_and_what_comes_is_refused() -> None:
     port = free_port()
     answers: list[tuple[int, bytes]] = []
     with process(str(Path(__file__).with_name("slow_service.py")), str(port)) as running:
         assert running.stdin
         assert running.stdout
         wait_until(lambda: accepts(port))
-        sender = threading.Thread(target=lambda: answers.append(post(port)))
-        sender.start()
+        senders = [threading.Thread(target=lambda: answers.append(post(port))) for _ in range(2)]
+        for sender in senders:
+            sender.start()
+        assert running.stdout.readline() == "detecting\n"
+        wait_until(lambda: b"detect_queue_depth 1.0" in post(port, "/metrics")[1])
+        running.send_signal(signal.SIGTERM)
+        wait_until(lambda: post(port, "/readyz")[0] == 503)
+        status, body = post(port)
+        assert (status, json.loads(body)["type"]) == (503, "urn:rendersight:problem:not-ready")
+        assert post(port, "/livez")[0] == 200
+        assert answers == []
+        running.stdin.write("go on\ngo on\n")
+        running.stdin.flush()
+        for sender in senders:
+            sender.join(30)
+        assert running.wait(30) == 0
+    assert [status for status, _ in answers] == [200, 200]
+    assert all(len(json.loads(body)["detections"]) == 2 for _, body in answers)
+
+
+def test_what_does_not_finish_in_time_is_cut_off() -> None:
+    port = free_port()
+    with (
+        process(str(Path(__file__).with_name("slow_service.py")), str(port), "0.5") as running,
+        ThreadPoolExecutor() as threads,
+    ):
+        assert running.stdout
+        assert running.stderr
+        wait_until(lambda: accepts(port))
+        cut_off = threads.submit(post, port)
         assert running.stdout.readline() == "detecting\n"
         running.send_signal(signal.SIGTERM)
-        wait_until(lambda: not accepts(port))
-        assert answers == []
-        running.stdin.write("go on\n")
-        running.stdin.flush()
-        sender.join(30)
         assert running.wait(30) == 0
-    ((status, body),) = answers
-    assert status == 200
-    assert len(json.loads(body)["detections"]) == 2
+        status, body = cut_off.result()
+        assert (status, json.loads(body)["detail"]) == (503, "the service has stopped")
+        assert "1 requests are cut off: they did not end within 0.5 s" in running.stderr.read()
 
 
 def accepts(port: int) -> bool:
@@ -151,10 +174,3 @@ def accepts(port: int) -> bool:
     except ConnectionError:
         return False
     return True
-
-
-def wait_until(condition: object, timeout_s: float = 60) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)

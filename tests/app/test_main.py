@@ -58,7 +58,7 @@ def test_a_model_that_cannot_be_served_ends_the_start(tmp_path: Path) -> None:
 
 
 def test_the_endpoints_are_those_of_the_contract() -> None:
-    assert set(OPERATIONS) == {"POST /detect", "GET /models", "GET /livez", "GET /readyz"}
+    assert set(OPERATIONS) == {"POST /detect", "GET /models", "GET /livez", "GET /readyz", "GET /metrics"}
 
 
 @pytest.mark.parametrize("name", list(OPERATIONS))
@@ -69,9 +69,12 @@ def test_every_endpoint_teaches_itself(name: str) -> None:
     assert operation["operationId"]
     (tag,) = operation["tags"]
     assert tag in {item["name"] for item in DOCUMENT["tags"]}
-    schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
-    model = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-    assert "examples" in model or all("examples" in item for item in model["properties"].values())
+    ((media_type, answer),) = operation["responses"]["200"]["content"].items()
+    if media_type == "application/json":
+        model = DOCUMENT["components"]["schemas"][answer["schema"]["$ref"].rpartition("/")[2]]
+        assert "examples" in model or all("examples" in item for item in model["properties"].values())
+    else:
+        assert answer["example"]
     for status, response in operation["responses"].items():
         assert response["description"]
         if status != "200":
@@ -89,7 +92,7 @@ def test_detect_documents_every_service_error() -> None:
         for slug in response["content"]["application/problem+json"]["examples"]
     }
     assert documented == {error.slug for error in errors.ServiceError.__subclasses__()}
-    assert set(responses) == {"200", "400", "408", "413", "415", "422", "500", "503"}
+    assert set(responses) == {"200", "400", "408", "413", "415", "422", "500", "503", "504"}
 
 
 def test_detect_takes_a_form_and_every_image_format() -> None:
@@ -105,8 +108,13 @@ def test_detect_takes_a_form_and_every_image_format() -> None:
 
 def test_detect_documents_its_parameters() -> None:
     parameters = {item["name"]: item for item in OPERATIONS["POST /detect"]["parameters"]}
-    assert set(parameters) == {"score_threshold", "max_detections", "labels"}
-    assert all(item["in"] == "query" and item["description"] for item in parameters.values())
+    assert {name: item["in"] for name, item in parameters.items()} == {
+        "score_threshold": "query",
+        "max_detections": "query",
+        "labels": "query",
+        "x-request-timeout": "header",
+    }
+    assert all(item["description"] for item in parameters.values())
 
 
 def test_every_reference_leads_somewhere_and_no_schema_is_fastapis_own() -> None:

@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 from app import errors, problems
 from app.errors import ServiceError
 from app.main import create_app
+from app.metrics import Metrics
 from app.settings import Settings
 from app.telemetry import RequestLog
 from tests.app.fakes import PHOTO, FailingEngine, app_with
@@ -29,7 +30,7 @@ def is_problem(response: Any) -> bool:
 @pytest.mark.parametrize("error", ERRORS)
 def test_every_service_error_becomes_its_problem(error: type[ServiceError]) -> None:
     app = FastAPI()
-    app.add_middleware(RequestLog)
+    app.add_middleware(RequestLog, metrics=Metrics())
     problems.install(app)
     wrong = errors.InvalidInput("query", "limit", "x", "a number")
 

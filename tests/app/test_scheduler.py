@@ -1,111 +1,253 @@
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
-from app.errors import NotReady, Overloaded
-from app.scheduler import Scheduler
+from app.errors import ClientGone, DeadlineExceeded, NotReady, Overloaded
+from app.scheduler import Found, Scheduler
 from model_store.detector import Detector
 from rendersight.detections import Detections
 from rendersight.images import Photo, RgbImage
 from tests.app.fakes import CARD, FOUND, FixedEngine, HeldEngine
 
-PHOTO = Photo(np.zeros((4, 4, 3), np.uint8), 4, 4)
+PHOTO = Photo(np.zeros((4, 6, 3), np.uint8), 4, 6)
+
+
+def run(engine: FixedEngine, test: Callable[[Scheduler], Awaitable[Any]], **options: Any) -> None:
+    async def started() -> None:
+        scheduler = Scheduler(Detector(CARD, engine), **{"queue_size": 8, **options})
+        await test(scheduler)
+        if isinstance(engine, HeldEngine):
+            engine.release.set()
+        assert await scheduler.close(20)
+        assert scheduler.waiting == 0
+
+    asyncio.run(started())
+
+
+def asked(
+    scheduler: Scheduler, *, decode: Callable[[], Photo] = lambda: PHOTO, timeout_s: float = 20, **options: Any
+) -> asyncio.Task[Found]:
+    return asyncio.create_task(scheduler.detect(scheduler.detector, decode, timeout_s=timeout_s, **options))
+
+
+async def begun(engine: HeldEngine) -> None:
+    assert await asyncio.to_thread(engine.started.wait, 20)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.005)
 
 
 def test_one_thread_detects_and_it_is_not_the_event_loops() -> None:
     engine = FixedEngine()
 
-    async def run() -> None:
-        scheduler = Scheduler(Detector(CARD, engine), queue_size=8)
-        found = await asyncio.gather(*(scheduler.detect(PHOTO) for _ in range(8)))
-        assert all(item is FOUND for item in found)
-        await asyncio.to_thread(scheduler.close)
+    async def test(scheduler: Scheduler) -> None:
+        found = await asyncio.gather(*(asked(scheduler) for _ in range(8)))
+        assert all(item.detections is FOUND and item.size_wh == (6, 4) for item in found)
 
-    asyncio.run(run())
+    run(engine, test)
     assert len(engine.images) == 8
     assert len(engine.threads) == 1
     assert threading.get_ident() not in engine.threads
 
 
-def test_decoding_goes_on_while_a_detection_runs() -> None:
-    async def run() -> None:
-        engine = HeldEngine()
-        scheduler = Scheduler(Detector(CARD, engine), queue_size=8)
-        detection = asyncio.create_task(scheduler.detect(PHOTO))
-        assert await asyncio.to_thread(engine.started.wait, 10)
-        thread = await scheduler.decode(threading.get_ident)
-        assert thread != threading.get_ident()
-        assert not engine.finished.is_set()
-        engine.release.set()
-        assert await detection is FOUND
-        scheduler.close()
+def test_a_few_photos_are_decoded_ahead_of_the_network_and_no_more() -> None:
+    engine = HeldEngine()
+    decoded: list[int] = []
 
-    asyncio.run(run())
+    def decode() -> Photo:
+        decoded.append(threading.get_ident())
+        return PHOTO
+
+    async def test(scheduler: Scheduler) -> None:
+        jobs = [asked(scheduler, decode=decode) for _ in range(8)]
+        await begun(engine)
+        await until(lambda: len(decoded) == 1 + 3)  # one computed, three ahead
+        await asyncio.sleep(0.1)
+        assert len(decoded) == 1 + 3
+        assert threading.get_ident() not in decoded
+        engine.release.set()
+        assert len(await asyncio.gather(*jobs)) == 8
+
+    run(engine, test, decoders=3)
+    assert len(decoded) == 8
 
 
 def test_work_raises_where_it_is_awaited() -> None:
-    async def run() -> None:
-        scheduler = Scheduler(Detector(CARD, FixedEngine()), queue_size=8)
-        with pytest.raises(ZeroDivisionError):
-            await scheduler.decode(divmod, 1, 0)
-        scheduler.close()
+    def broken() -> Photo:
+        raise ZeroDivisionError
 
-    asyncio.run(run())
+    async def test(scheduler: Scheduler) -> None:
+        with pytest.raises(ZeroDivisionError):
+            await asked(scheduler, decode=broken)
+        assert (await asked(scheduler)).detections is FOUND
+
+    run(FixedEngine(), test)
 
 
 def test_closing_finishes_what_was_taken_and_takes_no_more() -> None:
-    async def run() -> None:
-        engine = HeldEngine()
-        scheduler = Scheduler(Detector(CARD, engine), queue_size=8)
-        detection = asyncio.create_task(scheduler.detect(PHOTO))
-        assert await asyncio.to_thread(engine.started.wait, 10)
-        closing = asyncio.create_task(asyncio.to_thread(scheduler.close))
+    engine = HeldEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        jobs = [asked(scheduler), asked(scheduler)]
+        await begun(engine)
+        closing = asyncio.create_task(scheduler.close())
         await asyncio.sleep(0.05)
         assert not closing.done()
         with pytest.raises(NotReady):
-            await scheduler.detect(PHOTO)
+            await asked(scheduler)
         engine.release.set()
-        assert await detection is FOUND
-        await closing
+        assert [found.detections for found in await asyncio.gather(*jobs)] == [FOUND, FOUND]
+        assert await closing
 
-    asyncio.run(run())
+    run(engine, test)
 
 
-def test_places_are_as_many_as_may_wait_and_those_that_are_computed() -> None:
-    async def run() -> None:
-        engine = HeldEngine()
-        scheduler = Scheduler(Detector(CARD, engine), queue_size=2)
+def test_closing_does_not_wait_for_ever() -> None:
+    engine = HeldEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        jobs = [asked(scheduler), asked(scheduler)]
+        await begun(engine)
+        assert not await scheduler.close(0.1)
+        with pytest.raises(NotReady):
+            await jobs[1]
         engine.release.set()
-        with scheduler.place(), scheduler.place():
-            assert scheduler.waiting == 1
-            with scheduler.place():
-                with pytest.raises(Overloaded, match="2 requests wait already; try again in 1 s") as refused:
-                    scheduler.place().__enter__()
-                assert refused.value.retry_after_s == 1
-            with scheduler.place():
-                assert scheduler.waiting == 2
+        await asyncio.gather(*jobs, return_exceptions=True)
+
+    run(engine, test)
+
+
+def test_as_many_wait_as_may_beside_those_that_are_computed() -> None:
+    engine = HeldEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        jobs = [asked(scheduler)]
+        await begun(engine)
+        jobs += [asked(scheduler), asked(scheduler)]
+        await asyncio.sleep(0)
+        assert scheduler.waiting == 2
+        with pytest.raises(Overloaded, match="2 requests wait already; try again in 1 s") as refused:
+            await asked(scheduler)
+        assert refused.value.retry_after_s == 1
+        engine.release.set()
+        await asyncio.gather(*jobs)
         assert scheduler.waiting == 0
-        scheduler.close()
 
-    asyncio.run(run())
+    run(engine, test, queue_size=2)
 
 
-def test_when_to_ask_again_follows_from_how_long_images_took() -> None:
-    class SlowEngine(FixedEngine):
-        def detect(self, images: Sequence[RgbImage]) -> list[Detections]:
-            time.sleep(0.6)
-            return super().detect(images)
+class SlowEngine(FixedEngine):
+    def detect(self, images: Sequence[RgbImage]) -> list[Detections]:
+        time.sleep(0.4)
+        return super().detect(images)
 
-    async def run() -> None:
-        scheduler = Scheduler(Detector(CARD, SlowEngine()), queue_size=2)
-        await scheduler.detect(PHOTO)
-        with scheduler.place(), scheduler.place(), scheduler.place(), pytest.raises(Overloaded) as refused:
-            scheduler.place().__enter__()
-        assert refused.value.retry_after_s == 2  # three of 0.6 s
-        scheduler.close()
 
-    asyncio.run(run())
+def test_what_could_not_be_done_in_time_is_refused_at_once() -> None:
+    async def test(scheduler: Scheduler) -> None:
+        await asked(scheduler)  # now it is known how long one takes
+        jobs = [asked(scheduler) for _ in range(5)]
+        await asyncio.sleep(0)
+        began_s = time.monotonic()
+        with pytest.raises(
+            Overloaded, match=r"4 requests wait already, about 1\.\d s, the limit is 1\.8 s; "
+        ) as refused:
+            await asked(scheduler, timeout_s=1.8)
+        assert time.monotonic() - began_s < 0.3
+        assert refused.value.retry_after_s == 2  # four of 0.4 s, rounded up
+        assert (await asked(scheduler, timeout_s=20)).queue_s >= 1.5
+        await asyncio.gather(*jobs)
+
+    run(SlowEngine(), test)
+
+
+def test_a_deadline_that_passes_ends_the_wait_and_keeps_the_place_until_the_thread_is_done() -> None:
+    engine = HeldEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        computed = asked(scheduler, timeout_s=0.2)
+        await begun(engine)
+        with pytest.raises(DeadlineExceeded, match=r"not done within 0\.2 s"):
+            await computed
+        with pytest.raises(Overloaded):  # its thread is still at it
+            await asked(scheduler)
+        engine.release.set()
+        await until(lambda: not scheduler._jobs)
+        assert (await asked(scheduler)).detections is FOUND
+
+    run(engine, test, queue_size=0)
+    assert len(engine.images) == 2
+
+
+@pytest.mark.parametrize("way", ["deadline", "client", "cancelled"])
+def test_what_waits_and_is_given_up_is_never_computed(way: str) -> None:
+    engine = HeldEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        first = asked(scheduler)
+        await begun(engine)
+        gone = asyncio.Event()
+
+        async def leave() -> None:
+            await gone.wait()
+
+        # more than there are slots: some wait decoded, some for a slot
+        waiting = [asked(scheduler, timeout_s=0.2 if way == "deadline" else 20, gone=leave) for _ in range(6)]
+        await until(lambda: scheduler.waiting == 6)
+        await asyncio.sleep(0.05)
+        if way == "client":
+            gone.set()
+        if way == "cancelled":
+            for job in waiting:
+                job.cancel()
+        errors = await asyncio.gather(*waiting, return_exceptions=True)
+        expected = {"deadline": DeadlineExceeded, "client": ClientGone, "cancelled": asyncio.CancelledError}
+        assert {type(error) for error in errors} == {expected[way]}
+        await until(lambda: scheduler.waiting == 0)
+        engine.release.set()
+        await first
+        assert (await asked(scheduler)).detections is FOUND
+
+    run(engine, test)
+    assert len(engine.images) == 2
+
+
+def test_a_swap_takes_new_requests_and_leaves_the_others_what_they_had() -> None:
+    old, new = HeldEngine(), FixedEngine(Detections.of([], [], []))
+    new.parallel = 3
+
+    async def test(scheduler: Scheduler) -> None:
+        before = [asked(scheduler), asked(scheduler)]
+        await begun(old)
+        scheduler.swap(Detector(CARD, new))
+        after = await asked(scheduler)
+        assert len(after.detections) == 0
+        assert not before[0].done()
+        old.release.set()
+        assert [found.detections for found in await asyncio.gather(*before)] == [FOUND, FOUND]
+
+    run(old, test)
+    assert (len(old.images), len(new.images)) == (2, 1)
+
+
+def test_no_progress_is_seen() -> None:
+    engine = HeldEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        assert scheduler.stalled_s == 0
+        job = asked(scheduler)
+        await begun(engine)
+        await asyncio.sleep(0.1)
+        assert 0.1 <= scheduler.stalled_s < 5
+        engine.release.set()
+        await job
+        await until(lambda: scheduler.stalled_s == 0)
+
+    run(engine, test)

@@ -30,6 +30,13 @@ def test_every_field_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) 
         "max_pixels": ("2000", 2000),
         "upload_timeout_s": ("1.5", 1.5),
         "queue_size": ("5", 5),
+        "request_timeout_s": ("2.5", 2.5),
+        "decoders": ("3", 3),
+        "max_held_bytes": ("4000", 4000),
+        "max_parts": ("5", 5),
+        "max_part_header_bytes": ("200", 200),
+        "max_header_bytes": ("2048", 2048),
+        "drain_timeout_s": ("3.5", 3.5),
         "log_format": ("json", "json"),
     }
     assert set(given) == set(Settings.model_fields)

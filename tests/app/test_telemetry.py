@@ -1,5 +1,6 @@
 import json
 import logging
+import re
 import sys
 
 import pytest
@@ -74,3 +75,49 @@ def test_text_ends_with_the_fields_and_then_the_traceback() -> None:
     first, *rest = _TextFormatter().format(a_record(failed=True)).splitlines()
     assert first.endswith("path=/x")
     assert rest[0].startswith("Traceback")
+
+
+def fields_of(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
+    return [record.fields for record in caplog.records if record.name == "app.telemetry"]  # type: ignore[attr-defined]
+
+
+def test_a_detection_tells_where_its_time_went(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "app"):
+        response = client.post("/detect", content=PHOTO)
+    parts = dict(part.split(";dur=") for part in response.headers["server-timing"].split(", "))
+    assert list(parts) == ["queue", "decode", "inference", "encode", "total"]
+    times = [float(value) for value in parts.values()]
+    assert 0 <= sum(times[:-1]) <= times[-1] + 0.3  # each is rounded
+    (fields,) = fields_of(caplog)
+    assert fields["model"] == "fruit@3"
+    assert {"queue_ms", "decode_ms", "inference_ms", "encode_ms"} <= set(fields)
+
+
+@pytest.mark.parametrize("path", ["/livez", "/nothing"])
+def test_every_answer_tells_how_long_it_took(client: TestClient, path: str) -> None:
+    assert re.fullmatch(r"total;dur=\d+\.\d", client.get(path).headers["server-timing"])
+
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize(
+    ("traceparent", "is_valid"),
+    [
+        (f"00-{TRACE}-{PARENT}-01", True),
+        (f"01-{TRACE}-{PARENT}-01-later", True),
+        (f"00-{TRACE}-{PARENT}-01-later", False),
+        (f"ff-{TRACE}-{PARENT}-01", False),
+        (f"00-{'0' * 32}-{PARENT}-01", False),
+        (f"00-{TRACE}-{'0' * 16}-01", False),
+        (f"00-{TRACE.upper()}-{PARENT}-01", False),
+        ("nonsense", False),
+    ],
+)
+def test_a_trace_goes_on_in_the_log(
+    client: TestClient, caplog: pytest.LogCaptureFixture, traceparent: str, is_valid: bool
+) -> None:
+    with caplog.at_level(logging.INFO, "app"):
+        client.get("/livez", headers={"traceparent": traceparent})
+    (fields,) = fields_of(caplog)
+    assert (fields.get("trace_id"), fields.get("parent_id")) == ((TRACE, PARENT) if is_valid else (None, None))

@@ -10,11 +10,12 @@ from PIL import Image
 from starlette.requests import Request
 
 from app import errors
-from app.upload import Upload, decode_upload, read_upload
+from app.upload import FormLimits, Upload, decode_upload, read_upload
 from tests.app.fakes import PHOTO, FixedEngine, app_with, encoded
 from tests.app.wire import connect, read_to_end, serving
 
 FORM = "multipart/form-data; boundary=cut"
+LIMITS = FormLimits(max_parts=32, max_header_bytes=4096)
 
 
 def part(content: bytes = PHOTO, name: str = "image", filename: str | None = "photo.jpg", *more: str) -> bytes:
@@ -58,10 +59,10 @@ def test_a_form_as_clients_write_it_is_taken(client: TestClient, engine: FixedEn
 def test_the_bytes_of_a_file_that_look_like_a_boundary_are_kept() -> None:
     content = b"\r\n--cu\r\n--\r--cut\n--cut" + bytes(range(256)) * 3 + b"\r\n--cuT--"
     with pytest.raises(errors.UnknownImageFormat, match="begins with 0d 0a 2d 2d 63 75 0d 0a"):
-        decode_upload(Upload(part(content) + END, b"cut"), max_pixels=1, need=all_of_it)
+        decode_upload(Upload(part(content) + END, b"cut"), limits=LIMITS, max_pixels=1, need=all_of_it)
     image = Image.fromarray(np.random.default_rng(1).integers(0, 255, (30, 40, 3), np.uint8))
     bitmap = encoded(image, "BMP") + content  # what follows a bitmap is ignored
-    photo = decode_upload(Upload(part(bitmap) + END, b"cut"), max_pixels=1200, need=all_of_it)
+    photo = decode_upload(Upload(part(bitmap) + END, b"cut"), limits=LIMITS, max_pixels=1200, need=all_of_it)
     assert (photo.pixels == np.asarray(image)).all()
 
 
@@ -196,7 +197,7 @@ def test_reading_stops_at_the_limit_where_no_length_was_announced() -> None:
 
     request = Request({"type": "http", "headers": []}, receive)  # type: ignore[arg-type]
     with pytest.raises(errors.UploadTooLarge, match="more than 1000 bytes"):
-        asyncio.run(read_upload(request, max_bytes=1000, timeout_s=10))
+        asyncio.run(read_upload(request, max_bytes=1000, timeout_s=10, take=lambda _: None))
     assert taken == 11
 
 
@@ -208,7 +209,7 @@ def test_a_connection_that_closes_early_is_a_malformed_body() -> None:
 
     request = Request({"type": "http", "headers": []}, receive)  # type: ignore[arg-type]
     with pytest.raises(errors.MalformedBody, match="closed after 3 bytes"):
-        asyncio.run(read_upload(request, max_bytes=1000, timeout_s=10))
+        asyncio.run(read_upload(request, max_bytes=1000, timeout_s=10, take=lambda _: None))
 
 
 def test_on_the_wire_a_chunked_body_without_end_is_a_413() -> None:
@@ -237,3 +238,18 @@ def test_on_the_wire_a_refused_body_is_never_asked_for() -> None:
         connection.sendall(b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\nExpect: 100-continue\r\n\r\n")
         answer = connection.recv(65536)
     assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_form_beyond_its_limits_is_refused_with_limit_and_value() -> None:
+    limits = FormLimits(max_parts=2, max_header_bytes=200)
+
+    def decode(form: bytes) -> None:
+        decode_upload(Upload(form + END, b"cut"), limits=limits, max_pixels=10_000, need=all_of_it)
+
+    decode(part())
+    with pytest.raises(errors.MalformedBody, match="more than 2 parts, the limit"):
+        decode(part() * 3)
+    with pytest.raises(errors.MalformedBody, match=r"a header of a part has 240 bytes, the limit is 200"):
+        decode(part(PHOTO, "image", "photo.jpg", "X-Long: " + "a" * 234))
+    with pytest.raises(errors.MalformedBody, match="a part has more than 16 headers, the limit"):
+        decode(part(PHOTO, "image", "photo.jpg", *(f"X-{number}: a" for number in range(16))))

@@ -3,11 +3,14 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.metrics import Metrics
 
 
 def free_port() -> int:
@@ -45,3 +48,21 @@ def read_to_end(connection: socket.socket) -> bytes:
     while piece := connection.recv(65536):
         received += piece
     return received
+
+
+def wait_until(condition: Callable[[], object], timeout_s: float = 60) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "it did not come true"
+        time.sleep(0.01)
+
+
+def sample(metrics: Metrics, name: str, **labels: str) -> float:
+    """Return the sum of the samples of this name that have these labels, 0 where there are none."""
+    families = text_string_to_metric_families(metrics.text().decode())
+    return sum(
+        item.value
+        for family in families
+        for item in family.samples
+        if item.name == name and labels.items() <= item.labels.items()
+    )

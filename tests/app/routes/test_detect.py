@@ -14,6 +14,7 @@ from app.schemas import BOX_DECIMALS, SCORE_DECIMALS
 from model_store.detector import open_detector
 from rendersight import images
 from tests.app.fakes import CARD, FOUND, PHOTO, FixedEngine, HeldEngine, app_with, encoded
+from tests.app.wire import connect, read_to_end, sample, serving, wait_until
 
 
 def post(client: TestClient, data: bytes = PHOTO, **query: Any) -> Any:
@@ -237,3 +238,66 @@ def test_one_more_than_may_wait_is_refused_and_told_when_to_ask_again() -> None:
         engine.release.set()
         assert first.result().status_code == 200
         assert post(client).status_code == 200
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(0.2, None), (20.0, "0.2"), (0.2, "20")])
+def test_the_smaller_deadline_counts(ours: float, theirs: str | None) -> None:
+    engine = HeldEngine()
+    headers = {"X-Request-Timeout": theirs} if theirs else {}
+    with TestClient(app_with(engine, request_timeout_s=ours)) as client:
+        late = client.post("/detect", content=PHOTO, headers=headers)
+        engine.release.set()
+    assert (late.status_code, late.headers["retry-after"]) == (504, "1")
+    assert late.json()["type"] == "urn:rendersight:problem:deadline-exceeded"
+    assert late.json()["detail"] == "it was not done within 0.2 s"
+
+
+@pytest.mark.parametrize("timeout", ["0", "-1", "nan", "inf", "soon"])
+def test_a_deadline_that_is_none_is_refused(client: TestClient, timeout: str) -> None:
+    response = client.post("/detect", content=PHOTO, headers={"X-Request-Timeout": timeout})
+    assert response.status_code == 422
+    (wrong,) = response.json()["errors"]
+    assert (wrong["location"], wrong["name"], wrong["value"]) == ("header", "x-request-timeout", timeout)
+
+
+def test_a_client_that_leaves_while_it_waits_costs_no_inference(caplog: pytest.LogCaptureFixture) -> None:
+    engine = HeldEngine()
+    app = app_with(engine)
+
+    def in_the_air() -> float:
+        return sample(app.state.metrics, "http_server_active_requests")
+
+    request = b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(PHOTO), PHOTO)
+    with TestClient(app), serving(app) as port, caplog.at_level("INFO", "app"):
+        connections = [connect(port) for _ in range(5)]
+        for number, connection in enumerate(connections):
+            connection.sendall(request)
+            wait_until(lambda number=number: in_the_air() == number + 1)  # type: ignore[misc]
+        assert engine.started.wait(20)
+        wait_until(lambda: sample(app.state.metrics, "detect_queue_depth") == 4)
+        for connection in connections[1:]:
+            connection.close()
+        wait_until(lambda: sample(app.state.metrics, "detect_queue_depth") == 0)
+        wait_until(lambda: in_the_air() == 1)
+        engine.release.set()
+        assert connections[0].recv(65536).startswith(b"HTTP/1.1 200 ")
+        connections[0].close()
+    assert len(engine.images) == 1
+    logged = [record.fields for record in caplog.records if record.name == "app.telemetry"]  # type: ignore[attr-defined]
+    assert [fields["status"] for fields in logged] == [499] * 4 + [200]
+    assert sample(app.state.metrics, "detect_requests_total", outcome="client-gone", version="3") == 4
+
+
+def test_what_all_bodies_take_is_bounded(engine: FixedEngine) -> None:
+    app = app_with(engine, max_bytes=1000, max_held_bytes=1500)
+    with TestClient(app), serving(app) as port, connect(port) as slow, connect(port) as other:
+        slow.sendall(b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" + bytes(900))
+        wait_until(lambda: app.state.memory.held_bytes == 900)
+        other.sendall(b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 800\r\n\r\n" + bytes(800))
+        answer = read_to_end(other)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 1\r\n" in answer
+        assert b"all requests' bodies have 1700 bytes, the limit is 1500" in answer
+        slow.sendall(bytes(100))
+        assert slow.recv(65536).startswith(b"HTTP/1.1 415 ")
+        wait_until(lambda: app.state.memory.held_bytes == 0)

@@ -1,0 +1,118 @@
+"""What Prometheus reads at `/metrics`.
+
+Names that begin with http_ are those of OpenTelemetry's conventions, names that begin with detect_ are ours.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from model_store.detector import Detector
+from rendersight.detections import Detections
+
+CONTENT_TYPE = prometheus_client.CONTENT_TYPE_PLAIN_0_0_4
+
+_DURATIONS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30)
+_STAGES_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
+_METHODS = ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
+
+# each counter would have a second series, with the time at which it was made
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Metrics:
+    """The metrics of one app."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        ours = self._registry
+        ProcessCollector(registry=ours)
+        self._durations = Histogram(
+            "http_server_request_duration_seconds",
+            "Time from a request's headers to its answer's; of a path that is not ours the route is empty.",
+            ["http_request_method", "http_route", "http_response_status_code"],
+            buckets=_DURATIONS_S,
+            registry=ours,
+        )
+        self._active = Gauge("http_server_active_requests", "Requests that have begun and not ended.", registry=ours)
+        self._requests = Counter(
+            "detect_requests",
+            "Requests to find objects, by ok or the kind of problem.",
+            ["model", "version", "outcome"],
+            registry=ours,
+        )
+        self._images = Counter("detect_images", "Photos in which objects were looked for.", registry=ours)
+        self._batches = Counter("detect_batches", "Calls of the network; today each with one photo.", registry=ours)
+        self._depth = Gauge("detect_queue_depth", "Requests that wait beside those that are computed.", registry=ours)
+        self._queued = Histogram(
+            "detect_queue_seconds", "For how long a request waited, in all.", buckets=_DURATIONS_S, registry=ours
+        )
+        self._stages = Histogram(
+            "detect_stage_seconds", "Where a request's time went.", ["stage"], buckets=_STAGES_S, registry=ours
+        )
+        self._objects = Counter("detect_objects", "Objects that were reported.", ["label"], registry=ours)
+        self._scores = Histogram(
+            "detect_score", "Their scores; a shift tells that the photos have changed.", buckets=_SCORES, registry=ours
+        )
+        self._info = Gauge(
+            "detect_model_info", "The model in use; always 1.", ["name", "version", "sha256", "engine"], registry=ours
+        )
+        self._reloads = Counter(
+            "detect_reloads", "Looks for a newer release that led to something.", ["outcome"], registry=ours
+        )
+        self._served = ("", "")
+
+    def serving(self, detector: Detector) -> None:
+        """Tell which model is in use."""
+        card = detector.card
+        self._served = (card.name, card.version)
+        self._info.clear()
+        self._info.labels(card.name, card.version, card.sha256, detector.engine.name).set(1)
+
+    def watch_queue(self, depth: Callable[[], int]) -> None:
+        """Have the queue's depth asked for whenever metrics are read."""
+        self._depth.set_function(depth)
+
+    def began(self) -> None:
+        """Count a request in."""
+        self._active.inc()
+
+    def ended(self) -> None:
+        """Count a request out."""
+        self._active.dec()
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Take the answer to any request."""
+        known = method if method in _METHODS else "_OTHER"
+        self._durations.labels(known, route, str(status)).observe(seconds)
+
+    def asked(self, outcome: str, served: tuple[str, str] | None) -> None:
+        """Take the outcome of a request to find objects, and name and version of the model that it had, if any."""
+        self._requests.labels(*(served or self._served), outcome).inc()
+
+    def detected(self, class_names: Sequence[str], found: Detections, stages_s: Mapping[str, float]) -> None:
+        """Take what one photo gave.
+
+        Args:
+            class_names: of labels 1..K.
+            found: what is reported.
+            stages_s: stage -> its time in seconds.
+        """
+        self._images.inc()
+        self._batches.inc()
+        self._queued.observe(stages_s["queue"])
+        for stage, seconds in stages_s.items():
+            self._stages.labels(stage).observe(seconds)
+        for label, score in zip(found.labels.tolist(), found.scores.tolist(), strict=True):
+            self._objects.labels(class_names[label - 1]).inc()
+            self._scores.observe(score)
+
+    def reloaded(self, outcome: str) -> None:
+        """Take the outcome of a reload."""
+        self._reloads.labels(outcome).inc()
+
+    def text(self) -> bytes:
+        """Return everything in Prometheus' text format."""
+        return prometheus_client.generate_latest(self._registry)

@@ -1,0 +1,121 @@
+"""Threads that take work in the order of its arrival, and tell since when there has been no progress."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Workers:
+    """A number of threads; they end with the process, also while they work.
+
+    A thread of `concurrent.futures` that hangs keeps the process from ending, and nobody sees since when.
+    """
+
+    def __init__(self, count: int, name: str) -> None:
+        """Start so many threads.
+
+        Args:
+            count: of threads.
+            name: theirs, for whoever looks at a stack.
+        """
+        self._name = name
+        self._work: deque[tuple[Future[Any], Callable[[], Any], float]] = deque()
+        self._changed = threading.Condition()
+        self._began_s: dict[threading.Thread, float] = {}
+        self._moved_s = 0.0
+        self._threads: list[threading.Thread] = []
+        self._count = 0
+        self._closed = False
+        self.resize(count)
+
+    @property
+    def count(self) -> int:
+        """How many threads take work."""
+        return self._count
+
+    def resize(self, count: int) -> None:
+        """Have so many threads from now on; one too many ends after its work."""
+        with self._changed:
+            self._count = count
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
+            for _ in range(count - len(self._threads)):
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+            self._changed.notify_all()
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """Have a thread do some work.
+
+        Raises:
+            RuntimeError: they were closed.
+        """
+        future: Future[T] = Future()
+        with self._changed:
+            if self._closed:
+                raise RuntimeError(f"the threads {self._name!r} are closed")
+            self._work.append((future, work, time.monotonic()))
+            self._changed.notify()
+        return future
+
+    def stalled_s(self) -> float:
+        """Return for how long, in seconds, a thread has been at one piece of work, or none has taken what waits."""
+        now_s = time.monotonic()
+        with self._changed:
+            since_s = list(self._began_s.values())
+            if self._work:
+                since_s.append(max(self._moved_s, self._work[0][2]))
+        return now_s - min(since_s, default=now_s)
+
+    def close(self, timeout_s: float | None = None) -> bool:
+        """Take no more work and wait until what was taken is done; it blocks.
+
+        Returns:
+            Whether it is done, rather than the time over.
+        """
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(None if until_s is None else max(0.0, until_s - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _run(self) -> None:
+        me = threading.current_thread()
+        while (taken := self._take(me)) is not None:
+            future, work = taken
+            try:
+                result = work()
+            except Exception as error:
+                future.set_exception(error)
+            except BaseException as error:  # a SystemExit would end the event loop that awaits it
+                future.set_exception(RuntimeError(f"the work ended with {error!r}"))
+            else:
+                future.set_result(result)
+                del result  # an idle thread must not keep a photo
+            del future, work, taken
+
+    def _take(self, me: threading.Thread) -> tuple[Future[Any], Callable[[], Any]] | None:
+        """Wait for work that nobody has cancelled; None when this thread is to end."""
+        with self._changed:
+            self._began_s.pop(me, None)
+            self._moved_s = time.monotonic()
+            while True:
+                if self._threads.index(me) >= self._count:
+                    self._threads.remove(me)
+                    self._changed.notify()  # what woke this thread may have been meant for any of them
+                    return None
+                while self._work:
+                    future, work, _ = self._work.popleft()
+                    if future.set_running_or_notify_cancel():
+                        self._began_s[me] = self._moved_s = time.monotonic()
+                        return future, work
+                if self._closed:
+                    return None
+                self._changed.wait()

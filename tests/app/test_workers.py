@@ -1,0 +1,86 @@
+import threading
+import time
+from concurrent.futures import wait
+
+import pytest
+
+from app.workers import Workers
+
+
+def test_work_is_done_in_its_order_by_the_threads_there_are() -> None:
+    threads = Workers(1, "tested")
+    done: list[int] = []
+    futures = [threads.submit(lambda number=number: done.append(number)) for number in range(20)]  # type: ignore[misc]
+    wait(futures, 20)
+    assert done == list(range(20))
+    assert threads.close(20)
+
+
+def test_an_error_is_the_works_own_and_the_thread_lives_on() -> None:
+    threads = Workers(1, "tested")
+
+    def exits() -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(ZeroDivisionError):
+        threads.submit(lambda: 1 // 0).result(20)
+    with pytest.raises(RuntimeError, match=r"the work ended with SystemExit\(3\)"):
+        threads.submit(exits).result(20)
+    assert threads.submit(lambda: 5).result(20) == 5
+    assert threads.close(20)
+
+
+def test_what_is_cancelled_before_it_begins_is_not_done() -> None:
+    threads = Workers(1, "tested")
+    held = threading.Event()
+    first, second = threads.submit(lambda: held.wait(20)), threads.submit(pytest.fail)
+    third = threads.submit(lambda: "done")
+    assert second.cancel()
+    held.set()
+    assert first.result(20)
+    assert third.result(20) == "done"
+    assert threads.close(20)
+
+
+def test_a_thread_that_hangs_and_work_that_nobody_takes_are_seen() -> None:
+    threads = Workers(2, "tested")
+    held = threading.Event()
+    began_s = time.monotonic()
+    hanging = threads.submit(lambda: held.wait(20))
+    while time.monotonic() - began_s < 0.2:
+        threads.submit(lambda: None).result(20)  # the other one goes on
+    assert threads.stalled_s() >= 0.15
+    held.set()
+    hanging.result(20)
+    nobody = Workers(0, "tested")
+    nobody.submit(lambda: None)
+    time.sleep(0.05)
+    assert nobody.stalled_s() >= 0.05
+    assert threads.close(20)
+    assert threads.stalled_s() == 0  # nobody is at work any more
+
+
+def test_there_are_as_many_threads_as_were_asked_for_last() -> None:
+    threads = Workers(1, "tested-resize")
+    for count in (3, 1, 2):
+        threads.resize(count)
+        assert threads.count == count
+        barrier = threading.Barrier(count)
+        wait([threads.submit(lambda barrier=barrier: barrier.wait(20)) for _ in range(count)], 20)  # type: ignore[misc]
+        deadline_s = time.monotonic() + 20
+        while sum(thread.name == "tested-resize" for thread in threading.enumerate()) != count:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+    assert threads.close(20)
+
+
+def test_closing_says_whether_the_work_is_done() -> None:
+    threads = Workers(1, "tested")
+    held = threading.Event()
+    work = threads.submit(lambda: held.wait(20))
+    assert not threads.close(0.05)
+    with pytest.raises(RuntimeError, match="closed"):
+        threads.submit(lambda: None)
+    held.set()
+    assert work.result(20)
+    assert threads.close(20)
