@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, NoReturn
 import uvicorn
 from fastapi import FastAPI
 
+from app.keys import WrongKeysFile, read_keys
 from app.settings import Settings, WrongSetting, accepted, read_settings, variable
 from app.telemetry import configure_logging
+from app.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from app.lifecycle import Lifecycle
@@ -62,7 +64,7 @@ def serve_model(settings: Settings) -> int:
 
     try:
         serve(create_app(settings), settings)
-    except (ModelError, OSError) as error:
+    except (ModelError, WrongKeysFile, OSError) as error:
         return _refuse(str(error))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -130,9 +132,28 @@ async def _serve(app: FastAPI, bound: socket.socket, settings: Settings) -> None
         for number in (signal.SIGINT, signal.SIGTERM):
             # uvicorn raises the signal that ended it once more at the end
             signal.signal(number, lambda *_: None)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _look_again, app, settings)
+        scheduler = app.state.scheduler
+        watchdog = Watchdog(
+            lambda: scheduler.trouble(settings.watchdog_s), limit_s=settings.watchdog_s, exit_s=settings.watchdog_exit_s
+        )
         bound.listen(_BACKLOG)
         _announce(settings)
-        await server.serve(sockets=[bound])
+        try:
+            await server.serve(sockets=[bound])
+        finally:
+            watchdog.stop()
+
+
+def _look_again(app: FastAPI, settings: Settings) -> None:
+    """Read the API keys and look for a newer release, on SIGHUP; a file that is wrong leaves the keys as they were."""
+    if settings.api_keys_file is not None:
+        try:
+            app.state.keys = read_keys(settings.api_keys_file)
+        except WrongKeysFile as error:
+            _log.error("the API keys stay as they were: %s", error)
+    if app.state.reloader is not None:
+        app.state.reloader.ask()
 
 
 def _bind(host: str, port: int) -> socket.socket:

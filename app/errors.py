@@ -28,7 +28,10 @@ class ServiceError(Exception):
     ServiceError
     ├── MalformedBody         400  the body is no well-formed multipart/form-data, or ends too early
     ├── EmptyUpload           400  no body, or an empty file in it
+    ├── Unauthorized          401  no API key, or one that is not known
+    ├── Forbidden             403  a key without the scope that is needed
     ├── UploadTimeout         408  the body did not arrive in time
+    ├── ReleaseRefused        409  what `Settings.model` leads to now cannot take over
     ├── UploadTooLarge        413  more bytes than `Settings.max_bytes`
     ├── ImageTooLarge         413  more pixels than `Settings.max_pixels`
     ├── UnsupportedMediaType  415  a body of a kind that is not taken
@@ -37,6 +40,7 @@ class ServiceError(Exception):
     ├── InvalidForm           422  the form is not exactly one file named `image`
     ├── BrokenImage           422  a known image format that does not decode
     ├── InternalError         500  a fault of the service
+    ├── NotAlive              503  the threads have made no progress for `Settings.watchdog_s`
     ├── NotReady              503  the model is not loaded yet, or the service is stopping
     ├── Overloaded            503  too many requests wait, for `Settings.queue_size` or for its deadline
     └── DeadlineExceeded      504  it was admitted, but not done by its deadline
@@ -75,11 +79,32 @@ class EmptyUpload(ServiceError):
     example = "the body is empty; send an image"
 
 
+class Unauthorized(ServiceError):
+    """There is no API key, or one that is not known."""
+
+    status, slug, title = 401, "unauthorized", "API key needed"
+    example = "a key with the scope detect is needed, as Authorization: Bearer KEY or X-API-Key: KEY"
+
+
+class Forbidden(ServiceError):
+    """The key has not the scope that is needed."""
+
+    status, slug, title = 403, "forbidden", "Key without the scope"
+    example = "the key of alice is for detect; this needs admin"
+
+
 class UploadTimeout(ServiceError):
     """The body did not arrive within `Settings.upload_timeout_s`."""
 
     status, slug, title = 408, "upload-timeout", "Upload took too long"
     example = "the body did not arrive within 60 s; 81920 bytes came"
+
+
+class ReleaseRefused(ServiceError):
+    """What `Settings.model` leads to now cannot take over; the model that served goes on."""
+
+    status, slug, title = 409, "release-refused", "Release refused"
+    example = "model_store/releases/dice/6/model.pt: sha256 is 9f86..., the manifest says ab12..."
 
 
 class UploadTooLarge(ServiceError):
@@ -138,6 +163,13 @@ class InternalError(ServiceError):
 
     status, slug, title = 500, "internal-error", "Internal error"
     example = "the service failed; its log names the reason under this request id"
+
+
+class NotAlive(ServiceError):
+    """The threads have made no progress for longer than `Settings.watchdog_s`, or the device is lost."""
+
+    status, slug, title = 503, "not-alive", "Not alive"
+    example = "no progress for 61 s, the limit is 60 s"
 
 
 class NotReady(ServiceError):

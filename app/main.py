@@ -1,22 +1,26 @@
 """create_app: lifespan, routes, error handlers; nothing else."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 
-from app import problems
+from app import access, problems
+from app.keys import read_keys
 from app.lifecycle import Gate, Lifecycle
 from app.metrics import Metrics
-from app.middleware import HeadAsGet, LingeringClose
+from app.middleware import HeadAsGet, LingeringClose, SecurityHeaders
+from app.reloading import Reloader
 from app.routes import detect, docs, health, metrics, models
 from app.scheduler import Scheduler
 from app.settings import Settings
-from app.telemetry import RequestLog
+from app.telemetry import REQUEST_ID_HEADER, RequestLog
 from app.upload import BodyMemory
+from model_store import store
 from model_store.detector import Detector, open_detector
 
 API_VERSION = "1.0.0"
@@ -51,7 +55,7 @@ class _Service(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the document; it is made once."""
         if self.openapi_schema is None:
-            problems.describe(super().openapi())
+            access.describe(problems.describe(super().openapi()), has_keys=self.state.keys is not None)
         return super().openapi()
 
 
@@ -64,12 +68,13 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
 
     Returns:
         The app. Its start (the lifespan) raises ModelError where the model cannot be served.
+
+    Raises:
+        WrongKeysFile: the file of API keys cannot be taken.
     """
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        detector = await asyncio.to_thread(
-            open_detector,
+    def open_model() -> Detector:
+        return open_detector(
             settings.model,
             store_root=settings.model_store,
             device=settings.device,
@@ -78,14 +83,30 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
             streams=settings.streams,
             cache_dir=settings.cache_dir.expanduser(),
         )
-        scheduler = Scheduler(detector, queue_size=settings.queue_size, decoders=settings.decoders)
-        app.state.metrics.serving(detector)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        found = store.fingerprint(settings.model_store, settings.model)  # before: what changes meanwhile is seen later
+        # no name of our own for the model: it is to be gone when another has taken over
+        scheduler = Scheduler(
+            await asyncio.to_thread(open_model), queue_size=settings.queue_size, decoders=settings.decoders
+        )
+        reloader = Reloader(
+            scheduler,
+            app.state.metrics,
+            open_model=open_model,
+            fingerprint=lambda: store.fingerprint(settings.model_store, settings.model),
+            known=found,
+        )
+        app.state.metrics.serving(scheduler.detector)
         app.state.metrics.watch_queue(lambda: scheduler.waiting)
-        app.state.scheduler = scheduler
+        app.state.scheduler, app.state.reloader = scheduler, reloader
+        looking = asyncio.create_task(reloader.look_every(settings.reload_interval_s))
         try:
             yield
         finally:
-            app.state.scheduler = None
+            looking.cancel()
+            app.state.scheduler = app.state.reloader = None
             await scheduler.close(settings.drain_timeout_s)
 
     measured, lifecycle = Metrics(), Lifecycle()
@@ -101,6 +122,8 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
         lifespan=lifespan,
         middleware=[
             Middleware(RequestLog, metrics=measured),
+            Middleware(SecurityHeaders),
+            *_cross_origin(settings.cors_origins),
             Middleware(Gate, lifecycle=lifecycle),
             Middleware(HeadAsGet),
             Middleware(LingeringClose),
@@ -108,7 +131,8 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
         ],
     )
     app.state.settings = settings
-    app.state.scheduler = None
+    app.state.scheduler = app.state.reloader = None
+    app.state.keys = None if settings.api_keys_file is None else read_keys(settings.api_keys_file)
     app.state.metrics = measured
     app.state.lifecycle = lifecycle
     app.state.memory = BodyMemory(max(settings.max_held_bytes, settings.max_bytes))
@@ -116,3 +140,19 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
     for routes in (detect, models, health, metrics, docs):
         app.include_router(routes.router)
     return app
+
+
+def _cross_origin(origins: Sequence[str]) -> list[Middleware]:
+    """Let pages of these origins call the service in a browser; cookies are for none of them."""
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_credentials=False,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", access.KEY_HEADER, REQUEST_ID_HEADER, "X-Request-Timeout"],
+            expose_headers=[REQUEST_ID_HEADER, "Retry-After", "Server-Timing"],
+        )
+    ]

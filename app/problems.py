@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import ClientGone, InternalError, InvalidInput, InvalidParameter, NotReady, ServiceError
+from app.errors import ClientGone, InternalError, InvalidInput, InvalidParameter, NotReady, ServiceError, Unauthorized
 from app.schemas import InvalidInputOut, Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -86,6 +86,8 @@ def response_to(request: Request, error: ServiceError) -> Response:
         errors=[InvalidInputOut.of(item) for item in error.errors],
     )
     headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
+    if isinstance(error, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(problem.body(), error.status, headers, MEDIA_TYPE)
 
 

@@ -1,4 +1,4 @@
-"""What the routes take from the app: its settings, the memory for bodies, the scheduler once a model is loaded."""
+"""What the routes take from the app: settings, metrics, the memory for bodies; and who runs the model, once loaded."""
 
 from typing import Annotated
 
@@ -6,6 +6,7 @@ from fastapi import Depends, Request
 
 from app.errors import NotReady
 from app.metrics import Metrics
+from app.reloading import Reloader
 from app.scheduler import Scheduler
 from app.settings import Settings
 from app.upload import BodyMemory
@@ -28,6 +29,18 @@ async def _scheduler(request: Request) -> Scheduler:
     return scheduler
 
 
+async def _reloader(request: Request) -> Reloader:
+    """Return who looks for newer releases.
+
+    Raises:
+        NotReady: before the app's start has ended and after its stop has begun.
+    """
+    reloader: Reloader | None = request.app.state.reloader
+    if reloader is None:
+        raise NotReady("no model is loaded")
+    return reloader
+
+
 async def _memory(request: Request) -> BodyMemory:
     memory: BodyMemory = request.app.state.memory
     return memory
@@ -41,4 +54,5 @@ async def _metrics(request: Request) -> Metrics:
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 MemoryDep = Annotated[BodyMemory, Depends(_memory)]
+ReloaderDep = Annotated[Reloader, Depends(_reloader)]
 SchedulerDep = Annotated[Scheduler, Depends(_scheduler)]

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from app.errors import ClientGone, DeadlineExceeded, NotReady, Overloaded
 from app.workers import Workers
 from model_store.detector import Detector
+from model_store.engines import DeviceLost
 from rendersight.detections import Detections
 from rendersight.images import Photo
 
@@ -82,12 +83,24 @@ class Scheduler:
         self._jobs: set[asyncio.Task[Found]] = set()
         self._decode_s = MovingMean()
         self._inference_s = MovingMean()
+        self._failure: str | None = None
         self._closed = False
 
     @property
     def waiting(self) -> int:
         """How many requests have a place and wait."""
         return max(0, len(self._jobs) - self._inference.count)
+
+    def trouble(self, limit_s: float) -> str | None:
+        """Say what keeps the threads from working, None where nothing does.
+
+        Args:
+            limit_s: for how long there may be no progress.
+        """
+        if self._failure is not None:
+            return self._failure
+        stalled_s = self.stalled_s
+        return f"no progress for {stalled_s:.0f} s, the limit is {limit_s:g} s" if stalled_s > limit_s else None
 
     @property
     def stalled_s(self) -> float:
@@ -99,10 +112,12 @@ class Scheduler:
 
         Raises:
             Overloaded: as many wait as may, or those that wait would take too long; when to ask again is said.
-            NotReady: the scheduler was closed.
+            NotReady: the scheduler was closed, or its device is lost.
         """
         if self._closed:
             raise NotReady("the service is stopping")
+        if self._failure is not None:
+            raise NotReady(self._failure)
         wait_s = self.waiting * self._interval_s()
         retry_after_s = max(1, math.ceil(wait_s))
         again = f"try again in {retry_after_s} s"
@@ -190,9 +205,12 @@ class Scheduler:
         came_s = time.perf_counter()
         async with self._slots:
             photo, decode_s = await _outcome(self._decoders.submit(_timed(decode, self._decode_s)))
-            detections, inference_s = await _outcome(
-                self._inference.submit(_timed(lambda: detector.detect_photo(photo), self._inference_s))
-            )
+            infer = _timed(lambda: detector.detect_photo(photo), self._inference_s)
+            try:
+                detections, inference_s = await _outcome(self._inference.submit(infer))
+            except DeviceLost as error:
+                self._failure = str(error)
+                raise
         return Found(
             detections,
             (photo.width, photo.height),

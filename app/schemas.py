@@ -1,11 +1,13 @@
 """The public JSON contract: what is asked in the query, what is answered."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from app import errors
+from app.reloading import Reload
 from model_store.card import ModelCard
 from model_store.detector import Detector
 from model_store.manifest import Metrics
@@ -183,6 +185,30 @@ class ModelOut(ServedModel):
         )
 
 
+class ReloadOut(_Answer):
+    """What the last look for a newer release led to."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        json_schema_extra={
+            "examples": [
+                {"at": "2026-01-31T12:00:00Z", "outcome": "swapped", "detail": "dice@6 is served, before it dice@5"}
+            ]
+        },
+    )
+
+    at: datetime = Field(description="When, in UTC.")
+    outcome: Literal["swapped", "unchanged", "refused"] = Field(
+        description="`refused`: there was something newer that could not take over."
+    )
+    detail: str = Field(description="Which model serves, or why one was refused.")
+
+    @classmethod
+    def of(cls, reload: Reload) -> Self:
+        """Copy one."""
+        return cls(at=reload.at, outcome=reload.outcome, detail=reload.detail)
+
+
 class ModelsOut(_Answer):
     """The models that are served."""
 
@@ -213,13 +239,17 @@ class ModelsOut(_Answer):
                                 }
                             ],
                         }
-                    ]
+                    ],
+                    "last_reload": None,
                 }
             ]
         },
     )
 
     models: list[ModelOut]
+    last_reload: ReloadOut | None = Field(
+        None, description="What was last found to be newer, and what came of it; null where nothing was."
+    )
 
 
 class Health(_Answer):

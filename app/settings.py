@@ -1,6 +1,7 @@
 """Settings: the only reader of environment variables."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -25,6 +26,16 @@ def _split_labels(value: object) -> object:
     if not all(names) or len(set(names)) != len(names):
         raise ValueError("a class name is empty or repeated")
     return names
+
+
+def _split_origins(value: object) -> object:
+    """Split `https://one.example, https://two.example` at its commas; anything but text is left to the type."""
+    if not isinstance(value, str):
+        return value
+    origins = tuple(origin.strip() for origin in value.split(","))
+    if origins != ("*",) and not all(re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?", item) for item in origins):
+        raise ValueError("not an origin")
+    return origins
 
 
 def _field(default: Any, *, accepted: str, description: str, **limits: Any) -> Any:
@@ -174,6 +185,39 @@ class Settings(BaseSettings):
         le=3600,
         accepted="a number of seconds above 0, at most 3600",
         description="How long requests in flight may take to end after SIGTERM, in seconds; what is left is cut off.",
+    )
+    watchdog_s: float = _field(
+        60.0,
+        gt=0,
+        le=3600,
+        accepted="a number of seconds above 0, at most 3600",
+        description="How long one image may take, or nothing happen with those that wait, before /livez is a 503, in "
+        "seconds.",
+    )
+    watchdog_exit_s: float = _field(
+        30.0,
+        ge=0,
+        le=3600,
+        accepted="a number of seconds from 0 to 3600",
+        description="How long after that the process ends itself, with status 70, to be started anew, in seconds.",
+    )
+    reload_interval_s: float = _field(
+        30.0,
+        ge=0,
+        le=86400,
+        accepted="a number of seconds from 0 to 86400",
+        description="How often to look whether MODEL leads to a newer release, which then takes over, in seconds; 0 "
+        "never looks.",
+    )
+    api_keys_file: Path | None = _field(
+        None,
+        accepted="a file made by python -m app.keys",
+        description="Who may use the service; unset: everybody who reaches it may detect, nobody may reload.",
+    )
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_origins)] = _field(
+        (),
+        accepted="origins such as https://example.com separated by commas, or *",
+        description="Other sites whose pages may call the service in a browser; cookies are never taken.",
     )
     log_format: Literal["text", "json"] = _field(
         "text",

@@ -32,8 +32,8 @@ class RequestLog:
 
     A client's own X-Request-ID is kept if it has 1 to 128 letters, digits, dots, underscores and hyphens. The app finds
     the id in `request.state.request_id`, and leaves there what else belongs into the line: `card`, the `ModelCard` that
-    answers; `outcome`, the kind of a problem; `stages_s`, by `note_stages`. A W3C traceparent gives it `trace_id` and
-    `parent_id`.
+    answers; `outcome`, the kind of a problem; `key`, whose API key it is; `stages_s`, by `note_stages`. A W3C
+    traceparent gives it `trace_id` and `parent_id`.
     """
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
@@ -81,6 +81,8 @@ class RequestLog:
             "request_id": state["request_id"],
             **trace,
         }
+        if "key" in state:
+            fields["key"] = state["key"]
         if (scope["method"], route) == ("POST", "/detect"):
             self._metrics.asked(outcome, (card.name, card.version) if card else None)
             if card:

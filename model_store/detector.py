@@ -169,7 +169,7 @@ def _open_torch(precision: str, request: _Request) -> Detector:
 
 
 def _open_openvino(name: str, request: _Request) -> Detector:
-    from model_store.engines.openvino import OpenVinoEngine, graphs_in  # noqa: PLC0415 - not in every installation
+    from model_store.engines.openvino import OpenVinoEngine, class_count, graphs_in  # noqa: PLC0415 - not everywhere
 
     if request.device != "cpu":
         raise EngineNotAvailable(f"engine {name} runs on the CPU; the device is {request.device}")
@@ -177,15 +177,23 @@ def _open_openvino(name: str, request: _Request) -> Detector:
     release = request.release
     if release is not None and name in release.manifest.engines:
         folder = release.folder / (release.manifest.engines[name].graphs or "")
-        return Detector(card_of(release.manifest), run(graphs_in(folder), rule=release.manifest.input))
+        graphs = graphs_in(folder)
+        _check_classes(release, class_count(graphs))
+        return Detector(card_of(release.manifest), run(graphs, rule=release.manifest.input))
     if name == "openvino-int8":
         raise EngineNotAvailable("int8 must be prepared and measured first: `python -m training accelerate`")
     graphs, facts, sha256 = _converted(request)
     if isinstance(request.found, Path):
         card = bare_card(request.found, sha256, facts, request.class_names)
     else:
+        _check_classes(request.found, facts.class_count)
         card = card_of(request.found.manifest)
     return Detector(card, run(graphs, rule=facts.input))
+
+
+def _check_classes(release: store.Release, count: int) -> None:
+    if count != len(names := release.manifest.class_names):
+        raise BrokenRelease(f"{release.folder}: the manifest names {len(names)} classes, its network has {count}")
 
 
 def _converted(request: _Request) -> tuple["Graphs", NetworkFacts, str]:

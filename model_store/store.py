@@ -133,6 +133,31 @@ def _folders(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if re.fullmatch(NAME_PATTERN, path.name)) if root.is_dir() else []
 
 
+def fingerprint(root: Path, ref: str) -> str:
+    """Tell, without opening anything, whether a reference leads to other files than before.
+
+    Args:
+        root: the folder that holds `<name>/<version>/`.
+        ref: as `locate` takes it.
+
+    Returns:
+        Path, size and time of every file that it leads to, also of a release that is not complete; empty where there
+        is nothing.
+    """
+    path = Path(ref)
+    if not path.exists():
+        name, _, pinned = ref.partition("@")
+        path = root / name / (pinned or str(max(versions(root, name), default="")))
+    told = []
+    for file in sorted([path, *path.rglob("*")] if path.is_dir() else [path]):
+        try:
+            status = file.stat()
+        except OSError:
+            continue
+        told.append(f"{file} {status.st_size} {status.st_mtime_ns} {status.st_ino}")
+    return "\n".join(told)
+
+
 def check_name(name: str) -> None:
     """Make sure that a release may have this name.
 

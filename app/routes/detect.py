@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from app import errors
+from app.access import needs
 from app.problems import responses
 from app.readiness import MemoryDep, MetricsDep, SchedulerDep, SettingsDep
 from app.schemas import DetectionsOut, DetectQuery
@@ -61,16 +62,21 @@ async def _known_names_once(request: Request) -> None:
         raise errors.InvalidParameter(listed, errors=wrong)
 
 
+_ACCESS = needs("detect")
+
+
 @router.post(
     "/detect",
     summary="Find the objects in one photo",
     operation_id="detect",
     response_model=DetectionsOut,
-    dependencies=[Depends(_known_names_once)],
-    openapi_extra={"requestBody": _BODY},
+    dependencies=[*_ACCESS["dependencies"], Depends(_known_names_once)],
+    openapi_extra={**_ACCESS["openapi_extra"], "requestBody": _BODY},
     responses=responses(
         errors.MalformedBody,
         errors.EmptyUpload,
+        errors.Unauthorized,
+        errors.Forbidden,
         errors.UploadTimeout,
         errors.UploadTooLarge,
         errors.ImageTooLarge,

@@ -41,7 +41,7 @@ def asset(name: str) -> Response:
     """Return a file that the docs page needs."""
     if name not in _ASSETS:
         raise HTTPException(404)
-    return _file(_ASSETS[name], {"X-Content-Type-Options": "nosniff"})
+    return _file(_ASSETS[name], {"Cache-Control": "max-age=3600"})
 
 
 def _file(path: Path, headers: dict[str, str]) -> Response:

@@ -1,22 +1,32 @@
 """Is the process alive, and is it ready to detect."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
-from app.errors import NotReady
+from app.errors import NotAlive, NotReady
 from app.problems import responses
-from app.readiness import SchedulerDep
+from app.readiness import SchedulerDep, SettingsDep
+from app.scheduler import Scheduler
 from app.schemas import Health
 
 router = APIRouter(tags=["Health"])
 
 
-@router.get("/livez", summary="Is the process alive?", operation_id="livez")
-async def livez() -> Health:
-    """Answer 200 as long as the process answers at all, also while it detects."""
+@router.get("/livez", summary="Is the process alive?", operation_id="livez", responses=responses(NotAlive))
+async def livez(request: Request, settings: SettingsDep) -> Health:
+    """Answer 200 while the model is loading and as long as its threads make progress; 503 when the process is lost."""
+    scheduler: Scheduler | None = request.app.state.scheduler
+    if scheduler is not None:
+        _refuse_if_lost(scheduler, settings.watchdog_s)
     return Health()
 
 
-@router.get("/readyz", summary="Can it detect?", operation_id="readyz", responses=responses(NotReady))
-async def readyz(_scheduler: SchedulerDep) -> Health:
+@router.get("/readyz", summary="Can it detect?", operation_id="readyz", responses=responses(NotReady, NotAlive))
+async def readyz(scheduler: SchedulerDep, settings: SettingsDep) -> Health:
     """Answer 200 once the model is loaded, warmed up and checked; 503 before that and while the service stops."""
+    _refuse_if_lost(scheduler, settings.watchdog_s)
     return Health()
+
+
+def _refuse_if_lost(scheduler: Scheduler, limit_s: float) -> None:
+    if trouble := scheduler.trouble(limit_s):
+        raise NotAlive(trouble)

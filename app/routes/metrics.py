@@ -1,11 +1,20 @@
 """What Prometheus reads."""
 
+from typing import Any
+
 from fastapi import APIRouter, Response
 
+from app.access import needs
+from app.errors import Forbidden, Unauthorized
 from app.metrics import CONTENT_TYPE
+from app.problems import responses
 from app.readiness import MetricsDep
 
 router = APIRouter(tags=["Health"])
+
+_TEXT: dict[str, Any] = {
+    "content": {"text/plain": {"schema": {"type": "string"}, "example": "detect_images_total 3.0\n"}}
+}
 
 
 @router.get(
@@ -13,9 +22,8 @@ router = APIRouter(tags=["Health"])
     summary="What Prometheus reads",
     operation_id="metrics",
     response_class=Response,
-    responses={
-        200: {"content": {"text/plain": {"schema": {"type": "string"}, "example": "detect_images_total 3.0\n"}}}
-    },
+    responses={200: _TEXT, **responses(Unauthorized, Forbidden)},
+    **needs("metrics"),
 )
 async def metrics(metrics: MetricsDep) -> Response:
     """Return counters, gauges and histograms of this process in Prometheus' text format."""

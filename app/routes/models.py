@@ -1,11 +1,12 @@
-"""What is served."""
+"""What is served, and what takes over."""
 
 from fastapi import APIRouter
 
-from app.errors import InternalError, NotReady
+from app.access import always_needs, needs
+from app.errors import Forbidden, InternalError, NotReady, ReleaseRefused, Unauthorized
 from app.problems import responses
-from app.readiness import SchedulerDep, SettingsDep
-from app.schemas import ModelOut, ModelsOut
+from app.readiness import ReloaderDep, SchedulerDep, SettingsDep
+from app.schemas import ModelOut, ModelsOut, ReloadOut
 from app.selection import default_threshold
 
 router = APIRouter(tags=["Models"])
@@ -15,10 +16,33 @@ router = APIRouter(tags=["Models"])
     "/models",
     summary="What is served?",
     operation_id="models",
-    responses=responses(InternalError, NotReady),
+    responses=responses(Unauthorized, Forbidden, InternalError, NotReady),
+    **needs("detect"),
 )
-async def models(scheduler: SchedulerDep, settings: SettingsDep) -> ModelsOut:
+async def models(scheduler: SchedulerDep, reloader: ReloaderDep, settings: SettingsDep) -> ModelsOut:
     """List the served model: its classes, architecture, version, sha256, thresholds and figures."""
     detector = scheduler.detector
     threshold = default_threshold(detector.card, settings.score_threshold)
-    return ModelsOut(models=[ModelOut.from_card(detector, default_score_threshold=threshold)])
+    return ModelsOut(
+        models=[ModelOut.from_card(detector, default_score_threshold=threshold)],
+        last_reload=None if reloader.last is None else ReloadOut.of(reloader.last),
+    )
+
+
+@router.post(
+    "/models/reload",
+    summary="Serve the newest release",
+    operation_id="reload",
+    responses=responses(Unauthorized, Forbidden, ReleaseRefused, InternalError, NotReady),
+    **always_needs("admin"),
+)
+async def reload(reloader: ReloaderDep) -> ReloadOut:
+    """Look whether the model store has something newer now, and swap it in.
+
+    It is loaded beside the model that serves, verified, warmed and checked on its golden image; requests go on
+    meanwhile. What cannot take over is refused, and the model that served goes on.
+    """
+    done = await reloader.look(again=True)
+    if done.outcome == "refused":
+        raise ReleaseRefused(done.detail)
+    return ReloadOut.of(done)

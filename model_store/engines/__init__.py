@@ -13,6 +13,10 @@ ENGINES = ("openvino-int8", "openvino-bf16", "torch-fp16", "torch-bf16", "openvi
 """Runtime and arithmetic, fastest first on the devices where they run."""
 
 
+class DeviceLost(RuntimeError):
+    """The device cannot be used any more by this process, whatever is asked of it next."""
+
+
 class Engine(Protocol):
     """One loaded network on one device.
 
@@ -31,6 +35,11 @@ class Engine(Protocol):
 
         Returns:
             For each image, in order, what scored above the network's floor, best first, boxes in px of that image.
+
+        Raises:
+            FloatingPointError: the network answered with something that is not finite.
+            MemoryError: the device has not enough memory for these images; others may do.
+            DeviceLost: it cannot go on at all.
         """
         ...
 

@@ -51,6 +51,21 @@ def graphs_in(folder: Path) -> Graphs:
     return {name: folder / f"{name}.xml" for name in GRAPHS}
 
 
+def class_count(graphs: Graphs) -> int:
+    """Return how many classes the graphs tell apart, without the background.
+
+    Raises:
+        BrokenRelease: OpenVINO cannot read them.
+    """
+    head = graphs["head"]
+    try:
+        graph = head if isinstance(head, ov.Model) else _core().read_model(head)
+    except RuntimeError as error:
+        raise BrokenRelease(f"the graphs cannot be used: {str(error).strip().splitlines()[-1]}") from error
+    suppression = next(node for node in graph.get_ops() if node.get_type_name() == "NonMaxSuppression")
+    return int(suppression.input(0).get_partial_shape()[0].get_length())  # its boxes are (classes, proposals, 4)
+
+
 class OpenVinoEngine:
     """Runs the three graphs of a prepared detector; see `model_store.engines.Engine`.
 

@@ -14,7 +14,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.ops import FrozenBatchNorm2d
 
 from model_store.cpu import usable_cores
-from model_store.engines import detections_in
+from model_store.engines import DeviceLost, detections_in
 from model_store.errors import EngineNotAvailable
 from model_store.manifest import InputRule
 from rendersight.detections import Detections
@@ -60,13 +60,20 @@ class TorchEngine:
         if device == "cpu":
             torch.set_num_threads(usable_cores())
 
-    @torch.inference_mode()
     def detect(self, images: Sequence[RgbImage]) -> list[Detections]:
-        """Find objects; see `model_store.engines.Engine.detect`.
+        """Find objects; see `model_store.engines.Engine.detect`."""
+        try:
+            return self._detect(images)
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise MemoryError(str(error)) from error
+        except RuntimeError as error:
+            if self.device != "cpu" and _is_lost(self.device):
+                raise DeviceLost(f"{self.device} is lost: {str(error).splitlines()[0]}") from error
+            raise
 
-        Raises:
-            FloatingPointError: the network answered with something that is not finite.
-        """
+    @torch.inference_mode()
+    def _detect(self, images: Sequence[RgbImage]) -> list[Detections]:
         found: dict[int, Detections] = {}
         for numbers in self._batches(images):
             # a copy: an array that is a read-only or mirrored view of another cannot become a tensor
@@ -86,6 +93,15 @@ class TorchEngine:
                 # padding of one image to the size of another would change what is found near its edges
                 by_shape[shape if self.device != "cpu" else number].append(number)
         return list(by_shape.values())
+
+
+def _is_lost(device: str) -> bool:
+    """Tell whether an error has poisoned the CUDA context, after which every call fails until the process ends."""
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError:
+        return True
+    return False
 
 
 def _found(image: RgbImage, answer: dict[str, Tensor]) -> Detections:

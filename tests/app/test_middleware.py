@@ -7,6 +7,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from app.middleware import HeadAsGet, LingeringClose
+from tests.app.fakes import FixedEngine, app_with
 from tests.app.wire import connect, read_to_end, serving
 
 
@@ -57,3 +58,32 @@ def test_a_body_that_was_read_leaves_the_connection_open(request_line: bytes) ->
             while not answer.endswith(b"no"):
                 answer += connection.recv(65536)
             assert b"connection: close" not in answer.lower()
+
+
+@pytest.mark.parametrize("path", ["/livez", "/nothing", "/docs", "/models", "/docs/assets/docs.js"])
+def test_every_answer_tells_browsers_to_run_and_embed_nothing(client: TestClient, path: str) -> None:
+    headers = client.get(path).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert headers["cache-control"] == ("max-age=3600" if "assets" in path else "no-store")
+
+
+def test_other_sites_are_let_in_only_where_they_are_named(client: TestClient) -> None:
+    asked = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
+    assert "access-control-allow-origin" not in client.get("/models", headers=asked).headers
+    with TestClient(app_with(FixedEngine(), cors_origins=("https://a.example",))) as named:
+        answer = named.get("/models", headers=asked).headers
+        assert answer["access-control-allow-origin"] == "https://a.example"
+        assert "X-Request-ID" in answer["access-control-expose-headers"]
+        assert "access-control-allow-credentials" not in answer
+        assert named.options("/detect", headers=asked).status_code == 200
+        assert (
+            "access-control-allow-origin" not in named.get("/models", headers={"Origin": "https://b.example"}).headers
+        )
+    with TestClient(app_with(FixedEngine(), cors_origins=("*",))) as everybody:
+        answer = everybody.get("/models", headers=asked).headers
+        assert answer["access-control-allow-origin"] == "*"
+        assert "access-control-allow-credentials" not in answer

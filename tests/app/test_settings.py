@@ -37,6 +37,11 @@ def test_every_field_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) 
         "max_part_header_bytes": ("200", 200),
         "max_header_bytes": ("2048", 2048),
         "drain_timeout_s": ("3.5", 3.5),
+        "watchdog_s": ("4.5", 4.5),
+        "watchdog_exit_s": ("0", 0),
+        "reload_interval_s": ("0", 0),
+        "api_keys_file": ("/keys", Path("/keys")),
+        "cors_origins": ("https://a.example, http://b.example:81", ("https://a.example", "http://b.example:81")),
         "log_format": ("json", "json"),
     }
     assert set(given) == set(Settings.model_fields)
@@ -72,6 +77,10 @@ def test_a_variable_set_to_nothing_counts_as_unset(monkeypatch: pytest.MonkeyPat
         ("upload_timeout_s", "0"),
         ("upload_timeout_s", "inf"),
         ("log_format", "xml"),
+        ("cors_origins", "example.com"),
+        ("cors_origins", "*, https://a.example"),
+        ("reload_interval_s", "-1"),
+        ("watchdog_s", "0"),
         ("labels", "one,,two"),
         ("labels", "one,one"),
     ],
@@ -89,7 +98,7 @@ def test_a_wrong_value_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, fiel
 @pytest.mark.parametrize("name", ["RENDERSIGHT_TRESHOLD", "RENDERSIGHT_", "rendersight_modell"])
 def test_an_unknown_variable_with_our_prefix_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "0.5")
-    with pytest.raises(WrongSetting, match=rf"^{name}='0.5' is no setting; accepted: RENDERSIGHT_CACHE_DIR, "):
+    with pytest.raises(WrongSetting, match=rf"^{name}='0.5' is no setting; accepted: RENDERSIGHT_API_KEYS_FILE, "):
         read_settings()
 
 

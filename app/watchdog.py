@@ -1,0 +1,72 @@
+"""Ends a process that has stopped working: what runs it restarts what exits, not what is unhealthy."""
+
+import asyncio
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+
+EXIT_STATUS = 70
+"""EX_SOFTWARE of sysexits.h: an internal fault."""
+
+_LOOK_S = 0.25
+_log = logging.getLogger(__name__)
+
+
+class Watchdog:
+    """A thread that looks whether there is trouble, and ends the process where it stays."""
+
+    def __init__(
+        self,
+        trouble: Callable[[], str | None],
+        *,
+        limit_s: float,
+        exit_s: float,
+        end: Callable[[int], object] = os._exit,
+    ) -> None:
+        """Start to watch; call it on the event loop.
+
+        Args:
+            trouble: says what is wrong; None where nothing is.
+            limit_s: for how long the event loop itself may be silent.
+            exit_s: for how long trouble may last.
+            end: ends the process with a status, without waiting for anything.
+        """
+        self._trouble = trouble
+        self._limit_s = limit_s
+        self._exit_s = exit_s
+        self._end = end
+        self._loop = asyncio.get_running_loop()
+        self._beat_s = time.monotonic()
+        self._stopped = threading.Event()
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        self._stopped.set()
+
+    def _watch(self) -> None:
+        since_s: float | None = None
+        while not self._stopped.wait(_LOOK_S):
+            try:
+                self._loop.call_soon_threadsafe(self._beat)
+            except RuntimeError:  # the loop is closed
+                return
+            if (trouble := self._silence() or self._trouble()) is None:
+                since_s = None
+                continue
+            if since_s is None:
+                since_s = time.monotonic()
+                _log.error("%s; the process ends in %g s unless it passes", trouble, self._exit_s)
+            if time.monotonic() - since_s >= self._exit_s:
+                _log.critical("%s; the process ends", trouble)
+                self._end(EXIT_STATUS)
+                return
+
+    def _beat(self) -> None:
+        self._beat_s = time.monotonic()
+
+    def _silence(self) -> str | None:
+        silent_s = time.monotonic() - self._beat_s
+        return f"the event loop is silent for {silent_s:.0f} s" if silent_s > self._limit_s else None

@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+
+from app.keys import WrongKeysFile, hash_of, main, read_keys
+
+
+def made(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
+    """Make a key; returns its line and itself."""
+    assert main(arguments) == 0
+    shown = capsys.readouterr()
+    return shown.out, shown.err.rpartition(": ")[2].strip()
+
+
+def test_a_key_that_was_made_is_found_and_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (line, key), (other_line, other) = (
+        made(capsys, "alice"),
+        made(capsys, "bob-2", "--scope", "admin", "--scope", "detect"),
+    )
+    file = tmp_path / "keys"
+    file.write_text(f"# ours\n\n{line}  {other_line}")
+    keys = read_keys(file)
+    assert key not in file.read_text()
+    found = keys.find(key)
+    assert found is not None
+    assert (found.name, found.scopes, found.sha256) == ("alice", {"detect"}, hash_of(key))
+    assert (admin := keys.find(other)) is not None
+    assert admin.scopes == {"admin", "detect"}
+    for wrong in ("", key[:-1], key + "x", hash_of(key), "ключ", "\udcff"):
+        assert keys.find(wrong) is None
+
+
+def test_two_keys_differ(capsys: pytest.CaptureFixture[str]) -> None:
+    assert made(capsys, "alice") != made(capsys, "alice")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("alice detect", ":1: not a key's line; accepted: NAME SCOPES SHA256"),
+        (f"alice root {hash_of('a')}", ":1: not a key's line"),
+        (
+            f"# ours\nalice detect {hash_of('a')}\nalice admin {hash_of('b')}",
+            ":3: the name 'alice' or its key is there",
+        ),
+        (f"alice detect {hash_of('a')}\nbob admin {hash_of('a')}", ":2: the name 'bob' or its key is there twice"),
+    ],
+)
+def test_a_wrong_line_is_told_with_its_number(tmp_path: Path, text: str, fault: str) -> None:
+    file = tmp_path / "keys"
+    file.write_text(text)
+    with pytest.raises(WrongKeysFile) as raised:
+        read_keys(file)
+    assert str(raised.value).startswith(f"{file}{fault}")
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(WrongKeysFile, match="No such file"):
+        read_keys(tmp_path / "missing")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    with pytest.raises(WrongKeysFile, match="utf-8"):
+        read_keys(tmp_path / "binary")
+
+
+def test_a_name_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["a b"])
+    assert ended.value.code == 2
+    assert "argument name: 'a b' is not accepted" in capsys.readouterr().err

@@ -1,0 +1,258 @@
+import json
+import shutil
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from app.keys import hash_of
+from app.main import create_app
+from app.settings import Settings
+from model_store import store
+from model_store.detector import Detector
+from tests.app.fakes import CARD, PHOTO, FixedEngine, HeldEngine
+from tests.app.wire import sample, wait_until
+
+ADMIN = {"Authorization": "Bearer rs_admin"}
+
+
+class Service:
+    """The service with a real model store; its release `tiny` is copied there as often as a test likes."""
+
+    def __init__(self, root: Path, original: Path) -> None:
+        self.root = root
+        self._original = original
+        keys = root / "keys"
+        keys.write_text(f"admin admin {hash_of('rs_admin')}\nall detect {hash_of('rs_all')}")
+        self.add(1)
+        self.app: FastAPI = create_app(
+            Settings(
+                model="tiny",
+                model_store=root,
+                device="cpu",
+                cache_dir=root / "cache",
+                reload_interval_s=0,
+                api_keys_file=keys,
+            )
+        )
+        self.client = TestClient(self.app)
+
+    def add(self, version: int, change: Callable[[Path, dict[str, Any]], None] = lambda *_: None) -> None:
+        """Publish a copy with this version, changed before it appears."""
+        draft = self.root / ".draft"
+        shutil.copytree(self._original, draft)
+        manifest = json.loads((draft / "manifest.json").read_text())
+        manifest["version"] = version
+        change(draft, manifest)
+        if (draft / "manifest.json").exists():
+            (draft / "manifest.json").write_text(json.dumps(manifest))
+        (self.root / "tiny").mkdir(exist_ok=True)
+        draft.rename(self.root / "tiny" / str(version))
+
+    def reload(self) -> Any:
+        return self.client.post("/models/reload", headers=ADMIN)
+
+    def served(self) -> str:
+        answer = self.client.post("/detect", content=PHOTO, headers={"X-API-Key": "rs_all"})
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["model"]["version"])
+
+    def models(self) -> Any:
+        return self.client.get("/models", headers={"X-API-Key": "rs_all"}).json()
+
+
+@pytest.fixture
+def service(tmp_path: Path, release_store: Path) -> Iterator[Service]:
+    service = Service(tmp_path, release_store / "tiny" / "1")
+    with service.client:
+        yield service
+
+
+def test_a_newer_release_takes_over_and_one_that_is_removed_gives_way(service: Service) -> None:
+    assert service.reload().json()["outcome"] == "unchanged"
+    assert service.models()["last_reload"] is None
+    service.add(2)
+    done = service.reload()
+    assert (done.status_code, done.json()["outcome"]) == (200, "swapped")
+    assert done.json()["detail"] == "tiny@2 is served, before it tiny@1"
+    assert service.served() == service.models()["models"][0]["version"] == "2"
+    assert service.models()["last_reload"] == done.json()
+    assert service.reload().json()["outcome"] == "unchanged"
+    shutil.rmtree(service.root / "tiny" / "2")
+    assert service.reload().json()["outcome"] == "swapped"
+    assert service.served() == "1"
+    assert sample(service.app.state.metrics, "detect_reloads_total", outcome="swapped") == 2
+    assert sample(service.app.state.metrics, "detect_model_info", version="1") == 1
+    assert sample(service.app.state.metrics, "detect_model_info") == 1
+
+
+def truncated(folder: Path, manifest: dict[str, Any]) -> None:
+    weights = folder / store.WEIGHTS
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+
+
+def wrong_sha256(folder: Path, manifest: dict[str, Any]) -> None:
+    manifest["files"][store.WEIGHTS] = "0" * 64
+
+
+def other_classes(folder: Path, manifest: dict[str, Any]) -> None:
+    manifest["class_names"] = ["right", "left"]
+
+
+def too_many_classes(folder: Path, manifest: dict[str, Any]) -> None:
+    manifest["class_names"] = ["left", "right", "middle"]
+
+
+def golden_mismatch(folder: Path, manifest: dict[str, Any]) -> None:
+    manifest["golden"][0]["box_xyxy"] = [0.0, 0.0, 1.0, 1.0]
+    manifest["golden"][0]["score"] = 0.99
+
+
+def half_copied(folder: Path, manifest: dict[str, Any]) -> None:
+    (folder / "manifest.json").unlink()
+    (folder / store.GOLDEN_IMAGE).unlink()
+
+
+def no_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    manifest.clear()
+
+
+def leads_out(folder: Path, manifest: dict[str, Any]) -> None:
+    (folder / "more").symlink_to(folder.parent / "keys")
+    manifest["files"]["more"] = store.sha256_of(folder / "more")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (truncated, "sha256 is "),
+        (wrong_sha256, "the manifest says 000"),
+        (other_classes, "tiny@2 has the classes right, left, and tiny@1 has left, right"),
+        (too_many_classes, "does not fit it: size mismatch"),
+        (golden_mismatch, "golden image: "),
+        (half_copied, "manifest.json"),
+        (no_manifest, "manifest.json"),
+        (leads_out, "leads out of the release's folder"),
+    ],
+)
+def test_a_bad_release_is_refused_and_the_old_one_serves_on(
+    service: Service, caplog: pytest.LogCaptureFixture, change: Callable[[Path, dict[str, Any]], None], reason: str
+) -> None:
+    service.add(2, change)
+    refused = service.reload()
+    assert refused.status_code == 409
+    assert refused.json()["type"] == "urn:rendersight:problem:release-refused"
+    assert reason in refused.json()["detail"]
+    told = service.models()["last_reload"]
+    assert (told["outcome"], told["detail"]) == ("refused", refused.json()["detail"])
+    assert service.served() == service.models()["models"][0]["version"] == "1"
+    assert sample(service.app.state.metrics, "detect_reloads_total", outcome="refused") == 1
+    assert f"reload: refused: {refused.json()['detail']}" in caplog.text
+    service.add(3)
+    assert service.reload().json()["outcome"] == "swapped"
+    assert service.served() == "3"
+
+
+def test_a_release_that_is_being_copied_is_taken_when_it_is_complete(service: Service) -> None:
+    service.add(2, half_copied)
+    assert service.reload().status_code == 409
+    complete = service.root / "tiny" / "1"
+    shutil.copy(complete / store.GOLDEN_IMAGE, service.root / "tiny" / "2" / store.GOLDEN_IMAGE)
+    assert service.reload().status_code == 409
+    manifest = json.loads((complete / "manifest.json").read_text()) | {"version": 2}
+    (service.root / "tiny" / "2" / "manifest.json").write_text(json.dumps(manifest))
+    assert service.reload().json()["outcome"] == "swapped"
+
+
+def swapping(first: Detector, others: Iterator[Detector], root: Path, **settings: Any) -> FastAPI:
+    """A service whose model is what comes next, as often as the folder `fruit/1` changes."""
+    opened = iter([first])
+
+    def open_next(*_: Any, **__: Any) -> Detector:
+        return next(opened, None) or next(others)
+
+    return create_app(Settings(model="fruit", model_store=root, **settings), open_detector=open_next)
+
+
+def change(root: Path, text: str) -> None:
+    (root / "fruit" / "1").mkdir(parents=True, exist_ok=True)
+    (root / "fruit" / "1" / "file").write_text(text)
+
+
+def test_the_service_looks_by_itself_and_tries_a_bad_release_once(tmp_path: Path) -> None:
+    def others() -> Iterator[Detector]:
+        yield Detector(replace(CARD, version="4"), FixedEngine())
+        yield Detector(replace(CARD, class_names=("fig",)), FixedEngine())
+
+    app = swapping(Detector(CARD, FixedEngine()), others(), tmp_path, reload_interval_s=0.02)
+    with TestClient(app) as client:
+        time.sleep(0.2)
+        assert client.get("/models").json()["models"][0]["version"] == "3"
+        change(tmp_path, "a")
+        wait_until(lambda: client.get("/models").json()["models"][0]["version"] == "4")
+        change(tmp_path, "ab")
+        wait_until(lambda: client.get("/models").json()["last_reload"]["outcome"] == "refused")
+        time.sleep(0.2)  # further tries would exhaust the generator
+        assert sample(app.state.metrics, "detect_reloads_total") == 2
+        assert client.get("/models").json()["models"][0]["version"] == "4"
+
+
+@pytest.mark.parametrize("error", [MemoryError("too much"), RuntimeError("odd"), OSError(5, "Input/output error")])
+def test_whatever_goes_wrong_with_a_load_the_old_one_serves_on(tmp_path: Path, error: Exception) -> None:
+    def others() -> Iterator[Detector]:
+        raise error
+        yield
+
+    app = swapping(Detector(CARD, FixedEngine()), others(), tmp_path, reload_interval_s=0.02)
+    with TestClient(app) as client:
+        change(tmp_path, "a")
+        wait_until(lambda: client.get("/models").json()["last_reload"] is not None)
+        assert client.get("/models").json()["last_reload"]["outcome"] == "refused"
+        assert client.post("/detect", content=PHOTO).status_code == 200
+
+
+def test_the_old_one_finishes_what_it_has_and_is_released(tmp_path: Path) -> None:
+    engine = HeldEngine()
+    old = Detector(CARD, engine)
+    watched = weakref.ref(old)
+    new = Detector(replace(CARD, version="4"), FixedEngine())
+    app = swapping(old, iter([new]), tmp_path, reload_interval_s=0.02)
+    del old
+    with TestClient(app) as client, ThreadPoolExecutor() as threads:
+        before = [threads.submit(client.post, "/detect", content=PHOTO) for _ in range(2)]
+        assert engine.started.wait(20)
+        wait_until(lambda: sample(app.state.metrics, "detect_queue_depth") == 1)
+        change(tmp_path, "a")
+        wait_until(lambda: client.get("/models").json()["models"][0]["version"] == "4")
+        engine.release.set()
+        assert client.post("/detect", content=PHOTO).json()["model"]["version"] == "4"
+        assert {answer.result().json()["model"]["version"] for answer in before} == {"3"}
+        wait_until(lambda: watched() is None)
+
+
+def test_two_who_ask_at_once_wait_for_each_other(tmp_path: Path) -> None:
+    loading, release = threading.Event(), threading.Event()
+
+    def others() -> Iterator[Detector]:
+        loading.set()
+        assert release.wait(20)
+        yield Detector(replace(CARD, version="4"), FixedEngine())
+
+    keys = tmp_path / "keys"
+    keys.write_text(f"admin admin {hash_of('rs_admin')}")
+    app = swapping(Detector(CARD, FixedEngine()), others(), tmp_path, reload_interval_s=0, api_keys_file=keys)
+    with TestClient(app) as client, ThreadPoolExecutor() as threads:
+        change(tmp_path, "a")
+        asked = [threads.submit(client.post, "/models/reload", headers=ADMIN) for _ in range(2)]
+        assert loading.wait(20)
+        assert client.get("/readyz").status_code == 200
+        release.set()
+        assert sorted(answer.result().json()["outcome"] for answer in asked) == ["swapped", "unchanged"]
