@@ -1,6 +1,7 @@
 """A process that serves a detector which waits for a line on stdin; `test___main__.py` stops it in the middle.
 
-Arguments: the port, and for how many seconds it drains. On stdout: `detecting` when a detection has begun.
+Arguments: the port; for how many seconds it drains, may be without progress, and then still lives. On stdout:
+`detecting` when a detection has begun.
 """
 
 import sys
@@ -22,7 +23,7 @@ class AskingEngine(FixedEngine):
 
 
 if __name__ == "__main__":
-    port, drain_timeout_s = int(sys.argv[1]), float((*sys.argv[2:], "90")[0])
     configure_logging("json")
-    settings = {"port": port, "drain_timeout_s": drain_timeout_s}
-    serve(app_with(AskingEngine(), **settings), Settings(**settings))
+    names = ("port", "drain_timeout_s", "watchdog_s", "watchdog_exit_s")
+    settings = dict(zip(names, map(float, sys.argv[1:]), strict=False))
+    serve(app_with(AskingEngine(), **settings), Settings.model_validate(settings))

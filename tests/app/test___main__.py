@@ -1,11 +1,14 @@
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -16,6 +19,7 @@ import torch
 
 from app import __main__
 from app.__main__ import main, serve_model
+from app.keys import hash_of
 from app.settings import Settings, variable
 from tests.app.fakes import PHOTO
 from tests.app.wire import free_port, wait_until
@@ -174,3 +178,72 @@ def accepts(port: int) -> bool:
     except ConnectionError:
         return False
     return True
+
+
+def test_a_worker_that_hangs_ends_the_process_to_be_started_anew() -> None:
+    port = free_port()
+    script = str(Path(__file__).with_name("slow_service.py"))
+    with process(script, str(port), "90", "0.5", "1") as running, ThreadPoolExecutor() as threads:
+        assert running.stdout
+        assert running.stderr
+        wait_until(lambda: accepts(port))
+        cut_off = threads.submit(post, port)
+        assert running.stdout.readline() == "detecting\n"
+        wait_until(lambda: post(port, "/livez")[0] == 503)
+        status, body = post(port, "/readyz")
+        assert (status, json.loads(body)["type"]) == (503, "urn:rendersight:problem:not-alive")
+        assert running.wait(30) == 70
+        assert isinstance(cut_off.exception(), ConnectionError | http.client.HTTPException)
+        said = [json.loads(line) for line in running.stderr]
+    assert [line["level"] for line in said if line["logger"] == "app.watchdog"] == ["ERROR", "CRITICAL"]
+
+
+def test_sighup_reads_the_keys_and_looks_for_a_newer_release(release_store: Path, tmp_path: Path) -> None:
+    port, keys, models = free_port(), tmp_path / "keys", tmp_path / "models"
+    shutil.copytree(release_store / "tiny", models / "tiny")
+    keys.write_text(f"a detect,metrics {hash_of('rs_old')}\n")
+    with process(
+        "-m",
+        "app",
+        RENDERSIGHT_MODEL="tiny",
+        RENDERSIGHT_MODEL_STORE=str(models),
+        RENDERSIGHT_CACHE_DIR=str(tmp_path / "cache"),
+        RENDERSIGHT_DEVICE="cpu",
+        RENDERSIGHT_PORT=str(port),
+        RENDERSIGHT_RELOAD_INTERVAL_S="0",
+        RENDERSIGHT_API_KEYS_FILE=str(keys),
+    ) as running:
+        wait_until(lambda: accepts(port))
+
+        def answer(key: str) -> tuple[int, str]:
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/models", headers={"X-API-Key": key})
+            try:
+                with urllib.request.urlopen(request, timeout=30) as response:
+                    return response.status, json.load(response)["models"][0]["version"]
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code, ""
+
+        assert answer("rs_old") == (200, "1")
+        shutil.copytree(models / "tiny" / "1", models / "tiny" / ".2")
+        manifest = models / "tiny" / ".2" / "manifest.json"
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"version": 2}))
+        (models / "tiny" / ".2").rename(models / "tiny" / "2")
+        keys.write_text(f"b detect {hash_of('rs_new')}\n")
+        running.send_signal(signal.SIGHUP)
+        wait_until(lambda: answer("rs_new") == (200, "2"))
+        assert answer("rs_old") == (401, "")
+        keys.write_text("nonsense\n")
+        running.send_signal(signal.SIGHUP)
+        assert running.stderr
+        wait_until(lambda: "the API keys stay as they were" in running.stderr.readline())  # type: ignore[union-attr]
+        assert answer("rs_new") == (200, "2")
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(30) == 0
+
+
+def test_a_wrong_file_of_keys_ends_the_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "keys").write_text("nonsense")
+    assert serve_model(Settings(api_keys_file=tmp_path / "keys", port=free_port())) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"rendersight: {tmp_path}/keys:1: not a key's line; accepted: NAME SCOPES SHA256")

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,10 @@ from PIL import Image
 
 from app.schemas import BOX_DECIMALS, SCORE_DECIMALS
 from model_store.detector import open_detector
+from model_store.engines import DeviceLost
 from rendersight import images
+from rendersight.detections import Detections
+from rendersight.images import RgbImage
 from tests.app.fakes import CARD, FOUND, PHOTO, FixedEngine, HeldEngine, app_with, encoded
 from tests.app.wire import connect, read_to_end, sample, serving, wait_until
 
@@ -301,3 +304,43 @@ def test_what_all_bodies_take_is_bounded(engine: FixedEngine) -> None:
         slow.sendall(bytes(100))
         assert slow.recv(65536).startswith(b"HTTP/1.1 415 ")
         wait_until(lambda: app.state.memory.held_bytes == 0)
+
+
+class FaultyEngine(FixedEngine):
+    """Fails once with what it is given, then works."""
+
+    def __init__(self, fault: Exception) -> None:
+        super().__init__()
+        self._fault: Exception | None = fault
+
+    def detect(self, images: Sequence[RgbImage]) -> list[Detections]:
+        if (fault := self._fault) is not None:
+            self._fault = None
+            raise fault
+        return super().detect(images)
+
+
+@pytest.mark.parametrize(
+    "fault", [MemoryError("CUDA out of memory"), FloatingPointError("a box that is not finite"), RuntimeError("odd")]
+)
+def test_a_fault_in_the_network_fails_its_own_request_alone(fault: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    with TestClient(app_with(FaultyEngine(fault))) as client:
+        failed = client.post("/detect", content=PHOTO)
+        assert failed.status_code == 500
+        assert failed.json()["request_id"] == failed.headers["x-request-id"]
+        assert str(fault) not in failed.text
+        (record,) = (record for record in caplog.records if record.levelname == "ERROR")
+        assert record.exc_info is not None
+        assert record.exc_info[1] is fault
+        assert record.fields["request_id"] == failed.headers["x-request-id"]  # type: ignore[attr-defined]
+        assert client.get("/livez").status_code == 200
+        assert client.post("/detect", content=PHOTO).status_code == 200
+
+
+def test_a_device_that_is_lost_is_the_end() -> None:
+    with TestClient(app_with(FaultyEngine(DeviceLost("cuda:0 is lost: an illegal memory access")))) as client:
+        assert client.post("/detect", content=PHOTO).status_code == 500
+        for path in ("/livez", "/readyz"):
+            answer = client.get(path)
+            assert (answer.status_code, answer.json()["detail"]) == (503, "cuda:0 is lost: an illegal memory access")
+        assert client.post("/detect", content=PHOTO).status_code == 503

@@ -1,6 +1,7 @@
 """The eager torch engine on upright arrays of any size."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torchvision.models.detection import FasterRCNN
 
 from model_store.devices import choose_device
+from model_store.engines import DeviceLost
 from model_store.engines.torch import TorchEngine
 from model_store.errors import DeviceNotAvailable
 from rendersight.detections import Detections
@@ -158,3 +160,35 @@ class TestChooseDevice:
     def test_a_forced_device_that_is_not_there_is_an_error(self) -> None:
         with pytest.raises(DeviceNotAvailable, match=r"'cuda:99' is not available: this machine has \d+ CUDA devices"):
             choose_device("cuda:99")
+
+
+def raising(error: Exception) -> Callable[..., Any]:
+    def fail(*_: Any) -> Any:
+        raise error
+
+    return fail
+
+
+def test_too_little_memory_is_a_memory_error(
+    tiny_network: Callable[[], FasterRCNN], noise: Noise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = TorchEngine(tiny_network(), "cpu")
+    monkeypatch.setattr(engine, "_detect", raising(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")))
+    with pytest.raises(MemoryError, match="CUDA out of memory"):
+        engine.detect([noise(8, 8)])
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_an_error_after_which_the_device_does_not_answer_is_the_end_of_it(
+    tiny_network: Callable[[], FasterRCNN], noise: Noise, monkeypatch: pytest.MonkeyPatch, is_lost: bool
+) -> None:
+    error = RuntimeError("CUDA error: an illegal memory access was encountered\nmore")
+    engine = TorchEngine(tiny_network(), "cpu")
+    engine.device = "cuda:0"
+    monkeypatch.setattr(engine, "_detect", raising(error))
+    monkeypatch.setattr(torch.cuda, "synchronize", raising(error) if is_lost else lambda _: None)
+    with pytest.raises(RuntimeError) as raised:
+        engine.detect([noise(8, 8)])
+    assert isinstance(raised.value, DeviceLost) == is_lost
+    if is_lost:
+        assert str(raised.value) == "cuda:0 is lost: CUDA error: an illegal memory access was encountered"
