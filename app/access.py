@@ -8,17 +8,8 @@ from fastapi import Depends, Request
 from app.errors import Forbidden, Unauthorized
 from app.keys import Keys
 
-KEY_HEADER = "X-API-Key"
 _SCOPE = "x-scope"
-_SCHEMES = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, as `Authorization: Bearer KEY`."},
-    "header": {
-        "type": "apiKey",
-        "in": "header",
-        "name": KEY_HEADER,
-        "description": "The same key in a header of its own.",
-    },
-}
+_SCHEMES = {"key": {"type": "http", "scheme": "bearer", "description": "An API key, as `Authorization: Bearer KEY`."}}
 
 
 def needs(scope: str) -> dict[str, Any]:
@@ -44,9 +35,7 @@ def _check(scope: str, *, always: bool) -> Callable[[Request], Coroutine[Any, An
             return
         given = _given(request)
         if not given:
-            raise Unauthorized(
-                f"a key with the scope {scope} is needed, as Authorization: Bearer KEY or {KEY_HEADER}: KEY"
-            )
+            raise Unauthorized(f"a key with the scope {scope} is needed, as Authorization: Bearer KEY")
         key = (keys or Keys()).find(given)
         if key is None:
             raise Unauthorized("the key is not known")
@@ -59,7 +48,7 @@ def _check(scope: str, *, always: bool) -> Callable[[Request], Coroutine[Any, An
 
 def _given(request: Request) -> str:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else request.headers.get(KEY_HEADER, "")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def describe(document: dict[str, Any], *, has_keys: bool) -> None:

@@ -83,7 +83,7 @@ class Unauthorized(ServiceError):
     """There is no API key, or one that is not known."""
 
     status, slug, title = 401, "unauthorized", "API key needed"
-    example = "a key with the scope detect is needed, as Authorization: Bearer KEY or X-API-Key: KEY"
+    example = "a key with the scope detect is needed, as Authorization: Bearer KEY"
 
 
 class Forbidden(ServiceError):

@@ -50,13 +50,29 @@ curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:800
 
 
 class _Service(FastAPI):
-    """FastAPI with `Problem` among the schemas of its OpenAPI document."""
+    """FastAPI whose OpenAPI document knows problems, keys and the classes that are served."""
 
     def openapi(self) -> dict[str, Any]:
-        """Return the document; it is made once."""
+        """Return the document; it is made once, and the classes are those of the moment."""
         if self.openapi_schema is None:
-            access.describe(problems.describe(super().openapi()), has_keys=self.state.keys is not None)
-        return super().openapi()
+            made = problems.describe(super().openapi())
+            access.describe(made, has_keys=self.state.keys is not None)
+            _leave_out_null(made)
+        document = super().openapi()
+        if self.state.scheduler is not None:
+            detect.describe(document, self.state.scheduler.detector.card.class_names)
+        return document
+
+
+def _leave_out_null(document: dict[str, Any]) -> None:
+    """Take null from the schemas of parameters: what a query or header does not say is left out of it."""
+    for item in document["paths"].values():
+        for operation in item.values():
+            for parameter in operation.get("parameters", []):
+                schema = parameter["schema"]
+                if "anyOf" in schema:
+                    (only,) = (one for one in schema.pop("anyOf") if one != {"type": "null"})
+                    schema.update(only)
 
 
 def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = open_detector) -> FastAPI:
@@ -152,7 +168,7 @@ def _cross_origin(origins: Sequence[str]) -> list[Middleware]:
             allow_origins=origins,
             allow_credentials=False,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", access.KEY_HEADER, REQUEST_ID_HEADER, "X-Request-Timeout"],
+            allow_headers=["Authorization", "Content-Type", REQUEST_ID_HEADER, "X-Request-Timeout"],
             expose_headers=[REQUEST_ID_HEADER, "Retry-After", "Server-Timing"],
         )
     ]

@@ -1,10 +1,11 @@
-"""A load generator that costs little itself: blocking sockets on threads, nothing parsed but the status."""
+"""A load generator that costs little itself: blocking sockets on threads, nothing parsed but the status line."""
 
 import http.client
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 _TIMEOUT_S = 120.0
@@ -12,27 +13,52 @@ _BOUNDARY = "rendersight-benchmark"
 
 
 @dataclass(frozen=True)
+class Answer:
+    """One request's answer.
+
+    Attributes:
+        latency_s: from when the request was due to its answer's last byte.
+        status: of HTTP; 0 where the connection broke.
+        photo: number of the photo that was sent.
+        body: of the answer.
+    """
+
+    latency_s: float
+    status: int
+    photo: int
+    body: bytes
+
+
+@dataclass(frozen=True)
 class Load:
     """What came of a load.
 
     Attributes:
-        latencies_s: of each answered request, from when it was due to its last byte.
+        answers: in the order in which they came.
         seconds: from the first request to the last answer.
-        failures: answers that were not 200.
     """
 
-    latencies_s: tuple[float, ...]
+    answers: tuple[Answer, ...]
     seconds: float
-    failures: int
 
     @property
     def rate(self) -> float:
         """Answers per second."""
-        return len(self.latencies_s) / self.seconds
+        return len(self.answers) / self.seconds
 
-    def percentile(self, share: float) -> float:
-        """Return the latency, seconds, that this share of the requests (0..1) did not exceed."""
-        ordered = sorted(self.latencies_s)
+    @property
+    def failures(self) -> int:
+        """How many answers were not 200."""
+        return sum(answer.status != http.client.OK for answer in self.answers)
+
+    @property
+    def by_status(self) -> dict[int, int]:
+        """Status -> how many answers had it."""
+        return dict(sorted(Counter(answer.status for answer in self.answers).items()))
+
+    def percentile(self, share: float, status: int | None = None) -> float:
+        """Return the latency, s, that this share (0..1) of the answers, or of those of one status, do not exceed."""
+        ordered = sorted(answer.latency_s for answer in self.answers if status in (None, answer.status))
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
@@ -75,8 +101,7 @@ def paced(
 def _run(port: int, photos: Sequence[bytes], due: Iterator[float | None], concurrency: int) -> Load:
     bodies = [form(photo) for photo in photos]
     lock = threading.Lock()
-    latencies: list[float] = []
-    failures: list[int] = []
+    answers: list[Answer] = []
     taken = 0
 
     def work() -> None:
@@ -88,18 +113,15 @@ def _run(port: int, photos: Sequence[bytes], due: Iterator[float | None], concur
                     at = next(due)
                 except StopIteration:
                     break
-                body, headers = bodies[taken % len(bodies)]
+                photo = taken % len(bodies)
                 taken += 1
             if at is not None:
                 time.sleep(max(0.0, at - time.perf_counter()))
             began = time.perf_counter() if at is None else at
-            connection.request("POST", "/detect", body, headers)
-            answer = connection.getresponse()
-            answer.read()
+            status, content = _ask(connection, *bodies[photo])
+            answer = Answer(time.perf_counter() - began, status, photo, content)
             with lock:
-                latencies.append(time.perf_counter() - began)
-                if answer.status != http.client.OK:
-                    failures.append(answer.status)
+                answers.append(answer)
         connection.close()
 
     began = time.perf_counter()
@@ -108,4 +130,14 @@ def _run(port: int, photos: Sequence[bytes], due: Iterator[float | None], concur
         thread.start()
     for thread in threads:
         thread.join()
-    return Load(tuple(latencies), time.perf_counter() - began, len(failures))
+    return Load(tuple(answers), time.perf_counter() - began)
+
+
+def _ask(connection: http.client.HTTPConnection, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    try:
+        connection.request("POST", "/detect", body, dict(headers))
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except (OSError, http.client.HTTPException):
+        connection.close()
+        return 0, b""

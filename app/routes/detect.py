@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -21,14 +22,16 @@ from model_store.detector import Detector
 router = APIRouter(tags=["Detection"])
 
 _REPEATABLE = ("labels",)
+_MIN_TIMEOUT_S = 0.1
 _TIMEOUT = (
     "How long you wait for the answer once the body is sent, in seconds; the service's own limit, where that is less."
 )
-_BINARY = {"type": "string", "format": "binary"}
+TimeoutHeader = Annotated[float | None, Header(ge=_MIN_TIMEOUT_S, allow_inf_nan=False, description=_TIMEOUT)]
+_BINARY = {"type": "string", "format": "binary", "minLength": 1}
 _BODY: dict[str, Any] = {
     "required": True,
     "description": f"Exactly one image: as the file `{FIELD}` of a form, or bare as the whole body. "
-    "Its own signature tells the format; the declared type does not matter.",
+    "Its own signature tells the format, whatever is declared; `application/octet-stream` is taken as well.",
     "content": {
         FORM: {
             "schema": {
@@ -36,9 +39,9 @@ _BODY: dict[str, Any] = {
                 "required": [FIELD],
                 "additionalProperties": False,
                 "properties": {FIELD: {**_BINARY, "description": "The photo."}},
-            }
+            },
         },
-        **{media_type: {"schema": _BINARY} for media_type in (*IMAGE_TYPES, "application/octet-stream")},
+        **{media_type: {"schema": _BINARY} for media_type in IMAGE_TYPES},
     },
 }
 
@@ -98,7 +101,7 @@ async def detect(
     settings: SettingsDep,
     memory: MemoryDep,
     metrics: MetricsDep,
-    x_request_timeout: Annotated[float | None, Header(gt=0, allow_inf_nan=False, description=_TIMEOUT)] = None,
+    x_request_timeout: TimeoutHeader = None,
 ) -> Response:
     """Find the objects in one uploaded photo, best score first.
 
@@ -141,6 +144,13 @@ async def detect(
     note_stages(request, stages)
     metrics.detected(detector.card.class_names, selected, stages)
     return response
+
+
+def describe(document: dict[str, Any], class_names: Sequence[str]) -> None:
+    """Say in an OpenAPI document which classes there are to ask for, now."""
+    parameters = document["paths"]["/detect"]["post"]["parameters"]
+    labels = next(item for item in parameters if item["name"] == "labels")
+    labels["schema"]["items"]["enum"] = list(class_names)
 
 
 def _selection(query: DetectQuery, detector: Detector, settings: Settings) -> Selection:

@@ -216,7 +216,9 @@ def test_sighup_reads_the_keys_and_looks_for_a_newer_release(release_store: Path
         wait_until(lambda: accepts(port))
 
         def answer(key: str) -> tuple[int, str]:
-            request = urllib.request.Request(f"http://127.0.0.1:{port}/models", headers={"X-API-Key": key})
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/models", headers={"Authorization": f"Bearer {key}"}
+            )
             try:
                 with urllib.request.urlopen(request, timeout=30) as response:
                     return response.status, json.load(response)["models"][0]["version"]

@@ -61,12 +61,12 @@ class Service:
         return self.client.post("/models/reload", headers=ADMIN)
 
     def served(self) -> str:
-        answer = self.client.post("/detect", content=PHOTO, headers={"X-API-Key": "rs_all"})
+        answer = self.client.post("/detect", content=PHOTO, headers={"Authorization": "Bearer rs_all"})
         assert answer.status_code == 200, answer.text
         return str(answer.json()["model"]["version"])
 
     def models(self) -> Any:
-        return self.client.get("/models", headers={"X-API-Key": "rs_all"}).json()
+        return self.client.get("/models", headers={"Authorization": "Bearer rs_all"}).json()
 
 
 @pytest.fixture

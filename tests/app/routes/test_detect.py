@@ -271,7 +271,7 @@ def test_a_client_that_leaves_while_it_waits_costs_no_inference(caplog: pytest.L
         return sample(app.state.metrics, "http_server_active_requests")
 
     request = b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(PHOTO), PHOTO)
-    with TestClient(app), serving(app) as port, caplog.at_level("INFO", "app"):
+    with serving(app) as port, caplog.at_level("INFO", "app"):
         connections = [connect(port) for _ in range(5)]
         for number, connection in enumerate(connections):
             connection.sendall(request)
@@ -293,7 +293,7 @@ def test_a_client_that_leaves_while_it_waits_costs_no_inference(caplog: pytest.L
 
 def test_what_all_bodies_take_is_bounded(engine: FixedEngine) -> None:
     app = app_with(engine, max_bytes=1000, max_held_bytes=1500)
-    with TestClient(app), serving(app) as port, connect(port) as slow, connect(port) as other:
+    with serving(app) as port, connect(port) as slow, connect(port) as other:
         slow.sendall(b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" + bytes(900))
         wait_until(lambda: app.state.memory.held_bytes == 900)
         other.sendall(b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 800\r\n\r\n" + bytes(800))

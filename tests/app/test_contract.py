@@ -1,0 +1,33 @@
+"""The whole OpenAPI document, held against the service by schemathesis with all its checks."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.keys import hash_of
+from tests.app.fakes import FixedEngine, app_with
+from tests.app.wire import serving
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("has_keys", [False, True])
+@pytest.mark.parametrize("examples", [30, pytest.param(200, marks=pytest.mark.long)])
+def test_the_service_keeps_to_its_document(tmp_path: Path, has_keys: bool, examples: int) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f"all detect,metrics,admin {hash_of('rs_all')}")
+    app = app_with(FixedEngine(), model_store=tmp_path, api_keys_file=keys if has_keys else None)
+    with serving(app) as port:
+        command = [sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{port}/openapi.json"]
+        command += ["--checks", "all", "--continue-on-failure", "--seed", "7", "--max-examples", str(examples)]
+        command += ["--header", "Authorization: Bearer rs_all"] if has_keys else []
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.app.contract_hooks"}
+        command += ["--generation-database", "none", "--no-color"]
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=110, cwd=tmp_path, env=environment
+        )
+    assert done.returncode == 0, done.stdout
+    assert "6 selected / 6 total" in done.stdout
