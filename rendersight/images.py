@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
+from rendersight import bombs
+
 # Pillow's own limit is process-wide and at first only warns; `decode` takes one per call instead.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -167,11 +169,14 @@ def decode_photo(data: bytes, *, max_pixels: int | None = None, need: Need | Non
 def _decode(
     data: bytes, max_pixels: int | None, formats: Sequence[str] | None, *, apply_exif: bool, need: Need | None
 ) -> Photo:
-    if formats is not None and sniff(data) not in formats:
+    name = sniff(data)
+    if formats is not None and name not in formats:
         start = data[:8].hex(" ") or "nothing"
         raise UnknownImageFormat(f"no signature of {', '.join(formats)}; the data begins with {start}")
+    if name is not None and (reason := bombs.find(data, name, max_pixels=max_pixels)):
+        raise BrokenImage(reason)
     _ignore_pillows_warnings()
-    accepted = tuple(formats) if formats is not None else tuple(dict.fromkeys(file_formats().values()))
+    accepted = (name,) if name is not None else tuple(dict.fromkeys(file_formats().values()))
     try:
         with Image.open(BytesIO(data), formats=accepted) as image:
             width, height = image.size
@@ -181,12 +186,12 @@ def _decode(
             image.load()
             orientation = _orientation(image) if apply_exif else 1  # only now: loading a TIFF has turned it already
             return _upright(_to_rgb(image), (width, height), reduction, orientation)
-    except ImageTooLarge:
+    except ImageError:
         raise
     except UnidentifiedImageError as error:
-        if formats is None:
+        if name is None:
             raise UnknownImageFormat("not an image that Pillow reads") from error
-        raise BrokenImage(f"the {sniff(data)} header cannot be read") from error
+        raise BrokenImage(f"the {name} header cannot be read") from error
     except MemoryError:
         raise
     except Exception as error:  # decoders of foreign bytes raise whatever their parsers stumble on
