@@ -346,6 +346,35 @@ class TestBrokenData:
             decode(b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", zlib.compress(b"")) + png_chunk(b"IEND", b""))
 
 
+class TestPieces:
+    """Pillow reads the parts of a file one by one in Python; a file of millions of them is refused."""
+
+    @pytest.mark.parametrize(
+        ("name", "head", "piece"),
+        [
+            ("JPEG", b"\xff\xd8", b"\xff"),
+            ("JPEG", b"\xff\xd8", b"\xff\x00"),
+            ("PNG", encode(picture(), "PNG")[:33], png_chunk(b"tEXt", b"a\0b")),
+            ("GIF", encode(picture(), "GIF")[:13] + bytes(768), b"!\xfe\x01a\0"),
+        ],
+        ids=["JPEG fill bytes", "JPEG junk", "PNG chunks", "GIF comments"],
+    )
+    def test_millions_of_pieces_are_a_broken_image(self, name: str, head: bytes, piece: bytes) -> None:
+        with pytest.raises(BrokenImage, match="too many pieces: it takes more than 1000000 reads, the limit"):
+            decode(head + piece * 1_200_000)
+
+    def test_a_run_length_encoded_bitmap_may_have_them(self) -> None:
+        side, run = 1100, b"\x01\x07\x01\x09"  # a pixel, and another
+        palette = bytes(range(256)) * 4
+        pixels = run * (side * side // 2)
+        sizes = struct.pack("<IHHI", 1078 + len(pixels), 0, 0, 1078)
+        header = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 8, 1, len(pixels), 0, 0, 256, 0)
+        rows = b"".join(pixels[start : start + 2 * side] + b"\0\0" for start in range(0, len(pixels), 2 * side))
+        decoded = decode(b"BM" + sizes + header + palette + rows)
+        assert decoded.shape == (side, side, 3)
+        assert decoded[0, 0].tolist() != decoded[0, 1].tolist()
+
+
 class TestRead:
     def test_a_file_is_read_whatever_its_suffix_says(self, tmp_path: Path) -> None:
         path = tmp_path / "photo.jpg"
