@@ -3,9 +3,11 @@
 An image is uint8 `(H, W, 3)`, RGB, with its EXIF orientation applied. Of an animation the first frame counts.
 """
 
+import ctypes
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError, features
+from PIL import Image, UnidentifiedImageError, _imaging, features
 
 from rendersight import bombs
 
@@ -255,6 +257,21 @@ def read(path: Path) -> RgbImage:
         OSError: the file cannot be read.
     """
     return decode(path.read_bytes(), formats=None)
+
+
+def _silence_libtiff() -> None:
+    """Have libtiff print nothing: its lines on stderr would stand among the log's, and Pillow raises an error anyway.
+
+    Pillow has no switch for it; the symbols are found through its own library, whichever libtiff that was linked to.
+    """
+    library = ctypes.CDLL(_imaging.__file__)
+    with suppress(AttributeError):  # linked in and not exported
+        for set_handler in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler):
+            set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+            set_handler(None)
+
+
+_silence_libtiff()
 
 
 def _ignore_pillows_warnings() -> None:

@@ -375,6 +375,14 @@ class TestPieces:
         assert decoded[0, 0].tolist() != decoded[0, 1].tolist()
 
 
+def test_libtiff_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    data = bytearray(encode(picture(), "TIFF", compression="tiff_adobe_deflate"))
+    data[8:40] = bytes(32)
+    with pytest.raises(BrokenImage):
+        decode(bytes(data))
+    assert capfd.readouterr() == ("", "")
+
+
 class TestRead:
     def test_a_file_is_read_whatever_its_suffix_says(self, tmp_path: Path) -> None:
         path = tmp_path / "photo.jpg"
