@@ -113,14 +113,15 @@ def file_formats() -> dict[str, str]:
 def sniff(data: bytes) -> str | None:
     """Name the format of an encoded image by its first bytes; None where it is none of `WEB_FORMATS`.
 
-    Signatures: JPEG (ITU T.81), PNG (RFC 2083), GIF89a, BMP, TIFF 6.0 and BigTIFF, RIFF/WebP, ISO BMFF `ftyp` for AVIF.
+    Signatures: JPEG (ITU T.81), PNG (RFC 2083), GIF89a, BMP, TIFF 6.0, BigTIFF (little-endian: Pillow
+    reads no other), RIFF/WebP, ISO BMFF `ftyp` for AVIF.
     """
     table = (
         ("JPEG", data.startswith(b"\xff\xd8\xff")),
         ("PNG", data.startswith(b"\x89PNG\r\n\x1a\n")),
         ("GIF", data.startswith((b"GIF87a", b"GIF89a"))),
         ("BMP", data.startswith(b"BM")),
-        ("TIFF", data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))),
+        ("TIFF", data.startswith((b"II*\0", b"MM\0*", b"II+\0"))),
         ("WEBP", data.startswith(b"RIFF") and data[8:12] == b"WEBP"),
         ("AVIF", data[4:8] == b"ftyp" and any(brand in data[8:64] for brand in _AVIF_BRANDS)),
     )

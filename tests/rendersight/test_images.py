@@ -81,7 +81,9 @@ class TestFormats:
     def test_sniff_names_the_format_by_its_first_bytes(self, name: str) -> None:
         assert sniff(encode(picture(), name)[:64]) == name
 
-    @pytest.mark.parametrize("data", [b"", b"\xff\xd8", b"hello world", b"%PDF-1.7", b"RIFF\0\0\0\0WAVE", b"<svg/>"])
+    @pytest.mark.parametrize(
+        "data", [b"", b"\xff\xd8", b"hello world", b"%PDF-1.7", b"RIFF\0\0\0\0WAVE", b"<svg/>", b"MM\0+"]
+    )
     def test_no_signature_is_an_unknown_format(self, data: bytes) -> None:
         assert sniff(data) is None
         with pytest.raises(UnknownImageFormat, match="no signature of JPEG, PNG"):
