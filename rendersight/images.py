@@ -5,6 +5,7 @@ An image is uint8 `(H, W, 3)`, RGB, with its EXIF orientation applied. Of an ani
 
 import ctypes
 import re
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,9 +19,6 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, _imaging, features
 
 from rendersight import bombs
-
-# Pillow's own limit is process-wide and at first only warns; `decode` takes one per call instead.
-Image.MAX_IMAGE_PIXELS = None
 
 # What Pillow grumbles about, say a corrupt EXIF block, does not spoil the pixels. In the form of `warnings.filters`.
 _IGNORE_PILLOW = ("ignore", None, UserWarning, re.compile(r"PIL\."), 0)
@@ -139,7 +137,7 @@ def decode(
 
     Args:
         data: the whole encoded image.
-        max_pixels: the most pixels (width x height) that the header may announce; checked before decoding.
+        max_pixels: the most pixels (width x height) that the header may announce; checked before room is made for them.
         formats: Pillow's names of the formats to accept; None takes those of `file_formats`.
         apply_exif: turn the image as its EXIF orientation says; Pillow always turns a TIFF.
 
@@ -186,11 +184,10 @@ def _decode(
     accepted = (name,) if name is not None else tuple(dict.fromkeys(file_formats().values()))
     # a run-length encoded bitmap is read two bytes at a time, and rightly
     file = BytesIO(data) if name in (None, "BMP") else _FewReads(data)
+    _PIXEL_LIMIT.pixels = max_pixels
     try:
         with Image.open(file, formats=accepted) as image:
             width, height = image.size
-            if max_pixels is not None and width * height > max_pixels:
-                raise ImageTooLarge(f"image has {width * height} px, the limit is {max_pixels}")
             reduction = _reduce(image, need)
             image.load()
             orientation = _orientation(image) if apply_exif else 1  # only now: loading a TIFF has turned it already
@@ -205,6 +202,30 @@ def _decode(
         raise
     except Exception as error:  # decoders of foreign bytes raise whatever their parsers stumble on
         raise BrokenImage(f"the image does not decode: {error or type(error).__name__}") from error
+    finally:
+        _PIXEL_LIMIT.pixels = None
+
+
+class _PixelLimit(threading.local):
+    """What Pillow compares the size of an image with before it makes room for it, one for each call of `decode`.
+
+    A look at the opened image would come too late: opening a GIF may clear its first frame, of 4 gigapixels. Pillow's
+    own limit is one for the process, and of what is up to twice as large it only warns.
+    """
+
+    pixels: int | None = None
+
+    def __rmul__(self, _twice: int) -> "_PixelLimit":
+        return self
+
+    def __lt__(self, pixels: int) -> bool:
+        if self.pixels is not None and pixels > self.pixels:
+            raise ImageTooLarge(f"image has {pixels} px, the limit is {self.pixels}")
+        return False
+
+
+_PIXEL_LIMIT = _PixelLimit()
+Image.MAX_IMAGE_PIXELS = _PIXEL_LIMIT  # type: ignore[assignment]
 
 
 class _FewReads(BytesIO):

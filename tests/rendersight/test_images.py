@@ -253,6 +253,12 @@ GIANTS = {
     + b","
     + struct.pack("<HHHHB", 0, 0, SIDE, SIDE, 0)  # the frame
     + b"\x08",
+    "GIF, its frame to be cleared": b"GIF89a"
+    + struct.pack("<HHBBB", 8, 8, 0, 0, 0)
+    + b"!\xf9\4\x08\0\0\0\0"  # the disposal: to the background
+    + b","
+    + struct.pack("<HHHHB", 0, 0, 65_535, 65_535, 0)
+    + b"\x08",
     "BMP": b"BM"
     + struct.pack("<IHHI", 1054, 0, 0, 54)
     + struct.pack("<IiiHHIIiiII", 40, SIDE, -SIDE, 1, 24, 0, 1000, 0, 0, 0, 0),
@@ -260,6 +266,14 @@ GIANTS = {
     + struct.pack("<I", 30)
     + b"WEBPVP8L"
     + struct.pack("<IBI", 18, 0x2F, 16_382 | 16_382 << 14)  # the most that WebP can say, 268 megapixels
+    + bytes(13),
+    "WEBP, its canvas": b"RIFF"
+    + struct.pack("<I", 52)
+    + b"WEBPVP8X"
+    + struct.pack("<II", 10, 0)
+    + (SIDE - 1).to_bytes(3, "little") * 2
+    + b"VP8L"
+    + struct.pack("<IBI", 18, 0x2F, SIDE - 1)
     + bytes(13),
 }
 
