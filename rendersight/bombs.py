@@ -2,7 +2,7 @@
 
 What a decoder allocates and how long it takes must follow from the image's pixels, which are limited. These parts of a
 file escape that: a JPEG's scans, each of which passes over all pixels; a PNG's colour profiles, each decompressed; a
-TIFF's strips and tiles, which need not fit the image.
+BMP's runs, expanded in Python; a TIFF's strips and tiles, which need not fit the image.
 """
 
 import re
@@ -18,6 +18,9 @@ MAX_MARKERS = 100_000
 MAX_PROFILES = 100
 """Of a PNG, which should have one; each takes 2 ms."""
 
+MAX_RUN_LENGTH_PIXELS = 10_000_000
+"""Of a BMP in runs, which Pillow expands in Python, at worst pixel by pixel: a second."""
+
 MAX_TILES = 200_000
 """Strips or tiles of a TIFF: 50 megapixels in tiles of 16 x 16 px."""
 
@@ -25,6 +28,9 @@ MAX_TILES = 200_000
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 _JPEG_SCAN, _JPEG_END = b"\xda", b"\xd9"
 _JPEG_BARE = (b"\x01", b"\xd8")  # markers that no length follows
+
+_BMP_RUNS = (1, 2)  # BI_RLE8, BI_RLE4
+_OS2_HEADER = 12  # bytes; it knows no compression
 
 _TIFF_OFFSETS = (273, 324)  # StripOffsets, TileOffsets
 _TIFF_TILE_SIDES = (322, 323)  # TileWidth, TileLength
@@ -63,6 +69,15 @@ def _in_png(data: bytes, _max_pixels: int | None) -> str | None:
     # four letters among compressed bytes are one in 4 GB: no need to go from chunk to chunk
     profiles = data.count(b"iCCP")
     return f"the PNG has {profiles} colour profiles, the limit is {MAX_PROFILES}" if profiles > MAX_PROFILES else None
+
+
+def _in_bmp(data: bytes, _max_pixels: int | None) -> str | None:
+    header = data[14:34].ljust(20, b"\0")
+    size, width, height, _, compression = struct.unpack("<IiiII", header)
+    pixels = abs(width * height)
+    if size > _OS2_HEADER and compression in _BMP_RUNS and pixels > MAX_RUN_LENGTH_PIXELS:
+        return f"the run-length encoded BMP has {pixels} px, the limit is {MAX_RUN_LENGTH_PIXELS}"
+    return None
 
 
 def _in_tiff(data: bytes, max_pixels: int | None) -> str | None:
@@ -108,5 +123,6 @@ def _tiff_entries(data: bytes) -> Iterator[tuple[int, int, int]]:
 _SEARCHES: dict[str, Callable[[bytes, int | None], str | None]] = {
     "JPEG": _in_jpeg,
     "PNG": _in_png,
+    "BMP": _in_bmp,
     "TIFF": _in_tiff,
 }

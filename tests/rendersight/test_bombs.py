@@ -70,6 +70,20 @@ def test_a_png_has_at_most_a_hundred_colour_profiles() -> None:
         decode(png_with(101))
 
 
+def bmp(width: int, height: int, compression: int, header: int = 40) -> bytes:
+    return b"BM" + bytes(12) + struct.pack("<IiiHHI", header, width, height, 1, 8, compression) + bytes(60)
+
+
+@pytest.mark.parametrize("compression", [1, 2])
+@pytest.mark.parametrize("height", [2001, -2001])
+def test_a_run_length_encoded_bmp_has_a_limit_of_its_own(height: int, compression: int) -> None:
+    with pytest.raises(BrokenImage, match="the run-length encoded BMP has 10005000 px, the limit is 10000000"):
+        decode(bmp(5000, height, compression))
+    for other in (bmp(5000, 2000, compression), bmp(5000, height, 0), bmp(5000, height, 3), bmp(5000, height, 1, 12)):
+        assert bombs.find(other, "BMP", max_pixels=None) is None
+    assert bombs.find(b"BM", "BMP", max_pixels=None) is None
+
+
 def tiff(*entries: tuple[int, int, int, int], order: str = "<", big: bool = False, after: bytes = b"") -> bytes:
     """A TIFF's header and directory; an entry is tag, type, count and what stands in its field, as a LONG or LONG8."""
     mark = b"II" if order == "<" else b"MM"
