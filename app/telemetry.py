@@ -156,7 +156,11 @@ def configure_logging(log_format: Literal["text", "json"]) -> None:
             "formatters": {"chosen": {"()": _FORMATTERS[log_format]}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "chosen"}},
             "root": {"handlers": ["stderr"], "level": "INFO"},
-            # the multipart parser warns of what the client is told anyway
-            "loggers": {"uvicorn": {"level": "WARNING"}, "python_multipart": {"level": "ERROR"}},
+            "loggers": {
+                "uvicorn": {"level": "WARNING"},
+                # what these say of a body is what the client is told anyway
+                "python_multipart": {"level": "ERROR"},
+                "PIL": {"level": "CRITICAL"},
+            },
         }
     )

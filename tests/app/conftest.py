@@ -1,5 +1,7 @@
 """A tiny release, published for real, and the service with it."""
 
+import io
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from PIL import Image
 
 from app.main import create_app
 from app.settings import PREFIX, Settings
+from app.telemetry import configure_logging
 from model_store import architectures, golden, store
 from model_store.engines.torch import TorchEngine
 from model_store.manifest import InputRule, Manifest, Metrics
@@ -91,3 +94,20 @@ def client(engine: FixedEngine) -> Iterator[TestClient]:
     """The service around an engine whose detections are known."""
     with TestClient(app_with(engine, max_bytes=200_000, max_pixels=10_000)) as client:
         yield client
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """What goes to the log as JSON lines, configured as the service runs."""
+    root = logging.getLogger()
+    level = root.level
+    configure_logging("json")
+    (handler,) = root.handlers
+    assert isinstance(handler, logging.StreamHandler)
+    written = io.StringIO()
+    handler.setStream(written)
+    yield written
+    root.removeHandler(handler)
+    root.setLevel(level)
+    for name in ("uvicorn", "python_multipart", "PIL"):
+        logging.getLogger(name).setLevel(logging.NOTSET)

@@ -1,6 +1,8 @@
+import io
 import json
 import logging
 import re
+import struct
 import sys
 
 import pytest
@@ -8,6 +10,8 @@ from fastapi.testclient import TestClient
 
 from app.telemetry import _JsonFormatter, _TextFormatter
 from tests.app.fakes import PHOTO
+
+TOO_MANY_SAMPLES = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in [(256, 9), (257, 9), (277, 9999)])
 
 
 @pytest.mark.parametrize("path", ["/livez", "/nothing", "/detect?x=1", "/docs"])
@@ -46,6 +50,15 @@ def test_a_path_cannot_forge_log_lines(client: TestClient, caplog: pytest.LogCap
     (record,) = (record for record in caplog.records if record.name == "app.telemetry")
     assert "\n" not in _TextFormatter().format(record)
     assert "path=/a%0AINFO%20forged" in _TextFormatter().format(record)
+
+
+def test_what_libraries_say_of_a_refused_body_is_left_to_the_answer(client: TestClient, log: io.StringIO) -> None:
+    for body in (b"II*\0\x08\0\0\0\3\0" + TOO_MANY_SAMPLES, b"--cut\r\nno form"):
+        for content_type in ("image/tiff", "multipart/form-data; boundary=cut"):
+            assert client.post("/detect", content=body, headers={"Content-Type": content_type}).status_code >= 400
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert {line["level"] for line in lines} == {"INFO"}
+    assert [line["message"] for line in lines if line["logger"] == "app.telemetry"] == ["request"] * 4
 
 
 def a_record(*, failed: bool = False) -> logging.LogRecord:
