@@ -188,6 +188,8 @@ def _decode(
     try:
         with Image.open(file, formats=accepted) as image:
             width, height = image.size
+            if max_pixels is not None and width * height > max_pixels:  # should a format be opened without comparing
+                raise ImageTooLarge(f"image has {width * height} px, the limit is {max_pixels}")
             reduction = _reduce(image, need)
             image.load()
             orientation = _orientation(image) if apply_exif else 1  # only now: loading a TIFF has turned it already

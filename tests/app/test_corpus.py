@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.errors import ServiceError
-from app.upload import FORM, IMAGE_TYPES, Upload, decode_upload
+from app.upload import FORM, IMAGE_TYPES, FormLimits, Upload, decode_upload
 from rendersight.detections import Detections
 from rendersight.images import WEB_FORMATS, RgbImage
 from tests.app import corpus
@@ -34,6 +34,7 @@ RESIDENT_LIMIT_MB = 25  # 5 were measured; a leak of one small image, 4 KB, in e
 SAMPLE = 500
 MAX_PIXELS = 1_000_000
 MAX_BYTES = 4_000_000
+LIMITS = FormLimits(max_parts=32, max_header_bytes=4096)
 _MOST_SHOWN = 20
 
 
@@ -228,7 +229,7 @@ def all_of_it(height: int, width: int) -> tuple[int, int]:
 def outcome(data: bytes, boundary: bytes | None = None) -> int:
     """Decode an upload and return the status of its answer; anything but a 4xx passes through."""
     try:
-        photo = decode_upload(Upload(data, boundary), max_pixels=MAX_PIXELS, need=all_of_it)
+        photo = decode_upload(Upload(data, boundary), limits=LIMITS, max_pixels=MAX_PIXELS, need=all_of_it)
     except ServiceError as error:
         return error.status if str(error) else 0
     assert photo.pixels.dtype == np.uint8
