@@ -2,12 +2,13 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 HOST ?= 127.0.0.1
 PORT ?= 8000
+MINUTES ?= 10
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := rendersight model_store app training tests benchmarks
 
-.PHONY: help serve test test-all format lock bench bench-env render-env clean
+.PHONY: help serve test test-all format lock bench bench-env soak render-env clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -62,6 +63,9 @@ $(VENV)-bench/stamp: requirements/bench.txt
 	$(PYTHON) -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r $<
 	@touch $@
+
+soak: $(VENV)/dev.stamp ## ten minutes of every kind of request, with newer releases taking over; MINUTES=30 for more
+	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
 
 clean: ## remove the environment and all caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

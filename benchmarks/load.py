@@ -134,10 +134,13 @@ def _run(port: int, photos: Sequence[bytes], due: Iterator[float | None], concur
 
 
 def _ask(connection: http.client.HTTPConnection, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
-    try:
-        connection.request("POST", "/detect", body, dict(headers))
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    except (OSError, http.client.HTTPException):
-        connection.close()
-        return 0, b""
+    for was_open in (connection.sock is not None, False):
+        try:
+            connection.request("POST", "/detect", body, dict(headers))
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except (OSError, http.client.HTTPException):
+            connection.close()
+            if not was_open:  # else the service may rightly have closed it: it was idle
+                break
+    return 0, b""

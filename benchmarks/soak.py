@@ -1,0 +1,182 @@
+"""A long mixed load that fails where something gives way: `make soak`, or `python -m benchmarks.soak --minutes 30`.
+
+Good, broken, slow, cancelled and oversized requests at one and a half times what the service can do, while newer
+releases take over and bad ones are refused; all on this machine's loopback. It ends with status 1 on a 5xx that is not
+a 503 or 504, on a connection that breaks, on a wrong kind of answer, or where memory, descriptors or threads grow.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter, defaultdict
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import variants
+from benchmarks.load import saturate
+from benchmarks.mixture import MAX_BYTES, UPLOAD_TIMEOUT_S, Ask, kinds, send
+from benchmarks.servers import Server, service
+from benchmarks.serving import photos
+from model_store import store
+
+MAX_GROWTH = 0.03
+"""Of memory, from a tenth of the time to its end."""
+
+_TIMES = 1.5
+_REQUEST_TIMEOUT_S = 5.0
+_SWAP_S = 12.0
+_QUIET_S = 5.0
+_SEED = 0
+
+
+class Soak:
+    """One run: what was asked, what came of it."""
+
+    def __init__(self, server: Server, capacity: float, pictures: Sequence[bytes]) -> None:
+        self._server = server
+        self._rate = _TIMES * capacity
+        self._kinds = kinds(pictures)
+        self._chance = random.Random(_SEED)  # noqa: S311
+        self._open: set[asyncio.Task[None]] = set()
+        self.outcomes: dict[str, Counter[int]] = defaultdict(Counter)
+        self.accepted_s: list[float] = []
+
+    async def load(self, seconds: float) -> None:
+        """Send requests when they are due, for so long, and wait for their answers."""
+        names = list(self._kinds)
+        shares = [self._kinds[name].share for name in names]
+        due = time.perf_counter()
+        until = due + seconds
+        while due < until:
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            (name,) = self._chance.choices(names, shares)
+            task = asyncio.create_task(self._send(name, self._kinds[name].make(self._chance)))
+            self._open.add(task)
+            task.add_done_callback(self._open.discard)
+            due += self._chance.expovariate(self._rate)
+        await asyncio.gather(*self._open)
+
+    async def _send(self, name: str, ask: Ask) -> None:
+        began = time.perf_counter()
+        status = await send(self._server.port, ask)
+        self.outcomes[name][status] += 1
+        if name == "good" and status == 200:  # noqa: PLR2004
+            self.accepted_s.append(time.perf_counter() - began)
+
+    def faults(self) -> list[str]:
+        """Return what came that should not have."""
+        return [
+            f"{count} {name} requests were answered with {status or 'nothing'}"
+            for name, counts in self.outcomes.items()
+            for status, count in counts.items()
+            if status not in (*self._kinds[name].accepted, 503, 504)
+        ]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the service's process holds."""
+
+    resident_mb: float
+    descriptors: int
+    threads: int
+
+    @classmethod
+    async def of(cls, server: Server) -> "Resources":
+        """Look when nothing has been asked for a while."""
+        await asyncio.sleep(_QUIET_S)
+        process = Path(f"/proc/{server.pid}")
+        descriptors, threads = (len(list((process / name).iterdir())) for name in ("fd", "task"))
+        return cls(server.resident_mb(), descriptors, threads)
+
+
+async def swap(source: store.Release, root: Path) -> None:
+    """Publish release after release, each third one bad, until cancelled; only the last few are kept."""
+    for number in range(1, 1_000_000):
+        await asyncio.sleep(_SWAP_S)
+        release = await asyncio.to_thread(variants.publish, source, root)
+        if number % 3 == 0:
+            weights = release.folder / store.WEIGHTS
+            weights.write_bytes(weights.read_bytes()[:1000])
+        for version in store.versions(root, source.manifest.name)[:-4]:
+            shutil.rmtree(root / source.manifest.name / str(version))
+
+
+async def soak(
+    server: Server, pictures: Sequence[bytes], seconds: float, swapping: Coroutine[Any, Any, None]
+) -> list[str]:
+    """Run it, print the table and return what was wrong."""
+    await asyncio.to_thread(saturate, server.port, pictures, concurrency=8, count=60)
+    load = await asyncio.to_thread(saturate, server.port, pictures, concurrency=8, count=300)
+    print(f"capacity {load.rate:.1f}/s, asked {_TIMES * load.rate:.1f}/s for {seconds:.0f} s", flush=True)
+    run = Soak(server, load.rate, pictures)
+    swaps = asyncio.create_task(swapping)
+    await run.load(seconds / 10)
+    early = await Resources.of(server)
+    await run.load(seconds * 9 / 10)
+    swaps.cancel()
+    late = await Resources.of(server)
+    for name, counts in run.outcomes.items():
+        told = ", ".join(f"{status or 'none'}: {count}" for status, count in sorted(counts.items()))
+        print(f"{name:<10} {sum(counts.values()):>7}  {told}")
+    ordered = sorted(run.accepted_s)
+    print(f"good and accepted: p50 {statistics.median(ordered):.3f} s, p99 {ordered[int(0.99 * len(ordered))]:.3f} s")
+    growth = late.resident_mb / early.resident_mb - 1
+    print(
+        f"memory after a tenth {early.resident_mb:.0f} MB, at the end {late.resident_mb:.0f} MB ({100 * growth:+.1f} %)"
+    )
+    print(f"descriptors {early.descriptors} -> {late.descriptors}, threads {early.threads} -> {late.threads}")
+    faults = run.faults()
+    if growth > MAX_GROWTH:
+        faults.append(f"memory grew by {100 * growth:.1f} %, the limit is {100 * MAX_GROWTH:g} %")
+    if late.descriptors > early.descriptors:
+        faults.append(f"descriptors grew from {early.descriptors} to {late.descriptors}")
+    if late.threads > early.threads:
+        faults.append(f"threads grew from {early.threads} to {late.threads}")
+    return faults
+
+
+def main() -> int:
+    """Print the table; 1 where something gave way."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
+    parser.add_argument("--model", default="dice", help="a release with an int8 engine")
+    parser.add_argument("--minutes", type=float, default=10)
+    options = parser.parse_args()
+    source = store.find(store.DEFAULT_ROOT, options.model)
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        variants.publish(source, root)
+        settings = {
+            "MODEL_STORE": scratch,
+            "RELOAD_INTERVAL_S": "1",
+            "MAX_BYTES": str(MAX_BYTES),
+            "UPLOAD_TIMEOUT_S": str(UPLOAD_TIMEOUT_S),
+            "REQUEST_TIMEOUT_S": str(_REQUEST_TIMEOUT_S),
+        }
+        with service(options.model, {f"RENDERSIGHT_{name}": value for name, value in settings.items()}) as server:
+            faults = asyncio.run(soak(server, photos(), 60 * options.minutes, swap(source, root)))
+            print(_reloads(server.port))
+    for fault in faults:
+        print(f"FAULT: {fault}")
+    return 1 if faults else 0
+
+
+def _reloads(port: int) -> str:
+    """Say how many reloads there were, by outcome."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+        text = answer.read().decode()
+    found = [line for line in text.splitlines() if line.startswith("detect_reloads_total{")]
+    return "reloads: " + json.dumps({line.split('"')[1]: int(float(line.split()[-1])) for line in found})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Releases that take over while the service is half busy: `python -m benchmarks.swaps`. Run it alone.
+
+The same load twice: without a swap, then with a newer release every few seconds, published as `training publish` does
+and found by the service itself. Every second release reports its boxes a little smaller, so each answer shows whether
+it comes from the version that it names.
+"""
+
+import argparse
+import http.client
+import json
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import variants
+from benchmarks.load import Load, paced, saturate
+from benchmarks.servers import Server, service
+from benchmarks.serving import photos
+from model_store import store
+
+_SHARE = 0.5
+_TAKES_OVER_S = 60.0
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.swaps", description=__doc__)
+    parser.add_argument("--model", default="dice", help="a release with an int8 engine")
+    parser.add_argument("--swaps", type=int, default=20)
+    parser.add_argument("--every", type=float, default=3, help="so many seconds apart")
+    options = parser.parse_args()
+    source = store.find(store.DEFAULT_ROOT, options.model)
+    pictures = photos()
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        variants.publish(source, root)
+        settings = {"RENDERSIGHT_MODEL_STORE": scratch, "RENDERSIGHT_RELOAD_INTERVAL_S": "0.25"}
+        with service(options.model, settings) as server:
+            saturate(server.port, pictures, concurrency=8, count=60)
+            rate = _SHARE * saturate(server.port, pictures, concurrency=8, count=300).rate
+            count = round(rate * options.swaps * options.every)
+            still = paced(server.port, pictures, rate=rate, count=count, seed=0)
+            memory_mb: list[float] = []
+            swapping = threading.Thread(
+                target=_swap, args=(server, partial(variants.publish, source, root), options, memory_mb)
+            )
+            swapping.start()
+            swapped = paced(server.port, pictures, rate=rate, count=count, seed=0)
+            swapping.join()
+            tail = saturate(server.port, pictures, concurrency=1, count=len(pictures))
+    wrong = _untruthful(Load((*swapped.answers, *tail.answers), swapped.seconds), still)
+    print(f"{rate:.1f} requests/s, half of what it can do, {count} each time, {len(memory_mb)} swaps")
+    for name, load in (("without", still), ("with swaps", swapped)):
+        percentiles = ", ".join(f"p{100 * p:g} {1000 * load.percentile(p):.0f} ms" for p in (0.5, 0.95, 0.99, 1))
+        print(f"{name:<11} {load.by_status} {percentiles}")
+    print(f"p99 with swaps / without: {swapped.percentile(0.99) / still.percentile(0.99):.2f}")
+    print(f"answers by version: {_versions(swapped)}; untruthful: {wrong}")
+    print(f"memory after the third {memory_mb[2]:.0f} MB, after the last {memory_mb[-1]:.0f} MB")
+    print(f"ratio {memory_mb[-1] / memory_mb[2]:.3f}")
+
+
+def _swap(
+    server: Server, publish: Callable[[], store.Release], options: argparse.Namespace, memory_mb: list[float]
+) -> None:
+    """Publish so many releases, each when the one before has taken over; adds the memory after each, MB."""
+    for _ in range(options.swaps):
+        began = time.monotonic()
+        release = publish()
+        while _served(server) != release.manifest.version:
+            if time.monotonic() - began > _TAKES_OVER_S:
+                raise RuntimeError(f"{release.ref} did not take over")
+            time.sleep(0.05)
+        time.sleep(max(0.0, options.every - (time.monotonic() - began)))
+        memory_mb.append(server.resident_mb())
+
+
+def _served(server: Server) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.request("GET", "/models")
+    version = json.loads(connection.getresponse().read())["models"][0]["version"]
+    connection.close()
+    return int(version)
+
+
+def _untruthful(load: Load, still: Load) -> int:
+    """Count answers whose boxes are not those of the version that they name; `still` is of the first version alone."""
+    expected = {answer.photo: _boxes(answer.body) for answer in still.answers if answer.status == http.client.OK}
+    wrong = 0
+    for answer in load.answers:
+        if answer.status != http.client.OK:
+            continue
+        version = int(json.loads(answer.body)["model"]["version"])
+        share = variants.SHRUNK if variants.is_shrunk(version) else 1.0
+        found = _boxes(answer.body)
+        whole = expected[answer.photo]
+        wrong += found.shape != whole.shape or bool(np.abs(found - whole * share).max(initial=0) > 0.1)  # noqa: PLR2004
+    return wrong
+
+
+def _boxes(body: bytes) -> NDArray[np.float64]:
+    return np.array([item["box"] for item in json.loads(body)["detections"]], np.float64).reshape(-1, 4)
+
+
+def _versions(load: Load) -> dict[str, int]:
+    answered = (json.loads(answer.body)["model"]["version"] for answer in load.answers if answer.status == 200)  # noqa: PLR2004
+    return dict(sorted(Counter(answered).items(), key=lambda item: int(item[0])))
+
+
+if __name__ == "__main__":
+    main()
