@@ -289,3 +289,18 @@ def test_serves_a_state_dict_of_a_store_of_ones_own(compose: Compose, state_dict
         assert '"dragon"' in httpx.get(f"{service.url}/models").text
     finally:
         own.down()
+
+
+def test_a_service_that_is_killed_is_started_anew(detect: Service) -> None:
+    """What the kernel's OOM killer does to it, and, but for the status, the watchdog."""
+    find = "import pathlib, re; print(*(p.parent.name for p in pathlib.Path('/proc').glob('[0-9]*/cmdline')"
+    find += " if p.read_bytes().endswith(b'python\\0-m\\0app\\0') and b'init' not in p.read_bytes()))"
+    (process,) = detect.execute("python", "-c", find).stdout.split()
+    assert detect.execute("sh", "-c", f"kill -9 {process}").returncode == 0
+    give_up = time.monotonic() + READY_WITHIN_S
+    while not (state := inspect(detect.container))["RestartCount"] or state["State"]["Health"]["Status"] != "healthy":
+        assert time.monotonic() < give_up, state["State"]
+        time.sleep(0.5)
+    assert state["RestartCount"] == 1
+    answer = httpx.post(f"{detect.url}/detect", files={"image": photo()}, timeout=60)
+    assert answer.status_code == 200, answer.text
