@@ -3,12 +3,11 @@
 import hashlib
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_store.drafts import draft_folder
 from model_store.errors import BrokenRelease, ReleaseNotFound
 from model_store.manifest import FILE_NAME, NAME_PATTERN, Manifest
 
@@ -171,6 +170,8 @@ def check_name(name: str) -> None:
 def publish(root: Path, name: str, fill: Callable[[Path, int], None], check: Callable[[Release], None]) -> Release:
     """Publish the next version of a name: all of it appears at once, or nothing does.
 
+    What killed publishers left in the store is removed; a living one's draft is not.
+
     Args:
         root: the store; it is created where it is missing.
         name: the release's name, lower-case letters, digits, `.`, `_` and `-`.
@@ -188,8 +189,7 @@ def publish(root: Path, name: str, fill: Callable[[Path, int], None], check: Cal
     check_name(name)
     (root / name).mkdir(parents=True, exist_ok=True)
     # A hidden folder in the same file system: whatever is left of a killed publisher is never taken for a release.
-    scratch = Path(tempfile.mkdtemp(prefix=".publishing-", dir=root))
-    try:
+    with draft_folder(root, ".publishing-") as scratch:
         while True:
             version = max(versions(root, name), default=0) + 1
             draft = scratch / str(version)
@@ -210,8 +210,6 @@ def publish(root: Path, name: str, fill: Callable[[Path, int], None], check: Cal
                 raise
             _sync_entry(root / name)
             return open_release(root / name / str(version))
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _sync(folder: Path) -> None:

@@ -278,6 +278,16 @@ module.publish(Path(sys.argv[1]), "dice", module.fill_with("killed"), kill)
             find(tmp_path, "dice")
         assert publish(tmp_path, "dice", fill_with("next"), accept).ref == "dice@1"
         assert (find(tmp_path, "dice").folder / "model.pt").read_text().startswith("next")
+        assert [path.name for path in tmp_path.iterdir()] == ["dice"]
+
+    def test_a_living_publisher_s_draft_is_left_alone(self, tmp_path: Path) -> None:
+        def check(release: Release) -> None:
+            others = [put(tmp_path, name).ref for name in ("cards", "coins")]
+            assert others == ["cards@1", "coins@1"]
+            release.verify()
+
+        publish(tmp_path, "dice", fill_with("weights"), check).verify()
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["cards", "coins", "dice"]
 
     def test_other_users_can_read_it_whatever_the_umask(self, tmp_path: Path) -> None:
         before = os.umask(0o077)
