@@ -1,13 +1,15 @@
 """Save and resume a run: files that are whole or not there, whenever the process is killed."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from model_store.drafts import locked
 
 LAST = "last.pt"
 BEST = "best.pt"
@@ -44,12 +46,19 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        write(draft)
-        with draft.open("rb+") as file:
-            os.fsync(file.fileno())
-        draft.replace(path)
+        draft.touch()
+        with locked(draft):
+            write(draft)
+            with draft.open("rb+") as file:
+                os.fsync(file.fileno())
+            draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def drafts_of(path: Path) -> Iterator[Path]:
+    """Return what processes are writing to put it at `path`, or were when they were killed."""
+    return path.parent.glob(f".{path.name}.[0-9]*")
 
 
 def save_last(

@@ -9,7 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
-from training.checkpoint import BEST, LAST, write_atomically
+from model_store.drafts import remove_abandoned
+from training.checkpoint import BEST, LAST, drafts_of, write_atomically
 from training.config import TrainConfig, validate
 
 RUN = "run.json"
@@ -82,7 +83,7 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def prepare(folder: Path, *, resume: bool) -> None:
-    """Make a run's folder, or check that it can be resumed.
+    """Make a run's folder, or check that it can be resumed; what a killed run was just writing is removed.
 
     A folder with a record but without a checkpoint is that of a start that was cut short, and is begun anew.
 
@@ -92,13 +93,14 @@ def prepare(folder: Path, *, resume: bool) -> None:
     if resume:
         if not (folder / LAST).is_file():
             raise RunError(f"{folder} has no {LAST} to resume from; start without --resume")
-        return
-    if any((folder / name).exists() for name in (LAST, BEST, METRICS)):
+    elif any((folder / name).exists() for name in (LAST, BEST, METRICS)):
         raise RunError(f"{folder} already holds a run; go on with --resume, or choose another folder with --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{folder} cannot be made: {error.strerror}") from error
+    for name in (LAST, BEST, METRICS, RUN, TRAIN_LIST, HOLD_OUT_LIST):
+        remove_abandoned(drafts_of(folder / name))
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -15,11 +15,11 @@ import torch
 
 from model_store.state_dict import read_state_dict
 from training import run
-from training.checkpoint import BEST, LAST, save_best
+from training.checkpoint import BEST, LAST, save_best, write_atomically
 from training.config import TrainConfig
 from training.console import Stopped
 from training.dataset import LabelledImages, read_dataset, split
-from training.run_folder import METRICS, RunError, RunRecord, read_metrics, read_names
+from training.run_folder import METRICS, RunError, RunRecord, prepare, read_metrics, read_names
 
 CONFIG = TrainConfig(
     architecture="fasterrcnn_mobilenet_v2_fpn",
@@ -170,6 +170,29 @@ def test_a_checkpoint_that_finds_no_space_leaves_the_one_before(finished: Path, 
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [path.name for path in tmp_path.iterdir()] == [BEST]
     assert read_state_dict(tmp_path / BEST)["weight"].tolist() == [1.0]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_killed_runs_were_writing_is_removed_when_one_goes_on(tmp_path: Path, resume: bool) -> None:
+    if resume:
+        (tmp_path / LAST).touch()
+    before = sorted(tmp_path.iterdir())
+    for name in (LAST, BEST, METRICS, "run.json", "train.txt", "hold_out.txt"):
+        (tmp_path / f".{name}.{2**22}").write_text("half a fi")
+    prepare(tmp_path, resume=resume)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_what_is_being_written_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / ".last.pt.mine").touch()  # nor is what no run has written
+
+    def write(draft: Path) -> None:
+        draft.write_text("whole")
+        prepare(tmp_path, resume=False)
+
+    write_atomically(tmp_path / LAST, write)
+    assert {path.name for path in tmp_path.iterdir()} == {LAST, ".last.pt.mine"}
+    assert (tmp_path / LAST).read_text() == "whole"
 
 
 def test_a_resumed_run_that_was_done_stays_as_it_is(finished: Path) -> None:
