@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from torchvision.models.detection import FasterRCNN
 
 from model_store import architectures
+from model_store.cpu import usable_cores
 from model_store.engines.torch import TorchEngine, reduce_precision
 from rendersight.detections import Detections
 from training import checkpoint, run_folder
@@ -175,6 +176,10 @@ class _Trainer:
         self._optimizer = make_optimizer(network, config)
         self._progress = Progress()
         self._batches = -(-len(train.images) // config.batch_size)
+        if self._device.type == "cpu":
+            # As many as the evaluation at an epoch's end sets: sums round differently with another number, and a run
+            # that is resumed before its first evaluation must give what the uninterrupted one gave after it.
+            torch.set_num_threads(usable_cores())
         accelerate(network, config, self._device, say=around.say)
 
     def load(self) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from model_store.cpu import usable_cores
 from model_store.state_dict import read_state_dict
 from training import run
 from training.checkpoint import BEST, LAST, save_best, write_atomically
@@ -112,6 +113,23 @@ def test_a_run_that_broke_off_between_best_and_last_gives_the_same_figures_and_w
     assert figures(tmp_path) == figures(finished)
     whole, resumed = (read_state_dict(folder / BEST) for folder in (finished, tmp_path))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_all_steps_use_as_many_threads_whatever_was_set_before(shapes: Path, tmp_path: Path) -> None:
+    """Sums round differently with another number; the evaluation between two epochs sets it too."""
+    threads: list[int] = []
+
+    def never_stop() -> bool:
+        threads.append(torch.get_num_threads())
+        return False
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(usable_cores() + 1)
+    try:
+        run.start(shapes, tmp_path, CONFIG, class_names=None, around=surroundings(stop_asked=never_stop))
+    finally:
+        torch.set_num_threads(before)
+    assert set(threads) == {usable_cores()}
 
 
 def test_a_stop_after_the_last_step_lets_the_run_end(shapes: Path, tmp_path: Path) -> None:
