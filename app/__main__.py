@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import os
 import shlex
 import signal
 import socket
@@ -20,6 +21,7 @@ from app.keys import WrongKeysFile, read_keys
 from app.settings import Settings, WrongSetting, accepted, read_settings, variable
 from app.telemetry import configure_logging
 from app.watchdog import Watchdog
+from app.workers import at_work
 
 if TYPE_CHECKING:
     from app.lifecycle import Lifecycle
@@ -83,33 +85,27 @@ def serve(app: FastAPI, settings: Settings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Drains when it is told to end, then closes."""
+    """Drains when it is told to end, then closes; make it on the event loop."""
 
     def __init__(self, config: uvicorn.Config, lifecycle: "Lifecycle", drain_timeout_s: float) -> None:
         super().__init__(config)
         self._lifecycle = lifecycle
         self._drain_timeout_s = drain_timeout_s
         self._draining: asyncio.Task[None] | None = None
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open the address; from now on a signal begins to drain."""
         self._loop = asyncio.get_running_loop()
-        await super().startup(sockets)
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to drain; a second signal ends at once."""
-        if self._lifecycle.stopping:
-            super().handle_exit(sig, frame)
-            self.force_exit = True
-        self._lifecycle.stopping = True
-        self._loop.call_soon_threadsafe(self._begin_to_drain)
+    def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
+        """Begin to drain; a second signal leaves no more time."""
+        self._lifecycle.stop(0 if self._lifecycle.stopping else self._drain_timeout_s)
+        self._loop.call_soon_threadsafe(self._begin_to_drain, signal.Signals(sig).name)
 
-    def _begin_to_drain(self) -> None:
+    def _begin_to_drain(self, signal_name: str) -> None:
+        _log.info("%s: the service stops, %d requests are in flight", signal_name, self._lifecycle.in_flight)
         self._draining = self._draining or self._loop.create_task(self._drain())
 
     async def _drain(self) -> None:
-        if left := await self._lifecycle.drain(self._drain_timeout_s):
-            _log.warning("%d requests are cut off: they did not end within %g s", left, self._drain_timeout_s)
+        if left := await self._lifecycle.drained():
+            _log.warning("%d requests are cut off: they did not end in time", left)
         self.should_exit = True
 
 
@@ -128,10 +124,10 @@ async def _serve(app: FastAPI, bound: socket.socket, settings: Settings) -> None
         app.state.lifecycle,
         settings.drain_timeout_s,
     )
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to look again with
     async with app.router.lifespan_context(app):
         for number in (signal.SIGINT, signal.SIGTERM):
-            # uvicorn raises the signal that ended it once more at the end
-            signal.signal(number, lambda *_: None)
+            signal.signal(number, server.handle_exit)  # uvicorn does so while it serves, and puts this back at its end
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _look_again, app, settings)
         scheduler = app.state.scheduler
         watchdog = Watchdog(
@@ -208,7 +204,11 @@ def _refuse(reason: str) -> int:
 
 
 def _run() -> NoReturn:
-    sys.exit(main())
+    status = main()
+    if at_work():  # a network that hangs, a model that is being loaded: native code does not bear the interpreter's end
+        logging.shutdown()
+        os._exit(status)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+MOST_INPUTS = 20
+"""So many faults of one request are told."""
+
+_SHOWN_CHARS = 100
+
+
+def shown(text: str) -> str:
+    """Cut what a client sent to a length fit for an answer."""
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
+
 
 @dataclass(frozen=True)
 class InvalidInput:

@@ -1,6 +1,8 @@
 """The end of a process: readiness off, new requests refused, those in flight answered."""
 
 import asyncio
+import math
+import time
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -13,7 +15,7 @@ _LOOK_S = 0.05
 
 
 class Lifecycle:
-    """What is in flight, and whether more may come.
+    """What is in flight, whether more may come, and until when all must have ended.
 
     Attributes:
         stopping: new requests are refused.
@@ -23,19 +25,20 @@ class Lifecycle:
     def __init__(self) -> None:
         self.stopping = False
         self.in_flight = 0
+        self._until_s = math.inf
 
-    async def drain(self, timeout_s: float) -> int:
-        """Refuse new requests from now on and wait for those in flight.
-
-        Args:
-            timeout_s: how long to wait.
-
-        Returns:
-            How many are left.
-        """
+    def stop(self, within_s: float) -> None:
+        """Refuse new requests from now on; those in flight have so many seconds, or what an earlier call left them."""
         self.stopping = True
-        until_s = asyncio.get_running_loop().time() + timeout_s
-        while self.in_flight and asyncio.get_running_loop().time() < until_s:
+        self._until_s = min(self._until_s, time.monotonic() + within_s)
+
+    def left_s(self) -> float:
+        """Return how many seconds there are left to end what is in flight: 0 or less when the time is over."""
+        return self._until_s - time.monotonic()
+
+    async def drained(self) -> int:
+        """Wait until nothing is in flight or the time is over, and return how many requests are left."""
+        while self.in_flight and self.left_s() > 0:
             await asyncio.sleep(_LOOK_S)
         return self.in_flight
 

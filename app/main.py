@@ -14,7 +14,7 @@ from app.keys import read_keys
 from app.lifecycle import Gate, Lifecycle
 from app.metrics import Metrics
 from app.middleware import HeadAsGet, LingeringClose, SecurityHeaders
-from app.reloading import Reloader
+from app.reloading import Reloader, open_newest
 from app.routes import detect, docs, health, metrics, models
 from app.scheduler import Scheduler
 from app.settings import Settings
@@ -89,9 +89,9 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
         WrongKeysFile: the file of API keys cannot be taken.
     """
 
-    def open_model() -> Detector:
+    def open_model(ref: str) -> Detector:
         return open_detector(
-            settings.model,
+            ref,
             store_root=settings.model_store,
             device=settings.device,
             engine=settings.engine,
@@ -100,20 +100,19 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
             cache_dir=settings.cache_dir.expanduser(),
         )
 
+    def started() -> tuple[Scheduler, Reloader]:
+        ref, root = settings.model, settings.model_store
+        known = store.fingerprint(root, ref)  # before: what changes meanwhile is seen later
+        detector, reason = open_newest(ref, root=root, open_model=open_model)
+        scheduler = Scheduler(detector, queue_size=settings.queue_size, decoders=settings.decoders)
+        reloader = Reloader(
+            scheduler, app.state.metrics, ref=ref, root=root, open_model=open_model, known=known, last=reason
+        )
+        return scheduler, reloader
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        found = store.fingerprint(settings.model_store, settings.model)  # before: what changes meanwhile is seen later
-        # no name of our own for the model: it is to be gone when another has taken over
-        scheduler = Scheduler(
-            await asyncio.to_thread(open_model), queue_size=settings.queue_size, decoders=settings.decoders
-        )
-        reloader = Reloader(
-            scheduler,
-            app.state.metrics,
-            open_model=open_model,
-            fingerprint=lambda: store.fingerprint(settings.model_store, settings.model),
-            known=found,
-        )
+        scheduler, reloader = await asyncio.to_thread(started)
         app.state.metrics.serving(scheduler.detector)
         app.state.metrics.watch_queue(lambda: scheduler.waiting)
         app.state.scheduler, app.state.reloader = scheduler, reloader
@@ -123,7 +122,9 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
         finally:
             looking.cancel()
             app.state.scheduler = app.state.reloader = None
-            await scheduler.close(settings.drain_timeout_s)
+            reloader.close()
+            lifecycle.stop(settings.drain_timeout_s)
+            await scheduler.close(lifecycle.left_s)
 
     measured, lifecycle = Metrics(), Lifecycle()
     app = _Service(
@@ -140,9 +141,9 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
             Middleware(RequestLog, metrics=measured),
             Middleware(SecurityHeaders),
             *_cross_origin(settings.cors_origins),
+            Middleware(LingeringClose),
             Middleware(Gate, lifecycle=lifecycle),
             Middleware(HeadAsGet),
-            Middleware(LingeringClose),
             Middleware(problems.CatchUnforeseen),
         ],
     )
@@ -168,7 +169,7 @@ def _cross_origin(origins: Sequence[str]) -> list[Middleware]:
             allow_origins=origins,
             allow_credentials=False,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", REQUEST_ID_HEADER, "X-Request-Timeout"],
+            allow_headers=["Authorization", "Content-Type", REQUEST_ID_HEADER, "X-Request-Timeout", "traceparent"],
             expose_headers=[REQUEST_ID_HEADER, "Retry-After", "Server-Timing"],
         )
     ]

@@ -12,13 +12,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import ClientGone, InternalError, InvalidInput, InvalidParameter, NotReady, ServiceError, Unauthorized
+from app.errors import (
+    MOST_INPUTS,
+    ClientGone,
+    InternalError,
+    InvalidInput,
+    InvalidParameter,
+    NotReady,
+    ServiceError,
+    Unauthorized,
+    shown,
+)
 from app.schemas import InvalidInputOut, Problem
 
 MEDIA_TYPE = "application/problem+json"
 
 _log = logging.getLogger(__name__)
-_SHOWN_CHARS = 100
 
 
 def type_of(error: type[ServiceError]) -> str:
@@ -49,8 +58,8 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
     """Translate what FastAPI found wrong with the values in the query and the headers."""
     assert isinstance(error, RequestValidationError)
     found = [
-        InvalidInput(item["loc"][0], str(item["loc"][1]), str(item["input"])[:_SHOWN_CHARS], item["msg"])
-        for item in error.errors()
+        InvalidInput(item["loc"][0], str(item["loc"][1]), shown(str(item["input"])), item["msg"])
+        for item in error.errors()[:MOST_INPUTS]
     ]
     kinds = {"query": "query parameter", "header": "header"}
     detail = "; ".join(f"{kinds[item.location]} {item.name}: {item.accepted}" for item in found)

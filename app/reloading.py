@@ -6,15 +6,34 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from functools import partial
+from pathlib import Path
+from typing import Literal, TypeVar
 
 from app.metrics import Metrics
 from app.scheduler import Scheduler
 from app.workers import Workers
+from model_store import store
 from model_store.detector import Detector
-from model_store.errors import ModelError
+from model_store.errors import (
+    BrokenRelease,
+    BrokenStateDict,
+    GoldenMismatch,
+    ModelError,
+    ReleaseNotFound,
+    UnknownArchitecture,
+)
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
+
+
+_LOAD_S = 600.0
+"""A load that takes longer hangs."""
+
+_MODELS_FAULT = (BrokenRelease, BrokenStateDict, UnknownArchitecture, GoldenMismatch)
+"""Where the release is at fault, and not the machine or what was asked for."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +43,40 @@ class Reload:
     Attributes:
         at: when.
         outcome: what.
-        detail: which model serves now, or why another was refused.
+        detail: which model serves now, or why another was refused; it names no path, for every client may see it.
     """
 
     at: datetime
     outcome: Literal["swapped", "unchanged", "refused"]
     detail: str
+
+
+def open_newest(ref: str, *, root: Path, open_model: Callable[[str], Detector]) -> tuple[Detector, Reload | None]:
+    """Open what a reference leads to at the start; where that is a name, an older release if the newest is broken.
+
+    A release that was refused while another served must not keep the process from starting anew.
+
+    Args:
+        ref: as `store.locate` takes it.
+        root: the model store.
+        open_model: opens a reference; raises ModelError.
+
+    Returns:
+        The model, and why it is not the newest.
+
+    Raises:
+        ModelError: that of the newest, where no other can be served.
+    """
+    try:
+        return open_model(ref), None
+    except _MODELS_FAULT as error:
+        older = [] if "@" in ref or Path(ref).is_file() else store.versions(root, ref)[-2::-1]
+        for version in older:
+            with suppress(ModelError):
+                detector = open_model(f"{ref}@{version}")
+                _log.error("the newest release of %s is refused, %s@%d is served: %s", ref, ref, version, error)
+                return detector, _reload("refused", _without_paths(error, root))
+        raise
 
 
 class Reloader:
@@ -44,28 +91,33 @@ class Reloader:
         scheduler: Scheduler,
         metrics: Metrics,
         *,
-        open_model: Callable[[], Detector],
-        fingerprint: Callable[[], str],
+        ref: str,
+        root: Path,
+        open_model: Callable[[str], Detector],
         known: str,
+        last: Reload | None,
     ) -> None:
         """Take what is served now for granted.
 
         Args:
             scheduler: who runs the model.
             metrics: who counts.
-            open_model: finds, verifies, loads, warms and checks the model; raises ModelError.
-            fingerprint: tells cheaply whether `open_model` would find other files than before.
-            known: what it told before the model was loaded that is served now.
+            ref: what to look at, as `store.locate` takes it.
+            root: the model store.
+            open_model: finds, verifies, loads, warms and checks a model; raises ModelError.
+            known: `store.fingerprint` of it before the model was loaded that is served now.
+            last: why that is not the newest.
         """
-        self.last: Reload | None = None
+        self.last = last
         self._scheduler = scheduler
         self._metrics = metrics
+        self._ref, self._root = ref, root
         self._open_model = open_model
-        self._fingerprint = fingerprint
-        self._loader = Workers(1, "loader")  # its own: a load that hangs keeps nothing from ending
+        self._loader = Workers(1, "loader")
         self._turn = asyncio.Lock()
         self._asked = asyncio.Event()
         self._known = known
+        self._served = {_identity(scheduler.detector)}
 
     async def look_every(self, interval_s: float) -> None:
         """Look again and again, until cancelled; with 0 only when asked to."""
@@ -81,6 +133,10 @@ class Reloader:
         """Have `look_every` look now, also at what was refused before."""
         self._asked.set()
 
+    def close(self) -> None:
+        """Load no more; what is being loaded is not waited for."""
+        self._loader.close()
+
     async def look(self, *, again: bool = False) -> Reload:
         """Load what the setting leads to now, if it is something else, and swap it in.
 
@@ -91,44 +147,79 @@ class Reloader:
             What it led to; a release that was refused before and has not changed is told once more.
         """
         async with self._turn:
-            found = await asyncio.wrap_future(self._loader.submit(self._fingerprint))
             was_refused = self.last is not None and self.last.outcome == "refused"
-            if found == self._known and not (again and was_refused):
-                return self.last if was_refused and self.last else _reload("unchanged", f"{self._serving} is served")
-            self._known = found
-            self.last = await self._load()
-            self._metrics.reloaded(self.last.outcome)
-            level = logging.WARNING if self.last.outcome == "refused" else logging.INFO
-            _log.log(level, "reload: %s: %s", self.last.outcome, self.last.detail)
-            return self.last
+            try:
+                found = await self._on_loader(partial(store.fingerprint, self._root, self._ref))
+                if found == self._known and not (again and was_refused):
+                    return (
+                        self.last if was_refused and self.last else _reload("unchanged", f"{self._serving} is served")
+                    )
+                self._known = found
+                done = await self._load()
+            except (ModelError, OSError) as error:
+                _log.warning("a release is refused: %s", error)
+                done = _reload("refused", _without_paths(error, self._root))
+            except Exception as error:  # whatever it is, the old model serves on
+                _log.exception("a release is refused: it could not be loaded")
+                done = _reload("refused", f"it could not be loaded: {type(error).__name__}")
+            else:
+                _log.info("reload: %s: %s", done.outcome, done.detail)
+            self.last = done
+            self._metrics.reloaded(done.outcome)
+            return done
 
     @property
     def _serving(self) -> str:
-        card = self._scheduler.detector.card
-        return f"{card.name}@{card.version}"
+        return _ref_of(self._scheduler.detector)
+
+    async def _on_loader(self, work: Callable[[], T]) -> T:
+        if (stalled_s := self._loader.stalled_s()) > _LOAD_S:
+            raise TimeoutError(f"a release has been loading for {stalled_s:.0f} s")
+        async with asyncio.timeout(_LOAD_S):
+            return await asyncio.wrap_future(self._loader.submit(work))
 
     async def _load(self) -> Reload:
-        served = self._scheduler.detector.card
-        try:
-            detector = await asyncio.wrap_future(self._loader.submit(self._open_model))
-        except (ModelError, OSError) as error:
-            return _reload("refused", " ".join(str(error).split()))
-        except Exception as error:  # whatever it is, the old model serves on
-            _log.exception("a release could not be loaded")
-            return _reload("refused", f"it could not be loaded: {error!r}")
-        card = detector.card
-        if card.class_names[: len(served.class_names)] != served.class_names:
-            return _reload(
-                "refused",
-                f"{card.name}@{card.version} has the classes {', '.join(card.class_names)}, and {self._serving} has "
-                f"{', '.join(served.class_names)}: clients know these; more may follow them, and a start takes any",
+        """Load and swap in.
+
+        Raises:
+            ModelError: it cannot take over.
+        """
+        served = self._scheduler.detector
+        detector = await self._on_loader(partial(self._open_model, self._ref))
+        card, known = detector.card, served.card.class_names
+        if card.class_names[: len(known)] != known and _identity(detector) not in self._served:
+            raise BrokenRelease(
+                f"{_ref_of(detector)} has the classes {', '.join(card.class_names)}, and {self._serving} has "
+                f"{', '.join(known)}: clients know these; more may follow them, and a start takes any"
             )
-        if (card.name, card.version, card.sha256) == (served.name, served.version, served.sha256):
+        if _identity(detector) == _identity(served):
             return _reload("unchanged", f"{self._serving} is served")
         self._scheduler.swap(detector)
         self._metrics.serving(detector)
-        return _reload("swapped", f"{card.name}@{card.version} is served, before it {served.name}@{served.version}")
+        self._served.add(_identity(detector))
+        return _reload("swapped", f"{_ref_of(detector)} is served, before it {_ref_of(served)}")
 
 
 def _reload(outcome: Literal["swapped", "unchanged", "refused"], detail: str) -> Reload:
     return Reload(datetime.now(UTC), outcome, detail)
+
+
+def _ref_of(detector: Detector) -> str:
+    return f"{detector.card.name}@{detector.card.version}"
+
+
+def _identity(detector: Detector) -> tuple[object, ...]:
+    card = detector.card
+    return card.name, card.version, card.sha256, card.class_names
+
+
+def _without_paths(error: Exception, root: Path) -> str:
+    """Return an error's text for clients, who are to know neither the machine's folders nor other releases."""
+    if isinstance(error, ReleaseNotFound):
+        return str(error).partition(" in ")[0]
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    text = " ".join(str(error).split())
+    for folder in (f"{root.absolute()}/", f"{root}/"):
+        text = text.replace(folder, "")
+    return text

@@ -18,24 +18,31 @@ from model_store.engines import DeviceLost
 from rendersight.detections import Detections
 from rendersight.images import Photo
 
+_LOOK_S = 0.1
+
 T = TypeVar("T")
 
 
 class MovingMean:
     """A mean that forgets: of all earlier values together nine tenths remain with each new one.
 
+    One value alone counts for no more than four times the mean: a single slow photo does not close the service.
+
     Attributes:
         value: 0 before the first.
     """
 
     _REMAINS = 0.9
+    _MOST = 4.0
 
     def __init__(self) -> None:
         self.value = 0.0
 
     def add(self, value: float) -> None:
         """Take a value in."""
-        self.value = self._REMAINS * self.value + (1 - self._REMAINS) * value if self.value else value
+        if self.value:
+            value = self._REMAINS * self.value + (1 - self._REMAINS) * min(value, self._MOST * self.value)
+        self.value = value
 
 
 @dataclass(frozen=True)
@@ -110,6 +117,9 @@ class Scheduler:
     def admit(self, timeout_s: float) -> None:
         """Refuse a request that cannot be answered in time; nothing is kept for one that can.
 
+        Where nobody is before it, it is tried, however long the last ones took: else nothing would tell that it has
+        become better.
+
         Raises:
             Overloaded: as many wait as may, or those that wait would take too long; when to ask again is said.
             NotReady: the scheduler was closed, or its device is lost.
@@ -123,7 +133,7 @@ class Scheduler:
         again = f"try again in {retry_after_s} s"
         if len(self._jobs) >= self._queue_size + self._inference.count:
             raise Overloaded(f"{self.waiting} requests wait already; {again}", retry_after_s=retry_after_s)
-        if wait_s + self._decode_s.value + self._inference_s.value > timeout_s:
+        if self._jobs and wait_s + self._decode_s.value + self._inference_s.value > timeout_s:
             detail = (
                 f"{self.waiting} requests wait already, about {wait_s:.1f} s, the limit is {timeout_s:g} s; {again}"
             )
@@ -176,23 +186,29 @@ class Scheduler:
     def swap(self, detector: Detector) -> None:
         """Run new requests with another detector; those that are on their way keep theirs."""
         self.detector = detector
+        self._inference_s = MovingMean()
         if detector.engine.parallel != self._inference.count:
             self._inference.resize(detector.engine.parallel)
             self._slots = self._new_slots()
 
-    async def close(self, timeout_s: float | None = None) -> bool:
+    async def close(self, left_s: Callable[[], float] = lambda: math.inf) -> bool:
         """Take no more requests, and return when those that were taken are done.
 
+        Args:
+            left_s: tells how much time there is left for them, in seconds.
+
         Returns:
-            Whether they are, rather than the time over.
+            Whether they are done, rather than the time over.
         """
         self._closed = True
-        if self._jobs:
-            await asyncio.wait(self._jobs, timeout=timeout_s)
+        while self._jobs and left_s() > 0:
+            await asyncio.wait(self._jobs, timeout=min(_LOOK_S, left_s()))
+        is_done = not self._jobs
         for job in self._jobs:
             job.cancel()
-        closed = [await asyncio.to_thread(threads.close, timeout_s) for threads in (self._decoders, self._inference)]
-        return all(closed)
+        for threads in (self._decoders, self._inference):
+            threads.close()
+        return is_done
 
     def _new_slots(self) -> asyncio.Semaphore:
         return asyncio.Semaphore(self._inference.count + self._decoders.count)

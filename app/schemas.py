@@ -16,6 +16,7 @@ from rendersight.detections import Detections
 SCORE_DECIMALS = 4
 BOX_DECIMALS = 2
 MAX_DETECTIONS = 1000
+MAX_LABELS = 100
 
 
 class DetectQuery(BaseModel):
@@ -41,6 +42,7 @@ class DetectQuery(BaseModel):
     )
     labels: list[str] = Field(
         [],
+        max_length=MAX_LABELS,
         description="Report only these classes; repeat the parameter for several. `GET /models` lists the names.",
     )
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
-from app.errors import InvalidInput, InvalidParameter
+from app.errors import MOST_INPUTS, InvalidInput, InvalidParameter, shown
 from app.schemas import DetectQuery
 from model_store.card import ModelCard
 from rendersight.detections import Detections
@@ -57,7 +58,8 @@ def selection_of(query: DetectQuery, card: ModelCard, *, default_score_threshold
 
 def _label_ids(labels: Sequence[str], class_names: Sequence[str]) -> tuple[int, ...]:
     known = ", ".join(class_names)
-    unknown = [InvalidInput("query", "labels", name, f"one of {known}") for name in labels if name not in class_names]
+    others = (name for name in labels if name not in class_names)
+    unknown = [InvalidInput("query", "labels", shown(name), f"one of {known}") for name in islice(others, MOST_INPUTS)]
     if unknown:
         named = ", ".join(repr(item.value) for item in unknown)
         raise InvalidParameter(f"query parameter labels: {named} is unknown; known: {known}", errors=unknown)

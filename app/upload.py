@@ -27,7 +27,6 @@ _ACCEPTED = (
     f"accepted: {FORM} with the file in the field {FIELD}, or the bare image as image/* or application/octet-stream"
 )
 _MAX_PART_HEADERS = 16
-_SHOWN_CHARS = 100
 _PLAIN_ENCODINGS = ("", "binary", "8bit", "7bit")
 
 
@@ -37,7 +36,7 @@ class FormLimits:
 
     Attributes:
         max_parts: the most parts.
-        max_header_bytes: the most bytes of the name and value of one part's header.
+        max_header_bytes: the most bytes of one header line of a part.
     """
 
     max_parts: int
@@ -163,7 +162,7 @@ def _boundary(headers: Headers) -> bytes | None:
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
         raise errors.UnsupportedMediaType(
-            f"Content-Encoding {_shown(encoding)} is not taken; send the bytes as they are"
+            f"Content-Encoding {errors.shown(encoding)} is not taken; send the bytes as they are"
         )
     declared = headers.get("content-type", "")
     kind, options = parse_options_header(declared)
@@ -171,10 +170,10 @@ def _boundary(headers: Headers) -> bytes | None:
     if media_type == FORM:
         boundary = options.get(b"boundary", b"")
         if not boundary:
-            raise errors.MalformedBody(f"Content-Type {_shown(declared)} names no boundary")
+            raise errors.MalformedBody(f"Content-Type {errors.shown(declared)} names no boundary")
         return boundary
     if media_type and not media_type.startswith("image/") and media_type != "application/octet-stream":
-        raise errors.UnsupportedMediaType(f"Content-Type {_shown(media_type)} is not taken; {_ACCEPTED}")
+        raise errors.UnsupportedMediaType(f"Content-Type {errors.shown(media_type)} is not taken; {_ACCEPTED}")
     return None
 
 
@@ -211,13 +210,7 @@ class _FormReader:
         self._value += data[start:end]
 
     def on_header_end(self) -> None:
-        if (size := len(self._name) + len(self._value)) > self._limits.max_header_bytes:
-            limit = self._limits.max_header_bytes
-            raise errors.MalformedBody(f"{FORM}: a header of a part has {size} bytes, the limit is {limit}")
-        headers = self.parts[-1].headers
-        headers[self._name.lower()] = self._value
-        if len(headers) > _MAX_PART_HEADERS:
-            raise errors.MalformedBody(f"{FORM}: a part has more than {_MAX_PART_HEADERS} headers, the limit")
+        self.parts[-1].headers[self._name.lower()] = self._value
         self._name = self._value = b""
 
     def on_end(self) -> None:
@@ -238,12 +231,13 @@ def _parts(data: bytes, boundary: bytes, limits: FormLimits) -> list[_Part]:
                 "on_header_end": reader.on_header_end,
                 "on_end": reader.on_end,
             },
-            max_header_count=len(data),  # the reader has limits of its own, and tells them
-            max_header_size=len(data),
+            max_header_count=_MAX_PART_HEADERS,
+            max_header_size=limits.max_header_bytes,
         )
         parser.write(data)
     except FormParserError as error:
-        raise errors.MalformedBody(f"{FORM}: {error}") from error
+        limited = f"; a part may have {_MAX_PART_HEADERS} headers of {limits.max_header_bytes} bytes"
+        raise errors.MalformedBody(f"{FORM}: {error}{limited if 'Maximum' in str(error) else ''}") from error
     if not reader.complete:
         raise errors.MalformedBody(f"{FORM}: the closing boundary is missing")
     return reader.parts
@@ -259,9 +253,9 @@ def _file_of(parts: list[_Part]) -> bytes:
             raise errors.MalformedBody(f"{FORM}: a part has no name in its Content-Disposition")
         name = options[b"name"].decode("utf-8", "replace")
         if name != FIELD:
-            wrong.append(errors.InvalidInput("form", _shown(name), None, f"no field but {FIELD}"))
+            wrong.append(errors.InvalidInput("form", errors.shown(name), None, f"no field but {FIELD}"))
         elif not options.get(b"filename"):
-            text = b"".join(part.pieces)[:_SHOWN_CHARS].decode("utf-8", "replace")
+            text = errors.shown(b"".join(part.pieces).decode("utf-8", "replace"))
             wrong.append(errors.InvalidInput("form", FIELD, text, "a file, with a filename"))
         else:
             _refuse_mail_encoding(part)
@@ -283,10 +277,5 @@ def _refuse_mail_encoding(part: _Part) -> None:
     encoding = part.headers.get(b"content-transfer-encoding", b"").decode("latin-1").strip().lower()
     if encoding not in _PLAIN_ENCODINGS:
         raise errors.UnsupportedMediaType(
-            f"Content-Transfer-Encoding {_shown(encoding)} is not taken; send the bytes as they are"
+            f"Content-Transfer-Encoding {errors.shown(encoding)} is not taken; send the bytes as they are"
         )
-
-
-def _shown(text: str) -> str:
-    """Cut what a client sent to a length fit for an answer."""
-    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."

@@ -11,6 +11,7 @@ EXIT_STATUS = 70
 """EX_SOFTWARE of sysexits.h: an internal fault."""
 
 _LOOK_S = 0.25
+_SAY_S = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -56,11 +57,11 @@ class Watchdog:
             if (trouble := self._silence() or self._trouble()) is None:
                 since_s = None
                 continue
-            if since_s is None:
+            if since_s is None:  # not yet the end, whatever the time: a process that was paused has all of it at once
                 since_s = time.monotonic()
-                _log.error("%s; the process ends in %g s unless it passes", trouble, self._exit_s)
-            if time.monotonic() - since_s >= self._exit_s:
-                _log.critical("%s; the process ends", trouble)
+                _say(logging.ERROR, f"{trouble}; the process ends in {self._exit_s:g} s unless it passes")
+            elif time.monotonic() - since_s >= self._exit_s:
+                _say(logging.CRITICAL, f"{trouble}; the process ends")
                 self._end(EXIT_STATUS)
                 return
 
@@ -70,3 +71,10 @@ class Watchdog:
     def _silence(self) -> str | None:
         silent_s = time.monotonic() - self._beat_s
         return f"the event loop is silent for {silent_s:.0f} s" if silent_s > self._limit_s else None
+
+
+def _say(level: int, text: str) -> None:
+    """Log something, but do not wait for it: what hangs may be the log."""
+    saying = threading.Thread(target=_log.log, args=(level, text), daemon=True)
+    saying.start()
+    saying.join(_SAY_S)

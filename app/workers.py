@@ -10,6 +10,15 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+def at_work() -> bool:
+    """Tell whether a thread of any `Workers` has not ended."""
+    return any(isinstance(thread, _Worker) for thread in threading.enumerate())
+
+
+class _Worker(threading.Thread):
+    pass
+
+
 class Workers:
     """A number of threads; they end with the process, also while they work.
 
@@ -44,7 +53,7 @@ class Workers:
             self._count = count
             self._threads = [thread for thread in self._threads if thread.is_alive()]
             for _ in range(count - len(self._threads)):
-                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                thread = _Worker(target=self._run, name=self._name, daemon=True)
                 self._threads.append(thread)
                 thread.start()
             self._changed.notify_all()
@@ -72,18 +81,21 @@ class Workers:
                 since_s.append(max(self._moved_s, self._work[0][2]))
         return now_s - min(since_s, default=now_s)
 
-    def close(self, timeout_s: float | None = None) -> bool:
-        """Take no more work and wait until what was taken is done; it blocks.
-
-        Returns:
-            Whether it is done, rather than the time over.
-        """
+    def close(self) -> None:
+        """Take no more work; the threads end when what was taken is done."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        until_s = None if timeout_s is None else time.monotonic() + timeout_s
-        for thread in self._threads:
-            thread.join(None if until_s is None else max(0.0, until_s - time.monotonic()))
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the threads to end after `close`; it blocks.
+
+        Returns:
+            Whether they have, rather than the time over.
+        """
+        until_s = time.monotonic() + timeout_s
+        for thread in list(self._threads):
+            thread.join(max(0.0, until_s - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
     def _run(self) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,18 +143,19 @@ def fingerprint(root: Path, ref: str) -> str:
     Returns:
         Path, size and time of every file that it leads to, also of a release that is not complete; empty where there
         is nothing.
+
+    Raises:
+        OSError: the store cannot be read.
     """
     path = Path(ref)
-    if not path.exists():
+    if not (path.is_file() or (path / FILE_NAME).is_file() or "/" in ref or "\\" in ref):  # as `locate` decides
         name, _, pinned = ref.partition("@")
         path = root / name / (pinned or str(max(versions(root, name), default="")))
     told = []
-    for file in sorted([path, *path.rglob("*")] if path.is_dir() else [path]):
-        try:
+    for file in sorted([path, *(Path(folder, name) for folder, _, names in os.walk(path) for name in names)]):
+        with suppress(OSError):  # it has gone meanwhile
             status = file.stat()
-        except OSError:
-            continue
-        told.append(f"{file} {status.st_size} {status.st_mtime_ns} {status.st_ino}")
+            told.append(f"{file} {status.st_size} {status.st_mtime_ns} {status.st_ino}")
     return "\n".join(told)
 
 

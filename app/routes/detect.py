@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from itertools import islice
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -50,17 +51,17 @@ async def _known_names_once(request: Request) -> None:
     """Refuse a query with a parameter that does not exist, such as a misspelt one, or with two values for one.
 
     Raises:
-        InvalidParameter: it names every one.
+        InvalidParameter: it names the first `errors.MOST_INPUTS` of them.
     """
     accepted = ", ".join(DetectQuery.model_fields)
-    wrong = [
-        errors.InvalidInput("query", name, None, f"no such parameter; known: {accepted}")
+    found = (
+        errors.InvalidInput("query", errors.shown(name), None, f"no such parameter; known: {accepted}")
         if name not in DetectQuery.model_fields
         else errors.InvalidInput("query", name, None, f"given {count} times; once is accepted")
         for name, count in Counter(name for name, _ in request.query_params.multi_items()).items()
         if name not in DetectQuery.model_fields or (count > 1 and name not in _REPEATABLE)
-    ]
-    if wrong:
+    )
+    if wrong := list(islice(found, errors.MOST_INPUTS)):
         listed = "; ".join(f"query parameter {item.name}: {item.accepted}" for item in wrong)
         raise errors.InvalidParameter(listed, errors=wrong)
 

@@ -43,6 +43,14 @@ class Engine(Protocol):
         """
         ...
 
+    def detect_on_every_lane(self, image: RgbImage) -> list[Detections]:
+        """Return what each part that is compiled or keeps memory of its own finds in one image; nothing else may run.
+
+        Raises:
+            FloatingPointError: as `detect`.
+        """
+        ...
+
 
 def detections_in(
     size_hw: tuple[int, int], boxes: NDArray[Any], labels: NDArray[Any], scores: NDArray[Any]

@@ -112,6 +112,17 @@ class OpenVinoEngine:
         with self.lane() as lane:
             return [self._detect_one(lane, image) for image in images]
 
+    def detect_on_every_lane(self, image: RgbImage) -> list[Detections]:
+        """Find the same on all lanes; see `model_store.engines.Engine`.
+
+        The first image makes a lane's memory, which takes several times as long as those after it.
+        """
+        narrow = [self._narrow.get() for _ in range(self._narrow.qsize())]
+        found = [self._detect_one(lane, image) for lane in ([self._wide] if self._wide else []) + narrow]
+        for lane in narrow:
+            self._narrow.put(lane)
+        return found
+
     @contextmanager
     def lane(self) -> Iterator["Lane"]:
         """Lend the buffers of one image, as soon as there are free ones."""

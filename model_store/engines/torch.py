@@ -72,6 +72,10 @@ class TorchEngine:
                 raise DeviceLost(f"{self.device} is lost: {str(error).splitlines()[0]}") from error
             raise
 
+    def detect_on_every_lane(self, image: RgbImage) -> list[Detections]:
+        """Find objects in one image; there is one lane."""
+        return self.detect([image])
+
     @torch.inference_mode()
     def _detect(self, images: Sequence[RgbImage]) -> list[Detections]:
         found: dict[int, Detections] = {}

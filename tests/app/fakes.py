@@ -53,6 +53,9 @@ class FixedEngine:
         self.threads.add(threading.get_ident())
         return [self._found for _ in images]
 
+    def detect_on_every_lane(self, image: RgbImage) -> list[Detections]:
+        return self.detect([image])
+
 
 class HeldEngine(FixedEngine):
     """Does not finish a detection before it is released."""

@@ -25,6 +25,7 @@ from tests.app.fakes import PHOTO
 from tests.app.wire import free_port, wait_until
 
 ROOT = Path(__main__.__file__).parent.parent
+SLOW_SERVICE = str(Path(__file__).with_name("slow_service.py"))
 
 
 @contextmanager
@@ -116,7 +117,8 @@ def test_the_service_says_where_it_is_and_stops_when_told(release_store: Path, t
         assert post(port)[0] == 200  # at once: the address is open when it is named
         running.send_signal(signal.SIGTERM)
         assert running.wait(30) == 0
-        (line,) = (json.loads(line) for line in running.stderr)
+        line, stopping = (json.loads(line) for line in running.stderr)
+        assert stopping["message"] == "SIGTERM: the service stops, 0 requests are in flight"
         assert (line["method"], line["path"], line["status"]) == ("POST", "/detect", 200)
 
 
@@ -130,7 +132,7 @@ def post(port: int, path: str = "/detect") -> tuple[int, bytes]:
 def test_on_sigterm_what_is_in_flight_finishes_and_what_comes_is_refused() -> None:
     port = free_port()
     answers: list[tuple[int, bytes]] = []
-    with process(str(Path(__file__).with_name("slow_service.py")), str(port)) as running:
+    with process(SLOW_SERVICE, str(port)) as running:
         assert running.stdin
         assert running.stdout
         wait_until(lambda: accepts(port))
@@ -157,7 +159,7 @@ def test_on_sigterm_what_is_in_flight_finishes_and_what_comes_is_refused() -> No
 def test_what_does_not_finish_in_time_is_cut_off() -> None:
     port = free_port()
     with (
-        process(str(Path(__file__).with_name("slow_service.py")), str(port), "0.5") as running,
+        process(SLOW_SERVICE, str(port), "0.5") as running,
         ThreadPoolExecutor() as threads,
     ):
         assert running.stdout
@@ -169,7 +171,46 @@ def test_what_does_not_finish_in_time_is_cut_off() -> None:
         assert running.wait(30) == 0
         status, body = cut_off.result()
         assert (status, json.loads(body)["detail"]) == (503, "the service has stopped")
-        assert "1 requests are cut off: they did not end within 0.5 s" in running.stderr.read()
+        assert "1 requests are cut off: they did not end in time" in running.stderr.read()
+
+
+def test_a_second_signal_leaves_no_more_time() -> None:
+    port = free_port()
+    with (
+        process(SLOW_SERVICE, str(port)) as running,
+        ThreadPoolExecutor() as threads,
+    ):
+        assert running.stdout
+        wait_until(lambda: accepts(port))
+        cut_off = threads.submit(post, port)
+        assert running.stdout.readline() == "detecting\n"
+        running.send_signal(signal.SIGTERM)
+        wait_until(lambda: post(port, "/readyz")[0] == 503)
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(10) == 0
+        assert cut_off.result()[0] == 503
+
+
+def test_an_upload_that_is_refused_while_the_service_stops_gets_its_answer() -> None:
+    port = free_port()
+    with (
+        process(SLOW_SERVICE, str(port)) as running,
+        ThreadPoolExecutor() as threads,
+    ):
+        assert running.stdin
+        assert running.stdout
+        wait_until(lambda: accepts(port))
+        first = threads.submit(post, port)
+        assert running.stdout.readline() == "detecting\n"
+        running.send_signal(signal.SIGTERM)
+        wait_until(lambda: post(port, "/readyz")[0] == 503)
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+            connection.request("POST", "/detect", bytes(15_000_000), {"Content-Type": "image/jpeg"})
+            assert connection.getresponse().status == 503
+        running.stdin.write("go on\n")
+        running.stdin.flush()
+        assert first.result()[0] == 200
+        assert running.wait(30) == 0
 
 
 def accepts(port: int) -> bool:
@@ -182,7 +223,7 @@ def accepts(port: int) -> bool:
 
 def test_a_worker_that_hangs_ends_the_process_to_be_started_anew() -> None:
     port = free_port()
-    script = str(Path(__file__).with_name("slow_service.py"))
+    script = SLOW_SERVICE
     with process(script, str(port), "90", "0.5", "1") as running, ThreadPoolExecutor() as threads:
         assert running.stdout
         assert running.stderr

@@ -1,4 +1,5 @@
 import asyncio
+import math
 
 import pytest
 from fastapi.testclient import TestClient
@@ -22,14 +23,29 @@ def test_a_service_that_stops_refuses_what_comes(path: str) -> None:
 def test_draining_waits_for_what_is_in_flight_and_not_for_ever() -> None:
     async def run() -> None:
         lifecycle = Lifecycle()
-        assert await lifecycle.drain(20) == 0
+        assert lifecycle.left_s() == math.inf
         lifecycle.in_flight = 2
-        assert await lifecycle.drain(0.1) == 2
-        draining = asyncio.create_task(lifecycle.drain(20))
+        lifecycle.stop(0.1)
+        assert lifecycle.stopping
+        assert await lifecycle.drained() == 2
+        assert lifecycle.left_s() <= 0
+        lifecycle.in_flight = 0
+        assert await lifecycle.drained() == 0
+
+    asyncio.run(run())
+
+
+def test_a_later_word_can_only_shorten_the_time() -> None:
+    async def run() -> None:
+        lifecycle = Lifecycle()
+        lifecycle.in_flight = 1
+        lifecycle.stop(50)
+        lifecycle.stop(100)
+        assert lifecycle.left_s() <= 50
+        draining = asyncio.create_task(lifecycle.drained())
         await asyncio.sleep(0.1)
         assert not draining.done()
-        lifecycle.in_flight = 0
-        assert await draining == 0
-        assert lifecycle.stopping
+        lifecycle.stop(0)
+        assert await draining == 1
 
     asyncio.run(run())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.errors import ClientGone, DeadlineExceeded, NotReady, Overloaded
-from app.scheduler import Found, Scheduler
+from app.scheduler import Found, MovingMean, Scheduler
 from model_store.detector import Detector
 from rendersight.detections import Detections
 from rendersight.images import Photo, RgbImage
@@ -23,7 +23,7 @@ def run(engine: FixedEngine, test: Callable[[Scheduler], Awaitable[Any]], **opti
         await test(scheduler)
         if isinstance(engine, HeldEngine):
             engine.release.set()
-        assert await scheduler.close(20)
+        assert await scheduler.close(lambda: 20)
         assert scheduler.waiting == 0
 
     asyncio.run(started())
@@ -116,7 +116,7 @@ def test_closing_does_not_wait_for_ever() -> None:
     async def test(scheduler: Scheduler) -> None:
         jobs = [asked(scheduler), asked(scheduler)]
         await begun(engine)
-        assert not await scheduler.close(0.1)
+        assert not await scheduler.close(lambda: 0)
         with pytest.raises(NotReady):
             await jobs[1]
         engine.release.set()
@@ -251,3 +251,36 @@ def test_no_progress_is_seen() -> None:
         await until(lambda: scheduler.stalled_s == 0)
 
     run(engine, test)
+
+
+class OnceSlowEngine(FixedEngine):
+    def detect(self, images: Sequence[RgbImage]) -> list[Detections]:
+        if not self.images:
+            time.sleep(0.5)
+        return super().detect(images)
+
+
+def test_one_slow_photo_does_not_close_the_service() -> None:
+    async def test(scheduler: Scheduler) -> None:
+        with pytest.raises(DeadlineExceeded):
+            await asked(scheduler, timeout_s=0.2)
+        await until(lambda: scheduler._inference_s.value > 0.4)
+        for _ in range(12):  # one alone is tried, however slow the last one was
+            await until(lambda: not scheduler._jobs)
+            assert (await asked(scheduler, timeout_s=0.2)).detections is FOUND
+        assert len(await asyncio.gather(*(asked(scheduler, timeout_s=0.2) for _ in range(2)))) == 2
+
+    run(OnceSlowEngine(), test)
+
+
+def test_a_mean_forgets_and_bears_an_outlier() -> None:
+    mean = MovingMean()
+    assert mean.value == 0
+    mean.add(1.0)
+    mean.add(2.0)
+    assert mean.value == pytest.approx(1.1)
+    mean.add(1000.0)
+    assert mean.value == pytest.approx(0.9 * 1.1 + 0.1 * 4.4)
+    for _ in range(60):
+        mean.add(0.1)
+    assert mean.value == pytest.approx(0.1, rel=0.05)

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from app import watchdog
 from app.watchdog import EXIT_STATUS, Watchdog
 
 
@@ -35,9 +36,9 @@ def test_trouble_that_stays_ends_the_process(caplog: pytest.LogCaptureFixture) -
 def test_trouble_that_passes_does_not() -> None:
     async def run() -> None:
         ending, troubles = Ending(), iter(["slow", "slow", *[None] * 1000])
-        watchdog = Watchdog(lambda: next(troubles), limit_s=20, exit_s=0.6, end=ending)
+        watching = Watchdog(lambda: next(troubles), limit_s=20, exit_s=0.6, end=ending)
         assert not await asyncio.to_thread(ending.ended.wait, 1.5)
-        watchdog.stop()
+        watching.stop()
 
     asyncio.run(run())
 
@@ -45,10 +46,33 @@ def test_trouble_that_passes_does_not() -> None:
 def test_an_event_loop_that_hangs_is_trouble(caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         ending = Ending()
-        watchdog = Watchdog(lambda: None, limit_s=0.5, exit_s=0, end=ending)
+        watching = Watchdog(lambda: None, limit_s=0.5, exit_s=0, end=ending)
         time.sleep(1.5)
-        watchdog.stop()
+        watching.stop()
         assert ending.ended.is_set()
 
     asyncio.run(run())
     assert "the event loop is silent" in caplog.text
+
+
+def test_a_log_that_hangs_does_not_keep_it_from_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog._log, "log", lambda *_: time.sleep(20))
+
+    async def run() -> None:
+        ending = Ending()
+        Watchdog(lambda: "the worker hangs", limit_s=20, exit_s=0.1, end=ending)
+        assert await asyncio.to_thread(ending.ended.wait, 10)
+
+    asyncio.run(run())
+
+
+def test_a_pause_alone_is_not_the_end() -> None:
+    """A process that was stopped for a while finds all its clocks ahead."""
+
+    async def run() -> None:
+        ending, troubles = Ending(), iter(["no progress for 100 s", *[None] * 1000])
+        watching = Watchdog(lambda: next(troubles), limit_s=20, exit_s=0, end=ending)
+        assert not await asyncio.to_thread(ending.ended.wait, 1)
+        watching.stop()
+
+    asyncio.run(run())

@@ -4,7 +4,7 @@ from concurrent.futures import wait
 
 import pytest
 
-from app.workers import Workers
+from app.workers import Workers, at_work
 
 
 def test_work_is_done_in_its_order_by_the_threads_there_are() -> None:
@@ -13,7 +13,8 @@ def test_work_is_done_in_its_order_by_the_threads_there_are() -> None:
     futures = [threads.submit(lambda number=number: done.append(number)) for number in range(20)]  # type: ignore[misc]
     wait(futures, 20)
     assert done == list(range(20))
-    assert threads.close(20)
+    threads.close()
+    assert threads.join(20)
 
 
 def test_an_error_is_the_works_own_and_the_thread_lives_on() -> None:
@@ -27,7 +28,8 @@ def test_an_error_is_the_works_own_and_the_thread_lives_on() -> None:
     with pytest.raises(RuntimeError, match=r"the work ended with SystemExit\(3\)"):
         threads.submit(exits).result(20)
     assert threads.submit(lambda: 5).result(20) == 5
-    assert threads.close(20)
+    threads.close()
+    assert threads.join(20)
 
 
 def test_what_is_cancelled_before_it_begins_is_not_done() -> None:
@@ -39,7 +41,8 @@ def test_what_is_cancelled_before_it_begins_is_not_done() -> None:
     held.set()
     assert first.result(20)
     assert third.result(20) == "done"
-    assert threads.close(20)
+    threads.close()
+    assert threads.join(20)
 
 
 def test_a_thread_that_hangs_and_work_that_nobody_takes_are_seen() -> None:
@@ -56,7 +59,8 @@ def test_a_thread_that_hangs_and_work_that_nobody_takes_are_seen() -> None:
     nobody.submit(lambda: None)
     time.sleep(0.05)
     assert nobody.stalled_s() >= 0.05
-    assert threads.close(20)
+    threads.close()
+    assert threads.join(20)
     assert threads.stalled_s() == 0  # nobody is at work any more
 
 
@@ -71,16 +75,20 @@ def test_there_are_as_many_threads_as_were_asked_for_last() -> None:
         while sum(thread.name == "tested-resize" for thread in threading.enumerate()) != count:
             assert time.monotonic() < deadline_s
             time.sleep(0.01)
-    assert threads.close(20)
+    threads.close()
+    assert threads.join(20)
 
 
 def test_closing_says_whether_the_work_is_done() -> None:
     threads = Workers(1, "tested")
     held = threading.Event()
     work = threads.submit(lambda: held.wait(20))
-    assert not threads.close(0.05)
+    threads.close()
+    assert not threads.join(0.05)
+    assert at_work()
     with pytest.raises(RuntimeError, match="closed"):
         threads.submit(lambda: None)
     held.set()
     assert work.result(20)
-    assert threads.close(20)
+    threads.close()
+    assert threads.join(20)

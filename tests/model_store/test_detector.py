@@ -190,6 +190,9 @@ class TestDeviceAndEngine:
             def detect(self, images: Sequence[RgbImage]) -> list[Detections]:
                 raise FloatingPointError("a score is not finite")
 
+            def detect_on_every_lane(self, image: RgbImage) -> list[Detections]:
+                return self.detect([image])
+
         with pytest.raises(GoldenMismatch, match="golden image: a score is not finite"):
             check_golden(Diverged(), store.find(tiny_store, "tiny"))
 

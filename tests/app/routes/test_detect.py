@@ -344,3 +344,13 @@ def test_a_device_that_is_lost_is_the_end() -> None:
             answer = client.get(path)
             assert (answer.status_code, answer.json()["detail"]) == (503, "cuda:0 is lost: an illegal memory access")
         assert client.post("/detect", content=PHOTO).status_code == 503
+
+
+def test_of_thousands_of_faults_the_first_are_told(client: TestClient) -> None:
+    query = "&".join(f"{'x' * 200}{number}=1" for number in range(300))
+    for text in (query, "&".join(f"labels={'y' * 200}{number}" for number in range(100))):
+        response = client.post(f"/detect?{text}", content=PHOTO)
+        assert response.status_code == 422
+        assert len(response.json()["errors"]) == 20
+        assert len(response.content) < 20_000
+    assert client.post("/detect?" + "&".join(["labels=apple"] * 101), content=PHOTO).status_code == 422
