@@ -192,7 +192,7 @@ def _example_photo() -> str:
 def _settings_help() -> str:
     lines = []
     for name, field in Settings.model_fields.items():
-        default = "unset" if field.default is None else field.default
+        default = "unset" if field.default in (None, ()) else field.default
         text = f"{field.description} Accepted: {accepted(field)}. Default: {default}."
         lines += [f"  {variable(name)}", textwrap.fill(text, 100, initial_indent="      ", subsequent_indent="      ")]
     return "\n".join(lines)

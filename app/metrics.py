@@ -62,6 +62,8 @@ class Metrics:
         self._reloads = Counter(
             "detect_reloads", "Looks for a newer release that led to something.", ["outcome"], registry=ours
         )
+        for outcome in ("swapped", "unchanged", "refused"):
+            self._reloads.labels(outcome)  # a series that begins at 0 shows its first step
         self._served = ("", "")
 
     def serving(self, detector: Detector) -> None:

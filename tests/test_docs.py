@@ -30,7 +30,7 @@ def row_of(field: str) -> str:
     """The line of docs/settings.md for one setting."""
     info = Settings.model_fields[field]
     value = "model_store/releases" if field == "model_store" else info.default
-    default = "unset" if value is None else f"`{value}`"
+    default = "unset" if value in (None, ()) else f"`{value}`"
     return f"| `{variable(field).removeprefix(PREFIX)}` | {default} | {accepted(info)} | {info.description} |"
 
 
