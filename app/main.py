@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -25,6 +26,9 @@ from model_store.detector import Detector, open_detector
 
 API_VERSION = "1.0.0"
 """Of the HTTP contract; a release of the software does not change it."""
+
+_SHARE_BESIDE = 0.3
+"""Of the time that loading a model may take while another serves: requests that wait meanwhile are answered between."""
 
 _TAGS = [
     {"name": "Detection", "description": "Photo in, boxes out."},
@@ -89,7 +93,7 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
         WrongKeysFile: the file of API keys cannot be taken.
     """
 
-    def open_model(ref: str) -> Detector:
+    def open_model(ref: str, share: float = 1.0) -> Detector:
         return open_detector(
             ref,
             store_root=settings.model_store,
@@ -98,6 +102,7 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
             class_names=settings.labels,
             streams=settings.streams,
             cache_dir=settings.cache_dir.expanduser(),
+            share=share,
         )
 
     def started() -> tuple[Scheduler, Reloader]:
@@ -105,8 +110,9 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
         known = store.fingerprint(root, ref)  # before: what changes meanwhile is seen later
         detector, reason = open_newest(ref, root=root, open_model=open_model)
         scheduler = Scheduler(detector, queue_size=settings.queue_size, decoders=settings.decoders)
+        beside = partial(open_model, share=_SHARE_BESIDE)
         reloader = Reloader(
-            scheduler, app.state.metrics, ref=ref, root=root, open_model=open_model, known=known, last=reason
+            scheduler, app.state.metrics, ref=ref, root=root, open_model=beside, known=known, last=reason
         )
         return scheduler, reloader
 

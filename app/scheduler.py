@@ -19,6 +19,8 @@ from rendersight.detections import Detections
 from rendersight.images import Photo
 
 _LOOK_S = 0.1
+_MARGIN = 1.25
+"""The estimate of a wait times this must be below the deadline: photos differ, and so does what else the cores do."""
 
 T = TypeVar("T")
 
@@ -90,6 +92,8 @@ class Scheduler:
         self._jobs: set[asyncio.Task[Found]] = set()
         self._decode_s = MovingMean()
         self._inference_s = MovingMean()
+        self._apart_s = MovingMean()
+        self._last_s: float | None = None
         self._failure: str | None = None
         self._closed = False
 
@@ -128,12 +132,12 @@ class Scheduler:
             raise NotReady("the service is stopping")
         if self._failure is not None:
             raise NotReady(self._failure)
-        wait_s = self.waiting * self._interval_s()
+        wait_s = (len(self._jobs) + 1) * self._interval_s()
         retry_after_s = max(1, math.ceil(wait_s))
         again = f"try again in {retry_after_s} s"
         if len(self._jobs) >= self._queue_size + self._inference.count:
             raise Overloaded(f"{self.waiting} requests wait already; {again}", retry_after_s=retry_after_s)
-        if self._jobs and wait_s + self._decode_s.value + self._inference_s.value > timeout_s:
+        if self._jobs and _MARGIN * wait_s > timeout_s:
             detail = (
                 f"{self.waiting} requests wait already, about {wait_s:.1f} s, the limit is {timeout_s:g} s; {again}"
             )
@@ -186,7 +190,7 @@ class Scheduler:
     def swap(self, detector: Detector) -> None:
         """Run new requests with another detector; those that are on their way keep theirs."""
         self.detector = detector
-        self._inference_s = MovingMean()
+        self._inference_s, self._apart_s = MovingMean(), MovingMean()
         if detector.engine.parallel != self._inference.count:
             self._inference.resize(detector.engine.parallel)
             self._slots = self._new_slots()
@@ -214,8 +218,20 @@ class Scheduler:
         return asyncio.Semaphore(self._inference.count + self._decoders.count)
 
     def _interval_s(self) -> float:
-        """Return how far apart finished photos are when the threads have no pause."""
-        return max(self._decode_s.value / self._decoders.count, self._inference_s.value / max(1, self._inference.count))
+        """Return how far apart finished photos are when the threads have no pause.
+
+        As measured, for threads that share cores are slower than one alone; before that, as their work would allow.
+        """
+        return self._apart_s.value or max(
+            self._decode_s.value / self._decoders.count, self._inference_s.value / max(1, self._inference.count)
+        )
+
+    def _note_end(self) -> None:
+        """Take in how far this photo's end is from the one before, if the threads had no pause between."""
+        now_s = time.perf_counter()
+        if self._last_s is not None:
+            self._apart_s.add(now_s - self._last_s)
+        self._last_s = now_s if len(self._jobs) > self._inference.count + 1 else None
 
     async def _work(self, detector: Detector, decode: Callable[[], Photo]) -> Found:
         came_s = time.perf_counter()
@@ -227,6 +243,7 @@ class Scheduler:
             except DeviceLost as error:
                 self._failure = str(error)
                 raise
+            self._note_end()
         return Found(
             detections,
             (photo.width, photo.height),

@@ -1,8 +1,8 @@
 """Releases that take over while the service is half busy: `python -m benchmarks.swaps`. Run it alone.
 
-The same load twice: without a swap, then with a newer release every few seconds, published as `training publish` does
-and found by the service itself. Every second release reports its boxes a little smaller, so each answer shows whether
-it comes from the version that it names.
+The same load twice: without a swap, then with a newer release every few seconds, which appears all at once, as
+`training publish` lets it, and is found by the service itself. Every second release reports its boxes a little smaller,
+so each answer shows whether it comes from the version that it names.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -39,9 +39,13 @@ def main() -> None:
     source = store.find(store.DEFAULT_ROOT, options.model)
     pictures = photos()
     with tempfile.TemporaryDirectory() as scratch:
-        root = Path(scratch)
-        variants.publish(source, root)
-        settings = {"RENDERSIGHT_MODEL_STORE": scratch, "RENDERSIGHT_RELOAD_INTERVAL_S": "0.25"}
+        root, staged = Path(scratch, "store"), Path(scratch, "staged")
+        releases = [
+            variants.publish(source, staged) for _ in range(options.swaps + 1)
+        ]  # work that is not the service's
+        appear = partial(_appear, root / source.manifest.name)
+        appear(releases.pop(0))
+        settings = {"RENDERSIGHT_MODEL_STORE": str(root), "RENDERSIGHT_RELOAD_INTERVAL_S": "0.25"}
         with service(options.model, settings) as server:
             saturate(server.port, pictures, concurrency=8, count=60)
             rate = _SHARE * saturate(server.port, pictures, concurrency=8, count=300).rate
@@ -49,7 +53,8 @@ def main() -> None:
             still = paced(server.port, pictures, rate=rate, count=count, seed=0)
             memory_mb: list[float] = []
             swapping = threading.Thread(
-                target=_swap, args=(server, partial(variants.publish, source, root), options, memory_mb)
+                target=_swap,
+                args=(server, (partial(appear, release) for release in releases), options.every, memory_mb),
             )
             swapping.start()
             swapped = paced(server.port, pictures, rate=rate, count=count, seed=0)
@@ -66,18 +71,23 @@ def main() -> None:
     print(f"ratio {memory_mb[-1] / memory_mb[2]:.3f}")
 
 
-def _swap(
-    server: Server, publish: Callable[[], store.Release], options: argparse.Namespace, memory_mb: list[float]
-) -> None:
-    """Publish so many releases, each when the one before has taken over; adds the memory after each, MB."""
-    for _ in range(options.swaps):
+def _appear(folder: Path, release: store.Release) -> int:
+    """Put a finished release into a store; returns its version."""
+    folder.mkdir(parents=True, exist_ok=True)
+    release.folder.rename(folder / release.folder.name)
+    return release.manifest.version
+
+
+def _swap(server: Server, releases: Iterable[Callable[[], int]], every_s: float, memory_mb: list[float]) -> None:
+    """Let release after release appear, each when the one before has taken over; adds the memory after each, MB."""
+    for appear in releases:
         began = time.monotonic()
-        release = publish()
-        while _served(server) != release.manifest.version:
+        version = appear()
+        while _served(server) != version:
             if time.monotonic() - began > _TAKES_OVER_S:
-                raise RuntimeError(f"{release.ref} did not take over")
+                raise RuntimeError(f"version {version} did not take over")
             time.sleep(0.05)
-        time.sleep(max(0.0, options.every - (time.monotonic() - began)))
+        time.sleep(max(0.0, every_s - (time.monotonic() - began)))
         memory_mb.append(server.resident_mb())
 
 

@@ -16,6 +16,7 @@ from model_store.card import ModelCard, NetworkFacts, bare_card, card_of
 from model_store.devices import choose_device
 from model_store.engines import ENGINES, Engine, detections_in
 from model_store.errors import BrokenRelease, EngineNotAvailable, GoldenMismatch, ModelError, ReleaseNotFound
+from model_store.pace import Pace
 from rendersight import images
 from rendersight.detections import Detections
 from rendersight.images import Photo, RgbImage
@@ -60,6 +61,7 @@ class _Request:
     device: str
     streams: int
     cache_dir: Path | None
+    share: float
 
     @property
     def release(self) -> store.Release | None:
@@ -75,6 +77,7 @@ def open_detector(
     class_names: Sequence[str] | None = None,
     streams: int | None = None,
     cache_dir: Path | None = None,
+    share: float = 1.0,
 ) -> Detector:
     """Load a model, move it to its device, warm it up and hold it against its golden image.
 
@@ -88,6 +91,7 @@ def open_detector(
         class_names: K names for a bare state dict; None names its classes `class_1`...; must be None for a release.
         streams: images that OpenVINO computes at the same time; None is one for each core, 1 the shortest latency.
         cache_dir: where graphs that are converted now are kept for the next start; None keeps none.
+        share: of the time that compiling and warming up OpenVINO may take; less lets something else go on meanwhile.
 
     Raises:
         ModelError: it cannot be served; the message says why.
@@ -102,7 +106,7 @@ def open_detector(
     else:
         found.verify()
         chosen = choose_device(device)
-    request = _Request(found, class_names, chosen, streams or cpu.usable_cores(), cache_dir)
+    request = _Request(found, class_names, chosen, streams or cpu.usable_cores(), cache_dir, share)
     if engine != "auto":
         return _open(engine, request)
     *optional, last = _by_speed(request)
@@ -173,7 +177,8 @@ def _open_openvino(name: str, request: _Request) -> Detector:
 
     if request.device != "cpu":
         raise EngineNotAvailable(f"engine {name} runs on the CPU; the device is {request.device}")
-    run = partial(OpenVinoEngine, name=name, streams=request.streams, cache_dir=request.cache_dir)
+    pace = Pace(request.share)
+    run = partial(OpenVinoEngine, name=name, streams=request.streams, cache_dir=request.cache_dir, pace=pace)
     release = request.release
     if release is not None and name in release.manifest.engines:
         folder = release.folder / (release.manifest.engines[name].graphs or "")

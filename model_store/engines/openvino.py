@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
@@ -18,6 +18,7 @@ from model_store.cpu import usable_cores
 from model_store.engines import detections_in
 from model_store.errors import BrokenRelease
 from model_store.manifest import InputRule
+from model_store.pace import Pace
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
 
@@ -80,7 +81,14 @@ class OpenVinoEngine:
     device = "cpu"
 
     def __init__(
-        self, graphs: Graphs, name: str, *, rule: InputRule, streams: int = 1, cache_dir: Path | None = None
+        self,
+        graphs: Graphs,
+        name: str,
+        *,
+        rule: InputRule,
+        streams: int = 1,
+        cache_dir: Path | None = None,
+        pace: Pace | None = None,
     ) -> None:
         """Compile the graphs for this processor.
 
@@ -90,15 +98,18 @@ class OpenVinoEngine:
             rule: how images become the network's input.
             streams: images computed at the same time; one for each core is the most throughput.
             cache_dir: where OpenVINO keeps compiled code for the next start; None keeps none.
+            pace: how fast; None is at full speed.
 
         Raises:
             BrokenRelease: OpenVINO cannot read or compile the graphs.
         """
         self.name, self.parallel = name, streams
         self._rule = rule
-        self._wide = _compile(graphs, name, streams=1, cache_dir=cache_dir)[0] if streams > 1 else None
+        self._pace = pace or Pace()
+        compiled = partial(_compile, graphs, name, cache_dir=cache_dir, pace=self._pace)
+        self._wide = compiled(streams=1)[0] if streams > 1 else None
         self._narrow: SimpleQueue[Lane] = SimpleQueue()
-        for lane in _compile(graphs, name, streams=streams, cache_dir=cache_dir):
+        for lane in compiled(streams=streams):
             self._narrow.put(lane)
         self._lock = Lock()
         self._busy = 0
@@ -118,7 +129,10 @@ class OpenVinoEngine:
         The first image makes a lane's memory, which takes several times as long as those after it.
         """
         narrow = [self._narrow.get() for _ in range(self._narrow.qsize())]
-        found = [self._detect_one(lane, image) for lane in ([self._wide] if self._wide else []) + narrow]
+        found = []
+        for lane in ([self._wide] if self._wide else []) + narrow:
+            found.append(self._detect_one(lane, image))
+            self._pace.step()
         for lane in narrow:
             self._narrow.put(lane)
         return found
@@ -148,7 +162,7 @@ class OpenVinoEngine:
         return detections_in((height, width), boxes * scale, labels, scores)
 
 
-def _compile(graphs: Graphs, name: str, *, streams: int, cache_dir: Path | None) -> list["Lane"]:
+def _compile(graphs: Graphs, name: str, *, streams: int, cache_dir: Path | None, pace: Pace) -> list["Lane"]:
     """Compile the graphs and return a lane for each stream."""
     common: dict[str, Any] = {
         "NUM_STREAMS": streams,
@@ -158,11 +172,11 @@ def _compile(graphs: Graphs, name: str, *, streams: int, cache_dir: Path | None)
     if cache_dir is not None:
         common["CACHE_DIR"] = str(cache_dir)
     hints = (_HINTS[name], "f32", _HINTS[name])
+    compiled = []
     try:
-        compiled = [
-            _core().compile_model(graphs[graph], "CPU", {**common, "INFERENCE_PRECISION_HINT": hint})
-            for graph, hint in zip(GRAPHS, hints, strict=True)
-        ]
+        for graph, hint in zip(GRAPHS, hints, strict=True):
+            compiled.append(_core().compile_model(graphs[graph], "CPU", {**common, "INFERENCE_PRECISION_HINT": hint}))
+            pace.step()
     except RuntimeError as error:
         raise BrokenRelease(f"the graphs cannot be used: {str(error).strip().splitlines()[-1]}") from error
     if (taken := [item.get_any_name() for item in compiled[0].inputs]) != ["pixels"]:

@@ -47,6 +47,7 @@ def test_the_settings_reach_the_model_store() -> None:
         "class_names": ("a", "b"),
         "streams": 2,
         "cache_dir": Path.home() / "kept",
+        "share": 1.0,
     }
     assert asked == [("fruit@3", options)]
 
