@@ -34,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.swaps", description=__doc__)
     parser.add_argument("--model", default="dice", help="a release with an int8 engine")
     parser.add_argument("--swaps", type=int, default=20)
-    parser.add_argument("--every", type=float, default=3, help="so many seconds apart")
+    parser.add_argument("--every", type=float, default=8, help="so many seconds apart")
     options = parser.parse_args()
     source = store.find(store.DEFAULT_ROOT, options.model)
     pictures = photos()
