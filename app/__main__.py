@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 import uvicorn
 from fastapi import FastAPI
 
+from app import memory
 from app.keys import WrongKeysFile, read_keys
 from app.settings import Settings, WrongSetting, accepted, read_settings, variable
 from app.telemetry import configure_logging
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WrongSetting as error:
         return _refuse(str(error))
     configure_logging(settings.log_format)
+    memory.keep_few_heaps()
     return serve_model(settings)
 
 

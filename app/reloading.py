@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from app import memory
 from app.metrics import Metrics
 from app.scheduler import Scheduler
 from app.workers import Workers
@@ -31,6 +32,8 @@ _log = logging.getLogger(__name__)
 
 _LOAD_S = 600.0
 """A load that takes longer hangs."""
+
+_RELEASE_S = 0.2
 
 _MODELS_FAULT = (BrokenRelease, BrokenStateDict, UnknownArchitecture, GoldenMismatch)
 """Where the release is at fault, and not the machine or what was asked for."""
@@ -118,6 +121,7 @@ class Reloader:
         self._asked = asyncio.Event()
         self._known = known
         self._served = {_identity(scheduler.detector)}
+        self._releasing: set[asyncio.Task[None]] = set()
 
     async def look_every(self, interval_s: float) -> None:
         """Look again and again, until cancelled; with 0 only when asked to."""
@@ -135,6 +139,8 @@ class Reloader:
 
     def close(self) -> None:
         """Load no more; what is being loaded is not waited for."""
+        for task in self._releasing:
+            task.cancel()
         self._loader.close()
 
     async def look(self, *, again: bool = False) -> Reload:
@@ -178,6 +184,17 @@ class Reloader:
         async with asyncio.timeout(_LOAD_S):
             return await asyncio.wrap_future(self._loader.submit(work))
 
+    async def _release(self, old: list[Detector]) -> None:
+        """Let go of a model when no request has it any more, on the loader: to free it takes a tenth of a second.
+
+        Args:
+            old: it; nobody else is to keep a name for it.
+        """
+        while self._scheduler.uses(old[0]):
+            await asyncio.sleep(_RELEASE_S)
+        await asyncio.sleep(_RELEASE_S)  # an answer may still be written
+        await asyncio.wrap_future(self._loader.submit(partial(_let_go, old)))
+
     async def _load(self) -> Reload:
         """Load and swap in.
 
@@ -197,7 +214,15 @@ class Reloader:
         self._scheduler.swap(detector)
         self._metrics.serving(detector)
         self._served.add(_identity(detector))
+        releasing = asyncio.create_task(self._release([served]))
+        self._releasing.add(releasing)
+        releasing.add_done_callback(self._releasing.discard)
         return _reload("swapped", f"{_ref_of(detector)} is served, before it {_ref_of(served)}")
+
+
+def _let_go(old: list[Detector]) -> None:
+    old.clear()
+    memory.give_back()
 
 
 def _reload(outcome: Literal["swapped", "unchanged", "refused"], detail: str) -> Reload:

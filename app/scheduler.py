@@ -89,7 +89,7 @@ class Scheduler:
         self._decoders = Workers(decoders, "decoder")
         self._inference = Workers(detector.engine.parallel, "inference")
         self._slots = self._new_slots()
-        self._jobs: set[asyncio.Task[Found]] = set()
+        self._jobs: dict[asyncio.Task[Found], Detector] = {}
         self._decode_s = MovingMean()
         self._inference_s = MovingMean()
         self._apart_s = MovingMean()
@@ -117,6 +117,10 @@ class Scheduler:
     def stalled_s(self) -> float:
         """For how long the threads have made no progress with what they have, in seconds."""
         return max(self._decoders.stalled_s(), self._inference.stalled_s())
+
+    def uses(self, detector: Detector) -> int:
+        """Return how many requests have a place with this detector."""
+        return sum(used is detector for used in self._jobs.values())
 
     def admit(self, timeout_s: float) -> None:
         """Refuse a request that cannot be answered in time; nothing is kept for one that can.
@@ -170,7 +174,7 @@ class Scheduler:
         """
         self.admit(timeout_s)
         job = asyncio.create_task(self._work(detector, decode))
-        self._jobs.add(job)
+        self._jobs[job] = detector
         job.add_done_callback(self._leave)
         leaving = [] if gone is None else [asyncio.create_task(gone())]
         try:
@@ -253,7 +257,7 @@ class Scheduler:
         )
 
     def _leave(self, job: asyncio.Task[Found]) -> None:
-        self._jobs.discard(job)
+        del self._jobs[job]
         if not job.cancelled():
             job.exception()  # of a job that was given up nobody asks it, and asyncio would complain
 
