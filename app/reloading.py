@@ -201,6 +201,8 @@ class Reloader:
         Raises:
             ModelError: it cannot take over.
         """
+        if self._releasing:  # never three models at once
+            await asyncio.wait(self._releasing)
         served = self._scheduler.detector
         detector = await self._on_loader(partial(self._open_model, self._ref))
         card, known = detector.card, served.card.class_names
