@@ -16,7 +16,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter, defaultdict
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,9 @@ MAX_GROWTH = 0.03
 _TIMES = 1.5
 _REQUEST_TIMEOUT_S = 5.0
 _SWAP_S = 12.0
-_QUIET_S = 5.0
+_QUIET_S = 15.0
+"""After the last request and the last release: for a load that is under way, and the old model's end."""
+
 _SEED = 0
 
 
@@ -111,20 +113,24 @@ async def swap(source: store.Release, root: Path) -> None:
             shutil.rmtree(root / source.manifest.name / str(version))
 
 
+async def _part(run: Soak, seconds: float, swapping: Coroutine[Any, Any, None], server: Server) -> Resources:
+    """Load the service for so long while releases take over, and look at what it holds when all that is over."""
+    swaps = asyncio.create_task(swapping)
+    await run.load(seconds)
+    swaps.cancel()
+    return await Resources.of(server)
+
+
 async def soak(
-    server: Server, pictures: Sequence[bytes], seconds: float, swapping: Coroutine[Any, Any, None]
+    server: Server, pictures: Sequence[bytes], seconds: float, swapping: Callable[[], Coroutine[Any, Any, None]]
 ) -> list[str]:
     """Run it, print the table and return what was wrong."""
     await asyncio.to_thread(saturate, server.port, pictures, concurrency=8, count=60)
     load = await asyncio.to_thread(saturate, server.port, pictures, concurrency=8, count=300)
     print(f"capacity {load.rate:.1f}/s, asked {_TIMES * load.rate:.1f}/s for {seconds:.0f} s", flush=True)
     run = Soak(server, load.rate, pictures)
-    swaps = asyncio.create_task(swapping)
-    await run.load(seconds / 10)
-    early = await Resources.of(server)
-    await run.load(seconds * 9 / 10)
-    swaps.cancel()
-    late = await Resources.of(server)
+    early = await _part(run, seconds / 10, swapping(), server)
+    late = await _part(run, seconds * 9 / 10, swapping(), server)
     for name, counts in run.outcomes.items():
         told = ", ".join(f"{status or 'none'}: {count}" for status, count in sorted(counts.items()))
         print(f"{name:<10} {sum(counts.values()):>7}  {told}")
@@ -163,7 +169,7 @@ def main() -> int:
             "REQUEST_TIMEOUT_S": str(_REQUEST_TIMEOUT_S),
         }
         with service(options.model, {f"RENDERSIGHT_{name}": value for name, value in settings.items()}) as server:
-            faults = asyncio.run(soak(server, photos(), 60 * options.minutes, swap(source, root)))
+            faults = asyncio.run(soak(server, photos(), 60 * options.minutes, lambda: swap(source, root)))
             print(_reloads(server.port))
     for fault in faults:
         print(f"FAULT: {fault}")
