@@ -1,7 +1,8 @@
 """A process that has everything imported and forks a child for each job, to kill it at a moment given.
 
-`python -m tests.training.killed` reads a JSON line `[job, arguments, seconds to live or null]` and answers with one,
-`{"pid", "returncode", "seconds"}`. A child that is to be killed stays after its job until it is, which is then soon.
+`python -m tests.training.killed FD` reads JSON lines `[job, arguments, seconds to live or null]` and answers each with
+one, `{"pid", "returncode", "seconds"}`, on the file descriptor, as anything may print to stdout. A child that is to be
+killed stays after its job until it is, which is then soon.
 """
 
 import json
@@ -67,21 +68,22 @@ class Forks:
     """The process, from the outside."""
 
     def __enter__(self) -> Self:
-        # One thread, as a fork takes no other along. The children's threads wait asleep: on a busy machine a training
-        # took four seconds so, and up to twenty when they spun.
-        threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+        reading, writing = os.pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.training.killed"],
+            [sys.executable, "-m", "tests.training.killed", str(writing)],
             cwd=ROOT,
-            env={**os.environ, **threads},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},  # a fork takes one thread along
+            pass_fds=[writing],
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
             text=True,
         )
+        os.close(writing)
+        self._answers = os.fdopen(reading)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._process.communicate()  # the end of its input ends it
+        self._answers.close()
 
     def finish(self, job: str, *arguments: Path) -> float:
         """Let a job end; returns the seconds that it took."""
@@ -97,11 +99,12 @@ class Forks:
 
     def _ask(self, job: str, arguments: tuple[Path, ...], after_s: float | None) -> Ended:
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         print(
             json.dumps([job, [str(argument) for argument in arguments], after_s]), file=self._process.stdin, flush=True
         )
-        return Ended(**json.loads(self._process.stdout.readline()))
+        answer = self._answers.readline()
+        assert answer, f"the process that forks ended with {self._process.wait()}"
+        return Ended(**json.loads(answer))
 
 
 def _fork(job: str, arguments: list[str], after_s: float | None) -> Ended:
@@ -136,6 +139,9 @@ def _be_the_child(job: str, arguments: list[str], writing: int, *, stay: bool) -
 
 
 if __name__ == "__main__":
-    for line in sys.stdin:
-        sys.stdout.write(json.dumps(vars(_fork(*json.loads(line)))) + "\n")
-        sys.stdout.flush()
+    # On one core torch uses one thread: two that wait for each other take up to ten times as long on a busy machine.
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    with os.fdopen(int(sys.argv[1]), "w") as answers:
+        for line in sys.stdin:
+            answers.write(json.dumps(vars(_fork(*json.loads(line)))) + "\n")
+            answers.flush()
