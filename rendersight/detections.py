@@ -63,6 +63,23 @@ class Detections:
         """Return those whose label is one of `labels`."""
         return self.select(np.isin(self.labels, np.asarray(labels, np.int64)))
 
+    def suppressed(self, iou_threshold: float, *, class_agnostic: bool = False) -> Self:
+        """Return the best of those that overlap, best score first: greedy non-maximum suppression.
+
+        Args:
+            iou_threshold: of two boxes with a larger intersection over union the lower score goes.
+            class_agnostic: compare boxes of different classes as well.
+        """
+        ordered = self.by_score()
+        rivals = box_iou(ordered.boxes_xyxy, ordered.boxes_xyxy) > iou_threshold
+        if not class_agnostic:
+            rivals &= ordered.labels[:, None] == ordered.labels[None, :]
+        keep = np.ones(len(ordered), bool)
+        for i in range(len(ordered)):
+            if keep[i]:
+                keep[i + 1 :] &= ~rivals[i, i + 1 :]
+        return ordered.select(keep)
+
 
 def box_iou(a_xyxy: NDArray[np.float32], b_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return intersection over union of every pair of boxes.

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from rendersight.detections import Detections
 from rendersight.images import RgbImage
 
 _GOLDEN_RATIO = 0.618034
@@ -45,6 +46,22 @@ def draw_boxes(
         if caption:
             _write(pen, caption, (x0, y0), colour=colour, font=font, size_wh=picture.size)
     return picture
+
+
+def draw_detections(image: RgbImage, found: Detections, *, class_names: Sequence[str]) -> Image.Image:
+    """Draw detections with class name and score, as `draw_boxes` does; the better one lies on top.
+
+    Args:
+        image: uint8 (H, W, 3), RGB; not changed.
+        found: boxes in px of the image.
+        class_names: of labels 1..K.
+    """
+    found = found.by_score().select(np.arange(len(found))[::-1])
+    labels = found.labels.tolist()
+    captions = [
+        f"{class_names[label - 1]} {score:.2f}" for label, score in zip(labels, found.scores.tolist(), strict=True)
+    ]
+    return draw_boxes(image, found.boxes_xyxy, labels, captions)
 
 
 def _write(

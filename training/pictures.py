@@ -7,8 +7,7 @@ from PIL import Image
 
 from rendersight.annotations.folder import load_pixels
 from rendersight.detections import Detections
-from rendersight.drawing import draw_boxes
-from rendersight.images import RgbImage
+from rendersight.drawing import draw_boxes, draw_detections
 from training.dataset import LabelledImages
 
 _GAP_PX = 6
@@ -18,14 +17,6 @@ def picture_of_truth(data: LabelledImages, index: int) -> Image.Image:
     """Draw the true boxes of one image."""
     image = data.images[index]
     return draw_boxes(load_pixels(image), image.boxes_xyxy, data.label_ids(image), image.labels)
-
-
-def picture_of_detections(pixels: RgbImage, found: Detections, class_names: Sequence[str]) -> Image.Image:
-    """Draw detections with class name and score."""
-    captions = [
-        f"{class_names[label - 1]} {score:.2f}" for label, score in zip(found.labels, found.scores, strict=True)
-    ]
-    return draw_boxes(pixels, found.boxes_xyxy, found.labels.tolist(), captions)
 
 
 def contact_sheet(pictures: Sequence[Image.Image], *, columns: int, cell_px: int) -> Image.Image:
@@ -50,5 +41,5 @@ def compare_with_truth(
     for index in chosen:
         pictures.append(picture_of_truth(data, index))
         kept = found[index].above(score_threshold)
-        pictures.append(picture_of_detections(load_pixels(data.images[index]), kept, data.class_names))
+        pictures.append(draw_detections(load_pixels(data.images[index]), kept, class_names=data.class_names))
     return contact_sheet(pictures, columns=4, cell_px=420)

@@ -8,8 +8,8 @@ from model_store.engines import Engine
 from rendersight import images
 from rendersight.annotations import AnnotationError, Fault, labelme
 from rendersight.detections import Detections
+from rendersight.drawing import draw_detections
 from training.dataset import BrokenDataset
-from training.pictures import picture_of_detections
 
 PICTURES = "pictures"
 LABELME = "labelme"
@@ -76,7 +76,7 @@ def predict(
 
 
 def _write(photo: Path, pixels: images.RgbImage, out: Path, *, found: Detections, class_names: Sequence[str]) -> None:
-    picture_of_detections(pixels, found, class_names).save(out / PICTURES / f"{photo.stem}.jpg", quality=92)
+    draw_detections(pixels, found, class_names=class_names).save(out / PICTURES / f"{photo.stem}.jpg", quality=92)
     text = labelme.to_json(
         found,
         class_names=class_names,

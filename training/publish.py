@@ -20,13 +20,13 @@ from model_store.store import CARD, GOLDEN_IMAGE, WEIGHTS, Release, sha256_of
 from rendersight import images
 from rendersight.annotations.folder import load_pixels
 from rendersight.detections import Detections
+from rendersight.drawing import draw_detections
 from training.card import write_card
 from training.console import Bar
 from training.dataset import LabelledImages, read_dataset, with_margin
 from training.domain import Domain, detect, pool
 from training.loading import load_run
 from training.page import PRECISION_RECALL
-from training.pictures import picture_of_detections
 from training.plots import plot_precision_recall
 from training.report import write_sim2real_pictures
 from training.run_folder import HOLD_OUT_LIST, RunError, RunRecord, read_names
@@ -190,7 +190,7 @@ def _fill(
     # what counts is what is found on the file, after its compression
     pixels = images.read(folder / GOLDEN_IMAGE)
     (found,) = TorchEngine(measured.loaded.network, "cpu").detect([pixels])
-    picture = picture_of_detections(pixels, found.above(threshold), measured.loaded.card.class_names)
+    picture = draw_detections(pixels, found.above(threshold), class_names=measured.loaded.card.class_names)
     picture.save(folder / DETECTIONS_PICTURE, quality=90)
     manifest = _manifest(name, version, measured, words).model_copy(
         update={"golden": golden.expectation(found, score_threshold=threshold)}

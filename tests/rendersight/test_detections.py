@@ -71,6 +71,38 @@ def test_of_labels() -> None:
     assert len(three().of_labels([1, 2, 7])) == 3
 
 
+def test_a_box_that_overlaps_only_one_that_is_gone_stays() -> None:
+    row = Detections.of([[0, 0, 10, 1], [4, 0, 14, 1], [8, 0, 18, 1]], [1, 1, 1], [0.7, 0.9, 0.8])
+    # the best, in the middle, overlaps both by 6 of 14; they overlap each other by 2 of 18
+    assert row.suppressed(0.4).boxes_xyxy[:, 0].tolist() == [4]
+    assert row.suppressed(6 / 14 + 1e-4).boxes_xyxy[:, 0].tolist() == [4, 8, 0]
+    chain = Detections.of(row.boxes_xyxy, row.labels, [0.9, 0.8, 0.7])
+    assert chain.suppressed(0.4).boxes_xyxy[:, 0].tolist() == [0, 8]
+
+
+def test_nothing_suppresses_nothing() -> None:
+    assert len(Detections.of([], [], []).suppressed(0.5)) == 0
+
+
+@pytest.mark.parametrize("class_agnostic", [False, True])
+def test_what_is_left_does_not_overlap_and_what_is_gone_does(class_agnostic: bool) -> None:
+    random = np.random.default_rng(3)
+    corner = random.uniform(0, 50, (60, 2))
+    boxes = np.hstack([corner, corner + random.uniform(5, 30, (60, 2))])
+    found = Detections.of(boxes, random.integers(1, 4, 60), random.uniform(0, 1, 60))
+    kept = found.suppressed(0.3, class_agnostic=class_agnostic)
+    assert 0 < len(kept) < 60
+    assert (np.diff(kept.scores) <= 0).all()
+
+    def rivals(one: Detections, other: Detections) -> np.ndarray:
+        overlap = box_iou(one.boxes_xyxy, other.boxes_xyxy) > 0.3
+        return overlap & (class_agnostic | (one.labels[:, None] == other.labels[None, :]))
+
+    assert (rivals(kept, kept) == np.eye(len(kept), dtype=bool)).all()
+    better = found.scores[:, None] <= kept.scores[None, :]
+    assert (rivals(found, kept) & better).any(axis=1).all()
+
+
 def test_iou_by_hand() -> None:
     one = np.array([[0, 0, 2, 2]], np.float32)
     others = np.array([[0, 0, 2, 2], [1, 1, 3, 3], [2, 0, 4, 2], [0, 0, 1, 2], [50, 50, 51, 51]], np.float32)
