@@ -40,6 +40,7 @@ class ServiceError(Exception):
     ├── EmptyUpload           400  no body, or an empty file in it
     ├── Unauthorized          401  no API key, or one that is not known
     ├── Forbidden             403  a key without the scope that is needed
+    ├── NotAcceptable         406  the header Accept takes no form that there is
     ├── UploadTimeout         408  the body did not arrive in time
     ├── ReleaseRefused        409  what `Settings.model` leads to now cannot take over
     ├── UploadTooLarge        413  more bytes than `Settings.max_bytes`
@@ -101,6 +102,13 @@ class Forbidden(ServiceError):
 
     status, slug, title = 403, "forbidden", "Key without the scope"
     example = "the key of alice is for detect; this needs admin"
+
+
+class NotAcceptable(ServiceError):
+    """The header Accept takes none of the forms that an answer may have."""
+
+    status, slug, title = 406, "not-acceptable", "Not acceptable"
+    example = "Accept text/html takes none of what there is: application/json, image/jpeg, image/png, text/csv"
 
 
 class UploadTimeout(ServiceError):

@@ -16,7 +16,7 @@ from app.lifecycle import Gate, Lifecycle
 from app.metrics import Metrics
 from app.middleware import HeadAsGet, LingeringClose, SecurityHeaders
 from app.reloading import Reloader, open_newest
-from app.routes import detect, docs, health, metrics, models
+from app.routes import batch, detect, docs, health, metrics, models
 from app.scheduler import Scheduler
 from app.settings import Settings
 from app.telemetry import REQUEST_ID_HEADER, RequestLog
@@ -160,7 +160,7 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
     app.state.lifecycle = lifecycle
     app.state.memory = BodyMemory(max(settings.max_held_bytes, settings.max_bytes))
     problems.install(app)
-    for routes in (detect, models, health, metrics, docs):
+    for routes in (detect, batch, models, health, metrics, docs):
         app.include_router(routes.router)
     return app
 
@@ -176,6 +176,6 @@ def _cross_origin(origins: Sequence[str]) -> list[Middleware]:
             allow_credentials=False,
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type", REQUEST_ID_HEADER, "X-Request-Timeout", "traceparent"],
-            expose_headers=[REQUEST_ID_HEADER, "Retry-After", "Server-Timing"],
+            expose_headers=[REQUEST_ID_HEADER, "Content-Disposition", "Retry-After", "Server-Timing"],
         )
     ]

@@ -83,17 +83,22 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     return JSONResponse(problem.body(), problem.status, headers, MEDIA_TYPE)
 
 
-def response_to(request: Request, error: ServiceError) -> Response:
-    """Return the answer to a request that ends in a foreseen error."""
-    request.state.outcome = error.slug
-    problem = Problem(
+def problem_of(error: ServiceError, *, request_id: str) -> Problem:
+    """Return what a client is told of a foreseen error."""
+    return Problem(
         type=type_of(type(error)),
         title=error.title,
         status=error.status,
         detail=error.detail,
-        request_id=request.state.request_id,
+        request_id=request_id,
         errors=[InvalidInputOut.of(item) for item in error.errors],
     )
+
+
+def response_to(request: Request, error: ServiceError) -> Response:
+    """Return the answer to a request that ends in a foreseen error."""
+    request.state.outcome = error.slug
+    problem = problem_of(error, request_id=request.state.request_id)
     headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"

@@ -8,7 +8,8 @@ import math
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from app.errors import ClientGone, DeadlineExceeded, NotReady, Overloaded
@@ -57,6 +58,8 @@ class Found:
         queue_s: for how long it waited, for a place, a decoder or the network.
         decode_s: for how long it was decoded.
         inference_s: for how long it was computed.
+        finished: what `finish` made of it; None without one.
+        finish_s: for how long it was at that.
     """
 
     detections: Detections
@@ -64,6 +67,8 @@ class Found:
     queue_s: float
     decode_s: float
     inference_s: float
+    finished: bytes | None = None
+    finish_s: float = 0.0
 
 
 class Scheduler:
@@ -101,6 +106,11 @@ class Scheduler:
     def waiting(self) -> int:
         """How many requests have a place and wait."""
         return max(0, len(self._jobs) - self._inference.count)
+
+    @property
+    def at_once(self) -> int:
+        """How many photos keep the threads busy; one client should not have more than these wait."""
+        return min(self._inference.count + self._decoders.count, self._inference.count + self._queue_size)
 
     def trouble(self, limit_s: float) -> str | None:
         """Say what keeps the threads from working, None where nothing does.
@@ -154,6 +164,7 @@ class Scheduler:
         *,
         timeout_s: float,
         gone: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        finish: Callable[[Found, Photo], bytes] | None = None,
     ) -> Found:
         """Decode one photo and find its objects.
 
@@ -165,6 +176,7 @@ class Scheduler:
             decode: what gives the photo; it may block and raise.
             timeout_s: how long it all may take.
             gone: returns when nobody waits for the answer any more.
+            finish: what is then to be made of them by a decoder's thread; it may block and raise.
 
         Raises:
             Overloaded: as `admit`.
@@ -173,7 +185,7 @@ class Scheduler:
             NotReady: the scheduler was closed.
         """
         self.admit(timeout_s)
-        job = asyncio.create_task(self._work(detector, decode))
+        job = asyncio.create_task(self._work(detector, decode, finish))
         self._jobs[job] = detector
         job.add_done_callback(self._leave)
         leaving = [] if gone is None else [asyncio.create_task(gone())]
@@ -237,24 +249,26 @@ class Scheduler:
             self._apart_s.add(now_s - self._last_s)
         self._last_s = now_s if len(self._jobs) > self._inference.count + 1 else None
 
-    async def _work(self, detector: Detector, decode: Callable[[], Photo]) -> Found:
+    async def _work(
+        self, detector: Detector, decode: Callable[[], Photo], finish: Callable[[Found, Photo], bytes] | None
+    ) -> Found:
         came_s = time.perf_counter()
         async with self._slots:
             photo, decode_s = await _outcome(self._decoders.submit(_timed(decode, self._decode_s)))
-            infer = _timed(lambda: detector.detect_photo(photo), self._inference_s)
+            infer = _timed(partial(detector.detect_photo, photo), self._inference_s)
             try:
                 detections, inference_s = await _outcome(self._inference.submit(infer))
             except DeviceLost as error:
                 self._failure = str(error)
                 raise
+            size_wh = (photo.width, photo.height)
+            queue_s = time.perf_counter() - came_s - decode_s - inference_s
+            found = Found(detections, size_wh, queue_s=queue_s, decode_s=decode_s, inference_s=inference_s)
+            if finish is not None:
+                finished, finish_s = await _outcome(self._decoders.submit(_timed(partial(finish, found, photo))))
+                found = replace(found, finished=finished, finish_s=finish_s)
             self._note_end()
-        return Found(
-            detections,
-            (photo.width, photo.height),
-            queue_s=time.perf_counter() - came_s - decode_s - inference_s,
-            decode_s=decode_s,
-            inference_s=inference_s,
-        )
+        return found
 
     def _leave(self, job: asyncio.Task[Found]) -> None:
         del self._jobs[job]
@@ -262,14 +276,15 @@ class Scheduler:
             job.exception()  # of a job that was given up nobody asks it, and asyncio would complain
 
 
-def _timed(work: Callable[[], T], mean: MovingMean) -> Callable[[], tuple[T, float]]:
-    """Return work that tells how long it took, in seconds, also the mean."""
+def _timed(work: Callable[[], T], mean: MovingMean | None = None) -> Callable[[], tuple[T, float]]:
+    """Return work that tells how long it took, in seconds, also a mean."""
 
     def run() -> tuple[T, float]:
         began_s = time.perf_counter()
         result = work()
         took_s = time.perf_counter() - began_s
-        mean.add(took_s)
+        if mean is not None:
+            mean.add(took_s)
         return result, took_s
 
     return run

@@ -18,9 +18,11 @@ BOX_DECIMALS = 2
 MAX_DETECTIONS = 1000
 MAX_LABELS = 100
 
+FormatName = Literal["json", "jpeg", "png", "labelme", "coco", "csv"]
 
-class DetectQuery(BaseModel):
-    """The query parameters of `POST /detect`."""
+
+class SelectQuery(BaseModel):
+    """The query parameters that say which objects are reported."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -44,6 +46,27 @@ class DetectQuery(BaseModel):
         [],
         max_length=MAX_LABELS,
         description="Report only these classes; repeat the parameter for several. `GET /models` lists the names.",
+    )
+    iou_threshold: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Of two objects of a class whose boxes have a larger intersection over union only the better one "
+        "is reported; the network's own limit, where that is less, has been applied before.",
+        examples=[0.3],
+    )
+    class_agnostic: bool = Field(False, description="With iou_threshold: compare objects of different classes as well.")
+
+
+class DetectQuery(SelectQuery):
+    """The query parameters of `POST /detect`."""
+
+    format: FormatName | None = Field(
+        None,
+        description="The form of the answer: `json`; `jpeg` or `png`, the upright photo with its boxes; `labelme` or "
+        "`coco`, an annotation file; `csv`. Without it the header Accept chooses, by the media types of the answer.",
+        examples=["json"],
     )
 
 
@@ -142,6 +165,15 @@ class DetectionsOut(_Answer):
                 )
             ],
         )
+
+
+class BatchLine(_Answer):
+    """What one photo of a batch gave: a result, or the problem that it alone had."""
+
+    index: int = Field(ge=0, description="Its place among the files of the form, from 0.")
+    filename: str = Field(description="As sent.")
+    result: DetectionsOut | None = Field(None, description="As `POST /detect` answers; absent where it failed.")
+    problem: "Problem | None" = Field(None, description="Why it failed; absent where it did not.")
 
 
 class MetricsOut(_Answer):

@@ -1,4 +1,4 @@
-"""Which of the objects that the network found are reported: thresholds, then labels, then the count."""
+"""Which of the objects that the network found are reported: score, then labels, then overlap, then the count."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from itertools import islice
 import numpy as np
 
 from app.errors import MOST_INPUTS, InvalidInput, InvalidParameter, shown
-from app.schemas import DetectQuery
+from app.schemas import SelectQuery
 from model_store.card import ModelCard
 from rendersight.detections import Detections
 
@@ -19,11 +19,15 @@ class Selection:
     Attributes:
         score_threshold: scores strictly above it are reported; at least the network's floor.
         label_ids: classes 1..K to report; None reports all.
+        iou_threshold: of two that overlap more the better one is reported; None reports both.
+        class_agnostic: whether classes compete with each other in that.
         max_detections: the most objects; None for all.
     """
 
     score_threshold: float
     label_ids: tuple[int, ...] | None
+    iou_threshold: float | None
+    class_agnostic: bool
     max_detections: int | None
 
     def of(self, found: Detections) -> Detections:
@@ -31,6 +35,8 @@ class Selection:
         kept = found.above(self.score_threshold)
         if self.label_ids is not None:
             kept = kept.of_labels(self.label_ids)
+        if self.iou_threshold is not None:
+            kept = kept.suppressed(self.iou_threshold, class_agnostic=self.class_agnostic)
         kept = kept.by_score()
         if self.max_detections is None:
             return kept
@@ -42,7 +48,7 @@ def default_threshold(card: ModelCard, configured: float | None) -> float:
     return max(card.score_threshold if configured is None else configured, card.score_floor)
 
 
-def selection_of(query: DetectQuery, card: ModelCard, *, default_score_threshold: float) -> Selection:
+def selection_of(query: SelectQuery, card: ModelCard, *, default_score_threshold: float) -> Selection:
     """Turn a query into what it means for a model.
 
     Raises:
@@ -52,6 +58,8 @@ def selection_of(query: DetectQuery, card: ModelCard, *, default_score_threshold
     return Selection(
         score_threshold=max(asked, card.score_floor),
         label_ids=_label_ids(query.labels, card.class_names) if query.labels else None,
+        iou_threshold=query.iou_threshold,
+        class_agnostic=query.class_agnostic,
         max_detections=query.max_detections,
     )
 

@@ -117,6 +117,12 @@ class Settings(BaseSettings):
         accepted="a whole number above 0",
         description="The most bytes of a request's body; more is a 413.",
     )
+    max_batch_bytes: int = _field(
+        100 * 1024 * 1024,
+        ge=1,
+        accepted="a whole number above 0",
+        description="The most bytes of the body of a batch, whose photos have at most MAX_BYTES each; more is a 413.",
+    )
     max_held_bytes: int = _field(
         512 * 1024 * 1024,
         ge=1,

@@ -21,8 +21,10 @@ from httpx2 import Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.detecting import decode
 from app.errors import ServiceError
-from app.upload import FORM, IMAGE_TYPES, FormLimits, Upload, decode_upload
+from app.form import FORM, FormLimits
+from app.upload import IMAGE_TYPES, Upload
 from rendersight.detections import Detections
 from rendersight.images import WEB_FORMATS, RgbImage
 from tests.app import corpus
@@ -229,7 +231,7 @@ def all_of_it(height: int, width: int) -> tuple[int, int]:
 def outcome(data: bytes, boundary: bytes | None = None) -> int:
     """Decode an upload and return the status of its answer; anything but a 4xx passes through."""
     try:
-        photo = decode_upload(Upload(data, boundary), limits=LIMITS, max_pixels=MAX_PIXELS, need=all_of_it)
+        photo = decode(Upload(data, boundary, LIMITS).image, max_pixels=MAX_PIXELS, need=all_of_it)
     except ServiceError as error:
         return error.status if str(error) else 0
     assert photo.pixels.dtype == np.uint8

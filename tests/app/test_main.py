@@ -61,6 +61,7 @@ def test_a_model_that_cannot_be_served_ends_the_start(tmp_path: Path) -> None:
 def test_the_endpoints_are_those_of_the_contract() -> None:
     assert set(OPERATIONS) == {
         "POST /detect",
+        "POST /detect/batch",
         "GET /models",
         "POST /models/reload",
         "GET /livez",
@@ -77,12 +78,12 @@ def test_every_endpoint_teaches_itself(name: str) -> None:
     assert operation["operationId"]
     (tag,) = operation["tags"]
     assert tag in {item["name"] for item in DOCUMENT["tags"]}
-    ((media_type, answer),) = operation["responses"]["200"]["content"].items()
-    if media_type == "application/json":
-        model = DOCUMENT["components"]["schemas"][answer["schema"]["$ref"].rpartition("/")[2]]
-        assert "examples" in model or all("examples" in item for item in model["properties"].values())
-    else:
-        assert answer["example"]
+    for media_type, answer in operation["responses"]["200"]["content"].items():
+        if media_type == "application/json":
+            model = DOCUMENT["components"]["schemas"][answer["schema"]["$ref"].rpartition("/")[2]]
+            assert "examples" in model or all("examples" in item for item in model["properties"].values())
+        else:
+            assert answer.get("example") or answer["schema"]["format"] == "binary"
     for status, response in operation["responses"].items():
         assert response["description"]
         if status != "200":
@@ -106,7 +107,8 @@ def test_every_service_error_is_documented_where_it_can_happen() -> None:
     every = {error.slug for error in errors.ServiceError.__subclasses__()}
     assert documented(*OPERATIONS) == every
     assert documented("POST /detect") == every - {"not-alive", "release-refused"}
-    statuses = {"200", "400", "401", "403", "408", "413", "415", "422", "500", "503", "504"}
+    assert documented("POST /detect/batch") < documented("POST /detect")
+    statuses = {"200", "400", "401", "403", "406", "408", "413", "415", "422", "500", "503", "504"}
     assert set(OPERATIONS["POST /detect"]["responses"]) == statuses
 
 
@@ -127,9 +129,14 @@ def test_detect_documents_its_parameters() -> None:
         "score_threshold": "query",
         "max_detections": "query",
         "labels": "query",
+        "iou_threshold": "query",
+        "class_agnostic": "query",
+        "format": "query",
         "x-request-timeout": "header",
     }
     assert all(item["description"] for item in parameters.values())
+    of_batch = {item["name"]: item for item in OPERATIONS["POST /detect/batch"]["parameters"]}
+    assert of_batch == {name: item for name, item in parameters.items() if name != "format"}
 
 
 def test_every_reference_leads_somewhere_and_no_schema_is_fastapis_own() -> None:
@@ -141,6 +148,7 @@ def test_every_reference_leads_somewhere_and_no_schema_is_fastapis_own() -> None
 
 def test_the_document_is_served_as_it_is(client: TestClient) -> None:
     served = client.get("/openapi.json").json()
-    labels = next(item for item in served["paths"]["/detect"]["post"]["parameters"] if item["name"] == "labels")
-    assert labels["schema"]["items"].pop("enum") == ["apple", "pear", "plum"]
+    for path in ("/detect", "/detect/batch"):
+        labels = next(item for item in served["paths"][path]["post"]["parameters"] if item["name"] == "labels")
+        assert labels["schema"]["items"].pop("enum") == ["apple", "pear", "plum"]
     assert served == DOCUMENT

@@ -32,6 +32,7 @@ def test_every_field_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) 
         "queue_size": ("5", 5),
         "request_timeout_s": ("2.5", 2.5),
         "decoders": ("3", 3),
+        "max_batch_bytes": ("3000", 3000),
         "max_held_bytes": ("4000", 4000),
         "max_parts": ("5", 5),
         "max_part_header_bytes": ("200", 200),

@@ -10,7 +10,9 @@ from PIL import Image
 from starlette.requests import Request
 
 from app import errors
-from app.upload import FormLimits, Upload, decode_upload, read_upload
+from app.detecting import decode
+from app.form import FormLimits
+from app.upload import Upload, read_upload
 from tests.app.fakes import PHOTO, FixedEngine, app_with, encoded
 from tests.app.wire import connect, read_to_end, serving
 
@@ -40,10 +42,6 @@ def kind(problem: Any) -> tuple[int, str]:
     return problem["status"], problem["type"].rpartition(":")[2]
 
 
-def all_of_it(height: int, width: int) -> tuple[int, int]:
-    return height, width
-
-
 def test_a_form_as_clients_write_it_is_taken(client: TestClient, engine: FixedEngine) -> None:
     noisy = [
         b"\r\n" + part() + END,
@@ -59,10 +57,10 @@ def test_a_form_as_clients_write_it_is_taken(client: TestClient, engine: FixedEn
 def test_the_bytes_of_a_file_that_look_like_a_boundary_are_kept() -> None:
     content = b"\r\n--cu\r\n--\r--cut\n--cut" + bytes(range(256)) * 3 + b"\r\n--cuT--"
     with pytest.raises(errors.UnknownImageFormat, match="begins with 0d 0a 2d 2d 63 75 0d 0a"):
-        decode_upload(Upload(part(content) + END, b"cut"), limits=LIMITS, max_pixels=1, need=all_of_it)
+        decode(Upload(part(content) + END, b"cut", LIMITS).image, max_pixels=1)
     image = Image.fromarray(np.random.default_rng(1).integers(0, 255, (30, 40, 3), np.uint8))
     bitmap = encoded(image, "BMP") + content  # what follows a bitmap is ignored
-    photo = decode_upload(Upload(part(bitmap) + END, b"cut"), limits=LIMITS, max_pixels=1200, need=all_of_it)
+    photo = decode(Upload(part(bitmap) + END, b"cut", LIMITS).image, max_pixels=1200)
     assert (photo.pixels == np.asarray(image)).all()
 
 
@@ -197,7 +195,7 @@ def test_reading_stops_at_the_limit_where_no_length_was_announced() -> None:
 
     request = Request({"type": "http", "headers": []}, receive)  # type: ignore[arg-type]
     with pytest.raises(errors.UploadTooLarge, match="more than 1000 bytes"):
-        asyncio.run(read_upload(request, max_bytes=1000, timeout_s=10, take=lambda _: None))
+        asyncio.run(read_upload(request, max_bytes=1000, limits=LIMITS, timeout_s=10, take=lambda _: None))
     assert taken == 11
 
 
@@ -209,7 +207,7 @@ def test_a_connection_that_closes_early_is_a_malformed_body() -> None:
 
     request = Request({"type": "http", "headers": []}, receive)  # type: ignore[arg-type]
     with pytest.raises(errors.MalformedBody, match="closed after 3 bytes"):
-        asyncio.run(read_upload(request, max_bytes=1000, timeout_s=10, take=lambda _: None))
+        asyncio.run(read_upload(request, max_bytes=1000, limits=LIMITS, timeout_s=10, take=lambda _: None))
 
 
 def test_on_the_wire_a_chunked_body_without_end_is_a_413() -> None:
@@ -243,17 +241,17 @@ def test_on_the_wire_a_refused_body_is_never_asked_for() -> None:
 def test_a_form_beyond_its_limits_is_refused_with_limit_and_value() -> None:
     limits = FormLimits(max_parts=2, max_header_bytes=200)
 
-    def decode(form: bytes) -> None:
-        decode_upload(Upload(form + END, b"cut"), limits=limits, max_pixels=10_000, need=all_of_it)
+    def read(form: bytes) -> None:
+        decode(Upload(form + END, b"cut", limits).image, max_pixels=10_000)
 
-    decode(part())
+    read(part())
     with pytest.raises(errors.MalformedBody, match="more than 2 parts, the limit"):
-        decode(part() * 3)
+        read(part() * 3)
     told = "; a part may have 16 headers of 200 bytes"
     with pytest.raises(errors.MalformedBody, match=f"Maximum header size exceeded{told}"):
-        decode(part(PHOTO, "image", "photo.jpg", "X-Long: " + "a" * 234))
+        read(part(PHOTO, "image", "photo.jpg", "X-Long: " + "a" * 234))
     for names in ([f"X-{number}" for number in range(16)], ["X"] * 1_000_000):
         began_s = time.monotonic()
         with pytest.raises(errors.MalformedBody, match=f"Maximum header count exceeded{told}"):
-            decode(part(PHOTO, "image", "photo.jpg", *(f"{name}: a" for name in names)))
+            read(part(PHOTO, "image", "photo.jpg", *(f"{name}: a" for name in names)))
         assert time.monotonic() - began_s < 5  # each costs Python code

@@ -1,0 +1,198 @@
+"""A form taken apart: the image files in it, and their names. The format: RFC 7578."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import PureWindowsPath
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from app import errors
+from rendersight import images
+
+FORM = "multipart/form-data"
+FIELD = "image"
+
+_MAX_PART_HEADERS = 16
+_PLAIN_ENCODINGS = ("", "binary", "8bit", "7bit")
+_SUFFIXES = {"JPEG": "jpg"}  # of the others it is the format's name
+
+
+@dataclass(frozen=True)
+class FormLimits:
+    """What a form may be, beside the bytes of the body.
+
+    Attributes:
+        max_parts: the most parts.
+        max_header_bytes: the most bytes of one header line of a part.
+    """
+
+    max_parts: int
+    max_header_bytes: int
+
+
+@dataclass(frozen=True)
+class EncodedImage:
+    """One image as it was sent.
+
+    Attributes:
+        name: its file's name without a folder; where none was given, `photo` with the suffix of its format.
+        pieces: its bytes, one after the other.
+    """
+
+    name: str
+    pieces: Sequence[bytes | memoryview] = field(repr=False)
+
+    @property
+    def data(self) -> bytes:
+        """All of its bytes, put together anew."""
+        return b"".join(self.pieces)
+
+
+@dataclass
+class Part:
+    """One part of a form.
+
+    Attributes:
+        headers: names in lower case.
+        pieces: its content, one after the other.
+    """
+
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    pieces: list[memoryview] = field(default_factory=list)
+
+    @cached_property
+    def _disposition(self) -> dict[bytes, bytes]:
+        kind, options = parse_options_header(self.headers.get(b"content-disposition", b"").decode("latin-1"))
+        if kind != b"form-data" or b"name" not in options:
+            raise errors.MalformedBody(f"{FORM}: a part has no name in its Content-Disposition")
+        return options
+
+    @property
+    def name(self) -> str:
+        """Of the form's field."""
+        return self._disposition[b"name"].decode("utf-8", "replace")
+
+    @property
+    def filename(self) -> str:
+        """Of the file; empty where the part is none."""
+        return self._disposition.get(b"filename", b"").decode("utf-8", "replace")
+
+    def image(self) -> EncodedImage:
+        """Return the file as an image, undecoded.
+
+        Raises:
+            EmptyUpload: it has no bytes.
+            UnsupportedMediaType: it is encoded for mail.
+        """
+        _refuse_mail_encoding(self)
+        if not any(self.pieces):
+            raise errors.EmptyUpload(f"the file in the form field {FIELD} is empty")
+        name = PureWindowsPath(self.filename).name  # at both kinds of slash
+        return EncodedImage(name or default_name(b"".join(self.pieces)), self.pieces)
+
+
+def files_in(data: bytes, boundary: bytes, limits: FormLimits) -> list[Part]:
+    """Return the files of a form, at least one, in order; it blocks.
+
+    Args:
+        data: the form.
+        boundary: what separates its parts.
+        limits: what it may be.
+
+    Raises:
+        MalformedBody: no well-formed form, or one beyond its limits.
+        InvalidForm: a form with anything but files named `image`, or with none.
+    """
+    return _images(_parts(data, boundary, limits))
+
+
+class _FormReader:
+    """Collects what the streaming parser calls back with, whole headers and parts at a time."""
+
+    def __init__(self, limits: FormLimits) -> None:
+        self._limits = limits
+        self.parts: list[Part] = []
+        self.complete = False
+        self._name = b""
+        self._value = b""
+
+    def on_part_begin(self) -> None:
+        if len(self.parts) == self._limits.max_parts:
+            raise errors.MalformedBody(f"{FORM}: more than {self._limits.max_parts} parts, the limit")
+        self.parts.append(Part())
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        self.parts[-1].pieces.append(memoryview(data)[start:end])  # of a batch a copy would double what is held
+
+    def on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._name += data[start:end]
+
+    def on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def on_header_end(self) -> None:
+        self.parts[-1].headers[self._name.lower()] = self._value
+        self._name = self._value = b""
+
+    def on_end(self) -> None:
+        self.complete = True
+
+
+def _parts(data: bytes, boundary: bytes, limits: FormLimits) -> list[Part]:
+    """Take a form apart."""
+    reader = _FormReader(limits)
+    try:
+        parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": reader.on_part_begin,
+                "on_part_data": reader.on_part_data,
+                "on_header_field": reader.on_header_field,
+                "on_header_value": reader.on_header_value,
+                "on_header_end": reader.on_header_end,
+                "on_end": reader.on_end,
+            },
+            max_header_count=_MAX_PART_HEADERS,
+            max_header_size=limits.max_header_bytes,
+        )
+        parser.write(data)
+    except FormParserError as error:
+        limited = f"; a part may have {_MAX_PART_HEADERS} headers of {limits.max_header_bytes} bytes"
+        raise errors.MalformedBody(f"{FORM}: {error}{limited if 'Maximum' in str(error) else ''}") from error
+    if not reader.complete:
+        raise errors.MalformedBody(f"{FORM}: the closing boundary is missing")
+    return reader.parts
+
+
+def _images(parts: list[Part]) -> list[Part]:
+    """Return the parts of a form that has files named `image` alone, at least one."""
+    wrong: list[errors.InvalidInput] = []
+    for part in parts:
+        if part.name != FIELD:
+            wrong.append(errors.InvalidInput("form", errors.shown(part.name), None, f"no field but {FIELD}"))
+        elif not part.filename:
+            text = errors.shown(b"".join(part.pieces).decode("utf-8", "replace"))
+            wrong.append(errors.InvalidInput("form", FIELD, text, "a file, with a filename"))
+    if not parts:
+        wrong.append(errors.InvalidInput("form", FIELD, None, "a file, this form has none"))
+    if wrong:
+        listed = "; ".join(f"form field {item.name}: {item.accepted}" for item in wrong)
+        raise errors.InvalidForm(listed, errors=wrong)
+    return parts
+
+
+def default_name(data: bytes) -> str:
+    """Name an image that came without a name: `photo`, with the suffix of its format where that is known."""
+    name = images.sniff(data)
+    return "photo" if name is None else f"photo.{_SUFFIXES.get(name, name.lower())}"
+
+
+def _refuse_mail_encoding(part: Part) -> None:
+    """Refuse base64 and quoted-printable, which RFC 7578 section 4.7 deprecates."""
+    encoding = part.headers.get(b"content-transfer-encoding", b"").decode("latin-1").strip().lower()
+    if encoding not in _PLAIN_ENCODINGS:
+        raise errors.UnsupportedMediaType(
+            f"Content-Transfer-Encoding {errors.shown(encoding)} is not taken; send the bytes as they are"
+        )

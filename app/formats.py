@@ -1,0 +1,169 @@
+"""The forms that an answer takes: JSON, the photo with its boxes, annotation files, CSV; and which one is asked for."""
+
+import csv
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PureWindowsPath
+from typing import Any
+from urllib.parse import quote
+
+from python_multipart.multipart import parse_options_header
+
+from app.errors import NotAcceptable, shown
+from app.schemas import DetectionsOut, FormatName
+from model_store.detector import Detector
+from rendersight.annotations import coco, labelme
+from rendersight.detections import Detections
+from rendersight.drawing import draw_detections
+from rendersight.images import RgbImage
+
+CSV_COLUMNS = ("label", "label_id", "score", "x0", "y0", "x1", "y1")
+
+_JPEG_QUALITY = 90
+_PNG_LEVEL = 1  # of 12 megapixels level 6 takes four times as long, for a tenth less
+_MOST_RANGES = 32  # of an Accept header
+_MOST_NAME_CHARS = 100
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is to be written down.
+
+    Attributes:
+        selected: what is reported, boxes in px of the upright photo.
+        detector: what found it.
+        size_wh: width and height of the upright photo, px.
+        score_threshold: the one that was used.
+        image_name: the photo's.
+        pixels: gives all pixels of the upright photo; slow.
+    """
+
+    selected: Detections
+    detector: Detector
+    size_wh: tuple[int, int]
+    score_threshold: float
+    image_name: str
+    pixels: Callable[[], RgbImage]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One form of the answer.
+
+    Attributes:
+        media_type: by which `Accept` asks for it.
+        suffix: of its file beside the photo, instead of the photo's own.
+        write: makes its bytes.
+        is_slow: whether that takes a thread: it needs all pixels of the photo.
+    """
+
+    media_type: str
+    suffix: str
+    write: Callable[[Result], bytes]
+    is_slow: bool = False
+
+    def headers(self, image_name: str) -> dict[str, str]:
+        """Return the headers that name the answer's file (RFC 6266), for a photo's name."""
+        stem = PureWindowsPath(image_name).stem[:_MOST_NAME_CHARS]
+        plain = re.sub(r"[^A-Za-z0-9._ -]", "_", stem) + self.suffix
+        encoded = "" if plain == stem + self.suffix else f"; filename*=UTF-8''{quote(stem + self.suffix, safe='')}"
+        return {"Content-Disposition": f'inline; filename="{plain}"{encoded}'}
+
+
+def as_json(result: Result) -> DetectionsOut:
+    """Return the answer as the public contract has it."""
+    return DetectionsOut.from_domain(
+        result.selected,
+        detector=result.detector,
+        size_wh=result.size_wh,
+        score_threshold=result.score_threshold,
+    )
+
+
+def _json(result: Result) -> bytes:
+    # as it is: FastAPI would validate once more what was validated when it was made
+    return as_json(result).model_dump_json().encode()
+
+
+def _csv(result: Result) -> bytes:
+    text = io.StringIO()
+    rows = csv.writer(text)
+    rows.writerow(CSV_COLUMNS)
+    rows.writerows((item.label, item.label_id, item.score, *item.box) for item in as_json(result).detections)
+    return text.getvalue().encode()
+
+
+def _annotations(write: Callable[..., str]) -> Callable[[Result], bytes]:
+    def annotate(result: Result) -> bytes:
+        text = write(
+            result.selected,
+            class_names=result.detector.card.class_names,
+            image_name=result.image_name,
+            size_wh=result.size_wh,
+        )
+        return text.encode()
+
+    return annotate
+
+
+def _picture(image_format: str, **options: Any) -> Callable[[Result], bytes]:
+    def draw(result: Result) -> bytes:
+        file = io.BytesIO()
+        drawn = draw_detections(result.pixels(), result.selected, class_names=result.detector.card.class_names)
+        drawn.save(file, image_format, **options)
+        return file.getvalue()
+
+    return draw
+
+
+FORMATS: dict[FormatName, Format] = {
+    "json": Format("application/json", ".detections.json", _json),
+    "jpeg": Format("image/jpeg", ".boxes.jpg", _picture("JPEG", quality=_JPEG_QUALITY), is_slow=True),
+    "png": Format("image/png", ".boxes.png", _picture("PNG", compress_level=_PNG_LEVEL), is_slow=True),
+    "labelme": Format("application/vnd.rendersight.labelme+json", ".json", _annotations(labelme.to_json)),
+    "coco": Format("application/vnd.rendersight.coco+json", ".coco.json", _annotations(coco.to_json)),
+    "csv": Format("text/csv", ".csv", _csv),
+}
+"""Of those that a client takes alike, the first is given."""
+
+
+def chosen(asked: FormatName | None, accept: str) -> Format:
+    """Return the form of the answer.
+
+    Args:
+        asked: by the query; it comes first.
+        accept: the request's Accept, RFC 9110, section 12.5.1; nothing takes everything.
+
+    Raises:
+        NotAcceptable: it takes none of ours.
+    """
+    if asked is not None:
+        return FORMATS[asked]
+    ranges = _ranges(accept) or {"*/*": 1.0}
+    best = max(FORMATS.values(), key=lambda one: _quality(one.media_type, ranges))
+    if not _quality(best.media_type, ranges):
+        given = ", ".join(one.media_type for one in FORMATS.values())
+        raise NotAcceptable(f"Accept {shown(accept)} takes none of what there is: {given}")
+    return best
+
+
+def _ranges(accept: str) -> dict[str, float]:
+    """Return the media ranges of an Accept header, each with its quality; what cannot be read as one counts as 1."""
+    ranges = {}
+    for text in accept.split(",")[:_MOST_RANGES]:
+        kind, options = parse_options_header(text.strip())
+        try:
+            quality = float(options.get(b"q", b"1"))
+        except ValueError:
+            quality = 1.0
+        if kind:
+            ranges[kind.decode("latin-1").lower()] = quality
+    return ranges
+
+
+def _quality(media_type: str, ranges: dict[str, float]) -> float:
+    """Return what the most specific range that a media type falls into gives it, 0 where there is none."""
+    main, _, _ = media_type.partition("/")
+    return next((ranges[one] for one in (media_type, f"{main}/*", "*/*") if one in ranges), 0.0)

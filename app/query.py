@@ -1,0 +1,36 @@
+"""What every query must be: parameters that exist, each given once unless it is a list."""
+
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from itertools import islice
+from typing import Any, get_origin
+
+from fastapi import Request
+from pydantic import BaseModel
+
+from app import errors
+
+
+def known_once(query: type[BaseModel]) -> Callable[[Request], Coroutine[Any, Any, None]]:
+    """Return the dependency of a route whose parameters are the fields of `query`."""
+    known = query.model_fields
+
+    async def check(request: Request) -> None:
+        """Refuse a parameter that does not exist, such as a misspelt one, and two values for one.
+
+        Raises:
+            InvalidParameter: it names the first `errors.MOST_INPUTS` of them.
+        """
+        counts = Counter(name for name, _ in request.query_params.multi_items())
+        found = (
+            errors.InvalidInput("query", errors.shown(name), None, f"no such parameter; known: {', '.join(known)}")
+            if name not in known
+            else errors.InvalidInput("query", name, None, f"given {count} times; once is accepted")
+            for name, count in counts.items()
+            if name not in known or (count > 1 and get_origin(known[name].annotation) is not list)
+        )
+        if wrong := list(islice(found, errors.MOST_INPUTS)):
+            listed = "; ".join(f"query parameter {item.name}: {item.accepted}" for item in wrong)
+            raise errors.InvalidParameter(listed, errors=wrong)
+
+    return check

@@ -1,0 +1,117 @@
+"""Many photos in, a line for each out."""
+
+import asyncio
+from contextlib import ExitStack
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from app import errors
+from app.access import needs
+from app.batch import MEDIA_TYPE, LinesResponse, answer_in_order
+from app.detecting import Detecting
+from app.form import FIELD, FORM, FormLimits
+from app.formats import FORMATS
+from app.problems import responses
+from app.query import known_once
+from app.readiness import MemoryDep, MetricsDep, SchedulerDep, SettingsDep
+from app.routes.detect import TimeoutHeader, left, patience_s
+from app.schemas import BatchLine, SelectQuery
+from app.upload import read_upload
+
+router = APIRouter(tags=["Detection"])
+
+_ITEM = {"type": "string", "format": "binary"}  # an empty one fails alone
+_PHOTOS: dict[str, Any] = {"type": "array", "items": _ITEM, "minItems": 1, "description": "The photos."}
+_BODY: dict[str, Any] = {
+    "required": True,
+    "description": f"A form with any number of images, up to the service's limits, each as a file `{FIELD}`.",
+    "content": {
+        FORM: {
+            "schema": {
+                "type": "object",
+                "required": [FIELD],
+                "additionalProperties": False,
+                "properties": {FIELD: _PHOTOS},
+            },
+        },
+    },
+}
+_EXAMPLE = """\
+{"index":0,"filename":"a.jpg","result":{"model":...,"image":...,"score_threshold":0.5,"detections":[...]}}
+{"index":1,"filename":"b.txt","problem":{"type":"urn:rendersight:problem:unknown-image-format","status":415,...}}
+"""
+_ACCESS = needs("detect")
+
+
+@router.post(
+    "/detect/batch",
+    summary="Find the objects in many photos",
+    operation_id="detect_batch",
+    status_code=200,
+    response_class=LinesResponse,
+    dependencies=[*_ACCESS["dependencies"], Depends(known_once(SelectQuery))],
+    openapi_extra={**_ACCESS["openapi_extra"], "requestBody": _BODY},
+    responses={
+        200: {
+            "description": "A line of JSON for each photo, in their order.",
+            "model": BatchLine,
+            "content": {MEDIA_TYPE: {"example": _EXAMPLE}},
+        },
+        **responses(
+            errors.MalformedBody,
+            errors.EmptyUpload,
+            errors.Unauthorized,
+            errors.Forbidden,
+            errors.UploadTimeout,
+            errors.UploadTooLarge,
+            errors.UnsupportedMediaType,
+            errors.InvalidParameter,
+            errors.InvalidForm,
+            errors.InternalError,
+            errors.NotReady,
+            errors.Overloaded,
+        ),
+    },
+)
+async def detect_batch(
+    request: Request,
+    query: Annotated[SelectQuery, Query()],
+    scheduler: SchedulerDep,
+    settings: SettingsDep,
+    memory: MemoryDep,
+    metrics: MetricsDep,
+    x_request_timeout: TimeoutHeader = None,
+) -> LinesResponse:
+    """Find the objects in many photos; the answer is JSON lines in the photos' order, sent as they are done.
+
+    A photo that cannot be read, or for which there is no time, fails alone: its line has a `problem` instead of a
+    `result`. The time limit is for each photo, from when its turn has come.
+    """
+    detecting = Detecting(
+        query=query,
+        form=FORMATS["json"],
+        timeout_s=patience_s(settings, x_request_timeout),
+        gone=partial(left, request),
+        scheduler=scheduler,
+        settings=settings,
+        metrics=metrics,
+    )
+    detecting.check()
+    with ExitStack() as held:
+        upload = await read_upload(
+            request,
+            max_bytes=min(settings.max_batch_bytes, memory.max_bytes),
+            form_only=True,
+            limits=FormLimits(settings.max_parts, settings.max_part_header_bytes),
+            timeout_s=settings.upload_timeout_s,
+            take=held.enter_context(memory.share()),
+        )
+        lines = answer_in_order(
+            detecting,
+            await asyncio.to_thread(upload.files),
+            request_id=request.state.request_id,
+            max_bytes=settings.max_bytes,
+        )
+        return LinesResponse(lines, held=held.pop_all())
