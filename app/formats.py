@@ -22,6 +22,7 @@ from rendersight.images import RgbImage
 CSV_COLUMNS = ("label", "label_id", "score", "x0", "y0", "x1", "y1")
 
 _JPEG_QUALITY = 90
+_LEAST_PX = 320
 _PNG_LEVEL = 1  # of 12 megapixels level 6 takes four times as long, for a tenth less
 _MOST_RANGES = 32  # of an Accept header
 _MOST_NAME_CHARS = 100
@@ -111,7 +112,9 @@ def _annotations(write: Callable[..., str]) -> Callable[[Result], bytes]:
 def _picture(image_format: str, **options: Any) -> Callable[[Result], bytes]:
     def draw(result: Result) -> bytes:
         file = io.BytesIO()
-        drawn = draw_detections(result.pixels(), result.selected, class_names=result.detector.card.class_names)
+        drawn = draw_detections(
+            result.pixels(), result.selected, class_names=result.detector.card.class_names, least_px=_LEAST_PX
+        )
         drawn.save(file, image_format, **options)
         return file.getvalue()
 

@@ -64,8 +64,9 @@ class DetectQuery(SelectQuery):
 
     format: FormatName | None = Field(
         None,
-        description="The form of the answer: `json`; `jpeg` or `png`, the upright photo with its boxes; `labelme` or "
-        "`coco`, an annotation file; `csv`. Without it the header Accept chooses, by the media types of the answer.",
+        description="The form of the answer: `json`; `jpeg` or `png`, the upright photo with its boxes, a small one "
+        "enlarged; `labelme` or `coco`, an annotation file; `csv`. Without it the header Accept chooses, by the media "
+        "types of the answer.",
         examples=["json"],
     )
 

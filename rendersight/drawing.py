@@ -39,45 +39,85 @@ def draw_boxes(
     shorter = min(picture.size)
     width = max(1, round(shorter / 320))
     font = ImageFont.load_default(size=max(10, round(shorter / 45)))
-    for box, label, caption in zip(boxes_xyxy, labels, captions, strict=True):
+    for box, label in zip(boxes_xyxy, labels, strict=True):
         x0, y0, x1, y1 = (float(value) for value in box)
-        colour = class_colour(label)
-        pen.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=colour, width=width)
+        pen.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=class_colour(label), width=width)
+    places = _Places(picture.size)
+    for box, label, caption in zip(boxes_xyxy, labels, captions, strict=True):
         if caption:
-            _write(pen, caption, (x0, y0), colour=colour, font=font, size_wh=picture.size)
+            _write(pen, caption, box, colour=class_colour(label), font=font, places=places)
     return picture
 
 
-def draw_detections(image: RgbImage, found: Detections, *, class_names: Sequence[str]) -> Image.Image:
-    """Draw detections with class name and score, as `draw_boxes` does; the better one lies on top.
+def draw_detections(
+    image: RgbImage, found: Detections, *, class_names: Sequence[str], least_px: int = 0
+) -> Image.Image:
+    """Draw detections with class name and score; the better one has the better place for its caption.
 
     Args:
         image: uint8 (H, W, 3), RGB; not changed.
         found: boxes in px of the image.
         class_names: of labels 1..K.
+        least_px: a picture whose shorter side is less becomes a whole number of times as large, so that its captions
+            can be read; up to four times this on its longer side.
+
+    Returns:
+        An RGB image, of the same size or larger.
     """
-    found = found.by_score().select(np.arange(len(found))[::-1])
+    factor = max(1, min(-(-least_px // min(image.shape[:2])), 4 * least_px // max(image.shape[:2])))
+    if factor > 1:
+        image = image.repeat(factor, axis=0).repeat(factor, axis=1)
+    found = found.by_score()
     labels = found.labels.tolist()
     captions = [
         f"{class_names[label - 1]} {score:.2f}" for label, score in zip(labels, found.scores.tolist(), strict=True)
     ]
-    return draw_boxes(image, found.boxes_xyxy, labels, captions)
+    return draw_boxes(image, found.boxes_xyxy * np.float32(factor), labels, captions)
+
+
+class _Places:
+    """Where captions lie already."""
+
+    def __init__(self, size_wh: tuple[int, int]) -> None:
+        self._size_wh = size_wh
+        self._taken = np.zeros((0, 4))
+
+    def best(self, box_xyxy: NDArray[np.float32], size_wh: tuple[float, float]) -> tuple[float, float]:
+        """Take the place at a box that covers the least of other captions; returns its top-left corner.
+
+        The choice is, in this order: above its upper edge, below its lower one, inside; each from the left or the
+        right. All are moved so that they stay inside the picture.
+        """
+        x0, y0, x1, y1 = (float(value) for value in box_xyxy)
+        width, height = size_wh
+        corners = np.array([(x, y) for y in (y0 - height, y1, y0) for x in (x0, x1 - width)])
+        inside = corners.clip(0, np.maximum(0, np.array(self._size_wh) - size_wh))
+        areas = np.hstack([inside, inside + size_wh])
+        moved = np.abs(inside - corners).sum(axis=1) > max(size_wh)  # far from its box it tells nothing
+        overlap = np.minimum(areas[:, None, 2:], self._taken[None, :, 2:]) - np.maximum(
+            areas[:, None, :2], self._taken[None, :, :2]
+        )
+        covered = overlap.clip(min=0).prod(axis=2).sum(axis=1)
+        covered += (corners[:, 1] != inside[:, 1]) + moved * width * height
+        chosen = int(covered.argmin())
+        self._taken = np.vstack([self._taken, areas[chosen]])
+        x, y = inside[chosen]
+        return float(x), float(y)
 
 
 def _write(
     pen: ImageDraw.ImageDraw,
     caption: str,
-    corner: tuple[float, float],
+    box_xyxy: NDArray[np.float32],
     *,
     colour: tuple[int, int, int],
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    size_wh: tuple[int, int],
+    places: _Places,
 ) -> None:
-    """Write a caption above a box's top-left corner, moved so that it stays inside the image."""
+    """Write a caption at a box, where it hides no other."""
     left, top, right, bottom = pen.textbbox((0, 0), caption, font=font)
     width, height = right - left + 4, bottom - top + 4
-    x = min(max(corner[0], 0), max(size_wh[0] - width, 0))
-    y = corner[1] - height if corner[1] >= height else corner[1]
-    pen.rectangle((x, y, x + width, y + height), fill=colour)
+    x, y = places.best(box_xyxy, (width, height))
+    pen.rectangle((x, y, x + width - 1, y + height - 1), fill=colour)
     luminance = (0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]) / 255
     pen.text((x + 2 - left, y + 2 - top), caption, fill="white" if luminance < _DARK else "black", font=font)

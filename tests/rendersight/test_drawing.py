@@ -1,9 +1,12 @@
 """Boxes and captions on a copy of an image."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
-from rendersight.drawing import class_colour, draw_boxes
+from rendersight.detections import Detections
+from rendersight.drawing import class_colour, draw_boxes, draw_detections
 
 GREY = 90
 
@@ -63,6 +66,40 @@ def test_any_size_can_be_drawn_on(shape_hw: tuple[int, int]) -> None:
     height, width = shape_hw
     drawn = draw_boxes(grey(height, width), boxes((0, 0, width, height)), [1], ["a label longer than the image"])
     assert drawn.size == (width, height)
+
+
+def letters(drawn: np.ndarray, label: int) -> int:
+    return int((drawn == class_colour(label)).all(axis=2).sum())
+
+
+def test_captions_of_neighbours_do_not_hide_each_other() -> None:
+    apart = boxes((10, 40, 40, 70), (150, 120, 180, 150))
+    close = boxes((10, 40, 40, 70), (45, 45, 75, 75))
+    count = [
+        [letters(np.asarray(draw_boxes(grey(200, 200), pair, [1, 2], ["three 0.99", "six 0.98"])), i) for i in (1, 2)]
+        for pair in (apart, close)
+    ]
+    assert count[0] == count[1]
+
+
+def test_a_caption_stays_at_its_box_where_all_its_places_are_taken() -> None:
+    crowd = boxes(*[(60, 60, 90, 90)] * 9)
+    drawn = np.asarray(draw_boxes(grey(200, 200), crowd, [1] * 9, ["three 0.99"] * 9))
+    ys, xs = np.nonzero((drawn != GREY).any(axis=2))
+    assert xs.max() < 160
+    assert ys.min() >= 40
+    assert ys.max() < 110
+
+
+def test_a_small_picture_is_enlarged_until_its_captions_can_be_read() -> None:
+    found = Detections.of([[2, 2, 10, 10]], [1], [0.9])
+    draw = partial(draw_detections, found=found, class_names=["one"])
+    assert draw(grey(30, 40), least_px=0).size == (40, 30)
+    assert draw(grey(30, 40), least_px=90).size == (120, 90)
+    assert draw(grey(91, 200), least_px=90).size == (200, 91)
+    assert draw(grey(10, 360), least_px=90).size == (360, 10)  # else it would be long
+    enlarged = np.asarray(draw(grey(30, 40), least_px=90))
+    assert tuple(enlarged[29, 10].tolist()) == class_colour(1)  # the lower edge, at three times 10
 
 
 def test_lists_of_different_lengths_are_refused() -> None:
