@@ -41,11 +41,16 @@ Finds objects in photos: `POST /detect` takes one image and answers with class, 
 ```sh
 curl -F image=@photo.jpg 'http://127.0.0.1:8000/detect?score_threshold=0.7'
 curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8000/detect
+curl -F image=@photo.jpg -o boxes.jpg 'http://127.0.0.1:8000/detect?format=jpeg'
+curl -F image=@a.jpg -F image=@b.jpg http://127.0.0.1:8000/detect/batch
 ```
 
 - **Boxes** are `[x0, y0, x1, y1]` in pixels of the upright photo, origin top-left.
 - **Thresholds**: an object is reported if its score is strictly above `score_threshold`; without one the default
-  shown by `GET /models` holds. Then `labels` filters, then `max_detections` cuts.
+  shown by `GET /models` holds. Then `labels` filters, then `iou_threshold` drops the lesser of two that overlap, then
+  `max_detections` cuts.
+- **Forms of the answer**: JSON, or by `format` or the header Accept the photo with its boxes, an annotation file for
+  LabelMe or of COCO's form, or CSV.
 - **Errors** are `application/problem+json` (RFC 9457), also for a path that does not exist (404) or a method that a
   path does not have (405): `status`, `title` and `detail` say what was wrong, `type` names the kind for a program,
   `errors` lists parameters at fault.
