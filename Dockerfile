@@ -31,6 +31,7 @@ COPY LICENSE ./
 COPY rendersight ./rendersight
 COPY model_store ./model_store
 COPY app ./app
+COPY examples ./examples
 # The user may read it also where the files were checked out for their owner alone (umask 077).
 RUN chmod -R a+rX .
 USER 10001:10001
@@ -42,5 +43,6 @@ COPY LICENSE ./
 COPY rendersight ./rendersight
 COPY model_store ./model_store
 COPY app ./app
+COPY examples ./examples
 RUN chmod -R a+rX .
 USER 10001:10001

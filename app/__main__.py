@@ -179,7 +179,7 @@ def _bind(host: str, port: int) -> socket.socket:
 def _announce(settings: Settings) -> None:
     host = _WILDCARDS.get(settings.host, settings.host)
     address = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
-    _log.info("The docs page is at %s/docs", address)
+    _log.info("The page is at %s, the API's docs at %s/docs", address, address)
     _log.info("Try: curl -F image=@%s %s/detect", shlex.quote(_example_photo()), address)
 
 

@@ -16,7 +16,7 @@ from app.lifecycle import Gate, Lifecycle
 from app.metrics import Metrics
 from app.middleware import HeadAsGet, LingeringClose, SecurityHeaders
 from app.reloading import Reloader, open_newest
-from app.routes import batch, detect, docs, health, metrics, models
+from app.routes import batch, detect, docs, health, metrics, models, page
 from app.scheduler import Scheduler
 from app.settings import Settings
 from app.telemetry import REQUEST_ID_HEADER, RequestLog
@@ -165,7 +165,7 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
     app.state.lifecycle = lifecycle
     app.state.memory = BodyMemory(max(settings.max_held_bytes, settings.max_bytes))
     problems.install(app)
-    for routes in (detect, batch, models, health, metrics, docs):
+    for routes in (detect, batch, models, health, metrics, docs, page):
         app.include_router(routes.router)
     return app
 

@@ -111,7 +111,7 @@ def test_the_service_says_where_it_is_and_stops_when_told(release_store: Path, t
     ) as running:
         assert running.stderr
         said = [json.loads(running.stderr.readline())["message"] for _ in range(2)]
-        assert said[0] == f"The docs page is at http://127.0.0.1:{port}/docs"
+        assert said[0] == f"The page is at http://127.0.0.1:{port}, the API's docs at http://127.0.0.1:{port}/docs"
         assert said[1].startswith("Try: curl -F image=@")
         assert said[1].endswith(f".jpg http://127.0.0.1:{port}/detect")
         assert post(port)[0] == 200  # at once: the address is open when it is named

@@ -77,7 +77,7 @@ def test_an_unforeseen_error_tells_the_log_and_not_the_client(caplog: pytest.Log
 
 
 ROUTES = [("POST", "/detect"), ("GET", "/models"), ("GET", "/livez"), ("GET", "/readyz"), ("GET", "/openapi.json")]
-ROUTES += [("GET", "/"), ("GET", "/docs"), ("GET", "/docs/assets/docs.js")]
+ROUTES += [("GET", "/"), ("GET", "/docs"), ("GET", "/docs/assets/docs.js"), ("GET", "/page/page.js"), ("GET", "/examples")]
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)

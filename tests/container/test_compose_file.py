@@ -78,10 +78,10 @@ def test_the_image_starts_the_service_without_a_shell() -> None:
     assert int(last["EXPOSE"]) == Settings.model_fields["port"].default
 
 
-def test_the_image_holds_the_three_packages_of_the_service_alone() -> None:
+def test_the_image_holds_the_three_packages_of_the_service_and_the_examples_alone() -> None:
     copied = {arguments.split()[0] for name, arguments in instructions() if name == "COPY"}
     locks = {f"requirements/{name}" for name in ("install", "serve.txt", "slim.txt")}
-    assert copied == {*locks, "LICENSE", "rendersight", "model_store", "app"}
+    assert copied == {*locks, "LICENSE", "rendersight", "model_store", "app", "examples"}
 
 
 def test_nothing_but_what_is_copied_is_sent_to_the_builder() -> None:

@@ -20,12 +20,6 @@ class References(HTMLParser):
         self.inline_scripts += any(name.startswith("on") for name in named)
 
 
-def test_the_root_leads_to_the_docs(client: TestClient) -> None:
-    response = client.get("/", follow_redirects=False)
-    assert response.status_code == 307
-    assert response.headers["location"] == "docs"
-
-
 def test_all_that_the_page_needs_comes_from_this_service(client: TestClient) -> None:
     page = client.get("/docs")
     assert page.headers["content-type"] == "text/html; charset=utf-8"

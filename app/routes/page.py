@@ -1,0 +1,75 @@
+"""The page: photos in, boxes over them, in a browser."""
+
+from pathlib import Path
+
+from fastapi import APIRouter, HTTPException
+from fastapi.responses import Response
+
+from app.assets import STATIC, whole_file
+
+router = APIRouter(include_in_schema=False)
+
+_ASSETS = frozenset(
+    {
+        "access.js",
+        "camera.js",
+        "classes.js",
+        "colours.js",
+        "element.js",
+        "gallery.js",
+        "icon.svg",
+        "intake.css",
+        "intake.js",
+        "objects.js",
+        "page.css",
+        "page.js",
+        "panel.css",
+        "photos.js",
+        "problem.js",
+        "selection.js",
+        "service.js",
+        "stage.css",
+        "stage.js",
+        "takeaway.js",
+        "threshold.js",
+    }
+)
+_EXAMPLES = Path(__file__).parents[2] / "examples"  # an installed package has none
+# Photos of the visitor's own are shown from blob: addresses; nothing comes from elsewhere, and nothing is inline.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
+)
+
+
+@router.get("/")
+def page() -> Response:
+    """Return the page."""
+    return whole_file(STATIC / "page.html", {"Content-Security-Policy": _POLICY})
+
+
+@router.get("/page/{name}")
+def asset(name: str) -> Response:
+    """Return a file that the page needs; browsers ask each time, so that its modules are always of one version."""
+    if name not in _ASSETS:
+        raise HTTPException(404)
+    return whole_file(STATIC / name, {"Cache-Control": "no-cache"})
+
+
+@router.get("/examples")
+def examples() -> dict[str, list[str]]:
+    """Return the names of the example photos; `dice-1.jpg` is one for the release `dice`."""
+    return {"photos": sorted(name for name in _examples() if name.endswith(".jpg"))}
+
+
+@router.get("/examples/{name}")
+def example(name: str) -> Response:
+    """Return an example photo, or their licence."""
+    found = _examples()
+    if name not in found:
+        raise HTTPException(404)
+    return whole_file(found[name], {"Cache-Control": "max-age=3600"})
+
+
+def _examples() -> dict[str, Path]:
+    return {path.name: path for pattern in ("*-*.jpg", "LICENSE") for path in _EXAMPLES.glob(pattern)}

@@ -1,0 +1,27 @@
+// The API key, where the service asks for one: kept in this tab, sent as a header, in no address.
+
+import { byId } from "./element.js";
+import { storeKey } from "./service.js";
+
+const form = byId("access");
+let onKey = () => {};
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  storeKey(byId("key").value.trim());
+  byId("key").value = "";
+  form.hidden = true;
+  onKey();
+});
+
+/** Ask for a key where that was the problem, and call back once there is one; return whether it was. */
+export function showAccess(problem, then) {
+  if (![401, 403].includes(problem.status)) return false;
+  onKey = then;
+  byId("key-words").textContent = `${problem.title}: ${problem.detail}`;
+  if (form.hidden) {
+    form.hidden = false;
+    byId("key").focus();
+  }
+  return true;
+}

@@ -1,0 +1,98 @@
+// Talks to the service that this page came from. Addresses are relative, so that it also works below a proxy's path.
+
+const KEY = "rendersight-key";
+const MOST_TRIES = 6;
+const LONGEST_WAIT_S = 30;
+
+/** An answer that is no result, in the service's own words: its problem document (RFC 9457), where there is one. */
+export class Problem extends Error {
+  constructor({ title, detail = "", status = 0, requestId = "", retryAfterS = 1 }) {
+    super(detail || title);
+    Object.assign(this, { title, detail, status, requestId, retryAfterS });
+  }
+}
+
+export const storedKey = () => sessionStorage.getItem(KEY) ?? "";
+export const storeKey = (key) => sessionStorage.setItem(KEY, key);
+
+async function problemOf(response) {
+  const said = await response.json().catch(() => ({}));
+  return new Problem({
+    title: said.title ?? `HTTP ${response.status} ${response.statusText}`,
+    detail: said.detail ?? "The answer is not the service's own; something between may have given it.",
+    status: response.status,
+    requestId: said.request_id ?? response.headers.get("X-Request-ID") ?? "",
+    retryAfterS: Number(response.headers.get("Retry-After")) || 1,
+  });
+}
+
+async function ask(address, options = {}) {
+  const key = storedKey();
+  const headers = key ? { Authorization: `Bearer ${key}` } : {};
+  let response;
+  try {
+    response = await fetch(address, { ...options, headers });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem({ title: "No answer", detail: "The service cannot be reached, or the file cannot be read." });
+  }
+  if (!response.ok) throw await problemOf(response);
+  return response;
+}
+
+/** Return the model that is served, as in `GET /models`. */
+export async function servedModel() {
+  return (await (await ask("models")).json()).models[0];
+}
+
+/** Return the addresses of example photos for a model; none where the service has none. */
+export async function examplesFor(modelName) {
+  const { photos } = await (await ask("examples")).json();
+  return photos.filter((name) => name.startsWith(`${modelName}-`)).map((name) => `examples/${name}`);
+}
+
+/** Fetch one of our own photos as a file. */
+export async function fileAt(address) {
+  const blob = await (await ask(address)).blob();
+  return new File([blob], address.split("/").pop(), { type: blob.type });
+}
+
+/**
+ * Send one photo to `POST /detect`.
+ *
+ * Where the service is busy (503) it is asked again after the time it names, a bounded number of times.
+ *
+ * @param {File} file the photo
+ * @param {URLSearchParams} query what to ask for
+ * @param {{onWait?: (seconds: number) => void, signal?: AbortSignal}} options
+ * @returns {Promise<{body: Blob, tookMs: number, stages: [string, number][], requestId: string}>} the answer, how long
+ *   it took here, and the service's own stages in ms
+ * @throws {Problem}
+ */
+export async function detect(file, query, { onWait = () => {}, signal } = {}) {
+  for (let tries = 1; ; tries += 1) {
+    const form = new FormData();
+    form.append("image", file, file.name);
+    const beganMs = performance.now();
+    try {
+      const response = await ask(`detect?${query}`, { method: "POST", body: form, signal });
+      const body = await response.blob();
+      return {
+        body,
+        tookMs: performance.now() - beganMs,
+        stages: stagesOf(response.headers.get("Server-Timing") ?? ""),
+        requestId: response.headers.get("X-Request-ID") ?? "",
+      };
+    } catch (problem) {
+      if (problem.status !== 503 || tries === MOST_TRIES) throw problem;
+      const seconds = Math.min(problem.retryAfterS, LONGEST_WAIT_S);
+      onWait(seconds);
+      await new Promise((resume) => setTimeout(resume, seconds * 1000));
+    }
+  }
+}
+
+/** Read `decode;dur=3.1, total;dur=52.0` as pairs of name and ms. */
+function stagesOf(header) {
+  return [...header.matchAll(/([\w-]+);dur=([\d.]+)/g)].map(([, name, ms]) => [name, Number(ms)]);
+}
