@@ -2,10 +2,9 @@
 
 import { byId } from "./element.js";
 import { newPhoto } from "./photos.js";
-import { detect } from "./service.js";
+import { detectEverything } from "./service.js";
 import { fit } from "./stage.js";
 
-const EVERYTHING = new URLSearchParams({ score_threshold: "0" });
 const LONGEST_SIDE_PX = 1280;
 const video = byId("video");
 
@@ -22,6 +21,7 @@ export function offerCamera(onChange, keep) {
   byId("live").addEventListener("click", start);
   byId("stop").addEventListener("click", stop);
   byId("keep").addEventListener("click", async () => {
+    if (!video.videoWidth) return; // nothing to be seen yet
     const file = await frame();
     stop();
     keep([file]);
@@ -47,8 +47,7 @@ export function offerCamera(onChange, keep) {
 
   async function look(picture) {
     try {
-      const { body, ...measured } = await detect(await frame(), EVERYTHING);
-      Object.assign(picture, measured, { answer: JSON.parse(await body.text()), state: "done" });
+      Object.assign(picture, await detectEverything(await frame()), { state: "done" });
     } catch (problem) {
       Object.assign(picture, { problem, state: "failed" });
     }

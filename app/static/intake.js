@@ -4,15 +4,16 @@ import { byId, element } from "./element.js";
 import { examplesFor, fileAt } from "./service.js";
 
 /** Call back with the files that come in by any of the ways. */
-export function onFiles(take) {
+export function onFiles(takeSome) {
+  const take = (files) => files.length && takeSome([...files]);
   for (const id of ["choose", "photograph"]) {
     byId(id).addEventListener("change", (event) => {
-      take([...event.target.files]);
+      take(event.target.files);
       event.target.value = ""; // so that the same file can be chosen again
     });
   }
   document.addEventListener("paste", (event) => {
-    if (event.clipboardData.files.length) take([...event.clipboardData.files]);
+    take(event.clipboardData.files);
   });
   const over = (isOver) => document.body.classList.toggle("dropping", isOver);
   document.addEventListener("dragover", (event) => {
@@ -25,7 +26,7 @@ export function onFiles(take) {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     over(false);
-    take([...event.dataTransfer.files]);
+    take(event.dataTransfer.files);
   });
 }
 

@@ -1,9 +1,8 @@
 // The photos of this tab, and the queue that sends each of them once.
 
-import { detect } from "./service.js";
+import { detectEverything } from "./service.js";
 
 const AT_A_TIME = 2;
-const EVERYTHING = new URLSearchParams({ score_threshold: "0" });
 
 /**
  * @typedef {{file: File, url: string, state: "waiting"|"asking"|"done"|"failed", busyS: number, answer: object|null,
@@ -76,8 +75,7 @@ export class Photos {
       this.#onChange();
     };
     try {
-      const { body, ...measured } = await detect(photo.file, EVERYTHING, { onWait });
-      Object.assign(photo, measured, { answer: JSON.parse(await body.text()), state: "done" });
+      Object.assign(photo, await detectEverything(photo.file, { onWait }), { state: "done" });
     } catch (problem) {
       Object.assign(photo, { problem, state: "failed" });
     }

@@ -10,9 +10,9 @@ export function showProblem(box, problem, onRetry = null) {
     return;
   }
   const facts = element("dl");
-  if (problem.status) facts.append(element("dt", {}, "Status"), element("dd", {}, String(problem.status)));
+  if (problem.status) facts.append(element("dt", {}, "Status "), element("dd", {}, String(problem.status)));
   if (problem.requestId) {
-    facts.append(element("dt", {}, "Request id"), element("dd", {}, element("code", {}, problem.requestId)));
+    facts.append(element("dt", {}, "Request id "), element("dd", {}, element("code", {}, problem.requestId)));
   }
   box.replaceChildren(
     element("strong", {}, problem.title),

@@ -1,6 +1,7 @@
 // Talks to the service that this page came from. Addresses are relative, so that it also works below a proxy's path.
 
 const KEY = "rendersight-key";
+const EVERYTHING = new URLSearchParams({ score_threshold: "0" });
 const MOST_TRIES = 6;
 const LONGEST_WAIT_S = 30;
 
@@ -32,8 +33,7 @@ async function ask(address, options = {}) {
   let response;
   try {
     response = await fetch(address, { ...options, headers });
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
+  } catch {
     throw new Problem({ title: "No answer", detail: "The service cannot be reached, or the file cannot be read." });
   }
   if (!response.ok) throw await problemOf(response);
@@ -64,18 +64,18 @@ export async function fileAt(address) {
  *
  * @param {File} file the photo
  * @param {URLSearchParams} query what to ask for
- * @param {{onWait?: (seconds: number) => void, signal?: AbortSignal}} options
+ * @param {{onWait?: (seconds: number) => void}} options
  * @returns {Promise<{body: Blob, tookMs: number, stages: [string, number][], requestId: string}>} the answer, how long
  *   it took here, and the service's own stages in ms
  * @throws {Problem}
  */
-export async function detect(file, query, { onWait = () => {}, signal } = {}) {
+export async function detect(file, query, { onWait = () => {} } = {}) {
   for (let tries = 1; ; tries += 1) {
     const form = new FormData();
     form.append("image", file, file.name);
     const beganMs = performance.now();
     try {
-      const response = await ask(`detect?${query}`, { method: "POST", body: form, signal });
+      const response = await ask(`detect?${query}`, { method: "POST", body: form });
       const body = await response.blob();
       return {
         body,
@@ -89,6 +89,21 @@ export async function detect(file, query, { onWait = () => {}, signal } = {}) {
       onWait(seconds);
       await new Promise((resume) => setTimeout(resume, seconds * 1000));
     }
+  }
+}
+
+/**
+ * Ask for everything in one photo, down to the network's own floor, so that what is shown of it needs no more requests.
+ *
+ * @returns {Promise<{answer: object, tookMs: number, stages: [string, number][], requestId: string}>}
+ * @throws {Problem}
+ */
+export async function detectEverything(file, options = {}) {
+  const { body, ...measured } = await detect(file, EVERYTHING, options);
+  try {
+    return { ...measured, answer: JSON.parse(await body.text()) };
+  } catch (error) {
+    throw new Problem({ title: "Unreadable answer", detail: error.message, requestId: measured.requestId });
   }
 }
 

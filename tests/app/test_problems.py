@@ -77,7 +77,8 @@ def test_an_unforeseen_error_tells_the_log_and_not_the_client(caplog: pytest.Log
 
 
 ROUTES = [("POST", "/detect"), ("GET", "/models"), ("GET", "/livez"), ("GET", "/readyz"), ("GET", "/openapi.json")]
-ROUTES += [("GET", "/"), ("GET", "/docs"), ("GET", "/docs/assets/docs.js"), ("GET", "/page/page.js"), ("GET", "/examples")]
+ROUTES += [("GET", "/"), ("GET", "/docs"), ("GET", "/docs/assets/docs.js")]
+ROUTES += [("GET", "/page/page.js"), ("GET", "/examples"), ("GET", "/examples/dice-1.jpg")]
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
@@ -90,7 +91,17 @@ def test_another_method_is_a_405_that_names_the_right_one(client: TestClient, me
 
 
 @pytest.mark.parametrize(
-    "path", ["/nothing", "/detect/", "/docs/", "/docs/assets/__init__.py", "/docs/assets/../main.py"]
+    "path",
+    [
+        "/nothing",
+        "/detect/",
+        "/docs/",
+        "/docs/assets/__init__.py",
+        "/docs/assets/../main.py",
+        "/page/docs.js",
+        "/page/",
+        "/examples/pawn.obj",
+    ],
 )
 def test_a_path_that_does_not_exist_is_a_404(client: TestClient, path: str) -> None:
     response = client.get(path)

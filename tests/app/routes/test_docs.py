@@ -1,30 +1,15 @@
 import re
-from html.parser import HTMLParser
 from urllib.parse import urljoin
 
 from fastapi.testclient import TestClient
 
-
-class References(HTMLParser):
-    """Collects what a page loads or links to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[str] = []
-        self.inline_scripts = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        named = dict(attrs)
-        self.found += [value for name, value in attrs if name in ("src", "href") and value]
-        self.inline_scripts += tag == "script" and "src" not in named
-        self.inline_scripts += any(name.startswith("on") for name in named)
+from tests.app.references import References
 
 
 def test_all_that_the_page_needs_comes_from_this_service(client: TestClient) -> None:
     page = client.get("/docs")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
-    references = References()
-    references.feed(page.text)
+    references = References(page.text)
     assert {name.rpartition(".")[2] for name in references.found} == {"js", "css", "png", "json"}
     for name in references.found:
         assert "//" not in name
@@ -36,9 +21,8 @@ def test_all_that_the_page_needs_comes_from_this_service(client: TestClient) -> 
 
 def test_the_page_may_load_nothing_from_elsewhere(client: TestClient) -> None:
     page = client.get("/docs")
-    references = References()
-    references.feed(page.text)
-    assert references.inline_scripts == 0
+    references = References(page.text)
+    assert references.inline == 0
     policy = dict(rule.split(" ", 1) for rule in page.headers["content-security-policy"].split("; "))
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == "'self'"
