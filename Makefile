@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := rendersight model_store app training tests benchmarks
 
-.PHONY: help serve test test-all format lock bench bench-env soak render-env clean
+.PHONY: help serve test test-all format lock bench bench-env soak render-env reference clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -53,6 +53,9 @@ lock: $(VENV)/bin/python ## resolve the dependencies anew; the locks carry hashe
 
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
 	--custom-compile-command "make lock"
+
+reference: $(VENV)/dev.stamp ## write docs/api.md and docs/settings.md from the code
+	$(BIN)/python -m app.reference docs
 
 bench: $(VENV)/dev.stamp bench-env ## every figure of docs/performance.md; some twenty minutes, with nothing else running
 	$(BIN)/python -m benchmarks

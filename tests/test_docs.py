@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import PREFIX, Settings, accepted, variable
 from model_store.architectures import ARCHITECTURES
 from tests.app.fakes import FixedEngine, app_with
 from tests.app.wire import serving
@@ -24,19 +23,6 @@ PAGES = [
 
 def page(name: str) -> str:
     return (ROOT / name).read_text("utf-8")
-
-
-def row_of(field: str) -> str:
-    """The line of docs/settings.md for one setting."""
-    info = Settings.model_fields[field]
-    value = "model_store/releases" if field == "model_store" else info.default
-    default = "unset" if value in (None, ()) else f"`{value}`"
-    return f"| `{variable(field).removeprefix(PREFIX)}` | {default} | {accepted(info)} | {info.description} |"
-
-
-def test_the_settings_page_has_one_row_for_each_setting_in_their_order() -> None:
-    rows = [line for line in page("docs/settings.md").splitlines() if line.startswith("| `")]
-    assert rows == [row_of(field) for field in Settings.model_fields]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
