@@ -31,7 +31,21 @@ def _frames(count: int = 3, side: int = 32) -> list[Image.Image]:
 
 def animation(name: str, count: int = 3, **options: Any) -> bytes:
     first, *rest = _frames(count)
-    return encoded(first, name, save_all=True, append_images=rest, **options)
+    data = encoded(first, name, save_all=True, append_images=rest, **options)
+    return timeless(data) if name == "AVIF" else data
+
+
+def timeless(avif: bytes) -> bytes:
+    """Return an AVIF sequence without the times of its making, so that a case can be made again.
+
+    ISO/IEC 14496-12: `mvhd`, `tkhd` and `mdhd` have their times after version and flags, as 64 bits in version 1.
+    """
+    data = bytearray(avif)
+    for box in (b"mvhd", b"tkhd", b"mdhd"):
+        at = data.index(box) + 4
+        size = 16 if data[at] == 1 else 8
+        data[at + 4 : at + 4 + size] = bytes(size)
+    return bytes(data)
 
 
 def exif_block() -> bytes:
