@@ -15,7 +15,7 @@ from tests.browser.tab import Tab
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Chromium; for this folder alone, because Playwright leaves an event loop running in the thread meanwhile."""
+    """Chromium, for this folder alone: meanwhile Playwright has an event loop running in the tests' thread."""
     with chromium() as running:
         yield running
 
