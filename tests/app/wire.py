@@ -19,14 +19,14 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[int]:
+def serving(app: FastAPI, *, start_timeout_s: float = 30) -> Iterator[int]:
     """Serve an app in a thread of this process; gives the port."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
-            deadline_s = time.monotonic() + 30
+            deadline_s = time.monotonic() + start_timeout_s
             while not server.started:
                 assert thread.is_alive(), "the server ended at its start"
                 assert time.monotonic() < deadline_s, "the server did not start"

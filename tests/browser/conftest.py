@@ -23,7 +23,8 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the service with the release `dice`."""
-    with serving(create_app(Settings(cache_dir=tmp_path_factory.mktemp("cache")))) as port:
+    app = create_app(Settings(cache_dir=tmp_path_factory.mktemp("cache")))
+    with serving(app, start_timeout_s=100) as port:
         yield f"http://127.0.0.1:{port}/"
 
 

@@ -71,7 +71,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (
         TemporaryDirectory() as cache,
-        serving(create_app(Settings(cache_dir=Path(cache)))) as port,
+        serving(create_app(Settings(cache_dir=Path(cache))), start_timeout_s=100) as port,
         chromium() as browser,
     ):
         take_all(browser, f"http://127.0.0.1:{port}/", folder)
