@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import rendersight
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("rendersight", "model_store", "app", "training")
 
@@ -83,6 +85,25 @@ def test_importing_rendersight_loads_neither_torch_nor_a_web_framework() -> None
     assert "PIL" in loaded
     assert loaded & {"torch", "torchvision", "fastapi", "starlette", "pydantic"} == set()
     assert loaded & {"model_store", "app", "training"} == set()
+
+
+def test_a_part_of_rendersight_loads_no_http_client() -> None:
+    loaded = loaded_after("import rendersight.images, rendersight.annotations.folder, rendersight.drawing")
+    assert "PIL" in loaded
+    assert loaded & {"httpx", "tqdm"} == set()
+
+
+def test_the_client_is_imported_when_it_is_asked_for() -> None:
+    loaded = loaded_after("from rendersight import Client, AsyncClient, RendersightError", "Client()")
+    assert "httpx" in loaded
+    assert loaded & {"torch", "torchvision", "fastapi", "starlette", "pydantic", "tqdm"} == set()
+    assert loaded & {"model_store", "app", "training"} == set()
+
+
+def test_rendersight_names_what_it_exports() -> None:
+    assert {"Client", "AsyncClient", "RendersightError"} == set(rendersight.__all__) <= set(dir(rendersight))
+    with pytest.raises(AttributeError, match="module 'rendersight' has no attribute 'Cleint'"):
+        _ = rendersight.Cleint
 
 
 def test_looking_into_a_store_needs_no_torch() -> None:

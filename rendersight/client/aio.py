@@ -1,0 +1,172 @@
+"""`AsyncClient`: the same calls for asyncio."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from itertools import islice
+from types import TracebackType
+from typing import Literal, Self, TypeVar, Unpack, overload
+
+import httpx
+
+from rendersight.client import calls, wire
+from rendersight.client.answers import Answer, DetectResult, Model
+from rendersight.client.batches import CONCURRENCY, check_batch, window_of
+from rendersight.client.calls import AnnotationFormat, Call, PictureFormat, Selection
+from rendersight.client.errors import RendersightError
+from rendersight.client.retries import NOT_NOW, RETRIES, TIMEOUT_S, Attempts, Polls, Timing
+from rendersight.client.uploads import ImageInput
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """As `Client`, for asyncio: an async context manager, each call a coroutine; a cancelled one is dropped at once."""
+
+    def __init__(
+        self,
+        base_url: str = wire.DEFAULT_URL,
+        *,
+        api_key: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+        retries: int = RETRIES,
+        transport: httpx.AsyncBaseTransport | None = None,
+        timing: Timing | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        """Prepare the calls, as `Client` does."""
+        self._retries, self._timeout_s, self._timing, self._sleep = retries, timeout_s, timing or Timing(), sleep
+        self._attempts()  # a wrong number is told now
+        self._http = httpx.AsyncClient(transport=transport, **wire.settings(base_url, api_key))
+        self._url = str(self._http.base_url)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._url!r})"
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def detect(self, image: ImageInput, **selection: Unpack[Selection]) -> DetectResult:
+        """Find the objects in one image."""
+        return await self._ask(await asyncio.to_thread(calls.detect, image, selection), self._attempts())
+
+    async def picture(self, image: ImageInput, format: PictureFormat = "png", **selection: Unpack[Selection]) -> bytes:  # noqa: A002
+        """Return the upright photo with the boxes drawn, as the bytes of a PNG or JPEG file."""
+        return await self._ask(await asyncio.to_thread(calls.picture, image, format, selection), self._attempts())
+
+    async def annotate(
+        self,
+        image: ImageInput,
+        format: AnnotationFormat = "labelme",  # noqa: A002
+        **selection: Unpack[Selection],
+    ) -> str:
+        """Return what was found as an annotation file's text: LabelMe's JSON, COCO's JSON, or CSV."""
+        return await self._ask(await asyncio.to_thread(calls.annotate, image, format, selection), self._attempts())
+
+    async def models(self) -> tuple[Model, ...]:
+        """Return what is served."""
+        return await self._ask(calls.models(), self._attempts())
+
+    async def is_ready(self) -> bool:
+        """Return whether the service can detect; False as well where nothing answers."""
+        try:
+            await self._ask(calls.readiness(), self._attempts(retries=0))
+        except NOT_NOW:
+            return False
+        return True
+
+    async def wait_until_ready(self, timeout_s: float = TIMEOUT_S) -> None:
+        """Wait until the service can detect; raises as `Client.wait_until_ready`."""
+        await self._ask(calls.readiness(), Polls(timeout_s=timeout_s, timing=self._timing))
+
+    @overload
+    def detect_many(
+        self,
+        images: Iterable[ImageInput],
+        *,
+        concurrency: int = ...,
+        errors: Literal["raise"] = ...,
+        **selection: Unpack[Selection],
+    ) -> AsyncIterator[DetectResult]: ...
+
+    @overload
+    def detect_many(
+        self,
+        images: Iterable[ImageInput],
+        *,
+        concurrency: int = ...,
+        errors: Literal["return"],
+        **selection: Unpack[Selection],
+    ) -> AsyncIterator[DetectResult | RendersightError]: ...
+
+    def detect_many(
+        self,
+        images: Iterable[ImageInput],
+        *,
+        concurrency: int = CONCURRENCY,
+        errors: Literal["raise", "return"] = "raise",
+        **selection: Unpack[Selection],
+    ) -> AsyncIterator[DetectResult | RendersightError]:
+        """Find the objects in many images, several at a time, as `Client.detect_many`.
+
+        Returns:
+            The results, in the order of the images. Ended early, it cancels the calls under way.
+        """
+        check_batch(concurrency, errors)
+        return self._detect_many(iter(images), concurrency, selection, keep=errors == "return")
+
+    async def _detect_many(
+        self, images: Iterator[ImageInput], concurrency: int, selection: Selection, *, keep: bool
+    ) -> AsyncIterator[DetectResult | RendersightError]:
+        places = asyncio.Semaphore(concurrency)
+
+        async def one(image: ImageInput) -> DetectResult | RendersightError:
+            async with places:
+                try:
+                    return await self.detect(image, **selection)
+                except RendersightError as error:
+                    if keep:
+                        return error
+                    raise
+
+        ahead: deque[asyncio.Task[DetectResult | RendersightError]] = deque()
+        try:
+            while True:
+                ahead.extend(asyncio.create_task(one(image)) for image in islice(images, window_of(concurrency, ahead)))
+                if not ahead:
+                    return
+                yield await ahead.popleft()
+        finally:
+            for task in ahead:
+                task.cancel()
+            await asyncio.gather(*ahead, return_exceptions=True)
+
+    def _attempts(self, retries: int | None = None) -> Attempts:
+        retries = self._retries if retries is None else retries
+        return Attempts(retries=retries, timeout_s=self._timeout_s, timing=self._timing)
+
+    async def _ask(self, call: Call[T], attempts: Attempts) -> T:
+        while True:
+            try:
+                return call.read(await self._send(call, attempts.left_s()))
+            except RendersightError as error:
+                pause_s = attempts.pause_after(error)
+            await self._sleep(pause_s)
+
+    async def _send(self, call: Call[T], left_s: float) -> Answer:
+        try:
+            async with asyncio.timeout(left_s):
+                with wire.translated(self._url):
+                    async with self._http.stream(**wire.request_of(call, left_s)) as response:
+                        return wire.answer_of(response, await response.aread())
+        except TimeoutError as error:
+            raise wire.timed_out(self._url) from error

@@ -1,0 +1,108 @@
+"""What a client can ask: one request each, and how its answer is read; no network here."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, TypedDict, TypeVar
+
+from rendersight.client.answers import Answer, DetectResult, Model, check, read_detections, read_file, read_models
+from rendersight.client.errors import WrongSetting
+from rendersight.client.uploads import ImageInput, Upload, upload_of
+
+T = TypeVar("T")
+
+PictureFormat = Literal["png", "jpeg"]
+AnnotationFormat = Literal["labelme", "coco", "csv"]
+PICTURES: Mapping[str, str] = {"png": "image/png", "jpeg": "image/jpeg"}
+ANNOTATIONS: Mapping[str, str] = {"labelme": "application/json", "coco": "application/json", "csv": "text/csv"}
+
+
+class Selection(TypedDict, total=False):
+    """What is to be reported; each may be left out, and None is the same.
+
+    Attributes:
+        score_threshold: scores strictly above it, 0..1; else the service's default.
+        labels: only these classes; a name or several.
+        iou_threshold: of two boxes that overlap more than this, 0..1, only the better one; else as the network did.
+        class_agnostic: let `iou_threshold` compare boxes of different classes too.
+        max_detections: the most objects, best first.
+    """
+
+    score_threshold: float | None
+    labels: str | Sequence[str]
+    iou_threshold: float | None
+    class_agnostic: bool
+    max_detections: int | None
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """A request and how to read its answer."""
+
+    method: str
+    path: str
+    read: Callable[[Answer], T]
+    query: tuple[tuple[str, str], ...] = ()
+    upload: Upload | None = None
+
+
+def detect(image: ImageInput, selection: Selection) -> Call[DetectResult]:
+    """Ask for detections."""
+    return Call("POST", "detect", read_detections, query_of(selection), upload_of(image))
+
+
+def picture(image: ImageInput, picture_format: str, selection: Selection) -> Call[bytes]:
+    """Ask for the photo with the boxes drawn."""
+    return Call(
+        "POST",
+        "detect",
+        lambda answer: read_file(answer, PICTURES[picture_format]),
+        (*query_of(selection), ("format", _one_of(PICTURES, picture_format))),
+        upload_of(image),
+    )
+
+
+def annotate(image: ImageInput, annotation_format: str, selection: Selection) -> Call[str]:
+    """Ask for an annotation file's text."""
+    return Call(
+        "POST",
+        "detect",
+        lambda answer: read_file(answer, ANNOTATIONS[annotation_format]).decode("utf-8", "replace"),
+        (*query_of(selection), ("format", _one_of(ANNOTATIONS, annotation_format))),
+        upload_of(image),
+    )
+
+
+def models() -> Call[tuple[Model, ...]]:
+    """Ask what is served."""
+    return Call("GET", "models", read_models)
+
+
+def readiness() -> Call[None]:
+    """Ask whether it can detect."""
+    return Call("GET", "readyz", check)
+
+
+def query_of(selection: Selection) -> tuple[tuple[str, str], ...]:
+    """Return the query parameters for what is set; the service says what each may be.
+
+    Raises:
+        WrongSetting: there is no such parameter.
+    """
+    query: list[tuple[str, str]] = []
+    for name, value in selection.items():
+        if name not in Selection.__annotations__:
+            raise WrongSetting(f"{name} is no parameter of detect; there are {', '.join(Selection.__annotations__)}")
+        if name == "labels":
+            names = [value] if isinstance(value, str) else value or ()
+            query += [(name, str(label)) for label in names]  # type: ignore[attr-defined]
+        elif isinstance(value, bool):
+            query += [(name, "true")] if value else []
+        elif value is not None:
+            query.append((name, str(value)))
+    return tuple(query)
+
+
+def _one_of(formats: Mapping[str, str], name: str) -> str:
+    if name not in formats:
+        raise WrongSetting(f"format={name!r} is not accepted; accepted: {', '.join(formats)}")
+    return name
