@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from training.synthetic.blender import check_python
-from training.synthetic.commands import add_sources, draw_of, workers_of
 from training.synthetic.dataset import render_dataset
+from training.synthetic.sources import add_sources, draw_of, workers_of
 
 FIRST_SEED = 10_000_000
 

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from model_store.drafts import locked
+from training.errors import TrainingError
 
 LAST = "last.pt"
 BEST = "best.pt"
 
 
-class BrokenCheckpoint(ValueError):
+class BrokenCheckpoint(TrainingError, ValueError):
     """A checkpoint file is missing or is none of this program's; the message names it."""
 
 

@@ -23,13 +23,13 @@ from pydantic import (
 )
 
 from model_store.architectures import ARCHITECTURES, NetworkOptions
-
-CONFIGS = Path(__file__).parent / "configs"
+from training.errors import TrainingError
+from training.presets import CONFIGS, preset_names
 
 Probability = float
 
 
-class ConfigError(ValueError):
+class ConfigError(TrainingError, ValueError):
     """A hyperparameter or a preset that does not exist or is out of range; the message names all of them."""
 
 
@@ -140,11 +140,6 @@ class TrainConfig(BaseModel):
             own = ARCHITECTURES[self.architecture].options
             given["max_size"] = max(own.max_size, self.min_size)
         return ARCHITECTURES[self.architecture].options.model_copy(update=given)
-
-
-def preset_names() -> list[str]:
-    """Return the names that `resolve` takes as presets."""
-    return sorted(path.stem for path in CONFIGS.glob("*.toml"))
 
 
 def resolve(preset: str | None, overrides: Mapping[str, Any]) -> TrainConfig:

@@ -1,33 +1,16 @@
-"""What every verb does on a terminal: progress bars, messages, and a stop that loses nothing."""
+"""A stop that loses nothing, and what the other verbs do on a terminal too."""
 
 import signal
-import sys
 from collections.abc import Callable
-from functools import partial
 from types import FrameType
-from typing import Any
 
-from tqdm import tqdm
+from rendersight.console import Bar, bar_of, progress_bar, say
 
-Bar = Callable[..., Any]
-"""Wraps an iterable in a progress bar, as tqdm does."""
-
-progress_bar = partial(tqdm, leave=False, dynamic_ncols=True, disable=None)
-"""A progress bar on a terminal, nothing elsewhere."""
+__all__ = ["Bar", "Stopped", "bar_of", "progress_bar", "say", "stop_on_signals"]
 
 
 class Stopped(Exception):
     """The work was asked to stop and has saved itself; the message tells how to go on."""
-
-
-def bar_of(what: str) -> Any:
-    """Return a progress bar that says what it counts."""
-    return partial(progress_bar, desc=what)
-
-
-def say(line: str) -> None:
-    """Write a line to standard error, above a progress bar."""
-    tqdm.write(line, file=sys.stderr)
 
 
 def stop_on_signals() -> Callable[[], bool]:

@@ -2,12 +2,27 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model_store import store
-from model_store.devices import choose_device
-from model_store.engines.torch import TorchEngine
-from model_store.network import LoadedNetwork
-from training.loading import load_model
+from rendersight.flags import count, names, positive, score
+
+if TYPE_CHECKING:
+    from model_store.engines.torch import TorchEngine
+    from model_store.network import LoadedNetwork
+
+__all__ = [
+    "add_machine",
+    "add_model",
+    "count",
+    "maybe_named",
+    "maybe_named_folder",
+    "named_folder",
+    "names",
+    "open_model",
+    "positive",
+    "score",
+]
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -16,8 +31,12 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", type=names, help="class names in order, for a bare state dict")
 
 
-def open_model(options: argparse.Namespace) -> tuple[LoadedNetwork, TorchEngine]:
+def open_model(options: argparse.Namespace) -> "tuple[LoadedNetwork, TorchEngine]":
     """Load the network that `add_model` asked for, on the device that `add_machine` asked for."""
+    from model_store.devices import choose_device
+    from model_store.engines.torch import TorchEngine
+    from training.loading import load_model
+
     loaded = load_model(options.model, store_root=options.store, class_names=options.labels)
     return loaded, TorchEngine(loaded.network, choose_device(options.device))
 
@@ -46,35 +65,3 @@ def maybe_named_folder(text: str) -> tuple[str, Path]:
     """Take [NAME=]FOLDER; the folder's own name is the default."""
     name, folder = maybe_named(text)
     return name or folder.resolve().name, folder
-
-
-def names(text: str) -> tuple[str, ...]:
-    """Take different names, comma-separated."""
-    found = tuple(name.strip() for name in text.split(",") if name.strip())
-    if not found or len(set(found)) != len(found):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of different names")
-    return found
-
-
-def count(text: str) -> int:
-    """Take a whole number from 0 on."""
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
-    return value
-
-
-def positive(text: str) -> int:
-    """Take a whole number above 0."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
-    return value
-
-
-def score(text: str) -> float:
-    """Take a number from 0 to 1."""
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value

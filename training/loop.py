@@ -10,10 +10,11 @@ from torch.optim import Optimizer
 from torchvision.models.detection import FasterRCNN
 
 from training.dataset import to_network
+from training.errors import TrainingError
 from training.transforms import Sample
 
 
-class NonFiniteLoss(ArithmeticError):
+class NonFiniteLoss(TrainingError, ArithmeticError):
     """A loss or its gradient became infinite or not a number; the message names the loss terms and the images."""
 
 

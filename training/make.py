@@ -27,7 +27,9 @@ from training.report import write_evaluation, write_sim2real
 from training.run import Say, Surroundings
 from training.run_folder import RunError, RunRecord, read_metrics, read_names
 from training.sim2real import Sim2Real
-from training.synthetic.dataset import Draw, Workers, render_dataset
+from training.synthetic.blender import Workers
+from training.synthetic.dataset import render_dataset
+from training.synthetic.recipes import Draw
 
 MAKE = "make.json"
 RENDERS = "renders"

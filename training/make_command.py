@@ -1,11 +1,10 @@
-"""The verb `make`: its flags, and everything that can be checked before the first scene is rendered."""
+"""What the verb `make` does, and everything that can be checked before the first scene is rendered."""
 
 import argparse
 import os
 import re
 import shlex
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,22 +13,20 @@ from model_store.devices import choose_device
 from model_store.store import Release, sha256_of
 from rendersight.annotations import AnnotatedImage, AnnotationError
 from rendersight.annotations.folder import read_folder
-from training import flags, make
-from training.config import ConfigError, TrainConfig, preset_names, resolve
+from training import make
+from training.config import ConfigError, TrainConfig, resolve
 from training.console import Stopped, progress_bar, say, stop_on_signals
 from training.dataset import LabelledImages, names_in, read_dataset, split
 from training.make import Job
+from training.presets import MAKE_COUNTS, MAKE_PRESETS
 from training.run import Surroundings
 from training.run_folder import RunError
 from training.synthetic import recipes
 from training.synthetic.blender import check_python
-from training.synthetic.commands import add_sources, cores, draw_of, workers_of
 from training.synthetic.dataset import name_of
+from training.synthetic.sources import cores, draw_of, workers_of
 from training.synthetic.trial import try_mesh
 from training.weights import load_initial_weights
-
-PRESETS = {"cpu": "make-cpu", "cuda": "make-gpu"}
-COUNTS = {"cpu": 800, "cuda": 3000}
 
 RENDER_CORE_S = 3.0
 """Seconds of one core for a render, assumed until it is measured; pawns and dice took 2.7 to 3.1."""
@@ -37,35 +34,13 @@ TRAIN_CORE_S = 0.4
 """Seconds of one core for an image in an epoch of the CPU preset, assumed likewise; with bfloat16 it took 0.3."""
 
 
-def add_make(verbs: Any) -> None:
-    """Add the verb `make`."""
-    parser = verbs.add_parser(
-        "make",
-        help="make a release of a 3D model: render, train, report, publish",
-        description="Render photos of a 3D model, train a detector on them, measure it, and publish it. A stopped "
-        "command goes on when it is repeated.",
-    )
-    add_sources(parser)
-    parser.add_argument("--name", help="the release's name (default: the labels, or the recipe)")
-    parser.add_argument(
-        "--photos", type=Path, help="real photos with LabelMe JSON: they measure, and are never trained on"
-    )
-    parser.add_argument("--out", type=Path, help="the work folder (default: runs/make/NAME)")
-    parser.add_argument(
-        "--count",
-        type=flags.positive,
-        help=f"photos to render (default: {COUNTS['cpu']}, or {COUNTS['cuda']} with a GPU)",
-    )
-    parser.add_argument("--epochs", type=flags.positive, help="passes over them (default: the preset's)")
-    parser.add_argument("--weights", help="coco, imagenet, none, a state dict's file, or a release")
-    parser.add_argument(
-        "--preset", help=f"{', '.join(preset_names())}, or the path of a TOML file (default: make-cpu or make-gpu)"
-    )
-    flags.add_machine(parser)
-    parser.set_defaults(verb=_make)
+def make_release(options: argparse.Namespace) -> None:
+    """Make a release of what the verb's flags say, or go on with it.
 
-
-def _make(options: argparse.Namespace) -> None:
+    Raises:
+        Stopped: Ctrl-C; the same command goes on.
+        ModelError, AnnotationError, TrainingError: something that is told before it would fail after hours.
+    """
     try:
         _make_or_tell(options)
     except KeyboardInterrupt:  # during the checks, or at the second Ctrl-C
@@ -124,7 +99,7 @@ def _job(options: argparse.Namespace, device: str) -> Job:
     kind = device.partition(":")[0]
     given = {"epochs": options.epochs, "weights": options.weights}
     config = resolve(
-        options.preset or PRESETS[kind], {name: value for name, value in given.items() if value is not None}
+        options.preset or MAKE_PRESETS[kind], {name: value for name, value in given.items() if value is not None}
     )
     if options.label:
         class_names = tuple(dict.fromkeys(options.label))
@@ -141,7 +116,7 @@ def _job(options: argparse.Namespace, device: str) -> Job:
         sources=sources,
         class_names=class_names,
         name=name,
-        count=options.count or COUNTS[kind],
+        count=options.count or MAKE_COUNTS[kind],
         photos=None if options.photos is None else str(options.photos.resolve()),
         store=str(options.store.resolve()),
         config=config,

@@ -6,39 +6,13 @@ from pathlib import Path
 
 from model_store.engines import Engine
 from rendersight import images
-from rendersight.annotations import AnnotationError, Fault, labelme
+from rendersight.annotations import Fault, labelme
 from rendersight.detections import Detections
 from rendersight.drawing import draw_detections
 from training.dataset import BrokenDataset
 
 PICTURES = "pictures"
 LABELME = "labelme"
-
-
-def find_photos(paths: Sequence[Path]) -> list[Path]:
-    """Return the image files that are named, or that lie in the folders named, sorted, without repeats.
-
-    Raises:
-        AnnotationError: a path that does not exist, no image at all, or two images of one stem.
-    """
-    suffixes = images.file_formats()
-    found: dict[Path, None] = {}
-    for path in paths:
-        if path.is_dir():
-            found.update(
-                dict.fromkeys(sorted(p for p in path.rglob("*") if p.suffix.lower() in suffixes and p.is_file()))
-            )
-        elif path.is_file():
-            found[path] = None
-        else:
-            raise AnnotationError(f"{path} is neither a file nor a folder")
-    if not found:
-        raise AnnotationError(f"no images in {', '.join(str(path) for path in paths)}")
-    by_stem: dict[str, Path] = {}
-    for path in found:
-        if (other := by_stem.setdefault(path.stem, path)) != path:
-            raise AnnotationError(f"{other} and {path} would both be written as {path.stem}; predict them apart")
-    return list(found)
 
 
 def predict(

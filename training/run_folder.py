@@ -12,6 +12,7 @@ from typing import Any, Self
 from model_store.drafts import remove_abandoned
 from training.checkpoint import BEST, LAST, drafts_of, write_atomically
 from training.config import TrainConfig, validate
+from training.errors import TrainingError
 
 RUN = "run.json"
 METRICS = "metrics.jsonl"
@@ -22,7 +23,7 @@ PLOTS = "plots"
 _PACKAGES = ("torch", "torchvision", "numpy", "pillow", "pycocotools")
 
 
-class RunError(ValueError):
+class RunError(TrainingError, ValueError):
     """A run's folder is not what the command needs; the message names it and what to do."""
 
 

@@ -9,7 +9,9 @@ from PIL import Image
 
 from model_store.architectures import build
 from training.commands import main
+from training.verbs import VERBS
 
+ROOT = Path(__file__).parents[2]
 SIM2REAL = ["sim2real", "STATE_DICT", "--labels", "disc,square", "--synthetic"]
 PAWN = Path(__file__).parent.parent.parent / "examples" / "pawn.obj"
 
@@ -231,13 +233,33 @@ def test_two_photos_of_one_stem_are_not_predicted_over_each_other(
     assert not (tmp_path / "out").exists()
 
 
+def run_without(package: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    code = f"import runpy, sys; sys.modules[{package!r}] = None; runpy.run_module('training', run_name='__main__')"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
 def test_a_missing_package_is_one_line_that_tells_what_to_install() -> None:
-    code = "import runpy, sys; sys.modules['tqdm'] = None; runpy.run_module('training', run_name='__main__')"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert done.stderr == (
-        "python -m training: the package tqdm is not installed: pip install 'rendersight[train]', "
-        "or make .venv/dev.stamp\n"
-    )
+    for package, arguments in (("torch", ["evaluate", "dice", "photos"]), ("pydantic", ["inspect", "photos"])):
+        done = run_without(package, *arguments)
+        assert done.returncode == 2
+        assert done.stderr == (
+            f"python -m training: the package {package} is not installed: pip install 'rendersight[train]', "
+            "or make .venv/dev.stamp\n"
+        )
+
+
+def test_every_verb_tells_its_flags_without_torch() -> None:
+    for verb in VERBS:
+        done = run_without("torch", verb, "--help")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(f"usage: python -m training {verb} [-h]")
+
+
+def test_the_program_is_called_by_the_name_it_was_called_by(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "nowhere"], program="rendersight") == 2
+    assert capsys.readouterr().err == "rendersight: nowhere is not a folder\n"
+    with pytest.raises(SystemExit):
+        main(["train", "--help"], program="rendersight")
+    assert capsys.readouterr().out.startswith("usage: rendersight train ")

@@ -1,6 +1,7 @@
 import pytest
 
-from training.config import ConfigError, TrainConfig, parse_assignments, preset_names, resolve
+from training.config import ConfigError, TrainConfig, parse_assignments, resolve
+from training.presets import preset_names
 
 
 def test_the_notebook_preset_has_the_notebooks_hyperparameters() -> None:

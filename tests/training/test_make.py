@@ -19,8 +19,8 @@ from training.dataset import BrokenDataset
 from training.make import Job, in_words
 from training.run import Surroundings
 from training.run_folder import RunError
-from training.synthetic.commands import draw_of
-from training.synthetic.dataset import Workers
+from training.synthetic.blender import Workers
+from training.synthetic.sources import draw_of
 
 
 def job(root: Path, **changes: Any) -> Job:

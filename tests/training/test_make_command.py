@@ -19,7 +19,7 @@ from model_store.architectures import build
 from tests.training.fake_blender import CONFIG, COUNT, PAWN, ROOT, fake
 from training.commands import main
 from training.config import resolve
-from training.make_command import PRESETS
+from training.presets import MAKE_PRESETS
 from training.run_folder import read_metrics
 from training.synthetic import recipes
 
@@ -256,7 +256,7 @@ def test_interrupts_of_the_command_lose_nothing(place: Path, tmp_path: Path) -> 
     assert 1 <= len(read_metrics(place / "runs/make/old-pawn/run")) < 40
 
 
-@pytest.mark.parametrize("name", PRESETS.values())
+@pytest.mark.parametrize("name", MAKE_PRESETS.values())
 def test_the_presets_never_mirror_an_object(name: str) -> None:
     config = resolve(name, {})
     assert config.horizontal_flip == config.vertical_flip == 0

@@ -13,6 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from training.errors import TrainingError
 from training.synthetic.annotate import Outline
 from training.synthetic.scene import SceneSpec
 
@@ -27,7 +28,7 @@ class RenderFailed(RuntimeError):
     """Blender died, took too long or refused a scene; the message says which."""
 
 
-class BlenderMissing(ValueError):
+class BlenderMissing(TrainingError, ValueError):
     """There is no interpreter that has bpy; the message says how to make one."""
 
 
@@ -44,6 +45,15 @@ class Rendering:
     light: NDArray[np.float32]
     index: NDArray[np.uint8]
     outlines: tuple[Outline, ...]
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How the work is split: so many Blender processes with so many threads each."""
+
+    python: Path
+    count: int
+    threads: int
 
 
 class Blender:

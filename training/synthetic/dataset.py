@@ -5,7 +5,6 @@ import queue
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,11 @@ from training.checkpoint import write_atomically
 from training.dataset import BrokenDataset
 from training.synthetic import sensor
 from training.synthetic.annotate import Instance, TooHidden, annotate
-from training.synthetic.blender import Blender, RenderFailed
+from training.synthetic.blender import Blender, RenderFailed, Workers
+from training.synthetic.recipes import Draw
 from training.synthetic.scene import SceneSpec
 
 MOST_ATTEMPTS = 12
-
-Draw = Callable[[int, int], SceneSpec]
-
-
-@dataclass(frozen=True)
-class Workers:
-    """How the work is split: so many Blender processes with so many threads each."""
-
-    python: Path
-    count: int
-    threads: int
 
 
 def render_dataset(

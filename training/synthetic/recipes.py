@@ -14,6 +14,9 @@ from training.synthetic.placement import SIZE_PX, place
 from training.synthetic.scene import SceneSpec, Thing
 from training.synthetic.surfaces import log_uniform, surface
 
+Draw = Callable[[int, int], SceneSpec]
+"""(seed, attempt) -> the scene."""
+
 
 @dataclass(frozen=True)
 class MeshObject:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rendersight.annotations import AnnotationError
 from training.synthetic.blender import Blender, RenderFailed
-from training.synthetic.dataset import Draw
+from training.synthetic.recipes import Draw
 from training.synthetic.scene import SceneSpec
 
 _SIZE_PX = 32

@@ -9,8 +9,8 @@ import pytest
 
 from rendersight.annotations.folder import read_folder
 from training.dataset import BrokenDataset
-from training.synthetic.blender import Blender, BlenderMissing, RenderFailed, check_python
-from training.synthetic.dataset import Workers, render_dataset
+from training.synthetic.blender import Blender, BlenderMissing, RenderFailed, Workers, check_python
+from training.synthetic.dataset import render_dataset
 from training.synthetic.recipes import dice
 from training.synthetic.scene import SceneSpec
 

@@ -1,39 +1,35 @@
-"""The verb `accelerate`: its flags, and the function it calls."""
+"""The verb `accelerate`: a release -> its next version, with engines prepared for a faster runtime."""
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from model_store import store
 from model_store.errors import EngineNotAvailable, ReleaseNotFound
-from model_store.network import LoadedNetwork
+from rendersight.photos import find_photos
 from training import flags
 from training.console import progress_bar, say
-from training.dataset import read_dataset
-from training.prediction import find_photos
-from training.publish import PreparedEngine
 
 if TYPE_CHECKING:
+    from model_store.network import LoadedNetwork
     from training.accelerate import Plan
+    from training.publish import PreparedEngine
 
 ENGINES = ("openvino-bf16", "openvino-int8")
 _MOST_CALIBRATION = 300
 
 
-def add_accelerate(verbs: Any) -> None:
-    """Add the verb."""
-    parser = verbs.add_parser(
-        "accelerate",
-        help="prepare a release's fast engines, measure them, publish the next version",
-        description="Convert and quantise a release for OpenVINO, measure what that loses on labelled images, and "
-        "publish all of it as the next version, which the service then takes by itself.",
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Say what the verb does and what it takes."""
+    parser.description = (
+        "Convert and quantise a release for OpenVINO, measure what that loses on labelled images, and "
+        "publish all of it as the next version, which the service then takes by itself."
     )
     parser.add_argument("release", help="dice, dice@2, or a release's folder")
     add_plan(parser, is_required=True)
     parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
-    parser.set_defaults(verb=_accelerate)
 
 
 def add_plan(parser: argparse.ArgumentParser, *, is_required: bool) -> None:
@@ -77,7 +73,8 @@ def read_plan(options: argparse.Namespace, class_names: Sequence[str]) -> "Plan"
     """
     if missing := [name for name in ("openvino", "nncf") if find_spec(name) is None]:
         raise EngineNotAvailable(f"not installed: {', '.join(missing)}; pip install 'rendersight[accelerate]'")
-    from training.accelerate import Plan  # noqa: PLC0415 - not in every installation
+    from training.accelerate import Plan
+    from training.dataset import read_dataset
 
     photos = find_photos(options.calibration)
     name, folder = options.judge_by
@@ -91,19 +88,20 @@ def read_plan(options: argparse.Namespace, class_names: Sequence[str]) -> "Plan"
     )
 
 
-def preparation(plan: "Plan") -> Callable[[LoadedNetwork, Path], Mapping[str, PreparedEngine]]:
+def preparation(plan: "Plan") -> "Callable[[LoadedNetwork, Path], Mapping[str, PreparedEngine]]":
     """Return what `publish` calls to carry a plan out."""
-    from training.accelerate import prepare  # noqa: PLC0415 - not in every installation
+    from training.accelerate import prepare
 
     return lambda loaded, scratch: prepare(loaded, plan, scratch=scratch, bar=progress_bar, say=say)
 
 
-def _accelerate(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> None:
+    """Run the verb."""
     release = store.locate(options.store, options.release)
     if isinstance(release, Path):
         raise ReleaseNotFound(f"{options.release} is a state dict's file; publish it as a release first")
     plan = read_plan(options, release.manifest.class_names)
-    from training.accelerate import accelerate  # noqa: PLC0415 - not in every installation
+    from training.accelerate import accelerate
 
     published = accelerate(release, plan, store_root=options.store, bar=progress_bar, say=say)
     say(f"published {published.ref}: {published.folder}")

@@ -1,0 +1,63 @@
+"""The verb `evaluate`: a detector's figures on labelled images."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from training import flags
+from training.console import bar_of, say
+
+if TYPE_CHECKING:
+    from training.dataset import LabelledImages
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Say what the verb does and what it takes."""
+    parser.description = "Print COCO's figures, AP by class and the best threshold; write the detections as COCO JSON."
+    flags.add_model(parser)
+    parser.add_argument("dataset", type=Path, help="folder of images with JSON of the same stem")
+    parser.add_argument(
+        "--names", type=Path, help="evaluate only the images listed in this file, such as a hold_out.txt"
+    )
+    parser.add_argument(
+        "--box-margin", type=flags.score, default=0.0, help="widen the true boxes as the training did (default: 0)"
+    )
+    parser.add_argument("--one-class", action="store_true", help="merge all labels into one; nothing is suppressed")
+    parser.add_argument("--out", type=Path, help="folder of the results (default: runs/evaluate/MODEL-on-DATASET)")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    flags.add_machine(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the verb."""
+    from training.evaluation import as_one_class, detect_all, evaluate
+    from training.report import DETECTIONS, write_evaluation
+
+    loaded, engine = flags.open_model(options)
+    known = None if options.one_class else loaded.card.class_names
+    data = read_listed(options.dataset, known, options.names).widened(options.box_margin)
+    found = detect_all(engine, data, progress=bar_of("images"))
+    if options.one_class:
+        data, found = as_one_class(data, found)
+    result = evaluate(data, found)
+    name = f"{loaded.card.name}-{loaded.card.version}-on-{options.dataset.resolve().name}"
+    out = options.out or Path("runs/evaluate") / (name + ("-one-class" if options.one_class else ""))
+    write_evaluation(out, data, found, result)
+    print(json.dumps(result.as_json(), indent=2) if options.json else result.table())
+    say(f"detections: {out / DETECTIONS}")
+
+
+def read_listed(folder: Path, class_names: Sequence[str] | None, names: Path | None) -> "LabelledImages":
+    """Read a dataset, of it only the images that a file lists, if there is one.
+
+    Raises:
+        AnnotationError: files that cannot be used, or a name that is not in the folder.
+        RunError: the list cannot be read.
+    """
+    from training.dataset import read_dataset
+    from training.run_folder import read_names
+
+    data = read_dataset(folder, class_names=class_names)
+    return data.select(read_names(names)) if names else data
