@@ -27,6 +27,8 @@ from app.workers import at_work
 if TYPE_CHECKING:
     from app.lifecycle import Lifecycle
 
+PROGRAM = "python -m app"
+
 _EXAMPLES = Path(__file__).parent.parent / "examples"
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
 _BACKLOG = 2048
@@ -35,21 +37,18 @@ _CUT_OFF_S = 1  # after the time to drain, for what is left
 _log = logging.getLogger(__name__)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> int:
     """Serve until SIGTERM or Ctrl-C; requests in flight finish.
 
     Args:
         arguments: of the command line; None takes the process's own.
+        program: how the command is called, for its help.
 
     Returns:
         The exit status: 0 after a stop that was asked for, 2 where the start failed, with one line on stderr.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m app",
-        description="Serve a model at POST /detect. Settings are environment variables:",
-        epilog=_settings_help(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = argparse.ArgumentParser(prog=program)
+    add_flags(parser)
     parser.parse_args(arguments)
     try:
         settings = read_settings()
@@ -58,6 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logging(settings.log_format)
     memory.keep_few_heaps()
     return serve_model(settings)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Say what the command does; it takes no flags."""
+    parser.description = "Serve a model at POST /detect. Settings are environment variables:"
+    parser.epilog = _settings_help()
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
 
 
 def serve_model(settings: Settings) -> int:
@@ -205,8 +211,9 @@ def _refuse(reason: str) -> int:
     return 2
 
 
-def _run() -> NoReturn:
-    status = main()
+def run(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> NoReturn:
+    """Serve as `main` does, then end the process, whatever still runs in it."""
+    status = main(arguments, program=program)
     if at_work():  # a network that hangs, a model that is being loaded: native code does not bear the interpreter's end
         logging.shutdown()
         os._exit(status)
@@ -214,4 +221,4 @@ def _run() -> NoReturn:
 
 
 if __name__ == "__main__":
-    _run()
+    run()

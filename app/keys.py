@@ -84,16 +84,19 @@ def read_keys(path: Path) -> Keys:
     return Keys(keys)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Make a key: its line for the file goes to stdout, the key itself, which nothing keeps, to stderr."""
-    parser = argparse.ArgumentParser(
-        prog="python -m app.keys",
-        description="Make an API key. The line for RENDERSIGHT_API_KEYS_FILE goes to stdout, the key to stderr.",
-    )
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Say what the command does and what it takes."""
+    parser.description = "Make an API key. The line for RENDERSIGHT_API_KEYS_FILE goes to stdout, the key to stderr."
     parser.add_argument("name", help="whose it is: letters, digits, '.', '_', '-'")
     parser.add_argument(
         "--scope", action="append", choices=SCOPES, help="what it is for; repeat it for several (default: detect)"
     )
+
+
+def main(arguments: Sequence[str] | None = None, *, program: str = "python -m app.keys") -> int:
+    """Make a key: its line for the file goes to stdout, the key itself, which nothing keeps, to stderr."""
+    parser = argparse.ArgumentParser(prog=program)
+    add_flags(parser)
     options = parser.parse_args(arguments)
     key = f"rs_{secrets.token_urlsafe(32)}"
     line = f"{options.name} {','.join(dict.fromkeys(options.scope or ['detect']))} {hash_of(key)}"

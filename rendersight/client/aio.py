@@ -1,9 +1,7 @@
 """`AsyncClient`: the same calls for asyncio."""
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from types import TracebackType
 from typing import Literal, Self, TypeVar, Unpack, overload
 
@@ -11,7 +9,7 @@ import httpx
 
 from rendersight.client import calls, wire
 from rendersight.client.answers import Answer, DetectResult, Model
-from rendersight.client.batches import CONCURRENCY, check_batch, window_of
+from rendersight.client.batches import CONCURRENCY, check_batch, in_order_async
 from rendersight.client.calls import AnnotationFormat, Call, PictureFormat, Selection
 from rendersight.client.errors import RendersightError
 from rendersight.client.retries import NOT_NOW, RETRIES, TIMEOUT_S, Attempts, Polls, Timing
@@ -122,33 +120,16 @@ class AsyncClient:
             The results, in the order of the images. Ended early, it cancels the calls under way.
         """
         check_batch(concurrency, errors)
-        return self._detect_many(iter(images), concurrency, selection, keep=errors == "return")
 
-    async def _detect_many(
-        self, images: Iterator[ImageInput], concurrency: int, selection: Selection, *, keep: bool
-    ) -> AsyncIterator[DetectResult | RendersightError]:
-        places = asyncio.Semaphore(concurrency)
-
-        async def one(image: ImageInput) -> DetectResult | RendersightError:
-            async with places:
-                try:
-                    return await self.detect(image, **selection)
-                except RendersightError as error:
-                    if keep:
-                        return error
+        async def ask(image: ImageInput) -> DetectResult | RendersightError:
+            try:
+                return await self.detect(image, **selection)
+            except RendersightError as error:
+                if errors == "raise":
                     raise
+                return error
 
-        ahead: deque[asyncio.Task[DetectResult | RendersightError]] = deque()
-        try:
-            while True:
-                ahead.extend(asyncio.create_task(one(image)) for image in islice(images, window_of(concurrency, ahead)))
-                if not ahead:
-                    return
-                yield await ahead.popleft()
-        finally:
-            for task in ahead:
-                task.cancel()
-            await asyncio.gather(*ahead, return_exceptions=True)
+        return in_order_async(images, ask, concurrency=concurrency)
 
     def _attempts(self, retries: int | None = None) -> Attempts:
         retries = self._retries if retries is None else retries

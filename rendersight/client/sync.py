@@ -1,10 +1,7 @@
 """`Client`: calls that block."""
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 from types import TracebackType
 from typing import Literal, Self, TypeVar, Unpack, overload
 
@@ -12,7 +9,7 @@ import httpx
 
 from rendersight.client import calls, wire
 from rendersight.client.answers import Answer, DetectResult, Model
-from rendersight.client.batches import CONCURRENCY, check_batch, window_of
+from rendersight.client.batches import CONCURRENCY, check_batch, in_order
 from rendersight.client.calls import AnnotationFormat, Call, PictureFormat, Selection
 from rendersight.client.errors import RendersightError
 from rendersight.client.retries import NOT_NOW, RETRIES, TIMEOUT_S, Attempts, Polls, Timing
@@ -154,30 +151,16 @@ class Client:
             The results, in the order of the images. Ended early, it waits for the calls under way.
         """
         check_batch(concurrency, errors)
-        return self._detect_many(iter(images), concurrency, selection, keep=errors == "return")
 
-    def _detect_many(
-        self, images: Iterator[ImageInput], concurrency: int, selection: Selection, *, keep: bool
-    ) -> Iterator[DetectResult | RendersightError]:
-        def one(image: ImageInput) -> DetectResult | RendersightError:
+        def ask(image: ImageInput) -> DetectResult | RendersightError:
             try:
                 return self.detect(image, **selection)
             except RendersightError as error:
-                if keep:
-                    return error
-                raise
+                if errors == "raise":
+                    raise
+                return error
 
-        with ThreadPoolExecutor(concurrency, "rendersight") as pool:
-            ahead: deque[Future[DetectResult | RendersightError]] = deque()
-            try:
-                while True:
-                    ahead.extend(pool.submit(one, image) for image in islice(images, window_of(concurrency, ahead)))
-                    if not ahead:
-                        return
-                    yield ahead.popleft().result()
-            finally:
-                for future in ahead:
-                    future.cancel()
+        return in_order(images, ask, concurrency=concurrency)
 
     def _attempts(self, retries: int | None = None) -> Attempts:
         retries = self._retries if retries is None else retries

@@ -1,0 +1,200 @@
+"""The verb `detect`: photos -> what a running service finds in them, as a table, as JSON lines, or as files."""
+
+import argparse
+import asyncio
+import json
+import os
+from collections.abc import Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, cast
+
+from rendersight import flags
+from rendersight.annotations import AnnotationError
+from rendersight.client import (
+    AsyncClient,
+    DetectResult,
+    InputRefused,
+    KeyRefused,
+    RendersightError,
+    Selection,
+    ServiceProblem,
+    UnusableImage,
+    WrongSetting,
+)
+from rendersight.client.batches import CONCURRENCY, in_order_async
+from rendersight.client.calls import PICTURES
+from rendersight.client.retries import TIMEOUT_S
+from rendersight.client.wire import DEFAULT_URL
+from rendersight.console import bar_of, say, show
+from rendersight.photos import find_photos
+
+SUFFIXES = {"png": ".png", "jpeg": ".jpg", "labelme": ".json", "coco": ".json", "csv": ".csv"}
+
+_FAILED = 1
+_BAD_INPUT = 2
+_INVALID_PARAMETER = "urn:rendersight:problem:invalid-parameter"
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Say what the verb does and what it takes."""
+    parser.description = (
+        "Send photos to a running service and print what it finds. It is waited for while it is overloaded or starts."
+    )
+    parser.add_argument("photos", type=Path, nargs="+", help="image files, or folders of them")
+    parser.add_argument("--url", default=DEFAULT_URL, help=f"where the service is (default: {DEFAULT_URL})")
+    parser.add_argument("--api-key-file", type=Path, metavar="FILE", help="file whose first line is the API key")
+    parser.add_argument(
+        "--score-threshold", type=flags.score, help="objects must score above it (default: the service's own)"
+    )
+    parser.add_argument("--labels", type=flags.names, help="only these classes, comma-separated")
+    parser.add_argument(
+        "--iou-threshold", type=flags.score, help="of two boxes that overlap more than this, keep the better one"
+    )
+    parser.add_argument(
+        "--class-agnostic", action="store_true", help="let --iou-threshold compare boxes of different classes too"
+    )
+    parser.add_argument("--max-detections", type=flags.positive, help="the most objects of a photo, best first")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="print a line of JSON for each photo, and nothing else")
+    how.add_argument("--format", choices=SUFFIXES, help="write a file for each photo into --out instead of printing")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the files of --format go")
+    parser.add_argument(
+        "--concurrency", type=flags.positive, default=CONCURRENCY, help=f"photos at a time (default: {CONCURRENCY})"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=TIMEOUT_S,
+        help=f"seconds for each photo, with retries (default: {TIMEOUT_S:g})",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the verb.
+
+    Returns:
+        0; 1 where the service cannot be asked; 2 where a flag, a key or some of the photos cannot be used.
+    """
+    try:
+        if (options.format is None) != (options.out is None):
+            raise WrongSetting("--format and --out go together: what to write, and where to")
+        photos = find_photos(options.photos, stems_differ=options.format is not None)
+        if options.out is not None:
+            options.out.mkdir(parents=True, exist_ok=True)
+        refused = asyncio.run(_detect(photos, options))
+    except (AnnotationError, WrongSetting, KeyRefused, InputRefused) as error:
+        say(f"rendersight: {error}")
+        return _BAD_INPUT
+    except (RendersightError, OSError) as error:
+        say(f"rendersight: {error}")
+        return _FAILED
+    if refused:
+        say(f"rendersight: {refused} of {len(photos)} photos could not be used")
+    return _BAD_INPUT if refused else 0
+
+
+async def _detect(photos: Sequence[Path], options: argparse.Namespace) -> int:
+    """Ask for every photo and print or write what comes; returns how many could not be used.
+
+    Raises:
+        RendersightError: what would be the same for every other photo.
+    """
+    selection = Selection(
+        score_threshold=options.score_threshold,
+        labels=options.labels or (),
+        iou_threshold=options.iou_threshold,
+        class_agnostic=options.class_agnostic,
+        max_detections=options.max_detections,
+    )
+    refused = 0
+    async with AsyncClient(options.url, api_key=_key_of(options.api_key_file), timeout_s=options.timeout) as client:
+
+        async def ask(photo: Path) -> DetectResult | bytes | RendersightError:
+            try:
+                return await _ask(client, photo, options.format, selection)
+            except (UnusableImage, InputRefused) as error:
+                if isinstance(error, InputRefused) and error.type == _INVALID_PARAMETER:
+                    raise
+                return error
+
+        answers = in_order_async(photos, ask, concurrency=options.concurrency)
+        async with aclosing(cast(Any, answers)):
+            for index, photo in enumerate(bar_of("photos")(photos)):
+                answer = await anext(answers)
+                refused += isinstance(answer, RendersightError)
+                _tell(index, photo, answer, options)
+    return refused
+
+
+async def _ask(client: AsyncClient, photo: Path, file_format: str | None, selection: Selection) -> DetectResult | bytes:
+    if file_format is None:
+        return await client.detect(photo, **selection)
+    if file_format in PICTURES:
+        return await client.picture(photo, cast(Any, file_format), **selection)
+    return (await client.annotate(photo, cast(Any, file_format), **selection)).encode()
+
+
+def _key_of(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return (path.read_text("utf-8").splitlines() or [""])[0].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongSetting(f"--api-key-file {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _tell(
+    index: int, photo: Path, answer: DetectResult | bytes | RendersightError, options: argparse.Namespace
+) -> None:
+    if isinstance(answer, RendersightError):
+        say(f"rendersight: {photo}: {answer}")
+    if options.json:
+        show(json.dumps({"index": index, "filename": str(photo), **_json_of(answer)}))
+    elif isinstance(answer, DetectResult):
+        show("\n".join(table_of(photo, answer)))
+    elif isinstance(answer, bytes):
+        _write(photo, answer, options)
+
+
+def _json_of(answer: DetectResult | bytes | RendersightError) -> dict[str, Any]:
+    """Return `result` or `problem`, as a line of the service's own batches has it."""
+    if isinstance(answer, DetectResult):
+        return {"result": answer.as_json()}
+    if isinstance(answer, ServiceProblem):
+        names = ("type", "title", "status", "detail", "request_id")
+        return {"problem": {name: getattr(answer, name) for name in names}}
+    return {"problem": {"type": "about:blank", "title": "Unusable image", "detail": str(answer)}}
+
+
+def table_of(photo: Path, found: DetectResult) -> list[str]:
+    """Return a line for the photo and one for each object: label, score, and x0, y0, x1, y1 in px."""
+    width, height = found.size_wh
+    count = len(found.detections)
+    objects = "1 object" if count == 1 else f"{count} objects"
+    lines = [f"{photo}  {width} x {height} px, {objects} above {found.score_threshold:g}"]
+    longest = max((len(item.label) for item in found.detections), default=0)
+    for item in found.detections:
+        box = "".join(f"{value:9.1f}" for value in item.box)
+        lines.append(f"  {item.label:<{longest}}  {item.score:.3f} {box}")
+    return lines
+
+
+def _write(photo: Path, data: bytes, options: argparse.Namespace) -> None:
+    """Write a photo's file whole; one that was there is replaced, the photo itself never.
+
+    Raises:
+        WrongSetting: the file would be the photo.
+        OSError: it cannot be written.
+    """
+    path = options.out / f"{photo.stem}{SUFFIXES[options.format]}"
+    if path.exists() and path.samefile(photo):
+        raise WrongSetting(f"--out {options.out} would replace the photo {photo}; take another folder")
+    if (
+        options.format == "labelme"
+    ):  # the service knows no folders; LabelMe looks for the photo from where its file lies
+        document = {**json.loads(data), "imagePath": Path(os.path.relpath(photo, options.out)).as_posix()}
+        data = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    draft = path.with_name(f"{path.name}.part")
+    draft.write_bytes(data)
+    draft.replace(path)

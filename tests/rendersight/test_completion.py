@@ -1,0 +1,71 @@
+"""A shell that has read the script completes verbs, flags, choices and files."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rendersight import cli
+from rendersight.cli import verbs
+
+ROOT = Path(cli.__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def bash_script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("completion") / "script"
+    with path.open("w") as file:
+        subprocess.run(
+            [sys.executable, "-m", "rendersight.cli", "completion", "bash"], cwd=ROOT, stdout=file, check=True
+        )
+    return path
+
+
+def completed(script: Path, *words: str, folder: Path = ROOT) -> set[str]:
+    """Return what bash offers for the last of the words, by the function that it calls when Tab is pressed."""
+    program = """
+source "$1"; shift
+COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}
+function=$(complete -p rendersight | sed -E 's/.*-F ([^ ]+).*/\\1/')
+$function rendersight "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+    done = subprocess.run(
+        ["bash", "--norc", "-c", program, "bash", str(script), "rendersight", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {line.strip() for line in done.stdout.splitlines() if line.strip()}
+
+
+def test_bash_completes_verbs_flags_and_choices(bash_script: Path) -> None:
+    assert completed(bash_script, "") >= set(verbs())
+    assert completed(bash_script, "tra") == {"train"}
+    assert completed(bash_script, "train", "--arch") == {"--architecture"}
+    assert completed(bash_script, "detect", "photo.jpg", "--format", "") == {"png", "jpeg", "labelme", "coco", "csv"}
+    assert completed(bash_script, "keys", "--scope", "me") == {"metrics"}
+    assert completed(bash_script, "completion", "") >= {"bash", "zsh", "fish"}
+
+
+def test_bash_completes_files(bash_script: Path) -> None:
+    assert completed(bash_script, "detect", "examples/dice-1") == {"examples/dice-1.jpg", "examples/dice-1.json"}
+    assert completed(bash_script, "train", "--out", "exam") == {"examples"}
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_the_other_shells_have_a_script_with_every_verb(shell: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "rendersight.cli", "completion", shell],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    missing = [name for name in verbs() if not re.search(rf"\b{name}\b", done.stdout)]
+    assert missing == []
+    assert "hold-out-names" in done.stdout

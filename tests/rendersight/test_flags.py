@@ -1,0 +1,28 @@
+import argparse
+
+import pytest
+
+from rendersight import flags
+
+
+def test_values_that_are_taken() -> None:
+    assert flags.names("a, b,,c ") == ("a", "b", "c")
+    assert [flags.count("0"), flags.positive("1"), flags.score("0"), flags.score("1")] == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("take", "text"),
+    [
+        (flags.names, "a,a"),
+        (flags.names, ","),
+        (flags.count, "-1"),
+        (flags.positive, "0"),
+        (flags.score, "1.01"),
+        (flags.score, "nan"),
+    ],
+)
+def test_values_that_are_refused(take: object, text: str) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("value", type=take)
+    with pytest.raises(SystemExit):
+        parser.parse_args([text])
