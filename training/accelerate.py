@@ -109,7 +109,7 @@ def prepare(loaded: LoadedNetwork, plan: Plan, *, scratch: Path, bar: Bar, say: 
         )
     prepared = {}
     network = _with_floor(loaded.network, plan.rpn_score_floor)
-    for name in plan.engines:
+    for name in bar(plan.engines, desc="engines"):
         losses: list[float] = []
         for spared in _SPARED if name == "openvino-int8" else ((),):
             folder = scratch / f"{name}-{len(losses)}"

@@ -1,12 +1,20 @@
 """A stop that loses nothing, and what the other verbs do on a terminal too."""
 
+import json
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 
-from rendersight.console import Bar, bar_of, progress_bar, say
+from rendersight.console import Bar, bar_of, progress_bar, say, show
 
-__all__ = ["Bar", "Stopped", "bar_of", "progress_bar", "say", "stop_on_signals"]
+__all__ = ["Bar", "Stopped", "bar_of", "print_release", "progress_bar", "say", "show", "stop_on_signals"]
+
+
+def print_release(ref: str, folder: Path) -> None:
+    """Print a release's name, version and folder as JSON, for scripts."""
+    name, _, version = ref.partition("@")
+    show(json.dumps({"release": ref, "name": name, "version": int(version), "folder": str(folder)}))
 
 
 class Stopped(Exception):

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from rendersight.annotations import AnnotatedImage, AnnotationError, Fault
 from rendersight.annotations.folder import Folder, load_pixels, read_folder
+from training.console import Bar, progress_bar
 from training.transforms import Sample
 
 
@@ -80,18 +81,19 @@ def _widen(image: AnnotatedImage, margin: float) -> AnnotatedImage:
     return replace(image, boxes_xyxy=np.clip(wide, 0, np.array([*image.size_wh] * 2, np.float32)))
 
 
-def read_dataset(folder: Path, *, class_names: Sequence[str] | None = None) -> LabelledImages:
+def read_dataset(folder: Path, *, class_names: Sequence[str] | None = None, bar: Bar = progress_bar) -> LabelledImages:
     """Read a folder of LabelMe files for training or evaluation.
 
     Args:
         folder: images with JSON of the same stem; see `rendersight.annotations.folder.read_folder`.
         class_names: the classes in their order; None takes those of the data, sorted.
+        bar: a progress bar, as tqdm.
 
     Raises:
         BrokenDataset: files that cannot be used, or labels that are no class; all at once.
         AnnotationError: no such folder, or no image or no class in it.
     """
-    found = read_folder(folder)
+    found = read_folder(folder, bar=bar)
     known = tuple(class_names or names_in(found))
     if faults := all_faults(found, folder, known):
         raise BrokenDataset(faults)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "add_machine",
     "add_model",
+    "add_release_json",
     "count",
     "maybe_named",
     "maybe_named_folder",
@@ -45,6 +46,11 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     """Add the device and the model store."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
+
+
+def add_release_json(parser: argparse.ArgumentParser) -> None:
+    """Add whether the release that was made is told as JSON."""
+    parser.add_argument("--json", action="store_true", help="print the release's name, version and folder as JSON")
 
 
 def named_folder(text: str) -> tuple[str, Path]:

@@ -8,8 +8,9 @@ import numpy as np
 from PIL import Image
 
 from rendersight.annotations import AnnotatedImage
-from rendersight.annotations.folder import Folder, load_pixels
+from rendersight.annotations.folder import Folder, load_pixels, no_bar
 from rendersight.drawing import draw_boxes
+from training.console import Bar
 from training.pictures import contact_sheet
 
 _SIZE_EDGES_PX = (0, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
@@ -73,12 +74,12 @@ def as_json(found: Folder, class_names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def sheet(found: Folder, class_names: Sequence[str], *, most: int = 24) -> Image.Image:
-    """Draw the boxes of images chosen evenly from the dataset, laid out on one sheet."""
+def sheet(found: Folder, class_names: Sequence[str], *, most: int = 24, bar: Bar = no_bar) -> Image.Image:
+    """Draw the boxes of images chosen evenly from the dataset, laid out on one sheet; `bar` is as tqdm."""
     chosen = np.linspace(0, len(found.images) - 1, min(most, len(found.images))).astype(int).tolist()
     numbers = {name: number for number, name in enumerate(class_names, 1)}
     pictures = [
         draw_boxes(load_pixels(image), image.boxes_xyxy, [numbers[label] for label in image.labels], image.labels)
-        for image in (found.images[index] for index in chosen)
+        for image in bar([found.images[index] for index in chosen], desc="contact sheet")
     ]
     return contact_sheet(pictures, columns=6, cell_px=320)

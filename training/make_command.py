@@ -15,7 +15,7 @@ from rendersight.annotations import AnnotatedImage, AnnotationError
 from rendersight.annotations.folder import read_folder
 from training import make
 from training.config import ConfigError, TrainConfig, resolve
-from training.console import Stopped, progress_bar, say, stop_on_signals
+from training.console import Stopped, print_release, progress_bar, say, stop_on_signals
 from training.dataset import LabelledImages, names_in, read_dataset, split
 from training.make import Job
 from training.presets import MAKE_COUNTS, MAKE_PRESETS
@@ -69,6 +69,8 @@ def _make_or_tell(options: argparse.Namespace) -> None:
         release = make.make(job, out, draw=draw, renderers=workers_of(options), around=around)
         say(f"published {release.ref}: {release.folder}")
     _tell_how_to_use(release, job, out, store_root=options.store)
+    if options.json:
+        print_release(release.ref, release.folder)
 
 
 def _tell_how_to_use(release: Release, job: Job, out: Path, *, store_root: Path) -> None:
@@ -170,7 +172,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _check_photos(folder: Path, class_names: tuple[str, ...]) -> None:
-    labels = names_in(read_folder(folder))
+    labels = names_in(read_folder(folder, bar=progress_bar))
     if strangers := sorted(set(labels) - set(class_names)):
         raise AnnotationError(
             f"{folder} has labels that are no class: {', '.join(strangers)}; the classes are {', '.join(class_names)}"

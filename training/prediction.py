@@ -23,10 +23,12 @@ def predict(
     class_names: Sequence[str],
     score_threshold: float,
     progress: Callable[[Iterable[Path]], Iterable[Path]],
+    tell: Callable[[Path, tuple[int, int], Detections], None] = lambda _photo, _size_wh, _found: None,
 ) -> int:
     """Write `pictures/STEM.jpg` and `labelme/STEM.json` for each photo; returns how many objects were found.
 
     A LabelMe file names its photo by a path relative to itself, so that LabelMe opens it and training reads it.
+    `tell` is called with each photo, its width and height in px, and what is written of it.
 
     Raises:
         BrokenDataset: photos that could not be used, after all others are written.
@@ -44,6 +46,7 @@ def predict(
         found = engine.detect([pixels])[0].above(score_threshold)
         count += len(found)
         _write(photo, pixels, out, found=found, class_names=class_names)
+        tell(photo, (pixels.shape[1], pixels.shape[0]), found)
     if faults:
         raise BrokenDataset(faults)
     return count

@@ -3,10 +3,11 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,13 +52,22 @@ class _Pair:
         return path
 
 
-def read_folder(folder: Path) -> Folder:
+def no_bar(items: Iterable[Any], **_words: Any) -> Iterable[Any]:
+    """Show no progress; the arguments are those of tqdm."""
+    return items
+
+
+def read_folder(folder: Path, *, bar: Callable[..., Iterable[Any]] = no_bar) -> Folder:
     """Read a folder of images with LabelMe JSON of the same stem, its sub-folders too; hidden files are left out.
 
     Every image is decoded once, so that a fault shows now and not in the middle of a training. An image without JSON
     has no objects. The image of a JSON is the file of the same stem, else one that no other JSON claims and that
     `imagePath` names (its last part in the same folder, or the path relative to it), else the embedded `imageData`.
     A JSON without an image of its stem and without "shapes" is some other program's and is passed over.
+
+    Args:
+        folder: of the dataset.
+        bar: wraps the images in a progress bar, as tqdm does.
 
     Raises:
         AnnotationError: the folder does not exist.
@@ -67,7 +77,8 @@ def read_folder(folder: Path) -> Folder:
     folder = folder.resolve()  # so that the path an `imagePath` leads to equals the one that the search has found
     pairs, faults = _pair(folder)
     with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
-        results = list(pool.map(lambda pair: _read_or_fault(folder, pair), pairs))
+        read = pool.map(lambda pair: _read_or_fault(folder, pair), pairs)
+        results: list[Folder] = list(bar(read, total=len(pairs), desc=f"read {folder.name}"))
     ignored: Counter[str] = Counter()
     for result in results:
         faults.extend(result.faults)

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from model_store.architectures import build
+from tests.terminal import run_on_a_terminal
 from training.commands import main
 from training.verbs import VERBS
 
@@ -46,6 +47,15 @@ def test_inspect_prints_the_boxes_as_json(shapes: Path, tmp_path: Path, capsys: 
     assert [item["box"] for item in first["objects"]] == [
         [*shape["points"][0], *shape["points"][1]] for shape in written["shapes"]
     ]
+
+
+def test_a_terminal_sees_how_far_a_dataset_is_read(shapes: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "training", "inspect", str(shapes), "--sheet", str(tmp_path / "sheet.jpg")]
+    status, out, seen = run_on_a_terminal(command, ROOT)
+    assert status == 0
+    assert "10 images" in out
+    assert f"read {shapes.name}:" in seen
+    assert "contact sheet:   0%" in seen
 
 
 def test_inspect_reports_every_fault_and_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,13 +187,8 @@ def test_sim2real_writes_one_report(
     arguments = ["sim2real", str(state_dict), "--labels", "disc,square", "--out", str(out)]
     arguments += ["--synthetic", str(shapes), "--synthetic-names", str(renders)]
     arguments += ["--real", f"desk={shapes}", "--real", str(shapes), "--real-names", f"desk={photos}"]
-    assert main([*arguments, "--score-threshold", "0.1"]) == 0
+    assert main([*arguments, "--score-threshold", "0.1", "--json"]) == 0
     captured = capsys.readouterr()
-    assert [line.split(":")[0] for line in captured.out.splitlines()][:3] == [
-        "synthetic (2 images)",
-        "desk (1 images)",
-        f"{shapes.name} (10 images)",
-    ]
     assert str(out / "report.md") in captured.err
     figures = json.loads((out / "figures.json").read_text())
     assert [item["image_count"] for item in (figures["synthetic"], *figures["real"], figures["all_real"])] == [
@@ -193,6 +198,8 @@ def test_sim2real_writes_one_report(
         11,
     ]
     assert figures["score_threshold"] == 0.1
+    assert [item["data"] for item in figures["real"]] == ["desk", shapes.name]
+    assert json.loads(captured.out) == figures
     assert (out / "misses.jpg").is_file()
 
 
@@ -201,13 +208,21 @@ def test_predict_writes_pictures_and_labelme_files_that_can_be_trained_on(
 ) -> None:
     out = tmp_path / "out"
     photo = shapes / "photo_00.png"
-    arguments = ["predict", str(state_dict), str(photo), "--labels", "disc,square", "--score-threshold", "0"]
+    arguments = ["predict", str(state_dict), str(photo), "--labels", "disc,square", "--score-threshold", "0", "--json"]
     assert main([*arguments, "--out", str(out)]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    told = json.loads(line)
     with Image.open(out / "pictures" / "photo_00.jpg") as picture:
         assert picture.size == (96, 96)
     document = json.loads((out / "labelme" / "photo_00.json").read_text())
     assert (out / "labelme" / document["imagePath"]).resolve() == photo.resolve()
     assert len(document["shapes"]) > 0
+    assert (told["filename"], told["result"]["image"]) == (str(photo), {"width": 96, "height": 96})
+    assert [item["label"] for item in told["result"]["detections"]] == [item["label"] for item in document["shapes"]]
+    first = told["result"]["detections"][0]
+    assert first["box"] == pytest.approx(
+        [*document["shapes"][0]["points"][0], *document["shapes"][0]["points"][1]], abs=0.01
+    )
     assert main(["inspect", str(out / "labelme"), "--sheet", str(tmp_path / "sheet.jpg")]) == 0
     assert f"1 images, {len(document['shapes'])} boxes" in capsys.readouterr().out
 

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import re
 import shutil
 from collections.abc import Iterable
@@ -129,12 +130,18 @@ def test_photos_choose_the_threshold_when_they_are_named(
 
 
 def test_the_verb_lets_one_set_of_photos_choose_what_is_best_on_it(
-    finished: Path, shapes: Path, other_photos: Path, tmp_path: Path
+    finished: Path, shapes: Path, other_photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["publish", str(finished), "--name", "shapes", "--store", str(tmp_path), "--provenance", "Drawn."]
     arguments += ["--also-measure", f"desk={shapes}", "--also-measure", f"table={other_photos}", "--sim2real"]
-    assert main([*arguments, "--threshold-from", "table"]) == 0
+    assert main([*arguments, "--threshold-from", "table", "--json"]) == 0
     release = store.find(tmp_path, "shapes@1")
+    assert json.loads(capsys.readouterr().out) == {
+        "release": "shapes@1",
+        "name": "shapes",
+        "version": 1,
+        "folder": str(release.folder),
+    }
     assert (release.manifest.score_threshold_from, release.manifest.provenance) == (("table",), "Drawn.")
     assert "misses.jpg" in release.manifest.files
     thresholds = [item.figures["threshold"] for item in release.manifest.metrics]

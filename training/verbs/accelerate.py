@@ -10,7 +10,7 @@ from model_store import store
 from model_store.errors import EngineNotAvailable, ReleaseNotFound
 from rendersight.photos import find_photos
 from training import flags
-from training.console import progress_bar, say
+from training.console import print_release, progress_bar, say
 
 if TYPE_CHECKING:
     from model_store.network import LoadedNetwork
@@ -30,6 +30,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("release", help="dice, dice@2, or a release's folder")
     add_plan(parser, is_required=True)
     parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
+    flags.add_release_json(parser)
 
 
 def add_plan(parser: argparse.ArgumentParser, *, is_required: bool) -> None:
@@ -106,3 +107,5 @@ def run(options: argparse.Namespace) -> None:
     published = accelerate(release, plan, store_root=options.store, bar=progress_bar, say=say)
     say(f"published {published.ref}: {published.folder}")
     say(f"serve it: RENDERSIGHT_MODEL={published.ref} python -m app")
+    if options.json:
+        print_release(published.ref, published.folder)

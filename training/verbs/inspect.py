@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from training import flags
-from training.console import say
+from training.console import progress_bar, say
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> None:
     from training import inspection
     from training.dataset import BrokenDataset, all_faults, names_in
 
-    found = read_folder(options.dataset)
+    found = read_folder(options.dataset, bar=progress_bar)
     seen = names_in(found)
     class_names = options.labels or tuple(seen)
     if options.json:
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
     if found.images:
         sheet = options.sheet or Path("runs/inspect") / f"{options.dataset.resolve().name}.jpg"
         sheet.parent.mkdir(parents=True, exist_ok=True)
-        inspection.sheet(found, sorted({*seen, *class_names})).save(sheet, quality=88)
+        inspection.sheet(found, sorted({*seen, *class_names}), bar=progress_bar).save(sheet, quality=88)
         say(f"contact sheet: {sheet}")
     if faults := all_faults(found, options.dataset, class_names):
         raise BrokenDataset(faults)

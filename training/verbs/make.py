@@ -31,6 +31,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--preset", help=f"{', '.join(preset_names())}, or the path of a TOML file (default: make-cpu or make-gpu)"
     )
     flags.add_machine(parser)
+    flags.add_release_json(parser)
 
 
 def run(options: argparse.Namespace) -> None:

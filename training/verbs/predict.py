@@ -1,11 +1,17 @@
 """The verb `predict`: photos -> annotated pictures and LabelMe files, with no service."""
 
 import argparse
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rendersight.photos import find_photos
 from training import flags
-from training.console import bar_of, say
+from training.console import bar_of, say, show
+
+if TYPE_CHECKING:
+    from rendersight.detections import Detections
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +23,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--score-threshold", type=flags.score, help="objects must score above it (default: the model's own)"
     )
     parser.add_argument("--out", type=Path, default=Path("predictions"), help="folder of the results")
+    parser.add_argument("--json", action="store_true", help="print a line of JSON for each photo as well")
     flags.add_machine(parser)
 
 
@@ -34,5 +41,30 @@ def run(options: argparse.Namespace) -> None:
         class_names=loaded.card.class_names,
         score_threshold=threshold,
         progress=bar_of("photos"),
+        **({"tell": _line_of_json(loaded.card.class_names, threshold)} if options.json else {}),
     )
     say(f"{count} objects above {threshold:g} in {len(photos)} photos: {options.out}")
+
+
+def _line_of_json(
+    class_names: Sequence[str], score_threshold: float
+) -> "Callable[[Path, tuple[int, int], Detections], None]":
+    """Return what prints a photo's detections as the service words them."""
+
+    def tell(photo: Path, size_wh: tuple[int, int], found: "Detections") -> None:
+        detections = [
+            {
+                "label": class_names[label - 1],
+                "label_id": label,
+                "score": round(score, 4),
+                "box": [round(value, 2) for value in box],
+            }
+            for label, score, box in zip(
+                found.labels.tolist(), found.scores.tolist(), found.boxes_xyxy.tolist(), strict=True
+            )
+        ]
+        image = {"width": size_wh[0], "height": size_wh[1]}
+        result = {"image": image, "score_threshold": score_threshold, "detections": detections}
+        show(json.dumps({"filename": str(photo), "result": result}))
+
+    return tell

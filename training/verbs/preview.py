@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rendersight.annotations.folder import read_folder
-from training.console import bar_of, say, stop_on_signals
+from training.console import bar_of, progress_bar, say, stop_on_signals
 from training.synthetic.blender import check_python
 from training.synthetic.sources import add_sources, draw_of, workers_of
 
@@ -45,5 +45,5 @@ def run(options: argparse.Namespace) -> None:
     wanted = {f"{name_of(seed)}.jpg" for seed in seeds}
     found = replace(found, images=tuple(image for image in found.images if image.name in wanted))
     sheet = out.with_suffix(".jpg")
-    inspection.sheet(found, names_in(found), most=PREVIEW_COUNT).save(sheet, quality=88)
+    inspection.sheet(found, names_in(found), most=PREVIEW_COUNT, bar=progress_bar).save(sheet, quality=88)
     say(f"contact sheet: {sheet}")

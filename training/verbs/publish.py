@@ -5,7 +5,7 @@ from pathlib import Path
 
 from model_store import store
 from training import flags
-from training.console import progress_bar, say
+from training.console import print_release, progress_bar, say
 from training.verbs.accelerate import add_plan, preparation, read_plan
 
 
@@ -51,6 +51,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--accelerate", action="store_true", help="prepare fast engines too; see the verb accelerate")
     add_plan(parser, is_required=False)
     parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
+    flags.add_release_json(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -81,3 +82,5 @@ def run(options: argparse.Namespace) -> None:
     if not release.manifest.golden:
         say("warning: it finds nothing on its golden image, so that the check at each start proves little")
     say(f"serve it: RENDERSIGHT_MODEL={release.ref} python -m app")
+    if options.json:
+        print_release(release.ref, release.folder)

@@ -1,6 +1,7 @@
 """The verb `sim2real`: what a detector finds in rendered photos, and what in real ones."""
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--score-threshold", type=flags.score, help="show mistakes above it (default: the model's own)")
     parser.add_argument("--out", type=Path, help="folder of the report (default: runs/sim2real/MODEL)")
+    parser.add_argument("--json", action="store_true", help="print all figures as JSON")
     flags.add_machine(parser)
 
 
@@ -65,7 +67,7 @@ def run(options: argparse.Namespace) -> None:
         real=[detect(engine, name, data, bar=progress_bar) for name, data in real],
     )
     write_sim2real(out, report)
-    print("\n".join(report.summary()))
+    print(json.dumps(report.as_json(), indent=2) if options.json else "\n".join(report.summary()))
     say(f"report: {out / REPORT}")
 
 
