@@ -203,7 +203,3 @@ def _complete(arguments: Sequence[str]) -> int:
     _flags_of_completion(parser)
     sys.stdout.write(script_of(whole_parser(), parser.parse_args(arguments).shell))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,6 +4,8 @@ import argparse
 import asyncio
 import json
 import os
+import signal
+import sys
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -74,7 +76,8 @@ def run(options: argparse.Namespace) -> int:
     """Run the verb.
 
     Returns:
-        0; 1 where the service cannot be asked; 2 where a flag, a key or some of the photos cannot be used.
+        0; 1 where the service cannot be asked; 2 where a flag, a key or some of the photos cannot be used; 141 where
+        nobody reads on.
     """
     try:
         if (options.format is None) != (options.out is None):
@@ -86,6 +89,9 @@ def run(options: argparse.Namespace) -> int:
     except (AnnotationError, WrongSetting, KeyRefused, InputRefused) as error:
         say(f"rendersight: {error}")
         return _BAD_INPUT
+    except BrokenPipeError:  # who reads has enough, such as `| head`; what is left to flush goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except (RendersightError, OSError) as error:
         say(f"rendersight: {error}")
         return _FAILED

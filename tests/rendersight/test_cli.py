@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from tests.app.wire import free_port
 from training.verbs import VERBS
 
 ROOT = Path(cli.__file__).parents[1]
-COMMAND = [sys.executable, "-m", "rendersight.cli"]
+COMMAND = [sys.executable, "-m", "rendersight"]
 
 
 def run(*arguments: str, **options: object) -> "subprocess.CompletedProcess[str]":
@@ -125,6 +127,17 @@ def test_ctrl_c_ends_with_130_and_a_line() -> None:
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=30)
     assert (running.returncode, out, err) == (130, "", "rendersight: stopped\n")
+
+
+def test_it_is_installed_under_its_name_and_runs_as_a_module() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    module, _, function = project["scripts"]["rendersight"].partition(":")
+    assert getattr(import_module(module), function) is main
+    done = subprocess.run(
+        [sys.executable, "-m", "rendersight", "fly"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: rendersight VERB")
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,9 +17,7 @@ ROOT = Path(cli.__file__).parents[1]
 def bash_script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("completion") / "script"
     with path.open("w") as file:
-        subprocess.run(
-            [sys.executable, "-m", "rendersight.cli", "completion", "bash"], cwd=ROOT, stdout=file, check=True
-        )
+        subprocess.run([sys.executable, "-m", "rendersight", "completion", "bash"], cwd=ROOT, stdout=file, check=True)
     return path
 
 
@@ -59,7 +57,7 @@ def test_bash_completes_files(bash_script: Path) -> None:
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_the_other_shells_have_a_script_with_every_verb(shell: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "rendersight.cli", "completion", shell],
+        [sys.executable, "-m", "rendersight", "completion", shell],
         cwd=ROOT,
         capture_output=True,
         text=True,

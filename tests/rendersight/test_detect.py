@@ -1,6 +1,7 @@
 """The verb `detect`, called as the console script calls it, against a server on a loopback port."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,12 +157,25 @@ def test_a_flag_out_of_range_is_a_usage_error(flags: list[str]) -> None:
 def test_a_terminal_sees_how_far_it_is(url: str, tmp_path: Path) -> None:
     for number in range(30):
         Image.new("RGB", (60, 45), (number, 0, 0)).save(tmp_path / f"{number}.png")
-    command = [sys.executable, "-m", "rendersight.cli", "detect", str(tmp_path), "--url", url, "--concurrency", "1"]
+    command = [sys.executable, "-m", "rendersight", "detect", str(tmp_path), "--url", url, "--concurrency", "1"]
     status, out, seen = run_on_a_terminal(command, ROOT)
     assert status == 0
     assert out.count("2 objects above") == 30
     assert "photos:" in seen
     assert "/30 [" in seen
+
+
+def test_a_reader_that_has_enough_ends_it_silently(url: str, tmp_path: Path) -> None:
+    for number in range(200):
+        Image.new("RGB", (60, 45), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    command = [sys.executable, "-m", "rendersight", "detect", str(tmp_path), "--url", url]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.readline()
+        running.stdout.close()
+        assert running.stderr.read() == ""
+    assert running.returncode == 141
 
 
 def test_a_picture_without_objects_is_said_so(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
