@@ -10,6 +10,7 @@ from tests.app.fakes import PHOTO, FixedEngine, app_with
 KEYS = {"detect": "rs_one", "metrics": "rs_two", "admin": "rs_three"}
 NEEDED = {
     ("POST", "/detect"): "detect",
+    ("POST", "/detect/batch"): "detect",
     ("GET", "/models"): "detect",
     ("GET", "/metrics"): "metrics",
     ("POST", "/models/reload"): "admin",
@@ -26,7 +27,8 @@ def keyed(tmp_path: Path) -> Iterator[TestClient]:
 
 
 def ask(client: TestClient, method: str, path: str, **headers: str) -> tuple[int, str, str]:
-    response = client.request(method, path, content=PHOTO if path == "/detect" else None, headers=headers)
+    body = {"files": {"image": ("photo.jpg", PHOTO)}} if path.startswith("/detect") else {}
+    response = client.request(method, path, headers=headers, **body)
     problem = response.json() if response.headers["content-type"] == "application/problem+json" else {}
     return (
         response.status_code,
@@ -50,7 +52,7 @@ def test_each_endpoint_takes_the_key_of_its_scope_alone(keyed: TestClient, metho
         assert ask(keyed, method, path, Authorization=f"bearer  {key}")[0] == expected
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz", "/docs", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/", "/docs", "/openapi.json"])
 def test_health_and_the_docs_page_need_no_key(keyed: TestClient, path: str) -> None:
     assert keyed.get(path).status_code == 200
 

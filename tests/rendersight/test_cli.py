@@ -3,9 +3,9 @@
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
-import time
 import tomllib
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +14,6 @@ import pytest
 
 from rendersight import cli
 from rendersight.cli import main, verbs
-from tests.app.wire import free_port
 from training.verbs import VERBS
 
 ROOT = Path(cli.__file__).parents[1]
@@ -119,13 +118,15 @@ def test_serve_is_the_service() -> None:
 
 def test_ctrl_c_ends_with_130_and_a_line() -> None:
     photo = str(ROOT / "examples" / "dice-1.jpg")
-    url = f"http://127.0.0.1:{free_port()}"  # nobody listens: it tries again for a while
-    with subprocess.Popen(
-        [*COMMAND, "detect", photo, "--url", url], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as running:
-        time.sleep(1.5)
-        running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=30)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        command = [*COMMAND, "detect", photo, "--url", url]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+            connection, _ = silent.accept()
+            with connection:  # it waits for an answer now
+                running.send_signal(signal.SIGINT)
+                out, err = running.communicate(timeout=30)
     assert (running.returncode, out, err) == (130, "", "rendersight: stopped\n")
 
 
