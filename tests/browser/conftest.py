@@ -4,13 +4,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Request
+from playwright.sync_api import Browser, ConsoleMessage, Request, expect
 
 from app.main import create_app
 from app.settings import Settings
 from tests.app.wire import serving
 from tests.browser.chromium import chromium
 from tests.browser.tab import Tab
+
+expect.set_options(timeout=30_000)  # a machine that is busy with other things answers late
 
 
 @pytest.fixture(scope="package")
