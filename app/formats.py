@@ -14,7 +14,7 @@ from python_multipart.multipart import parse_options_header
 from app.errors import NotAcceptable, shown
 from app.schemas import DetectionsOut, FormatName
 from model_store.detector import Detector
-from rendersight.annotations import coco, labelme
+from rendersight.annotations import coco_detections, labelme
 from rendersight.detections import Detections
 from rendersight.drawing import draw_detections
 from rendersight.images import RgbImage
@@ -126,7 +126,7 @@ FORMATS: dict[FormatName, Format] = {
     "jpeg": Format("image/jpeg", ".boxes.jpg", _picture("JPEG", quality=_JPEG_QUALITY), is_slow=True),
     "png": Format("image/png", ".boxes.png", _picture("PNG", compress_level=_PNG_LEVEL), is_slow=True),
     "labelme": Format("application/vnd.rendersight.labelme+json", ".json", _annotations(labelme.to_json)),
-    "coco": Format("application/vnd.rendersight.coco+json", ".coco.json", _annotations(coco.to_json)),
+    "coco": Format("application/vnd.rendersight.coco+json", ".coco.json", _annotations(coco_detections.to_json)),
     "csv": Format("text/csv", ".csv", _csv),
 }
 """Of those that a client takes alike, the first is given."""

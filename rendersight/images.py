@@ -49,7 +49,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SIDEWAYS = (5, 6, 7, 8)
+SIDEWAYS = (5, 6, 7, 8)
+"""EXIF orientations of an image that is stored with its width and height swapped."""
 # where what was beyond the stored image's right and lower edge ends up left of the upright image, and above it
 _EXCESS_LEFT = (2, 3, 6, 7)
 _EXCESS_ABOVE = (3, 4, 7, 8)
@@ -265,7 +266,7 @@ def _upright(rgb: Image.Image, stored_wh: tuple[int, int], reduction: int, orien
         stored_wh = rgb.size  # loading a TIFF has turned it
     width, height = stored_wh
     x, y = (whole - side * reduction for side, whole in zip(rgb.size, stored_wh, strict=True))  # 0 or less
-    if orientation in _SIDEWAYS:
+    if orientation in SIDEWAYS:
         x, y, width, height = y, x, height, width
     if orientation in _UPRIGHT:
         rgb = rgb.transpose(_UPRIGHT[orientation])
@@ -302,6 +303,17 @@ def _ignore_pillows_warnings() -> None:
     """Put the filter in front, where it then stays: `warnings.catch_warnings` is not safe among threads."""
     if warnings.filters[:1] != [_IGNORE_PILLOW]:
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+
+def orientation_of(path: Path) -> int:
+    """Return an image file's EXIF orientation, 1 to 8; 1 (upright) where there is none that can be read."""
+    _ignore_pillows_warnings()
+    try:
+        with Image.open(path) as image:
+            found = _orientation(image)
+    except Exception:  # a file that does not decode is the business of `decode`
+        return 1
+    return found if found in _UPRIGHT else 1
 
 
 def _orientation(image: Image.Image) -> int:

@@ -1,47 +1,312 @@
-"""COCO: one JSON for a dataset, with `images`, `categories` and `annotations` (cocodataset.org/#format-data).
+"""COCO: one JSON of images, annotations and categories <-> records.
 
-A `bbox` is [x, y, width, height] in px, continuous, origin top-left.
+The format is cocodataset.org/#format-data: `bbox` is [x, y, width, height] in px, continuous, from the image's top-left
+corner (0, 0); ids of images, annotations and categories are any numbers. It says nothing about EXIF; here boxes count
+in the upright image, and a stated size that is that of the stored one is a fault.
 """
 
 import json
-from collections.abc import Sequence
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from rendersight.detections import Detections
+from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, LabelledBox, Listing, Record
+from rendersight.annotations.boxes import BoxXyxy, extent_of_polygon, plain
+from rendersight.annotations.tree import Tree, read_text, split_of
+
+IMAGES = "images"
+ANNOTATIONS = "annotations"
+CROWD, RLE = "crowd", "rle"
+
+_LISTS = ("images", "annotations", "categories")
+_DECIMALS = 9
+_MOST_PX = 1e9
+_POLYGON_NUMBERS = 6
 
 
-def to_json(
-    found: Detections, *, class_names: Sequence[str], image_name: str, size_wh: tuple[int, int], indent: int | None = 2
-) -> str:
-    """Write detections in one image as a COCO dataset of that image; each annotation has its `score` as well.
+def mark(tree: Tree) -> str | None:
+    """Say what in a folder is COCO's; None where nothing is."""
+    found = next((path for path in tree.with_suffix(".json") if _has_lists(path)), None)
+    return f"{tree.name(found)} with images, annotations and categories" if found else None
 
-    Args:
-        found: boxes in px of the upright image.
-        class_names: K names; label i is the category of that id, `class_names[i - 1]`.
-        image_name: the image's file name.
-        size_wh: width and height of the upright image, px.
-        indent: as `json.dumps` takes it.
+
+def _has_lists(path: Path) -> bool:
+    data = path.read_bytes()
+    return all(re.search(rb'"%s"\s*:\s*\[' % name.encode(), data) for name in _LISTS) and b'"shapes"' not in data
+
+
+def read(tree: Tree) -> Listing:
+    """Read the COCO files of a folder, or the one given; each in its own `images` list says what is in the dataset.
+
+    An image file is `file_name` below the JSON's folder, the dataset's, or a folder `images` or one of the name that
+    the JSON's ends with (`instances_train2017.json`: `train2017`) there; else the only file of that name. The split is
+    what the name of the JSON or of its folder tells. Crowds (`iscrowd`), and run-length masks without a `bbox`, give no
+    box and are counted.
+
+    Raises:
+        AnnotationError: no COCO file.
     """
+    paths = [path for path in tree.with_suffix(".json") if tree.entry is not None or _has_lists(path)]
+    if not paths:
+        raise AnnotationError(f"{tree.root} holds no COCO file: a JSON with lists images, annotations and categories")
+    faults: list[Fault] = []
+    merged: dict[str, tuple[Path, Record]] = {}
+    class_names: dict[str, None] = {}
+    ignored: Counter[str] = Counter()
+    for path in paths:
+        file = _File(tree, path)
+        file.read()
+        faults.extend(file.faults)
+        ignored.update(file.ignored)
+        class_names.update(dict.fromkeys(file.class_names))
+        faults.extend(_merge(tree, merged, path, file.records))
+    used = {record.image_path for _, record in merged.values()}
+    return Listing(
+        root=tree.root,
+        records=tuple(record for _, record in merged.values()),
+        faults=tuple(faults),
+        ignored_shapes=ignored,
+        class_names=tuple(class_names),
+        unlisted=tuple(tree.name(path) for path in tree.images if path not in used) if tree.entry is None else (),
+    )
+
+
+def write(folder: Path, images: list[AnnotatedImage], class_names: tuple[str, ...]) -> None:
+    """Write `annotations/instances_SPLIT.json` for each split, `instances.json` for images without one.
+
+    Category ids are 1..K in the order of the names; `file_name` is relative to `images/`.
+    """
+    (folder / ANNOTATIONS).mkdir(parents=True, exist_ok=True)
+    splits = sorted({split for image in images for split in image.splits})
+    parts = {f"instances_{split}.json": [image for image in images if split in image.splits] for split in splits}
+    if not splits or any(not image.splits for image in images):
+        parts["instances.json"] = [image for image in images if not image.splits]
+    for name, part in parts.items():
+        (folder / ANNOTATIONS / name).write_text(to_json(part, class_names) + "\n", "utf-8")
+
+
+def to_json(images: list[AnnotatedImage], class_names: tuple[str, ...]) -> str:
+    """Return images as the text of a COCO file; image ids are 1..N, category ids 1..K."""
     annotations: list[dict[str, Any]] = []
-    for (x0, y0, x1, y1), label, score in zip(
-        found.boxes_xyxy.astype(float).tolist(), found.labels.tolist(), found.scores.tolist(), strict=True
-    ):
-        box = [round(value, 2) for value in (x0, y0, x1 - x0, y1 - y0)]
-        annotations.append(
-            {
-                "id": len(annotations) + 1,
-                "image_id": 1,
-                "category_id": label,
-                "bbox": box,
-                "area": round(box[2] * box[3], 2),
-                "segmentation": [],
-                "iscrowd": 0,
-                "score": round(score, 4),
-            }
-        )
+    for image_id, image in enumerate(images, 1):
+        for box, label in zip(image.boxes_xyxy, image.labels, strict=True):
+            x0, y0, x1, y1 = plain(box)
+            width, height = round(x1 - x0, _DECIMALS), round(y1 - y0, _DECIMALS)
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": class_names.index(label) + 1,
+                    "bbox": [x0, y0, width, height],
+                    "area": width * height,
+                    "iscrowd": 0,
+                    "segmentation": [],
+                }
+            )
     document = {
-        "images": [{"id": 1, "file_name": image_name, "width": size_wh[0], "height": size_wh[1]}],
-        "categories": [{"id": i, "name": name, "supercategory": ""} for i, name in enumerate(class_names, 1)],
+        "images": [
+            {"id": image_id, "file_name": image.name, "width": image.size_wh[0], "height": image.size_wh[1]}
+            for image_id, image in enumerate(images, 1)
+        ],
         "annotations": annotations,
+        "categories": [{"id": number, "name": name} for number, name in enumerate(class_names, 1)],
     }
-    return json.dumps(document, indent=indent, ensure_ascii=False)
+    return json.dumps(document, ensure_ascii=False)
+
+
+def _merge(tree: Tree, merged: dict[str, tuple[Path, Record]], path: Path, records: list[Record]) -> list[Fault]:
+    """Add a file's records to those of others; an image that two files list with the same objects is in both splits."""
+    strangers: dict[Path, list[str]] = {}
+    for record in records:
+        if record.name not in merged:
+            merged[record.name] = (path, record)
+            continue
+        first, other = merged[record.name]
+        if other.objects != record.objects:
+            strangers.setdefault(first, []).append(record.name)
+        else:
+            splits = tuple(dict.fromkeys((*other.splits, *record.splits)))
+            merged[record.name] = (first, replace(other, splits=splits))
+    return [
+        Fault(
+            tree.name(path),
+            f"lists {len(names)} images such as {names[0]} that {tree.name(first)} lists with other objects; "
+            "name one of the files as the dataset",
+        )
+        for first, names in strangers.items()
+    ]
+
+
+@dataclass
+class _File:
+    """One COCO file while it is read."""
+
+    tree: Tree
+    path: Path
+    faults: list[Fault] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+    records: list[Record] = field(default_factory=list)
+    class_names: list[str] = field(default_factory=list)
+
+    def read(self) -> None:
+        """Read it all."""
+        try:
+            data = _parse(read_text(self.path))
+        except AnnotationError as error:
+            self._blame(str(error))
+            return
+        categories = self._categories(data["categories"])
+        images = self._images(data["images"])
+        objects: dict[int | str, list[LabelledBox]] = {image_id: [] for image_id in images}
+        broken = set()
+        for i, item in enumerate(data["annotations"]):
+            try:
+                image_id = _known_id(item, "image_id", images)
+                found = self._object(item, categories)
+            except AnnotationError as error:
+                self._blame(f"annotations[{i}]{_whose(item, images)}: {error}")
+                broken.add(_id_or_none(item, "image_id"))
+                continue
+            if found is not None:
+                objects[image_id].append(found)
+        self.records = [
+            replace(record, objects=tuple(objects[image_id]))
+            for image_id, record in images.items()
+            if image_id not in broken
+        ]
+
+    def _blame(self, reason: str) -> None:
+        self.faults.append(Fault(self.tree.name(self.path), reason))
+
+    def _categories(self, items: list[Any]) -> dict[int | str, str]:
+        found: dict[int | str, str] = {}
+        for i, item in enumerate(items):
+            number = _id_or_none(item, "id")
+            name = item.get("name") if isinstance(item, dict) else None
+            if number is None or number in found:
+                self._blame(f"categories[{i}]: id is {number!r}, a number that no other category has is needed")
+            elif not isinstance(name, str) or not name.strip():
+                self._blame(f"categories[{i}]: name is {name!r}, a name is needed")
+            else:
+                found[number] = name
+        in_order = sorted(found.items(), key=lambda item: (isinstance(item[0], str), item[0]))
+        self.class_names = list(dict.fromkeys(name for _, name in in_order))
+        return found
+
+    def _images(self, items: list[Any]) -> dict[int | str, Record]:
+        found: dict[int | str, Record] = {}
+        names: set[str] = set()
+        folders = self._folders()
+        splits = split_of(self.path.stem) or split_of(self.path.parent.name)
+        for i, item in enumerate(items):
+            try:
+                number = _id_or_none(item, "id")
+                if number is None or number in found:
+                    raise AnnotationError(f"id is {number!r}, a number that no other image has is needed")
+                written = item.get("file_name")
+                if not isinstance(written, str) or not written:
+                    raise AnnotationError(f"file_name is {written!r}, a name is needed")
+                size_wh = (_size(item, "width"), _size(item, "height"))
+                image_path = self._image(written, folders)
+                name = self.tree.name(image_path)
+                if name in names:
+                    raise AnnotationError(f"{written} is listed before")
+            except AnnotationError as error:
+                self._blame(f"images[{i}]: {error}")
+                continue
+            names.add(name)
+            found[number] = Record(name, image_path, self.path, (), stated_wh=size_wh, splits=splits)
+        return found
+
+    def _folders(self) -> list[Path]:
+        """Return where the images may lie, likeliest first."""
+        root = self.tree.root
+        words = (self.path.stem.rpartition("_")[2], IMAGES)
+        return [self.path.parent, root, *(root / word for word in words), root / IMAGES / words[0]]
+
+    def _image(self, written: str, folders: list[Path]) -> Path:
+        try:
+            return self.tree.image_named(written, folders)
+        except AnnotationError as error:
+            raise AnnotationError(f"file_name {written!r}: {error}") from error
+
+    def _object(self, item: dict[str, Any], categories: dict[int | str, str]) -> LabelledBox | None:
+        label = categories[_known_id(item, "category_id", categories)]
+        if item.get("iscrowd"):
+            self.ignored[CROWD] += 1
+            return None
+        box, outline = item.get("bbox"), item.get("segmentation")
+        if box:
+            return LabelledBox(label, _box(box))
+        if isinstance(outline, dict):
+            self.ignored[RLE] += 1
+            return None
+        if not isinstance(outline, list) or not outline:
+            raise AnnotationError("it has neither bbox nor segmentation")
+        return LabelledBox(label, _around(outline))
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise AnnotationError(f"not JSON: {error}") from error
+    if not isinstance(data, dict) or not all(isinstance(data.get(name), list) for name in _LISTS):
+        raise AnnotationError(f"not a COCO file: it has no lists {', '.join(_LISTS)}")
+    return data
+
+
+def _id_or_none(item: object, key: str) -> int | str | None:
+    value = item.get(key) if isinstance(item, dict) else None
+    return value if isinstance(value, int | str) and not isinstance(value, bool) else None
+
+
+def _known_id(item: object, key: str, known: dict[int | str, Any]) -> int | str:
+    number = _id_or_none(item, key)
+    if number is None or number not in known:
+        value = item.get(key) if isinstance(item, dict) else None
+        raise AnnotationError(f"{key} is {value!r}, which the file does not list, or lists with a fault")
+    return number
+
+
+def _whose(item: object, images: dict[int | str, Record]) -> str:
+    number = _id_or_none(item, "image_id")
+    return f" ({images[number].name})" if number is not None and number in images else ""
+
+
+def _size(item: dict[str, Any], key: str) -> int | None:
+    value = item.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise AnnotationError(f"{key} is {value!r}, a whole number is needed")
+    return int(value)
+
+
+def _numbers(values: object, what: str) -> list[float]:
+    if not isinstance(values, list) or not all(
+        isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST_PX for value in values
+    ):
+        raise AnnotationError(f"{what} is {values!r:.60}, finite numbers are needed")
+    return [float(value) for value in values]
+
+
+def _box(values: object) -> BoxXyxy:
+    numbers = _numbers(values, "bbox")
+    if len(numbers) != 4 or min(numbers[2:]) < 0:  # noqa: PLR2004
+        raise AnnotationError(f"bbox is {values!r:.60}, [x, y, width, height] is needed, the last two not negative")
+    x, y, width, height = numbers
+    return x, y, x + width, y + height
+
+
+def _around(polygons: list[Any]) -> BoxXyxy:
+    extents = []
+    for polygon in polygons:
+        numbers = _numbers(polygon, "segmentation")
+        if len(numbers) < _POLYGON_NUMBERS or len(numbers) % 2:
+            raise AnnotationError(f"segmentation holds {len(numbers)} numbers, x and y of three points or more needed")
+        extents.append(extent_of_polygon(numbers))
+    x0, y0, x1, y1 = zip(*extents, strict=True)
+    return min(x0), min(y0), max(x1), max(y1)

@@ -1,55 +1,71 @@
-"""A folder of images with LabelMe JSON -> annotated images, and every fault in it at once."""
+"""A dataset of any format -> annotated images, and every fault in it at once."""
 
-import json
-import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from pathlib import Path, PureWindowsPath
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rendersight import images
-from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, labelme
+from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, LabelledBox, Record, formats, labelme
+from rendersight.annotations.boxes import BoxXyxy, clipped
+from rendersight.annotations.tree import Tree, name_below
+
+_ROUNDING_PX = 0.01
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """A box that reaches beyond its image or has no area.
+
+    Attributes:
+        image: the image's name.
+        label: of the object.
+        box_xyxy: as its file has it, px.
+        beyond_px: how far it reaches beyond the image.
+        is_kept: whether a part of it lies inside the image, which is then its box.
+    """
+
+    image: str
+    label: str
+    box_xyxy: BoxXyxy
+    beyond_px: float
+    is_kept: bool
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of annotated images, read and checked.
+    """A dataset, read and checked.
 
     Attributes:
         images: the usable images, sorted by name.
         faults: every file that cannot be used; empty for a sound dataset.
-        dropped: boxes left out because no area of them lies inside their image.
-        ignored_shapes: how many shapes of each type without an area were passed over.
+        misfits: boxes that reach beyond their image, or have no area inside it and are left out.
+        ignored_shapes: how many shapes of each type without a box were passed over.
+        format: what it was read as, a key of `formats.FORMATS`.
+        root: the folder that names are relative to.
+        class_names: those that the dataset declares, in its order, used or not; LabelMe and VOC declare none.
+        unlisted: names of image files that lie there and that the dataset's files do not speak of.
+        remarks: how the files were understood, where a person could think otherwise.
     """
 
     images: tuple[AnnotatedImage, ...]
     faults: tuple[Fault, ...]
-    dropped: int
+    misfits: tuple[Misfit, ...]
     ignored_shapes: Counter[str]
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """An image file and the annotation that speaks of it; one of the two may be missing.
-
-    The document is without its `imageData`: a folder's worth of embedded photos does not fit into memory.
-    """
-
-    image_path: Path | None
-    annotation_path: Path | None
-    document: labelme.Document | None
+    format: str
+    root: Path
+    class_names: tuple[str, ...] = ()
+    unlisted: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
-    def path(self) -> Path:
-        """The file that a fault is reported under."""
-        path = self.annotation_path or self.image_path
-        assert path is not None
-        return path
+    def dropped(self) -> int:
+        """Boxes left out because no area of them lies inside their image."""
+        return sum(1 for misfit in self.misfits if not misfit.is_kept)
 
 
 def no_bar(items: Iterable[Any], **_words: Any) -> Iterable[Any]:
@@ -57,37 +73,50 @@ def no_bar(items: Iterable[Any], **_words: Any) -> Iterable[Any]:
     return items
 
 
-def read_folder(folder: Path, *, bar: Callable[..., Iterable[Any]] = no_bar) -> Folder:
-    """Read a folder of images with LabelMe JSON of the same stem, its sub-folders too; hidden files are left out.
+@dataclass
+class _Seen:
+    """What became of one record."""
 
-    Every image is decoded once, so that a fault shows now and not in the middle of a training. An image without JSON
-    has no objects. The image of a JSON is the file of the same stem, else one that no other JSON claims and that
-    `imagePath` names (its last part in the same folder, or the path relative to it), else the embedded `imageData`.
-    A JSON without an image of its stem and without "shapes" is some other program's and is passed over.
+    image: AnnotatedImage | None = None
+    fault: Fault | None = None
+    misfits: list[Misfit] = field(default_factory=list)
+
+
+def read_folder(
+    source: Path,
+    *,
+    format: Literal["labelme", "coco", "voc", "yolo"] | str | None = None,  # noqa: A002
+    bar: Callable[..., Iterable[Any]] = no_bar,
+) -> Folder:
+    """Read a dataset: a folder in any of `formats.FORMATS`, a COCO JSON file, or a YOLO `data.yaml`.
+
+    Every image is decoded once, so that a fault shows now and not in the middle of a training.
 
     Args:
-        folder: of the dataset.
+        source: the folder or file.
+        format: a key of `formats.FORMATS`; None recognises it by what lies there.
         bar: wraps the images in a progress bar, as tqdm does.
 
     Raises:
-        AnnotationError: the folder does not exist.
+        AnnotationError: it does not exist, or there are marks of several formats.
     """
-    if not folder.is_dir():
-        raise AnnotationError(f"{folder} is not a folder")
-    folder = folder.resolve()  # so that the path an `imagePath` leads to equals the one that the search has found
-    pairs, faults = _pair(folder)
+    tree = Tree(source)
+    name = format or formats.recognise(tree)
+    listing = formats.format_of(name).read(tree)
     with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
-        read = pool.map(lambda pair: _read_or_fault(folder, pair), pairs)
-        results: list[Folder] = list(bar(read, total=len(pairs), desc=f"read {folder.name}"))
-    ignored: Counter[str] = Counter()
-    for result in results:
-        faults.extend(result.faults)
-        ignored.update(result.ignored_shapes)
+        looks = pool.map(lambda record: _look(listing.root, record), listing.records)
+        seen: list[_Seen] = list(bar(looks, total=len(listing.records), desc=f"read {source.name}"))
+    faults = [*listing.faults, *(item.fault for item in seen if item.fault is not None)]
     return Folder(
-        images=tuple(sorted((image for result in results for image in result.images), key=lambda image: image.name)),
+        images=tuple(sorted((item.image for item in seen if item.image is not None), key=lambda image: image.name)),
         faults=tuple(sorted(faults, key=lambda fault: fault.file)),
-        dropped=sum(result.dropped for result in results),
-        ignored_shapes=ignored,
+        misfits=tuple(misfit for item in seen for misfit in item.misfits),
+        ignored_shapes=listing.ignored_shapes,
+        format=name,
+        root=listing.root,
+        class_names=listing.class_names,
+        unlisted=listing.unlisted,
+        remarks=listing.remarks,
     )
 
 
@@ -101,151 +130,86 @@ def load_pixels(image: AnnotatedImage) -> images.RgbImage:
     return _pixels(image.image_path, image.annotation_path)
 
 
-def _pixels(image_path: Path | None, annotation_path: Path | None) -> images.RgbImage:
+def load_bytes(image: AnnotatedImage) -> bytes:
+    """Return the encoded image, from its file or from what the annotation embeds.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    return _bytes(image.image_path, image.annotation_path)
+
+
+def _bytes(image_path: Path | None, annotation_path: Path | None) -> bytes:
     if image_path is not None:
-        return images.read(image_path)
+        return image_path.read_bytes()
     assert annotation_path is not None
-    data = labelme.parse(annotation_path.read_text("utf-8-sig")).image_data or b""
-    return images.decode(data, formats=None, apply_exif=False)  # LabelMe embeds what it shows: already upright
+    return labelme.parse(annotation_path.read_text("utf-8-sig")).image_data or b""
 
 
-def _pair(folder: Path) -> tuple[list[_Pair], list[Fault]]:
-    """Match the image files below a folder with the annotation files."""
-    image_files, json_files = _list(folder)
-    faults: list[Fault] = []
-    unclaimed: dict[Path, Path] = {}  # stem -> image file
-    for path in image_files:
-        first = unclaimed.setdefault(path.with_suffix(""), path)
-        if first != path:
-            reason = f"has the same stem as {first.name}; one annotation cannot belong to both"
-            faults.append(Fault(_name(folder, path), reason))
-    pairs: list[_Pair] = []
-    orphans: list[tuple[Path, labelme.Document, bool]] = []  # the last: whether it embeds its image
-    for path in json_files:
-        image_path = unclaimed.pop(path.with_suffix(""), None)
-        try:
-            document = _parse(path, must_be_labelme=image_path is not None)
-        except (AnnotationError, OSError, UnicodeDecodeError) as error:
-            faults.append(Fault(_name(folder, path), str(error)))
-            continue
-        if document is None:
-            continue
-        is_embedded = document.image_data is not None
-        document = replace(document, image_data=None)
-        if image_path is not None:
-            pairs.append(_Pair(image_path, path, document))
-        else:
-            orphans.append((path, document, is_embedded))
-    for path, document, is_embedded in orphans:
-        image_path = _claim(path, document, unclaimed, taken=set(image_files))
-        if image_path is None and not is_embedded:
-            reason = f"no image of this stem, imagePath {document.image_path!r} leads to none, and imageData is empty"
-            faults.append(Fault(_name(folder, path), reason))
-        else:
-            pairs.append(_Pair(image_path, path, document))
-    return pairs + [_Pair(image_path, None, None) for image_path in unclaimed.values()], faults
+def _pixels(image_path: Path | None, annotation_path: Path | None) -> images.RgbImage:
+    # LabelMe embeds what it shows: already upright
+    return images.decode(_bytes(image_path, annotation_path), formats=None, apply_exif=image_path is not None)
 
 
-def _list(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return the image and the JSON files below a folder, each sorted."""
-    image_suffixes = images.file_formats()
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-    return (
-        [path for path in files if path.suffix.lower() in image_suffixes],
-        [path for path in files if path.suffix.lower() == ".json"],
-    )
-
-
-def _parse(path: Path, *, must_be_labelme: bool) -> labelme.Document | None:
-    """Parse one JSON file; None for some other program's file where that is allowed."""
-    text = path.read_text("utf-8-sig")
-    if not must_be_labelme:
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise AnnotationError(f"not JSON: {error}") from error
-        if not isinstance(data, dict) or "shapes" not in data:
-            return None
-    return labelme.parse(text)
-
-
-def _claim(
-    annotation_path: Path, document: labelme.Document, unclaimed: dict[Path, Path], *, taken: set[Path]
-) -> Path | None:
-    """Return the image file that `imagePath` leads to, and take it out of the unclaimed ones."""
-    for candidate in _candidates(annotation_path, document):
-        if unclaimed.get(candidate.with_suffix("")) == candidate:
-            return unclaimed.pop(candidate.with_suffix(""))
-        if candidate not in taken and candidate.is_file():
-            return candidate
-    return None
-
-
-def _candidates(annotation_path: Path, document: labelme.Document) -> Iterator[Path]:
-    if document.image_path:
-        path = PureWindowsPath(document.image_path)  # splits at both kinds of slash
-        if path.name:
-            yield annotation_path.parent / path.name
-        if not path.anchor:
-            yield Path(os.path.normpath(annotation_path.parent / path.as_posix()))
-
-
-def _read_or_fault(folder: Path, pair: _Pair) -> Folder:
+def _look(root: Path, record: Record) -> _Seen:
+    """Decode a record's image and put its boxes into it."""
     try:
-        return _read(folder, pair)
+        pixels = _pixels(record.image_path, record.annotation_path)
+        size_wh = (pixels.shape[1], pixels.shape[0])
+        _check_size(record, size_wh)
     except AnnotationError as error:
-        fault = Fault(_name(folder, pair.annotation_path or pair.path), str(error))
+        return _Seen(fault=Fault(name_below(root, record.path), str(error)))
     except images.ImageError as error:
-        fault = Fault(_name(folder, pair.image_path or pair.path), str(error))
+        return _Seen(fault=Fault(name_below(root, record.image_path or record.path), str(error)))
     except OSError as error:
-        fault = Fault(_name(folder, pair.image_path or pair.path), f"cannot be read: {error.strerror}")
-    return Folder((), (fault,), 0, Counter())
+        return _Seen(
+            fault=Fault(name_below(root, record.image_path or record.path), f"cannot be read: {error.strerror}")
+        )
+    return _put(record, size_wh)
 
 
-def _read(folder: Path, pair: _Pair) -> Folder:
-    """Decode the image of a pair and turn its shapes into boxes; the folder returned holds this one image."""
-    pixels = _pixels(pair.image_path, pair.annotation_path)
-    size_wh = (pixels.shape[1], pixels.shape[0])
-    boxes: list[NDArray[np.float32]] = []
-    labels: list[str] = []
-    dropped, ignored = 0, Counter[str]()
-    if pair.document is not None:
-        _check_size(pair.document, size_wh)
-        for i, shape in enumerate(pair.document.shapes):
-            if shape.shape_type in labelme.IGNORED_SHAPE_TYPES:
-                ignored[shape.shape_type] += 1
-                continue
-            try:
-                box = labelme.shape_to_xyxy(shape, size_wh=size_wh)
-            except AnnotationError as error:
-                raise AnnotationError(f"shapes[{i}] ({shape.label}): {error}") from error
-            if box is None:
-                dropped += 1
-            else:
-                boxes.append(box)
-                labels.append(shape.label)
+def _put(record: Record, size_wh: tuple[int, int]) -> _Seen:
+    """Clip a record's boxes to its image."""
+    kept: list[LabelledBox] = []
+    boxes = []
+    misfits = []
+    for item in record.objects:
+        box = _in_px(item.box_xyxy, size_wh) if record.is_normalised else item.box_xyxy
+        inside = clipped(box, size_wh=size_wh)
+        beyond = max(-box[0], -box[1], box[2] - size_wh[0], box[3] - size_wh[1], 0.0)
+        if inside is None or beyond > _ROUNDING_PX:
+            misfits.append(Misfit(record.name, item.label, box, beyond, is_kept=inside is not None))
+        if inside is not None:
+            kept.append(item)
+            boxes.append(inside)
     image = AnnotatedImage(
-        name=_name(folder, pair.image_path or pair.path),
-        image_path=pair.image_path,
-        annotation_path=pair.annotation_path,
+        name=record.name,
+        image_path=record.image_path,
+        annotation_path=record.annotation_path,
         size_wh=size_wh,
         boxes_xyxy=np.array(boxes, np.float32).reshape(-1, 4),
-        labels=tuple(labels),
+        labels=tuple(item.label for item in kept),
+        flags=tuple(item.flags for item in kept) if any(item.flags for item in kept) else (),
+        splits=record.splits,
     )
-    return Folder((image,), (), dropped, ignored)
+    return _Seen(image, misfits=misfits)
 
 
-def _check_size(document: labelme.Document, size_wh: tuple[int, int]) -> None:
-    stated = document.size_wh
-    if any(told is not None and told != seen for told, seen in zip(stated, size_wh, strict=True)):
-        raise AnnotationError(
-            f"imageWidth x imageHeight is {stated[0]}x{stated[1]}, but the upright image is {size_wh[0]}x{size_wh[1]}"
-        )
+def _in_px(box: BoxXyxy, size_wh: tuple[int, int]) -> BoxXyxy:
+    width, height = size_wh
+    return box[0] * width, box[1] * height, box[2] * width, box[3] * height
 
 
-def _name(folder: Path, path: Path) -> str:
-    return Path(os.path.relpath(path, folder)).as_posix()
+def _check_size(record: Record, size_wh: tuple[int, int]) -> None:
+    stated = record.stated_wh
+    if all(told is None or told == seen for told, seen in zip(stated, size_wh, strict=True)):
+        return
+    reason = f"{record.size_field} is {stated[0]}x{stated[1]}, but the upright image is {size_wh[0]}x{size_wh[1]}"
+    if record.image_path is not None and stated == size_wh[::-1]:
+        orientation = images.orientation_of(record.image_path)
+        if orientation in images.SIDEWAYS:
+            reason += (
+                f"; it is stored as {stated[0]}x{stated[1]} and turned by its EXIF orientation {orientation}: "
+                "boxes count in the upright image"
+            )
+    raise AnnotationError(reason)

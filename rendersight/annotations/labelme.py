@@ -8,14 +8,16 @@ import base64
 import binascii
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rendersight.annotations import AnnotationError
+from rendersight.annotations import AnnotatedImage, AnnotationError
+from rendersight.annotations.boxes import clipped, flags_of, plain
 from rendersight.detections import Detections
 
 VERSION = "5.5.0"
@@ -29,11 +31,12 @@ _CORNERS = 2
 
 @dataclass(frozen=True)
 class Shape:
-    """One LabelMe shape: its label, points ((x, y), ...) in px and type."""
+    """One LabelMe shape: its label, points ((x, y), ...) in px, type, and the names of the flags that are set."""
 
     label: str
     points: tuple[tuple[float, float], ...]
     shape_type: str
+    flags: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -63,15 +66,21 @@ def shape_to_xyxy(shape: Shape, *, size_wh: tuple[int, int]) -> NDArray[np.float
     Raises:
         AnnotationError: unknown shape type, or a number of points that the type does not have.
     """
-    points = np.asarray(shape.points, np.float64)
-    extent = _EXTENTS.get(shape.shape_type)
-    if extent is None:
+    return clipped(extent(shape), size_wh=size_wh)
+
+
+def extent(shape: Shape) -> tuple[float, float, float, float]:
+    """Return the tight box around one shape as it was drawn, x0, y0, x1, y1 in px; see `shape_to_xyxy`.
+
+    Raises:
+        AnnotationError: as `shape_to_xyxy`.
+    """
+    measure = _EXTENTS.get(shape.shape_type)
+    if measure is None:
         accepted = ", ".join((*_EXTENTS, *IGNORED_SHAPE_TYPES))
         raise AnnotationError(f"shape type {shape.shape_type!r} is unknown; accepted: {accepted}")
-    x0, y0, x1, y1 = extent(points)
-    width, height = size_wh
-    box = np.array([max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)], np.float32)
-    return box if box[0] < box[2] and box[1] < box[3] else None
+    x0, y0, x1, y1 = measure(np.asarray(shape.points, np.float64))
+    return float(x0), float(y0), float(x1), float(y1)
 
 
 def _extent(points: NDArray[np.float64]) -> tuple[float, float, float, float]:
@@ -139,7 +148,9 @@ def _parse_shape(data: object, where: str) -> Shape:
     if not isinstance(points, list) or not points or not all(_is_point(point) for point in points):
         raise AnnotationError(f"{where} ({label}): points are not a list of finite [x, y]")
     shape_type = data.get("shape_type") or "polygon"
-    return Shape(label, tuple((float(x), float(y)) for x, y in points), str(shape_type))
+    flags = data.get("flags")
+    told = frozenset(str(name) for name, value in flags.items() if value is True) if isinstance(flags, dict) else ()
+    return Shape(label, tuple((float(x), float(y)) for x, y in points), str(shape_type), frozenset(told))
 
 
 def _is_point(value: object) -> bool:
@@ -185,17 +196,41 @@ def to_json(
         indent: as `json.dumps` takes it.
     """
     shapes = [
-        {
-            "label": class_names[label - 1],
-            "points": [[round(float(x0), 2), round(float(y0), 2)], [round(float(x1), 2), round(float(y1), 2)]],
-            "group_id": None,
-            "description": f"score {score:.3f}",
-            "shape_type": "rectangle",
-            "flags": {},
-        }
-        for (x0, y0, x1, y1), label, score in zip(found.boxes_xyxy, found.labels, found.scores, strict=True)
+        _rectangle(
+            class_names[label - 1],
+            [round(float(value), 2) for value in box],
+            description=f"score {score:.3f}",
+        )
+        for box, label, score in zip(found.boxes_xyxy, found.labels, found.scores, strict=True)
     ]
-    document: dict[str, Any] = {
+    return json.dumps(_document(shapes, image_name, size_wh), indent=indent, ensure_ascii=False)
+
+
+def annotation_to_json(image: AnnotatedImage) -> str:
+    """Write an image's true boxes as a LabelMe file that lies beside it; the numbers are those of the boxes."""
+    shapes = [
+        _rectangle(label, plain(box), flags=flags)
+        for box, label, flags in zip(image.boxes_xyxy, image.labels, flags_of(image), strict=True)
+    ]
+    return json.dumps(_document(shapes, PurePosixPath(image.name).name, image.size_wh), indent=2, ensure_ascii=False)
+
+
+def _rectangle(
+    label: str, box_xyxy: Sequence[float], *, description: str = "", flags: Iterable[str] = ()
+) -> dict[str, Any]:
+    x0, y0, x1, y1 = box_xyxy
+    return {
+        "label": label,
+        "points": [[x0, y0], [x1, y1]],
+        "group_id": None,
+        "description": description,
+        "shape_type": "rectangle",
+        "flags": dict.fromkeys(sorted(flags), True),
+    }
+
+
+def _document(shapes: list[dict[str, Any]], image_name: str, size_wh: tuple[int, int]) -> dict[str, Any]:
+    return {
         "version": VERSION,
         "flags": {},
         "shapes": shapes,
@@ -204,4 +239,3 @@ def to_json(
         "imageHeight": size_wh[1],
         "imageWidth": size_wh[0],
     }
-    return json.dumps(document, indent=indent, ensure_ascii=False)

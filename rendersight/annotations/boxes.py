@@ -1,0 +1,33 @@
+"""Numbers of a box on their way into and out of a file."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rendersight.annotations import AnnotatedImage
+
+BoxXyxy = tuple[float, float, float, float]
+
+
+def clipped(box_xyxy: BoxXyxy, *, size_wh: tuple[int, int]) -> NDArray[np.float32] | None:
+    """Return a box as far as it lies inside its image, float32 (4,), px; None where no area of it does."""
+    (x0, y0, x1, y1), (width, height) = box_xyxy, size_wh
+    box = np.array([max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)], np.float32)
+    return box if box[0] < box[2] and box[1] < box[3] else None
+
+
+def extent_of_polygon(coordinates: Sequence[float]) -> BoxXyxy:
+    """Return the tight box around a polygon x, y, x, y, ..."""
+    xs, ys = coordinates[0::2], coordinates[1::2]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def plain(box_xyxy: NDArray[np.float32]) -> list[float]:
+    """Return a box with the fewest digits that are read as the same float32 again: 12.3, not 12.300000190734863."""
+    return [float(str(value)) for value in box_xyxy]
+
+
+def flags_of(image: AnnotatedImage) -> tuple[frozenset[str], ...]:
+    """Return the flags of each box of an image, also where none are kept."""
+    return image.flags or (frozenset(),) * len(image.labels)

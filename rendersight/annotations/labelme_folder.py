@@ -1,0 +1,161 @@
+"""A folder of images with LabelMe JSON beside them <-> records; which JSON belongs to which image."""
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PureWindowsPath
+
+from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, LabelledBox, Listing, Record, labelme
+from rendersight.annotations.tree import Tree, read_text, without_twins
+
+_SHAPES = re.compile(rb'"shapes"\s*:')
+_HEAD_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """An image file and the annotation that speaks of it; one of the two may be missing.
+
+    The document is without its `imageData`: a folder's worth of embedded photos does not fit into memory.
+    """
+
+    image_path: Path | None
+    annotation_path: Path | None
+    document: labelme.Document | None
+
+
+def mark(tree: Tree) -> str | None:
+    """Say what in a folder is LabelMe's; None where nothing is."""
+    found = next((path for path in tree.with_suffix(".json") if tree.entry is None and has_shapes(path)), None)
+    return f'{tree.name(found)} with "shapes"' if found else None
+
+
+def has_shapes(path: Path) -> bool:
+    """Tell whether a JSON file has LabelMe's list of shapes."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)  # LabelMe writes the list before the image
+        return bool(_SHAPES.search(head) or _SHAPES.search(head + file.read()))
+
+
+def read(tree: Tree) -> Listing:
+    """Read images with LabelMe JSON of the same stem, those of sub-folders too.
+
+    An image without JSON has no objects. The image of a JSON is the file of the same stem, else one that no other JSON
+    claims and that `imagePath` names (its last part in the same folder, or the path relative to it), else the embedded
+    `imageData`. A JSON without an image of its stem and without "shapes" is some other program's and is passed over.
+    """
+    pairs, faults = _pair(tree)
+    records: list[Record] = []
+    ignored: Counter[str] = Counter()
+    for pair in pairs:
+        try:
+            record, passed_over = _record(tree, pair)
+        except AnnotationError as error:
+            assert pair.annotation_path is not None  # an image alone has no shapes
+            faults.append(Fault(tree.name(pair.annotation_path), str(error)))
+        else:
+            records.append(record)
+            ignored.update(passed_over)
+    return Listing(tree.root, tuple(records), tuple(faults), ignored)
+
+
+def write(folder: Path, images: list[AnnotatedImage], _class_names: tuple[str, ...]) -> None:
+    """Write a JSON beside each image of a folder, also for an image without objects."""
+    for image in images:
+        path = (folder / image.name).with_suffix(".json")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(labelme.annotation_to_json(image) + "\n", "utf-8")
+
+
+def _pair(tree: Tree) -> tuple[list[_Pair], list[Fault]]:
+    """Match the image files below a folder with the annotation files."""
+    image_files, faults = without_twins(tree, tree.images)
+    unclaimed = {path.with_suffix(""): path for path in image_files}
+    pairs: list[_Pair] = []
+    orphans: list[tuple[Path, labelme.Document, bool]] = []  # the last: whether it embeds its image
+    for path in tree.with_suffix(".json"):
+        image_path = unclaimed.pop(path.with_suffix(""), None)
+        try:
+            document = _parse(path, must_be_labelme=image_path is not None)
+        except AnnotationError as error:
+            faults.append(Fault(tree.name(path), str(error)))
+            continue
+        if document is None:
+            continue
+        is_embedded = document.image_data is not None
+        document = replace(document, image_data=None)
+        if image_path is not None:
+            pairs.append(_Pair(image_path, path, document))
+        else:
+            orphans.append((path, document, is_embedded))
+    for path, document, is_embedded in orphans:
+        image_path = _claim(path, document, unclaimed, taken=set(tree.images))
+        if image_path is None and not is_embedded:
+            reason = f"no image of this stem, imagePath {document.image_path!r} leads to none, and imageData is empty"
+            faults.append(Fault(tree.name(path), reason))
+        else:
+            pairs.append(_Pair(image_path, path, document))
+    return pairs + [_Pair(image_path, None, None) for image_path in unclaimed.values()], faults
+
+
+def _parse(path: Path, *, must_be_labelme: bool) -> labelme.Document | None:
+    """Parse one JSON file; None for some other program's file where that is allowed."""
+    text = read_text(path)
+    if not must_be_labelme:
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise AnnotationError(f"not JSON: {error}") from error
+        if not isinstance(data, dict) or "shapes" not in data:
+            return None
+    return labelme.parse(text)
+
+
+def _claim(
+    annotation_path: Path, document: labelme.Document, unclaimed: dict[Path, Path], *, taken: set[Path]
+) -> Path | None:
+    """Return the image file that `imagePath` leads to, and take it out of the unclaimed ones."""
+    for candidate in _candidates(annotation_path, document):
+        if unclaimed.get(candidate.with_suffix("")) == candidate:
+            return unclaimed.pop(candidate.with_suffix(""))
+        if candidate not in taken and candidate.is_file():
+            return candidate
+    return None
+
+
+def _candidates(annotation_path: Path, document: labelme.Document) -> Iterator[Path]:
+    if document.image_path:
+        path = PureWindowsPath(document.image_path)  # splits at both kinds of slash
+        if path.name:
+            yield annotation_path.parent / path.name
+        if not path.anchor:
+            yield Path(os.path.normpath(annotation_path.parent / path.as_posix()))
+
+
+def _record(tree: Tree, pair: _Pair) -> tuple[Record, Counter[str]]:
+    """Turn the shapes of a pair into boxes, and count those that give none."""
+    objects: list[LabelledBox] = []
+    ignored: Counter[str] = Counter()
+    shapes = pair.document.shapes if pair.document is not None else ()
+    for i, shape in enumerate(shapes):
+        if shape.shape_type in labelme.IGNORED_SHAPE_TYPES:
+            ignored[shape.shape_type] += 1
+            continue
+        try:
+            objects.append(LabelledBox(shape.label, labelme.extent(shape), shape.flags))
+        except AnnotationError as error:
+            raise AnnotationError(f"shapes[{i}] ({shape.label}): {error}") from error
+    path = pair.image_path or pair.annotation_path
+    assert path is not None
+    record = Record(
+        name=tree.name(path),
+        image_path=pair.image_path,
+        annotation_path=pair.annotation_path,
+        objects=tuple(objects),
+        stated_wh=pair.document.size_wh if pair.document is not None else (None, None),
+        size_field="imageWidth x imageHeight",
+    )
+    return record, ignored

@@ -1,0 +1,170 @@
+"""The files of a dataset, found once: what lies below its folder, and which image a name in an annotation means."""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from rendersight import images
+from rendersight.annotations import AnnotationError, Fault
+
+ANNOTATION_FOLDERS = ("annotations", "labels")
+"""Folders, in lower case, whose parent is the dataset's folder when a file in them is given as the dataset."""
+
+_SPLIT_NAMES = {"valid": "val", "validation": "val", "dev": "val"}
+_SPLIT = re.compile(r"(?<![a-z])(trainval|train|validation|valid|val|minival|dev|test)(?![a-z])", re.IGNORECASE)
+
+
+class Tree:
+    """The files below a dataset's folder; hidden files and folders are left out, links to files are followed.
+
+    Attributes:
+        root: the folder, resolved, so that paths found by different ways are equal.
+        entry: the file that was given as the dataset; None where its folder was.
+    """
+
+    def __init__(self, source: Path) -> None:
+        """Look at a folder, or at the folder that a file such as `data.yaml` or `annotations/train.json` speaks of.
+
+        Raises:
+            AnnotationError: neither exists, or the file is of no kind that describes a dataset.
+        """
+        if not source.is_dir() and not (source.is_file() and source.suffix.lower() in (".json", ".yaml", ".yml")):
+            raise AnnotationError(f"{source} is not a folder of images, nor a COCO .json or a YOLO .yaml file")
+        self.entry = None if source.is_dir() else source.resolve()
+        if self.entry is None:
+            self.root = source.resolve()
+        else:
+            inside = self.entry.parent.name.lower() in ANNOTATION_FOLDERS
+            self.root = self.entry.parent.parent if inside else self.entry.parent
+
+    @cached_property
+    def files(self) -> tuple[Path, ...]:
+        """All files, sorted."""
+        return tuple(files_below(self.root))
+
+    @cached_property
+    def images(self) -> tuple[Path, ...]:
+        """The files that an image decoder knows by their suffix, sorted."""
+        suffixes = images.file_formats()
+        return tuple(path for path in self.files if path.suffix.lower() in suffixes)
+
+    def with_suffix(self, *suffixes: str) -> list[Path]:
+        """Return the files of some suffixes, given in lower case with their dot; the entry alone where there is one."""
+        if self.entry is not None:
+            return [self.entry] if self.entry.suffix.lower() in suffixes else []
+        return [path for path in self.files if path.suffix.lower() in suffixes]
+
+    def name(self, path: Path) -> str:
+        """Return a path as it is told: relative to the folder, with forward slashes."""
+        return name_below(self.root, path)
+
+    @cached_property
+    def _by_file_name(self) -> dict[str, list[Path]]:
+        found = defaultdict(list)
+        for path in self.images:
+            found[path.name].append(path)
+        return dict(found)
+
+    def image_named(self, written: str, folders: Iterable[Path]) -> Path:
+        """Return the image file that a name in an annotation means.
+
+        It is looked for below `folders` in their order, else anywhere in the dataset by as much of the end of its
+        path as tells it from all others. A path that is absolute or leads out of the folder is not followed.
+
+        Args:
+            written: the name, with slashes of either kind.
+            folders: where it may lie.
+
+        Raises:
+            AnnotationError: there is none, or there are several.
+        """
+        windows = PureWindowsPath(written)
+        parts = [part for part in windows.parts if part not in (windows.anchor, ".")]
+        if not windows.anchor and ".." not in parts:
+            for folder in folders:
+                if (path := folder.joinpath(*parts)).is_file():
+                    return path
+        found = self._by_file_name.get(windows.name, [])
+        for length in range(2, len(parts) + 1):
+            if len(found) <= 1:
+                break
+            found = [path for path in found if path.parts[-length:] == tuple(parts[-length:])] or found
+        if len(found) != 1:
+            told = ", ".join(self.name(path) for path in found[:3])
+            raise AnnotationError(f"which image is it? There are {told}" if found else "no such image file")
+        return found[0]
+
+
+def name_below(root: Path, path: Path) -> str:
+    """Return a path relative to a folder, with forward slashes."""
+    return Path(os.path.relpath(path, root)).as_posix()
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return the files below a folder, hidden ones left out, sorted."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def images_below(folder: Path) -> list[Path]:
+    """Return the image files below a folder, hidden ones left out, sorted."""
+    suffixes = images.file_formats()
+    return [path for path in files_below(folder) if path.suffix.lower() in suffixes]
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Return the image files that lie in a folder itself; none where it does not exist."""
+    suffixes = images.file_formats()
+    return [path for path in folder.glob("*") if path.suffix.lower() in suffixes]
+
+
+def split_of(name: str) -> tuple[str, ...]:
+    """Return the part of a dataset that a file's or a folder's name speaks of, as `valid` or `instances_val2017` do.
+
+    Returns:
+        One of `train`, `val`, `test`, `trainval` and `minival`, or nothing; `valid`, `validation` and `dev` are `val`.
+    """
+    found = _SPLIT.search(PurePosixPath(name).name)
+    if found is None:
+        return ()
+    word = found.group(1).lower()
+    return (_SPLIT_NAMES.get(word, word),)
+
+
+def split_of_folders(name: str) -> tuple[str, ...]:
+    """Return the part of a dataset that a folder in an image's name is called: `train/a.jpg` is in `train`."""
+    for part in PurePosixPath(name).parts[:-1]:
+        if _SPLIT.fullmatch(part):
+            return split_of(part)
+    return ()
+
+
+def without_twins(tree: Tree, paths: Iterable[Path]) -> tuple[list[Path], list[Fault]]:
+    """Keep one image of each stem, where an annotation belongs to an image by its stem; the others are faults."""
+    first: dict[Path, Path] = {}
+    faults = []
+    for path in paths:
+        if (twin := first.setdefault(path.with_suffix(""), path)) != path:
+            reason = f"has the same stem as {twin.name}; one annotation cannot belong to both"
+            faults.append(Fault(tree.name(path), reason))
+    return list(first.values()), faults
+
+
+def read_text(path: Path) -> str:
+    """Return a file's text in UTF-8, with or without a byte order mark.
+
+    Raises:
+        AnnotationError: it cannot be read, or is something else.
+    """
+    try:
+        return path.read_text("utf-8-sig")
+    except OSError as error:
+        raise AnnotationError(f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"is not UTF-8: {error}") from error

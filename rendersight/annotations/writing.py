@@ -1,0 +1,112 @@
+"""Annotated images -> a dataset's folder in any format."""
+
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from rendersight.annotations import AnnotatedImage, Fault
+from rendersight.annotations.folder import load_pixels
+from rendersight.annotations.formats import FORMATS, format_of
+
+Place = Callable[[Path, Path], object]
+"""Puts an image file, the first, where the second says."""
+
+_IMAGE_FOLDERS = {row.image_folder for row in FORMATS.values()}
+# what neither XML nor a list of lines can hold: control characters, halves of a pair, and two that are none
+_UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy an image file."""
+    shutil.copyfile(source, target)
+
+
+def link(source: Path, target: Path) -> None:
+    """Point to an image file by a symbolic link with its absolute path."""
+    target.symlink_to(source.resolve())
+
+
+def renamed(found: Sequence[AnnotatedImage]) -> list[AnnotatedImage]:
+    """Give images the names that they are written under.
+
+    A folder `images` or `JPEGImages` around all of them is another format's and goes, so does `../` of images outside
+    their dataset's folder. What a JSON embeds becomes a PNG.
+    """
+    parts = [[part for part in PurePosixPath(image.name).parts if part != ".."] for image in found]
+    if all(len(path) > 1 and path[0] == parts[0][0] and path[0] in _IMAGE_FOLDERS for path in parts):
+        parts = [path[1:] for path in parts]
+    names = [PurePosixPath(*path) for path in parts]
+    return [
+        replace(image, name=(name.with_suffix(".png") if image.image_path is None else name).as_posix())
+        for image, name in zip(found, names, strict=True)
+    ]
+
+
+def unwritable(found: Sequence[AnnotatedImage], format: str) -> list[Fault]:  # noqa: A002
+    """Return the images whose names or labels a format cannot hold, and those that would share a file.
+
+    Args:
+        found: named by `renamed`.
+        format: a key of `formats.FORMATS`.
+
+    Raises:
+        AnnotationError: no such format.
+    """
+    has_file_each = format_of(format).has_file_each
+    faults = []
+    first: dict[PurePosixPath, str] = {}
+    for image in found:
+        path = PurePosixPath(image.name)
+        path = path.with_suffix("") if has_file_each else path
+        if path in first:
+            faults.append(Fault(image.name, f"would share a file with {first[path]}: they have the same stem"))
+        first.setdefault(path, image.name)
+        if _UNWRITABLE.search(image.name):
+            faults.append(Fault(image.name, "its name holds control characters"))
+        faults += [
+            Fault(image.name, f"label {label!r} holds control characters, or begins or ends with a space")
+            for label in dict.fromkeys(image.labels)
+            if _UNWRITABLE.search(label) or label != label.strip()
+        ]
+    return faults
+
+
+def write_dataset(
+    found: Sequence[AnnotatedImage],
+    folder: Path,
+    *,
+    format: str,  # noqa: A002
+    class_names: Sequence[str],
+    place: Place = copy,
+) -> None:
+    """Write images and their annotations.
+
+    Args:
+        found: named by `renamed`, and without faults by `unwritable`.
+        folder: where; made if need be.
+        format: a key of `formats.FORMATS`.
+        class_names: in their order; all labels are among them.
+        place: `copy` or `link`.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
+    row = format_of(format)
+    for image in found:
+        target = folder / row.image_folder / image.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if image.image_path is not None:
+            place(image.image_path, target)
+        else:
+            _extract(image, target)
+    folder.mkdir(parents=True, exist_ok=True)
+    row.write(folder, list(found), tuple(class_names))
+
+
+def _extract(image: AnnotatedImage, target: Path) -> None:
+    """Write an embedded image as it is shown; its bytes may carry an orientation that LabelMe does not look at."""
+    Image.fromarray(load_pixels(image)).save(target)
