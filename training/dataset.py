@@ -14,6 +14,8 @@ from torch.utils.data import Dataset
 from rendersight.annotations import AnnotatedImage, AnnotationError, Fault
 from rendersight.annotations.folder import Folder, load_pixels, read_folder
 from training.console import Bar, progress_bar
+from rendersight.annotations.formats import FORMATS
+from rendersight.annotations.tree import name_below
 from training.transforms import Sample
 
 
@@ -45,6 +47,18 @@ class LabelledImages:
                 f"{len(strangers)} of the images listed are not in the dataset, such as {strangers[0]}"
             )
         return LabelledImages(tuple(image for image in self.images if image.name in wanted), self.class_names)
+
+    def of_split(self, split: str) -> "LabelledImages":
+        """Return the images that the dataset's files put into a split.
+
+        Raises:
+            AnnotationError: there are none.
+        """
+        found = tuple(image for image in self.images if split in image.splits)
+        if not found:
+            known = ", ".join(sorted({name for image in self.images for name in image.splits})) or "none"
+            raise AnnotationError(f"no image is in the split {split!r}; the dataset's files name {known}")
+        return LabelledImages(found, self.class_names)
 
     def widened(self, margin: float) -> "LabelledImages":
         """Return the images with boxes that stand off at every side, as people draw them; pixel-tight ones do not.
@@ -81,21 +95,28 @@ def _widen(image: AnnotatedImage, margin: float) -> AnnotatedImage:
     return replace(image, boxes_xyxy=np.clip(wide, 0, np.array([*image.size_wh] * 2, np.float32)))
 
 
-def read_dataset(folder: Path, *, class_names: Sequence[str] | None = None, bar: Bar = progress_bar) -> LabelledImages:
-    """Read a folder of LabelMe files for training or evaluation.
+def read_dataset(
+    folder: Path,
+    *,
+    class_names: Sequence[str] | None = None,
+    format: str | None = None,  # noqa: A002
+    bar: Bar = progress_bar,
+) -> LabelledImages:
+    """Read a dataset for training or evaluation.
 
     Args:
-        folder: images with JSON of the same stem; see `rendersight.annotations.folder.read_folder`.
+        folder: in any format, or the file that describes it; see `rendersight.annotations.folder.read_folder`.
         class_names: the classes in their order; None takes those of the data, sorted.
+        format: a key of `rendersight.annotations.formats.FORMATS`; None recognises it.
         bar: a progress bar, as tqdm.
 
     Raises:
         BrokenDataset: files that cannot be used, or labels that are no class; all at once.
         AnnotationError: no such folder, or no image or no class in it.
     """
-    found = read_folder(folder, bar=bar)
+    found = read_folder(folder, format=format, bar=bar)
     known = tuple(class_names or names_in(found))
-    if faults := all_faults(found, folder, known):
+    if faults := all_faults(found, known):
         raise BrokenDataset(faults)
     if not found.images:
         raise AnnotationError(f"{folder} holds no images")
@@ -109,13 +130,14 @@ def names_in(found: Folder) -> list[str]:
     return sorted({label for image in found.images for label in image.labels})
 
 
-def all_faults(found: Folder, folder: Path, class_names: Sequence[str]) -> list[Fault]:
+def all_faults(found: Folder, class_names: Sequence[str]) -> list[Fault]:
     """Return a folder's faults and its labels that are no class, by file."""
     faults = list(found.faults)
-    root = folder.resolve()
+    by_image = not FORMATS[found.format].has_file_each
     for image in found.images:
         for label in sorted(set(image.labels) - set(class_names)):
-            file = image.annotation_path.relative_to(root).as_posix() if image.annotation_path else image.name
+            path = image.annotation_path
+            file = image.name if by_image or path is None else name_below(found.root, path)
             faults.append(Fault(file, f"label {label!r} is no class; the classes are {', '.join(class_names)}"))
     return sorted(faults, key=lambda fault: fault.file)
 
@@ -155,6 +177,28 @@ def split(
         )
     rest = [image.name for image in data.images if image.name not in held]
     return data.select(rest), data.select(sorted(held))
+
+
+def own_split(data: LabelledImages) -> tuple[LabelledImages, LabelledImages] | None:
+    """Divide a dataset as its files do into what they call train, and val to hold out; `test` is in neither.
+
+    Returns:
+        None where they do not: an image in both is for training, and neither part may be empty.
+    """
+    train, held = [], []
+    for image in data.images:
+        if "train" in image.splits or ("trainval" in image.splits and "val" not in image.splits):
+            train.append(image)
+        elif "val" in image.splits:
+            held.append(image)
+    if not train or not held:
+        return None
+    return LabelledImages(tuple(train), data.class_names), LabelledImages(tuple(held), data.class_names)
+
+
+def without_test(data: LabelledImages) -> LabelledImages:
+    """Leave out the images that a dataset's files keep for the test alone."""
+    return LabelledImages(tuple(image for image in data.images if image.splits != ("test",)), data.class_names)
 
 
 def split_by_names(data: LabelledImages, hold_out: Sequence[str]) -> tuple[LabelledImages, LabelledImages]:

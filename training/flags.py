@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_store import store
+from rendersight.annotations.formats import FORMATS
 from rendersight.flags import count, names, positive, score
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from model_store.network import LoadedNetwork
 
 __all__ = [
+    "DATASET",
+    "add_format",
     "add_machine",
     "add_model",
     "add_release_json",
@@ -40,6 +43,15 @@ def open_model(options: argparse.Namespace) -> "tuple[LoadedNetwork, TorchEngine
 
     loaded = load_model(options.model, store_root=options.store, class_names=options.labels)
     return loaded, TorchEngine(loaded.network, choose_device(options.device))
+
+
+DATASET = "folder of images and their labels (LabelMe, COCO, Pascal VOC, YOLO), a COCO JSON, or a YOLO data.yaml"
+"""What a dataset is on the command line."""
+
+
+def add_format(parser: argparse.ArgumentParser) -> None:
+    """Add what to read a dataset as."""
+    parser.add_argument("--format", choices=FORMATS, help="what to read it as (default: what it looks like)")
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:

@@ -22,7 +22,17 @@ from training import checkpoint, run_folder
 from training.checkpoint import Progress
 from training.config import TrainConfig
 from training.console import Bar, Stopped
-from training.dataset import DetectionDataset, LabelledImages, collate, epoch_order, read_dataset, split, split_by_names
+from training.dataset import (
+    DetectionDataset,
+    LabelledImages,
+    collate,
+    epoch_order,
+    own_split,
+    read_dataset,
+    split,
+    split_by_names,
+    without_test,
+)
 from training.evaluation import Evaluation, detect_all, evaluate
 from training.loop import Schedule, Step, WeightAverage, train_one_epoch
 from training.precision import fold_frozen_norms, has_bfloat16
@@ -68,6 +78,8 @@ def start(
     class_names: tuple[str, ...] | None,
     around: Surroundings,
     hold_out_names: Sequence[str] | None = None,
+    dataset_format: str | None = None,
+    follow_splits: bool = True,
 ) -> None:
     """Train from the beginning, into a new run folder.
 
@@ -78,6 +90,8 @@ def start(
         class_names: in their order; None takes those of the data, sorted.
         around: machine and person.
         hold_out_names: the images to hold out, such as those of the run to continue from; None draws them.
+        dataset_format: a key of `rendersight.annotations.formats.FORMATS`; None recognises it.
+        follow_splits: where nothing is named and the dataset's files have a train and a val part, hold out the latter.
 
     Raises:
         AnnotationError: the dataset cannot be used.
@@ -86,12 +100,18 @@ def start(
         NonFiniteLoss: the training diverged.
         Stopped: it was asked to.
     """
-    data = read_dataset(dataset, class_names=class_names)
+    data = read_dataset(dataset, class_names=class_names, format=dataset_format)
     wide = data.widened(config.box_margin)
-    if hold_out_names is None:
-        train, hold_out = split(wide, hold_out=config.hold_out, seed=config.seed, group_by=config.group_by)
-    else:
+    if hold_out_names is not None:
         train, hold_out = split_by_names(wide, hold_out_names)
+    elif follow_splits and (parts := own_split(wide)) is not None:
+        train, hold_out = parts
+        around.say("held out: what the dataset's files call val")
+    else:
+        wide = without_test(wide)
+        train, hold_out = split(wide, hold_out=config.hold_out, seed=config.seed, group_by=config.group_by)
+    if left := len(data.images) - len(train.images) - len(hold_out.images):
+        around.say(f"{left} images are in neither part, as the dataset's files keep them apart")
     torch.manual_seed(config.seed)
     network = architectures.build(
         config.architecture, class_count=len(data.class_names), options=config.network_options()
@@ -109,6 +129,7 @@ def start(
     run_folder.write_names(out / run_folder.HOLD_OUT_LIST, [image.name for image in hold_out.images])
     record = RunRecord(
         dataset=str(dataset),
+        dataset_format=dataset_format,
         dataset_fingerprint=data.fingerprint(),
         class_names=data.class_names,
         config=config,
@@ -138,7 +159,7 @@ def resume(out: Path, *, around: Surroundings, dataset: Path | None = None) -> N
     """
     run_folder.prepare(out, resume=True)
     record = RunRecord.read(out)
-    data = read_dataset(dataset or Path(record.dataset), class_names=record.class_names)
+    data = read_dataset(dataset or Path(record.dataset), class_names=record.class_names, format=record.dataset_format)
     if data.fingerprint() != record.dataset_fingerprint:
         raise RunError(f"{dataset or record.dataset} has changed since {out} began; start a new run")
     wide = data.widened(record.config.box_margin)

@@ -40,6 +40,7 @@ class RunRecord:
         library_versions: package -> version.
         weights: what was loaded at the start, in words.
         continued_from: `coco`, `imagenet`, a file's name, or a release as name@version; None for random weights.
+        dataset_format: what the dataset was to be read as; None where that was recognised.
     """
 
     dataset: str
@@ -50,6 +51,7 @@ class RunRecord:
     library_versions: dict[str, str]
     weights: str
     continued_from: str | None
+    dataset_format: str | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Self:

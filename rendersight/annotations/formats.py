@@ -21,6 +21,7 @@ class Format:
         has_file_each: whether each image has an annotation file of its stem.
         has_splits: whether it tells of the parts of a dataset.
         has_flags: whether it has a place for VOC's `difficult` and the like.
+        is_upright: whether its own programs turn images by their EXIF orientation, so that boxes surely count there.
     """
 
     mark: Callable[[Tree], str | None]
@@ -30,6 +31,7 @@ class Format:
     has_file_each: bool = True
     has_splits: bool = True
     has_flags: bool = False
+    is_upright: bool = False
 
 
 FORMATS = {
@@ -38,7 +40,7 @@ FORMATS = {
     ),
     "coco": Format(coco.mark, coco.read, coco.write, coco.IMAGES, has_file_each=False),
     "voc": Format(voc.mark, voc.read, voc.write, voc.IMAGES, has_flags=True),
-    "yolo": Format(yolo.mark, yolo.read, yolo.write, yolo.IMAGES),
+    "yolo": Format(yolo.mark, yolo.read, yolo.write, yolo.IMAGES, is_upright=True),
 }
 
 

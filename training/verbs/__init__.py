@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 VERBS: Mapping[str, str] = {
     "inspect": "show what a dataset holds, and what is wrong with it",
-    "train": "train a detector on a folder of LabelMe images",
+    "convert": "write a dataset in another format",
+    "train": "train a detector on labelled images",
     "evaluate": "measure a release, a run or a state dict on labelled images",
     "predict": "write annotated pictures and LabelMe files for photos",
     "publish": "make a release of a run's best checkpoint",

@@ -17,10 +17,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """Say what the verb does and what it takes."""
     parser.description = "Print COCO's figures, AP by class and the best threshold; write the detections as COCO JSON."
     flags.add_model(parser)
-    parser.add_argument("dataset", type=Path, help="folder of images with JSON of the same stem")
+    parser.add_argument("dataset", type=Path, help=flags.DATASET)
+    flags.add_format(parser)
     parser.add_argument(
         "--names", type=Path, help="evaluate only the images listed in this file, such as a hold_out.txt"
     )
+    parser.add_argument("--split", help="evaluate only the part of the dataset that its files call so, such as test")
     parser.add_argument(
         "--box-margin", type=flags.score, default=0.0, help="widen the true boxes as the training did (default: 0)"
     )
@@ -37,7 +39,8 @@ def run(options: argparse.Namespace) -> None:
 
     loaded, engine = flags.open_model(options)
     known = None if options.one_class else loaded.card.class_names
-    data = read_listed(options.dataset, known, options.names).widened(options.box_margin)
+    data = read_listed(options.dataset, known, options.names, format=options.format, split=options.split)
+    data = data.widened(options.box_margin)
     found = detect_all(engine, data, progress=bar_of("images"))
     if options.one_class:
         data, found = as_one_class(data, found)
@@ -49,8 +52,15 @@ def run(options: argparse.Namespace) -> None:
     say(f"detections: {out / DETECTIONS}")
 
 
-def read_listed(folder: Path, class_names: Sequence[str] | None, names: Path | None) -> "LabelledImages":
-    """Read a dataset, of it only the images that a file lists, if there is one.
+def read_listed(
+    folder: Path,
+    class_names: Sequence[str] | None,
+    names: Path | None,
+    *,
+    format: str | None = None,  # noqa: A002
+    split: str | None = None,
+) -> "LabelledImages":
+    """Read a dataset, of it only the images that a file lists, if there is one, and those of a split, if one is named.
 
     Raises:
         AnnotationError: files that cannot be used, or a name that is not in the folder.
@@ -59,5 +69,6 @@ def read_listed(folder: Path, class_names: Sequence[str] | None, names: Path | N
     from training.dataset import read_dataset
     from training.run_folder import read_names
 
-    data = read_dataset(folder, class_names=class_names)
+    data = read_dataset(folder, class_names=class_names, format=format)
+    data = data.of_split(split) if split else data
     return data.select(read_names(names)) if names else data

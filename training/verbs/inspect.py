@@ -13,7 +13,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Print counts by class, box sizes, negatives and problems; write a contact sheet with the boxes."
     )
-    parser.add_argument("dataset", type=Path, help="folder of images with JSON of the same stem")
+    parser.add_argument("dataset", type=Path, help=flags.DATASET)
+    flags.add_format(parser)
     parser.add_argument(
         "--labels", type=flags.names, help="class names in order, comma-separated; else the data's, sorted"
     )
@@ -27,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
     from training import inspection
     from training.dataset import BrokenDataset, all_faults, names_in
 
-    found = read_folder(options.dataset, bar=progress_bar)
+    found = read_folder(options.dataset, format=options.format, bar=progress_bar)
     seen = names_in(found)
     class_names = options.labels or tuple(seen)
     if options.json:
@@ -39,5 +40,5 @@ def run(options: argparse.Namespace) -> None:
         sheet.parent.mkdir(parents=True, exist_ok=True)
         inspection.sheet(found, sorted({*seen, *class_names}), bar=progress_bar).save(sheet, quality=88)
         say(f"contact sheet: {sheet}")
-    if faults := all_faults(found, options.dataset, class_names):
+    if faults := all_faults(found, class_names):
         raise BrokenDataset(faults)

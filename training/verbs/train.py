@@ -1,4 +1,4 @@
-"""The verb `train`: a detector from a folder of labelled images."""
+"""The verb `train`: a detector from labelled images."""
 
 import argparse
 from pathlib import Path
@@ -11,9 +11,11 @@ from training.presets import preset_names
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Say what the verb does and what it takes."""
     parser.description = (
-        "Train a detector on a folder of images with LabelMe JSON; stop with Ctrl-C, go on with --resume."
+        "Train a detector on a dataset in LabelMe's, COCO's, Pascal VOC's or YOLO's format; stop with Ctrl-C, go on "
+        "with --resume."
     )
-    parser.add_argument("dataset", type=Path, nargs="?", help="folder of images with JSON of the same stem")
+    parser.add_argument("dataset", type=Path, nargs="?", help=flags.DATASET)
+    flags.add_format(parser)
     parser.add_argument("--out", type=Path, required=True, help="the run's folder")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--preset", help=f"{', '.join(preset_names())}, or the path of a TOML file")
@@ -61,7 +63,7 @@ def run(options: argparse.Namespace) -> None:
         stop_asked=stop_on_signals(),
     )
     if options.resume:
-        if overrides or options.preset or options.labels or options.hold_out_names:
+        if overrides or options.preset or options.labels or options.hold_out_names or options.format:
             raise ConfigError("a resumed run keeps its hyperparameters and labels; leave them out, or start a new run")
         runs.resume(options.out, around=around, dataset=options.dataset)
     elif options.dataset is None:
@@ -77,4 +79,6 @@ def run(options: argparse.Namespace) -> None:
             class_names=options.labels,
             around=around,
             hold_out_names=read_names(options.hold_out_names) if options.hold_out_names else None,
+            dataset_format=options.format,
+            follow_splits=not {"hold_out", "group_by"} & set(overrides),
         )
