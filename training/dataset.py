@@ -13,9 +13,9 @@ from torch.utils.data import Dataset
 
 from rendersight.annotations import AnnotatedImage, AnnotationError, Fault
 from rendersight.annotations.folder import Folder, load_pixels, read_folder
-from training.console import Bar, progress_bar
 from rendersight.annotations.formats import FORMATS
 from rendersight.annotations.tree import name_below
+from training.console import Bar, progress_bar
 from training.transforms import Sample
 
 

@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 
 from model_store.architectures import build
-from tests.terminal import run_on_a_terminal
 from training.commands import main
 from training.verbs import VERBS
 
@@ -25,47 +24,6 @@ def state_dict(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "shapes.tar"
     torch.save(network.state_dict(), path)
     return path
-
-
-def test_inspect_prints_counts_and_writes_a_sheet(
-    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["inspect", str(shapes), "--sheet", str(tmp_path / "a" / "sheet.jpg")]) == 0
-    out = capsys.readouterr().out
-    assert "10 images" in out
-    assert "2 images without objects" in out
-    with Image.open(tmp_path / "a" / "sheet.jpg") as sheet:
-        assert sheet.width > 1000
-
-
-def test_inspect_prints_the_boxes_as_json(shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["inspect", str(shapes), "--json", "--sheet", str(tmp_path / "sheet.jpg")]) == 0
-    data = json.loads(capsys.readouterr().out)
-    written = json.loads((shapes / "photo_00.json").read_text())
-    first = data["images"][0]
-    assert (first["name"], first["width"], first["height"]) == ("photo_00.png", 96, 96)
-    assert [item["box"] for item in first["objects"]] == [
-        [*shape["points"][0], *shape["points"][1]] for shape in written["shapes"]
-    ]
-
-
-def test_a_terminal_sees_how_far_a_dataset_is_read(shapes: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "training", "inspect", str(shapes), "--sheet", str(tmp_path / "sheet.jpg")]
-    status, out, seen = run_on_a_terminal(command, ROOT)
-    assert status == 0
-    assert "10 images" in out
-    assert f"read {shapes.name}:" in seen
-    assert "contact sheet:   0%" in seen
-
-
-def test_inspect_reports_every_fault_and_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "a.json").write_text("{")
-    (tmp_path / "b.png").write_bytes(b"no image")
-    assert main(["inspect", str(tmp_path)]) == 2
-    captured = capsys.readouterr()
-    assert "a.json: not JSON" in captured.out
-    assert "b.png: " in captured.out
-    assert "a.json" in captured.err
 
 
 @pytest.mark.parametrize(
@@ -223,7 +181,8 @@ def test_predict_writes_pictures_and_labelme_files_that_can_be_trained_on(
     assert first["box"] == pytest.approx(
         [*document["shapes"][0]["points"][0], *document["shapes"][0]["points"][1]], abs=0.01
     )
-    assert main(["inspect", str(out / "labelme"), "--sheet", str(tmp_path / "sheet.jpg")]) == 0
+    pages = ["--sheet", str(tmp_path / "sheet.jpg"), "--report", str(tmp_path / "report.html")]
+    assert main(["inspect", str(out / "labelme"), *pages]) == 0
     assert f"1 images, {len(document['shapes'])} boxes" in capsys.readouterr().out
 
 
@@ -274,7 +233,7 @@ def test_every_verb_tells_its_flags_without_torch() -> None:
 
 def test_the_program_is_called_by_the_name_it_was_called_by(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "nowhere"], program="rendersight") == 2
-    assert capsys.readouterr().err == "rendersight: nowhere is not a folder\n"
+    assert capsys.readouterr().err == "rendersight: nowhere is not a folder of images, nor a COCO .json or a YOLO .yaml file\n"
     with pytest.raises(SystemExit):
         main(["train", "--help"], program="rendersight")
     assert capsys.readouterr().out.startswith("usage: rendersight train ")

@@ -15,6 +15,7 @@ import torch
 
 from model_store.cpu import usable_cores
 from model_store.state_dict import read_state_dict
+from tests.training.test_conversion import write_splits
 from training import run
 from training.checkpoint import BEST, LAST, save_best, write_atomically
 from training.config import TrainConfig
@@ -158,6 +159,19 @@ def test_a_start_that_was_cut_short_can_be_resumed_or_begun_anew(shapes: Path, t
     (tmp_path / LAST).unlink()  # as if it had been killed before the first checkpoint
     with pytest.raises(Stopped):
         run.start(shapes, tmp_path, CONFIG, class_names=None, around=surroundings(stop_asked=after(0)))
+
+
+def test_a_dataset_s_own_split_is_followed_and_its_format_remembered(shapes: Path, tmp_path: Path) -> None:
+    source, out = write_splits(shapes, tmp_path / "yolo"), tmp_path / "run"
+    (source / "photo_00.xml").write_text("<annotation/>")  # so that the format must be said
+    said: list[str] = []
+    around = surroundings(say=said.append, stop_asked=after(0))
+    with pytest.raises(Stopped):
+        run.start(source, out, CONFIG, class_names=None, around=around, dataset_format="yolo")
+    assert read_names(out / "train.txt") == [f"images/photo_0{number}.png" for number in range(5)]
+    assert read_names(out / "hold_out.txt") == [f"images/photo_0{number}.png" for number in range(5, 8)]
+    assert "2 images are in neither part, as the dataset's files keep them apart" in said
+    assert RunRecord.read(out).dataset_format == "yolo"
 
 
 def test_a_run_without_a_held_out_object_keeps_its_latest_weights(shapes: Path, tmp_path: Path) -> None:
