@@ -48,7 +48,7 @@ def histogram(
         start, end = scale(edges[0]), scale(edges[-1])
         return float(_LEFT + (scale(value) - start) / (end - start) * (_WIDTH - _LEFT - _RIGHT))
 
-    shown = [tick for tick in ticks if edges[0] <= tick <= edges[-1]]
+    shown = [tick for tick in ticks if edges[0] <= tick <= edges[-1]] or [float(np.median(values))]
     parts = [*_bars(counts, [x_of(edge) for edge in edges]), *_axis([(x_of(tick), f"{tick:g}") for tick in shown])]
     for position, word in marks:
         x = x_of(position)

@@ -124,5 +124,9 @@ def test_every_value_is_in_a_bar(values: list[float], is_log: bool) -> None:
     assert "&lt;two&gt;" in svg
 
 
+def test_an_axis_has_a_number_where_all_values_are_one() -> None:
+    assert ">640</text>" in histogram(np.full(5, 640.0), title="t", unit="px")
+
+
 def test_no_values_are_told() -> None:
     assert ">none<" in histogram(np.zeros(0), title="t", unit="px")
