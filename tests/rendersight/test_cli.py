@@ -91,7 +91,8 @@ def test_no_verb_at_all_is_answered_with_the_help(capsys: pytest.CaptureFixture[
 
 def test_bad_input_of_a_verb_of_training_ends_as_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "nowhere"]) == 2
-    assert capsys.readouterr().err == "rendersight: nowhere is not a folder of images, nor a COCO .json or a YOLO .yaml file\n"
+    told = "nowhere is not a folder of images, nor a COCO .json or a YOLO .yaml file"
+    assert capsys.readouterr().err == f"rendersight: {told}\n"
 
 
 def test_a_key_is_made(capsys: pytest.CaptureFixture[str]) -> None:

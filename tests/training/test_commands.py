@@ -233,7 +233,8 @@ def test_every_verb_tells_its_flags_without_torch() -> None:
 
 def test_the_program_is_called_by_the_name_it_was_called_by(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "nowhere"], program="rendersight") == 2
-    assert capsys.readouterr().err == "rendersight: nowhere is not a folder of images, nor a COCO .json or a YOLO .yaml file\n"
+    told = "nowhere is not a folder of images, nor a COCO .json or a YOLO .yaml file"
+    assert capsys.readouterr().err == f"rendersight: {told}\n"
     with pytest.raises(SystemExit):
         main(["train", "--help"], program="rendersight")
     assert capsys.readouterr().out.startswith("usage: rendersight train ")
