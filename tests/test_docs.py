@@ -1,7 +1,6 @@
 """The README and the pages of docs/ agree with the code."""
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
@@ -9,43 +8,14 @@ import pytest
 from model_store.architectures import ARCHITECTURES
 from tests.app.fakes import FixedEngine, app_with
 from tests.app.wire import serving
-from training.commands import build_parser
 from training.presets import preset_names
 from training.verbs import VERBS
 
 ROOT = Path(__file__).parent.parent
-PAGES = [
-    ROOT / "README.md",
-    ROOT / "SECURITY.md",
-    *sorted((ROOT / "docs").glob("*.md")),
-    ROOT / "examples" / "README.md",
-]
 
 
 def page(name: str) -> str:
     return (ROOT / name).read_text("utf-8")
-
-
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_and_pictures_lead_somewhere(path: Path) -> None:
-    targets = re.findall(r"\]\(([^)#]+)\)", path.read_text("utf-8"))
-    missing = [target for target in targets if not target.startswith("http") and not (path.parent / target).exists()]
-    assert missing == []
-
-
-def commands() -> list[str]:
-    """Every `python -m training ...` in a code block of a page, comments cut off."""
-    found = []
-    for path in PAGES:
-        for block in re.findall(r"```sh\n(.*?)```", path.read_text("utf-8"), flags=re.DOTALL):
-            found += re.findall(r"python -m training ([^#\n]+)", block)
-    return found
-
-
-@pytest.mark.parametrize("command", commands())
-def test_every_training_command_in_the_docs_has_flags_that_exist(command: str) -> None:
-    options = build_parser().parse_args(shlex.split(command))
-    assert callable(options.verb)
 
 
 def test_the_readme_stays_short() -> None:

@@ -1,0 +1,62 @@
+"""Every command in the docs is run as it stands, at a small size, or says why not."""
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.docs.markdown import PAGES, ROOT, Block, blocks, name_of
+from tests.docs.place import checkout
+from tests.docs.session import Session, Shared
+
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.timeout(600)]
+
+LONG = {"docs/training.md"}
+"""Pages that take over ten seconds; what they are about has everyday tests of its own."""
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    with ExitStack() as opened:
+        yield Shared(tmp_path_factory.mktemp("shared"), opened)
+
+
+@pytest.fixture
+def session(tmp_path: Path, shared: Shared) -> Iterator[Session]:
+    made = Session(checkout(tmp_path / "checkout"), shared)
+    yield made
+    made.close()
+
+
+def pages_with_commands() -> list[object]:
+    runs = [page for page in PAGES if any(one.language in ("sh", "python") and not one.marker for one in blocks(page))]
+    return [
+        pytest.param(page, id=name_of(page), marks=[pytest.mark.long] if name_of(page) in LONG else []) for page in runs
+    ]
+
+
+@pytest.mark.parametrize("page", pages_with_commands())
+def test_the_commands_of_a_page_run_in_their_order(page: Path, session: Session) -> None:
+    for block in blocks(page):
+        if block.language in ("sh", "python") and not block.marker:
+            session.run(block)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("curl -F image=@photo.jpg http://127.0.0.1:8000/nowhere", "exit status 22"),
+        ("curl -F image=@missing.jpg http://127.0.0.1:8000/detect", "exit status 26"),
+        ("curl 'http://127.0.0.1:8000/detect?score_threshold=2' --data-binary @photo.jpg", "exit status 22"),
+        (".venv/bin/python -m training inspect NOWHERE", "exit status 2"),
+        (".venv/bin/python -m training fly", "fly has no small size here"),
+        ("RENDERSIGHT_MODEL=nowhere@1 make serve", "it ended: "),
+        ("rm -r PHOTOS", "no test knows how to run `rm -r PHOTOS`"),
+    ],
+)
+def test_a_command_that_fails_is_told_with_its_line(line: str, message: str, session: Session) -> None:
+    with pytest.raises(AssertionError, match=re.escape(message)) as told:
+        session.run(Block(ROOT / "README.md", 7, "sh", f"{line}\n", ""))
+    assert str(told.value).startswith("README.md:7: ")
