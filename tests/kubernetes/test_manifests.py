@@ -172,3 +172,22 @@ def test_a_gpu_is_asked_for_where_the_service_insists_on_one() -> None:
     manifests = render(FOLDER / "overlays" / "gpu")
     assert container_of(manifests)["resources"]["limits"]["nvidia.com/gpu"] == 1
     assert manifests["ConfigMap"]["data"]["RENDERSIGHT_DEVICE"] == "cuda"
+
+
+def test_the_pod_that_fills_the_store_writes_where_the_service_reads() -> None:
+    pod = yaml.safe_load((FOLDER / "fill.yaml").read_text("utf-8"))
+    kubernetes_validate.validate(pod, SCHEMAS, strict=True)
+    manifests = render(FOLDER / "overlays" / "cpu")
+    claims = [
+        volume["persistentVolumeClaim"]["claimName"]
+        for spec in (pod["spec"], pod_of(manifests))
+        for volume in spec["volumes"]
+        if "persistentVolumeClaim" in volume
+    ]
+    assert claims == [manifests["PersistentVolumeClaim"]["metadata"]["name"]] * 2
+    (container,) = pod["spec"]["containers"]
+    assert container["image"] == container_of(manifests)["image"]
+    assert {mount["mountPath"] for mount in container["volumeMounts"]} == {
+        manifests["ConfigMap"]["data"]["RENDERSIGHT_MODEL_STORE"]
+    }
+    assert pod["spec"]["securityContext"].items() <= pod_of(manifests)["securityContext"].items()
