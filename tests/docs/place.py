@@ -9,9 +9,11 @@ import torch
 from PIL import Image
 
 from model_store import architectures
+from rendersight.annotations.writing import copy
 from tests.docs.markdown import ROOT
 from tests.training.conftest import draw_dataset
 from tests.training.fake_blender import CONFIG, fake
+from training.conversion import convert
 
 _AS_THEY_ARE = ("app", "training", "rendersight", "benchmarks", "requirements", "deploy")
 _FILES = ("Makefile", "pyproject.toml", "docker-compose.yml", "LICENSE")
@@ -33,6 +35,7 @@ def checkout(folder: Path) -> Path:
     _store(folder)
     for name, count in (("examples", 2), ("PHOTOS", 4), ("OTHER_PHOTOS", 1)):
         _photos(folder / name, ROOT / "examples", count)
+    convert(folder / "PHOTOS", folder / "roboflow", "yolo", place=copy)
     shutil.copy(ROOT / "examples" / "pawn.obj", folder / "examples")
     _photos(folder / "RENDERS", ROOT / "docs" / "renders", 1)
     _dragons(folder / "REAL_PHOTOS")
