@@ -20,7 +20,7 @@ test: $(VENV)/dev.stamp ## lint, types and the everyday tests
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not long and not container and not blender and not browser and not kubernetes"
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not long and not container and not blender and not browser and not kubernetes"
 
 test-all: $(VENV)/dev.stamp render-env ## everything, also what takes minutes
 	$(BIN)/ruff check $(SOURCES)
