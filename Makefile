@@ -6,9 +6,9 @@ MINUTES ?= 10
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-SOURCES := rendersight model_store app training tests benchmarks
+SOURCES := rendersight model_store app training deploy tests benchmarks
 
-.PHONY: help serve test test-all format lock bench bench-env soak render-env reference clean
+.PHONY: help serve test test-all format lock bench bench-env soak render-env ray-env reference clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -20,9 +20,9 @@ test: $(VENV)/dev.stamp ## lint, types and the everyday tests
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not long and not container and not blender and not browser and not kubernetes"
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not long and not container and not blender and not browser and not kubernetes and not ray"
 
-test-all: $(VENV)/dev.stamp render-env ## everything, also what takes minutes
+test-all: $(VENV)/dev.stamp render-env ray-env ## everything, also what takes minutes
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
@@ -48,6 +48,7 @@ lock: $(VENV)/bin/python ## resolve the dependencies anew; the locks carry hashe
 	$(BIN)/uv pip compile pyproject.toml --extra dev $(LOCK) -o requirements/dev.txt
 	$(BIN)/uv pip compile pyproject.toml --extra serve -c requirements/dev.txt $(LOCK) -o requirements/serve.txt
 	$(BIN)/uv pip compile pyproject.toml --extra slim -c requirements/dev.txt $(LOCK) -o requirements/slim.txt
+	$(BIN)/uv pip compile pyproject.toml --extra ray -c requirements/dev.txt $(LOCK) -o requirements/ray.txt
 	$(BIN)/uv pip compile requirements/bench.in $(LOCK) -o requirements/bench.txt
 	$(BIN)/uv pip compile requirements/render.in $(LOCK) -o requirements/render.txt
 
@@ -78,4 +79,11 @@ render-env: $(VENV)-render/stamp ## Blender (bpy, GPL) in an environment of its 
 $(VENV)-render/stamp: requirements/render.txt
 	$(PYTHON) -m venv $(VENV)-render
 	$(VENV)-render/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r $<
+	@touch $@
+
+ray-env: $(VENV)-ray/stamp ## Ray Serve in an environment of its own, for deploy/ray
+
+$(VENV)-ray/stamp: requirements/ray.txt
+	$(PYTHON) -m venv $(VENV)-ray
+	$(VENV)-ray/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r $<
 	@touch $@

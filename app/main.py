@@ -137,6 +137,9 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
             lifecycle.stop(settings.drain_timeout_s)
             await scheduler.close(lifecycle.left_s)
 
+    async def read_metrics() -> bytes:
+        return measured.text()
+
     measured, lifecycle = Metrics(), Lifecycle()
     app = _Service(
         title="Rendersight",
@@ -162,6 +165,7 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
     app.state.scheduler = app.state.reloader = None
     app.state.keys = None if settings.api_keys_file is None else read_keys(settings.api_keys_file)
     app.state.metrics = measured
+    app.state.read_metrics = read_metrics  # replicas behind one address put theirs together here
     app.state.lifecycle = lifecycle
     app.state.memory = BodyMemory(max(settings.max_held_bytes, settings.max_bytes))
     problems.install(app)

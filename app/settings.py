@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -244,22 +245,33 @@ def accepted(field: FieldInfo) -> str:
     return str(extra["accepted"])
 
 
-def read_settings() -> Settings:
+def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
     """Read the settings from this process's environment.
 
+    Args:
+        given: values by the fields' names, for what starts the service with arguments; they go before the environment.
+
     Raises:
-        WrongSetting: a value that is not accepted, or a variable with our prefix that is no setting.
+        WrongSetting: a value that is not accepted, or a variable with our prefix or a name that is no setting.
     """
-    known = {variable(name) for name in Settings.model_fields}
-    unknown = sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known)
-    if unknown:
-        value = os.environ[unknown[0]]
-        raise WrongSetting(f"{unknown[0]}={value!r} is no setting; accepted: {', '.join(sorted(known))}")
+    given = given or {}
+    fields = Settings.model_fields
+    known = {variable(name) for name in fields}
+    if unknown := sorted(given.keys() - fields.keys()):
+        raise _no_setting(unknown[0], given[unknown[0]], fields)
+    if unknown := sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known):
+        raise _no_setting(unknown[0], os.environ[unknown[0]], known)
     try:
-        return Settings()
+        return Settings(**given)
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
-        value = next(text for key, text in os.environ.items() if key.upper() == variable(name))
-        raise WrongSetting(
-            f"{variable(name)}={value!r} is not accepted; accepted: {accepted(Settings.model_fields[name])}"
-        ) from error
+        if name in given:
+            told = f"{name}={given[name]!r}"
+        else:
+            value = next(text for key, text in os.environ.items() if key.upper() == variable(name))
+            told = f"{variable(name)}={value!r}"
+        raise WrongSetting(f"{told} is not accepted; accepted: {accepted(fields[name])}") from error
+
+
+def _no_setting(name: str, value: object, known: Iterable[str]) -> WrongSetting:
+    return WrongSetting(f"{name}={value!r} is no setting; accepted: {', '.join(sorted(known))}")

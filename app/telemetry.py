@@ -47,8 +47,7 @@ class RequestLog:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        asked = headers.get(REQUEST_ID_HEADER, "")
-        request_id = asked if _ACCEPTED_ID.fullmatch(asked) else f"{random.getrandbits(128):032x}"
+        request_id = request_id_of(headers)
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         began_s = time.perf_counter()
@@ -92,6 +91,12 @@ class RequestLog:
         if "outcome" in state:
             fields["outcome"] = outcome
         _log.info("request", extra={"fields": fields})
+
+
+def request_id_of(headers: Headers) -> str:
+    """Return the id that a client gave its request, or a new one where there is none or one that is not taken."""
+    asked = headers.get(REQUEST_ID_HEADER, "")
+    return asked if _ACCEPTED_ID.fullmatch(asked) else f"{random.getrandbits(128):032x}"
 
 
 def note_stages(request: Request, stages_s: Mapping[str, float]) -> None:

@@ -59,6 +59,7 @@ class _Request:
     found: store.Release | Path
     class_names: Sequence[str] | None
     device: str
+    cores: int
     streams: int
     cache_dir: Path | None
     share: float
@@ -75,6 +76,7 @@ def open_detector(
     device: str = "auto",
     engine: str = "auto",
     class_names: Sequence[str] | None = None,
+    cores: int | None = None,
     streams: int | None = None,
     cache_dir: Path | None = None,
     share: float = 1.0,
@@ -89,6 +91,7 @@ def open_detector(
             runs here; without a prepared one, the network as OpenVINO runs it on a CPU, in bfloat16 for a bare state
             dict where the processor has it.
         class_names: K names for a bare state dict; None names its classes `class_1`...; must be None for a release.
+        cores: how many OpenVINO may keep busy; None is all that this process may use.
         streams: images that OpenVINO computes at the same time; None is one for each core, 1 the shortest latency.
         cache_dir: where graphs that are converted now are kept for the next start; None keeps none.
         share: of the time that compiling and warming up OpenVINO may take; less lets something else go on meanwhile.
@@ -106,7 +109,8 @@ def open_detector(
     else:
         found.verify()
         chosen = choose_device(device)
-    request = _Request(found, class_names, chosen, streams or cpu.usable_cores(), cache_dir, share)
+    cores = cores or cpu.usable_cores()
+    request = _Request(found, class_names, chosen, cores, streams or cores, cache_dir, share)
     if engine != "auto":
         return _open(engine, request)
     *optional, last = _by_speed(request)
@@ -178,7 +182,14 @@ def _open_openvino(name: str, request: _Request) -> Detector:
     if request.device != "cpu":
         raise EngineNotAvailable(f"engine {name} runs on the CPU; the device is {request.device}")
     pace = Pace(request.share)
-    run = partial(OpenVinoEngine, name=name, streams=request.streams, cache_dir=request.cache_dir, pace=pace)
+    run = partial(
+        OpenVinoEngine,
+        name=name,
+        cores=request.cores,
+        streams=request.streams,
+        cache_dir=request.cache_dir,
+        pace=pace,
+    )
     release = request.release
     if release is not None and name in release.manifest.engines:
         folder = release.folder / (release.manifest.engines[name].graphs or "")

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from app.access import needs
 from app.errors import Forbidden, Unauthorized
 from app.metrics import CONTENT_TYPE
 from app.problems import responses
-from app.readiness import MetricsDep
 
 router = APIRouter(tags=["Health"])
 
@@ -25,6 +24,6 @@ _TEXT: dict[str, Any] = {
     responses={200: _TEXT, **responses(Unauthorized, Forbidden)},
     **needs("metrics"),
 )
-async def metrics(metrics: MetricsDep) -> Response:
-    """Return counters, gauges and histograms of this process in Prometheus' text format."""
-    return Response(metrics.text(), media_type=CONTENT_TYPE)
+async def metrics(request: Request) -> Response:
+    """Return counters, gauges and histograms in Prometheus' text format."""
+    return Response(await request.app.state.read_metrics(), media_type=CONTENT_TYPE)

@@ -86,6 +86,7 @@ class OpenVinoEngine:
         name: str,
         *,
         rule: InputRule,
+        cores: int | None = None,
         streams: int = 1,
         cache_dir: Path | None = None,
         pace: Pace | None = None,
@@ -96,6 +97,7 @@ class OpenVinoEngine:
             graphs: of a prepared detector.
             name: what the graphs are and the arithmetic to run them in.
             rule: how images become the network's input.
+            cores: how many to keep busy; None is all that this process may use.
             streams: images computed at the same time; one for each core is the most throughput.
             cache_dir: where OpenVINO keeps compiled code for the next start; None keeps none.
             pace: how fast; None is at full speed.
@@ -106,7 +108,8 @@ class OpenVinoEngine:
         self.name, self.parallel = name, streams
         self._rule = rule
         self._pace = pace or Pace()
-        compiled = partial(_compile, graphs, name, cache_dir=cache_dir, pace=self._pace)
+        threads = cores or usable_cores()
+        compiled = partial(_compile, graphs, name, threads=threads, cache_dir=cache_dir, pace=self._pace)
         self._wide = compiled(streams=1)[0] if streams > 1 else None
         self._narrow: SimpleQueue[Lane] = SimpleQueue()
         for lane in compiled(streams=streams):
@@ -162,11 +165,13 @@ class OpenVinoEngine:
         return detections_in((height, width), boxes * scale, labels, scores)
 
 
-def _compile(graphs: Graphs, name: str, *, streams: int, cache_dir: Path | None, pace: Pace) -> list["Lane"]:
+def _compile(
+    graphs: Graphs, name: str, *, threads: int, streams: int, cache_dir: Path | None, pace: Pace
+) -> list["Lane"]:
     """Compile the graphs and return a lane for each stream."""
     common: dict[str, Any] = {
         "NUM_STREAMS": streams,
-        "INFERENCE_NUM_THREADS": usable_cores(),
+        "INFERENCE_NUM_THREADS": threads,
         "ENABLE_CPU_PINNING": False,  # the server's other threads must not wait for one core while another idles
     }
     if cache_dir is not None:

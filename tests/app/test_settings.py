@@ -124,3 +124,20 @@ def test_every_setting_says_what_it_is_and_what_it_takes(name: str) -> None:
 
 def test_the_engines_to_choose_from_are_those_of_the_store() -> None:
     assert set(get_args(Settings.model_fields["engine"].annotation)) == {"auto", *ENGINES}
+
+
+def test_what_is_given_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable("model"), "of-the-environment")
+    monkeypatch.setenv(variable("queue_size"), "5")
+    settings = read_settings({"model": "dice@3", "labels": "one, two", "streams": 2})
+    assert (settings.model, settings.queue_size) == ("dice@3", 5)
+    assert (settings.labels, settings.streams) == (("one", "two"), 2)
+
+
+def test_a_wrong_argument_is_told_by_its_name_and_value() -> None:
+    with pytest.raises(
+        WrongSetting, match=r"^queue_size=-1 is not accepted; accepted: a whole number from 0 to 10000$"
+    ):
+        read_settings({"queue_size": -1})
+    with pytest.raises(WrongSetting, match=r"^modell='dice' is no setting; accepted: api_keys_file, cache_dir, "):
+        read_settings({"modell": "dice"})

@@ -15,6 +15,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.ops import roi_align
 
 from model_store.architectures import ARCHITECTURES
+from model_store.cpu import usable_cores
 from model_store.engines.openvino import OpenVinoEngine
 from model_store.engines.torch import TorchEngine
 from model_store.errors import BrokenRelease
@@ -62,6 +63,16 @@ def test_graphs_of_another_version_are_refused(tiny_network: Callable[[], Faster
     graphs["features"].input(0).get_tensor().set_names({"image"})
     with pytest.raises(BrokenRelease, match="take image and not pixels"):
         OpenVinoEngine(graphs, "openvino-fp32", rule=RULE)
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 2), (None, usable_cores())])
+def test_it_has_as_many_threads_as_it_may_keep_cores_busy(
+    tiny_network: Callable[[], FasterRCNN], cores: int | None, threads: int
+) -> None:
+    engine = OpenVinoEngine(convert(tiny_network()), "openvino-fp32", rule=RULE, cores=cores)
+    with engine.lane() as lane:
+        for graph in lane._requests.values():
+            assert graph.get_compiled_model().get_property("INFERENCE_NUM_THREADS") == threads
 
 
 @pytest.mark.parametrize("streams", [1, 2])

@@ -1,0 +1,99 @@
+"""What Ray Serve's proxies answer themselves, in the form of the service's own problems.
+
+Every node's environment has to name it before Ray starts: RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH is
+`deploy.ray.proxy.middlewares`, as `deploy/ray/start` sets it.
+"""
+
+import logging
+import time
+from http import HTTPStatus
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app import problems
+from app.errors import DeadlineExceeded, NotReady, Overloaded, ServiceError
+from app.middleware import SecurityHeaders
+from app.telemetry import REQUEST_ID_HEADER, request_id_of
+
+_OF_SERVE = "/-/"
+"""Paths below this are Serve's own, such as /-/healthz, and their answers its affair."""
+
+_STAY = "X-Request-Disconnect-Disabled"
+
+_log = logging.getLogger(__name__)
+
+
+def middlewares() -> list[Middleware]:
+    """Return what Ray Serve puts around its proxies."""
+    return [Middleware(OneContract)]
+
+
+class OneContract:
+    """Middleware: a client cannot tell the proxy from the service.
+
+    The service's answers pass, with one X-Request-ID instead of two. What Serve refuses or loses is answered with a
+    problem: a replica that died with a request is a 503, so whoever repeats what a 503 refused repeats that as well. An
+    answer that breaks off in the middle stays broken.
+
+    That the client has gone is left to the service to see: what Serve would cancel ends as something else in its log.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run the proxy, and answer where the service did not."""
+        if scope["type"] != "http" or scope["path"].startswith(_OF_SERVE):
+            await self._app(scope, receive, send)
+            return
+        came_s = time.perf_counter()
+        request_id = request_id_of(Headers(scope=scope))
+        asked = MutableHeaders(scope=scope)
+        asked[REQUEST_ID_HEADER], asked[_STAY] = request_id, "?1"
+        has_begun = False
+        refused: ServiceError | None = None
+
+        async def watch(message: Message) -> None:
+            nonlocal has_begun, refused
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                is_of_service = len(headers.getlist(REQUEST_ID_HEADER)) > 1
+                if not is_of_service and message["status"] >= HTTPStatus.BAD_REQUEST:
+                    refused = _meant(message["status"], headers)
+                headers[REQUEST_ID_HEADER] = request_id
+            if refused is None:
+                has_begun = True
+                await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except Exception:
+            if has_begun:
+                raise
+            _log.exception("the proxy failed with a request")
+        if not has_begun:
+            lost = NotReady("the replica that had this request is gone; try again")
+            await _answer(refused or lost, request_id, came_s)(scope, receive, send)
+
+
+def _meant(status: int, headers: Headers) -> ServiceError:
+    """Return what the service would have said instead of Serve's own refusal."""
+    if status == HTTPStatus.REQUEST_TIMEOUT:
+        return DeadlineExceeded("it was not done within the time limit of the proxy")
+    if "Retry-After" in headers:  # which `deploy.ray.service` asks for where too many requests wait
+        return Overloaded("too many requests wait for a replica; try again in 1 s")
+    return NotReady("no replica serves yet")
+
+
+def _answer(error: ServiceError, request_id: str, came_s: float) -> ASGIApp:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        scope.setdefault("state", {})["request_id"] = request_id
+        response = problems.response_to(Request(scope), error)
+        response.headers[REQUEST_ID_HEADER] = request_id
+        response.headers["Server-Timing"] = f"total;dur={(time.perf_counter() - came_s) * 1000:.1f}"
+        await response(scope, receive, send)
+
+    return SecurityHeaders(answer)

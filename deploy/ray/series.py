@@ -1,0 +1,36 @@
+"""Metrics of several replicas in one answer, for a scrape reaches whichever replica the proxy chooses."""
+
+from collections.abc import Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+LABEL = "replica"
+
+
+class _Collected(Collector):
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def merged(texts: Mapping[str, bytes]) -> bytes:
+    """Put metrics together, each sample with the label `replica`.
+
+    Args:
+        texts: a replica's name -> what it exposes, in Prometheus' text format.
+
+    Returns:
+        The same format; each family once.
+    """
+    families: dict[str, Metric] = {}
+    for replica, text in texts.items():
+        for family in text_string_to_metric_families(text.decode()):
+            into = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+            into.samples += [item._replace(labels={**item.labels, LABEL: replica}) for item in family.samples]
+    registry = CollectorRegistry()
+    registry.register(_Collected(families.values()))
+    return generate_latest(registry)

@@ -1,0 +1,141 @@
+"""The service as a deployment of Ray Serve: `deploy.ray.service:build`; docs/ray.md has the commands."""
+
+import logging
+import math
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any
+
+import ray
+from fastapi import FastAPI
+from ray import serve
+
+from app import memory
+from app.main import create_app
+from app.settings import Settings, read_settings
+from app.telemetry import configure_logging
+from app.watchdog import Watchdog
+from deploy.ray import series
+from model_store.detector import Detector, open_detector
+
+_BESIDE = 128
+"""Requests that a replica takes beside those that wait: what uploads, what is computed, metrics and health checks."""
+
+_QUEUED = 1000
+_HEALTH_CHECK_S = 5.0
+_METRICS_S = 5.0
+
+_log = logging.getLogger(__name__)
+
+
+class Detect:
+    """One replica: the app of `create_app` in a process of its own, with as many cores or GPUs as Ray has counted."""
+
+    def __init__(self, given: Mapping[str, Any], open_detector: Callable[..., Detector]) -> None:
+        """Read the settings; the engine gets as many cores as Ray has counted for this replica.
+
+        Args:
+            given: settings by their names, which go before the RENDERSIGHT_ variables of this node.
+            open_detector: as `create_app` takes it.
+        """
+        self._settings = read_settings(given)
+        cores = _cores()
+        self._open_detector = partial(open_detector, cores=cores)
+        self._app: FastAPI | None = None
+        configure_logging(self._settings.log_format)
+        memory.keep_few_heaps()
+        _log.info("cores of this replica: %s", cores or "all")
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Return the app; Ray Serve then starts it, which loads the model, and sends requests once that is done."""
+        app = create_app(self._settings, open_detector=self._open_detector)
+        app.router.lifespan_context = _watched(app.router.lifespan_context, self._settings)
+        app.state.read_metrics = self._read_all_metrics
+        self._app = app
+        return app
+
+    async def check_health(self) -> None:
+        """Fail where `/livez` would; Ray Serve asks, and replaces a replica after three failures.
+
+        Raises:
+            RuntimeError: with what keeps the threads from working.
+        """
+        scheduler = None if self._app is None else self._app.state.scheduler
+        if scheduler is not None and (trouble := scheduler.trouble(self._settings.watchdog_s)):
+            raise RuntimeError(trouble)
+
+    async def metrics(self) -> tuple[str, bytes]:
+        """Return this replica's name and its metrics in Prometheus' text format."""
+        assert self._app is not None
+        return serve.get_replica_context().replica_tag, self._app.state.metrics.text()
+
+    async def _read_all_metrics(self) -> bytes:
+        """Return the metrics of all replicas that answer, for whichever of them is asked."""
+        mine = serve.get_replica_context()
+        others = serve.get_deployment_handle(mine.deployment, mine.app_name).broadcast("metrics")
+        found = dict([await self.metrics()])
+        try:
+            answers = await others.results_async(timeout_s=_METRICS_S, return_exceptions=True)
+        except TimeoutError:
+            _log.warning("metrics are those of one replica: another did not answer within %g s", _METRICS_S)
+        else:
+            found |= dict(answer for answer in answers if not isinstance(answer, BaseException))
+        return series.merged(found)
+
+
+def build(given: Mapping[str, Any]) -> serve.Application:
+    """Return the application that Ray Serve runs.
+
+    Args:
+        given: the `args` of the application in Serve's configuration, or `name=value` behind `serve run`: settings by
+            their names.
+
+    Raises:
+        WrongSetting: a value that is not accepted, also in the environment of the node that this runs on.
+    """
+    return application(given)
+
+
+def application(
+    given: Mapping[str, Any], *, open_detector: Callable[..., Detector] = open_detector
+) -> serve.Application:
+    """Return the application around what loads a model; Serve's own limits leave refusals to the service."""
+    settings = read_settings(given)
+    detect = serve.deployment(
+        serve.ingress()(Detect),
+        max_ongoing_requests=settings.queue_size + _BESIDE,
+        max_queued_requests=_QUEUED,
+        backpressure_config={"retry_after_s": 1},
+        health_check_period_s=_HEALTH_CHECK_S,
+        graceful_shutdown_timeout_s=settings.drain_timeout_s,
+    )
+    return detect.bind(dict(given), open_detector)
+
+
+def _cores() -> int | None:
+    """Return how many cores Ray has counted for this replica; None where it has counted none, which are all."""
+    counted: float = ray.get_runtime_context().get_assigned_resources().get("CPU", 0)
+    return math.ceil(counted) or None
+
+
+def _watched(
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[Any]], settings: Settings
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    """Have a process that has stopped working end itself, as behind uvicorn: its cores are needed for the next one."""
+
+    @asynccontextmanager
+    async def watched(app: FastAPI) -> AsyncIterator[None]:
+        async with lifespan(app):
+            scheduler = app.state.scheduler
+            watchdog = Watchdog(
+                lambda: scheduler.trouble(settings.watchdog_s),
+                limit_s=settings.watchdog_s,
+                exit_s=settings.watchdog_exit_s,
+            )
+            try:
+                yield
+            finally:
+                watchdog.stop()
+
+    return watched

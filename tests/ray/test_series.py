@@ -1,0 +1,45 @@
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.metrics import Metrics
+from deploy.ray import series
+from model_store.detector import Detector
+from tests.app.fakes import CARD, FixedEngine
+
+
+def of_replica(requests: int) -> bytes:
+    metrics = Metrics()
+    metrics.serving(Detector(CARD, FixedEngine()))
+    for _ in range(requests):
+        metrics.asked("ok", None)
+        metrics.answered("POST", "/detect", 200, 0.02)
+    return metrics.text()
+
+
+def test_every_sample_of_every_replica_is_there_with_its_name() -> None:
+    texts = {"a": of_replica(1), "b": of_replica(3)}
+    merged = list(text_string_to_metric_families(series.merged(texts).decode()))
+    for replica, text in texts.items():
+        (single,) = ({item.name: item for item in text_string_to_metric_families(text.decode())},)
+        assert [family.name for family in merged] == list(single)
+        for family in merged:
+            assert (family.type, family.documentation) == (single[family.name].type, single[family.name].documentation)
+            own = [
+                (item.name, {key: value for key, value in item.labels.items() if key != "replica"}, item.value)
+                for item in family.samples
+                if item.labels["replica"] == replica
+            ]
+            assert own == [(item.name, item.labels, item.value) for item in single[family.name].samples]
+
+
+def test_counters_keep_their_values_apart() -> None:
+    text = series.merged({"a": of_replica(1), "b": of_replica(3)}).decode()
+    lines = [line for line in text.splitlines() if line.startswith("detect_requests_total{")]
+    assert sorted(lines) == [
+        'detect_requests_total{model="fruit",outcome="ok",replica="a",version="3"} 1.0',
+        'detect_requests_total{model="fruit",outcome="ok",replica="b",version="3"} 3.0',
+    ]
+    assert text.count("# TYPE detect_requests_total counter") == 1
+
+
+def test_of_no_replica_there_is_nothing() -> None:
+    assert series.merged({}) == b""
