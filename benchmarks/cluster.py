@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from benchmarks.servers import ROOT, free_port
 
