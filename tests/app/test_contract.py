@@ -13,12 +13,19 @@ from tests.app.wire import serving
 
 ROOT = Path(__file__).parents[2]
 
+# it asks for 0.1 s of patience, which a busy machine may miss: an answer that is in the document
+CONFIG = """
+[checks.not_a_server_error]
+expected-statuses = ["2xx", "3xx", "4xx", 504]
+"""
+
 
 @pytest.mark.parametrize("has_keys", [False, True])
 @pytest.mark.parametrize("examples", [30, pytest.param(200, marks=pytest.mark.long)])
 def test_the_service_keeps_to_its_document(tmp_path: Path, has_keys: bool, examples: int) -> None:
     keys = tmp_path / "keys"
     keys.write_text(f"all detect,metrics,admin {hash_of('rs_all')}")
+    (tmp_path / "schemathesis.toml").write_text(CONFIG)
     app = app_with(FixedEngine(), model_store=tmp_path, api_keys_file=keys if has_keys else None)
     with serving(app) as port:
         command = [sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{port}/openapi.json"]

@@ -31,6 +31,7 @@ _HERE = ["--device", "cpu", *_STORE]
 _SMALL = ["--preset", TINY_PRESET, "--weights", "none", "--epochs", "1", *_HERE]
 SMALL: dict[str, list[str]] = {
     "inspect": [],
+    "convert": [],
     "train": [*_SMALL, "--workers", "0"],
     "evaluate": _HERE,
     "predict": _HERE,
