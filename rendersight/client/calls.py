@@ -13,7 +13,11 @@ T = TypeVar("T")
 PictureFormat = Literal["png", "jpeg"]
 AnnotationFormat = Literal["labelme", "coco", "csv"]
 PICTURES: Mapping[str, str] = {"png": "image/png", "jpeg": "image/jpeg"}
-ANNOTATIONS: Mapping[str, str] = {"labelme": "application/json", "coco": "application/json", "csv": "text/csv"}
+ANNOTATIONS: Mapping[str, str] = {
+    "labelme": "application/vnd.rendersight.labelme+json",
+    "coco": "application/vnd.rendersight.coco+json",
+    "csv": "text/csv",
+}
 
 
 class Selection(TypedDict, total=False):

@@ -1,8 +1,10 @@
 """The client against the service itself, on a real connection."""
 
 import asyncio
+import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image
 from app.keys import hash_of
 from rendersight import AsyncClient, Client
 from rendersight.client import DetectResult, InputRefused, KeyRefused, ServiceProblem, ServiceUnreachable
+from rendersight.client.calls import AnnotationFormat, PictureFormat
 from tests.app.fakes import FOUND, PHOTO, FailingEngine, FixedEngine, app_with
 from tests.app.wire import free_port, serving
 
@@ -68,6 +71,19 @@ def test_refused_images_are_told_apart(client: Client) -> None:
         (InputRefused, 415),
         (InputRefused, 413),
     ]
+
+
+@pytest.mark.parametrize("picture_format", get_args(PictureFormat))
+def test_a_picture_comes_in_every_format(client: Client, picture_format: PictureFormat) -> None:
+    with Image.open(io.BytesIO(client.picture(PHOTO, picture_format))) as picture:
+        assert (picture.format, picture.size) == (picture_format.upper(), (60, 45))
+
+
+@pytest.mark.parametrize("annotation_format", get_args(AnnotationFormat))
+def test_an_annotation_file_comes_in_every_format(client: Client, annotation_format: AnnotationFormat) -> None:
+    text = client.annotate(PHOTO, annotation_format, labels="apple")
+    assert "apple" in text
+    assert text.startswith("label,") == (annotation_format == "csv")
 
 
 def test_models_and_readiness(client: Client) -> None:

@@ -84,7 +84,7 @@ def test_pictures_are_written_into_a_folder(photo: Path, tmp_path: Path, capsys:
 def test_a_labelme_file_leads_to_its_photo_from_where_it_lies(photo: Path, tmp_path: Path) -> None:
     document = {"version": "5.5.0", "shapes": [], "imagePath": "a.jpg", "imageHeight": 45, "imageWidth": 60}
     out = tmp_path / "labelme"
-    with scripted(answers(200, document)) as server:
+    with scripted(answers(200, document, media_type="application/vnd.rendersight.labelme+json")) as server:
         assert main(["detect", str(photo), "--url", server.url, "--format", "labelme", "--out", str(out)]) == 0
     written = json.loads((out / "a.json").read_text())
     assert written == {**document, "imagePath": "../photos/a.jpg"}
