@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent
 
 ROOT = Path(__file__).parents[2]
 
@@ -17,7 +18,7 @@ PAGES = [
 
 CARDS = sorted((ROOT / "model_store" / "releases").glob("*/*/README.md"))
 
-_FENCE = re.compile(r"^```(?P<language>[^\n`]*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+_FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[^\n`]*)\n(?P<text>.*?)^(?P=indent)```$", re.DOTALL | re.MULTILINE)
 _MARKER = re.compile(r"<!-- ((?:not run: |run by )(?:(?!-->).)+) -->\n\Z", re.DOTALL)
 _LINK = re.compile(r"\]\(([^()\s]+)\)|(?:src|srcset|href)=\"([^\"]+)\"")
 
@@ -66,7 +67,7 @@ def blocks_in(text: str, page: Path) -> list[Block]:
         above = text[: match.start()]
         marker = _MARKER.search(above)
         said = " ".join(marker[1].split()) if marker else ""
-        found.append(Block(page, above.count("\n") + 1, match["language"], match["text"], said))
+        found.append(Block(page, above.count("\n") + 1, match["language"], dedent(match["text"]), said))
     return found
 
 

@@ -127,6 +127,10 @@ class Session:
             self._environment |= self._shared.keys
         return text.replace(f"127.0.0.1{PORT}", f"127.0.0.1:{server.port}")
 
+    def asking(self, line: str) -> None:
+        """Run the verb `detect` of the console script, which asks at our port only if it is told to."""
+        self.shell(line.replace(" detect ", f" detect --url http://127.0.0.1{PORT} ", 1))
+
     def shell(self, line: str) -> None:
         """Run a line by bash; what it prints is kept."""
         done = subprocess.run(
@@ -198,7 +202,8 @@ _WAYS: list[tuple[str, Callable[[Session, str], None]]] = [
     (r"(RENDERSIGHT_\w+=\S+ )*(make serve|\.venv/bin/python -m app)( |$)", Session.serve),
     (r"\.venv/bin/python -m training [^|>&;]+$", Session.training),
     (r"(curl|cp|mkdir|cat|mv) ", Session.shell),
-    (r"\.venv/bin/python -m app\.\w+ ", Session.shell),
+    (r"\.venv/bin/python -m rendersight detect ", Session.asking),
+    (r"\.venv/bin/python -m (app\.\w+|rendersight (completion|keys)) ", Session.shell),
     (r"make (\.venv/\w+\.stamp|render-env|reference|help)\b", Session.shell),
 ]
 """What a line begins with -> how it is run; the first that fits."""

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import pytest
 import yaml
 
+from rendersight.cli import verbs, whole_parser
 from tests.docs.markdown import PAGES, ROOT, Block, blocks, commands_in, inline_code
 from training.commands import build_parser
 
@@ -74,10 +75,22 @@ def test_every_make_target_exists() -> None:
     assert [target for target in called if target not in TARGETS and not target.startswith(".venv/")] == []
 
 
-TRAINING = sorted({match[1] for text in mentioned() if (match := re.search(r"python -m training ([^#`]+)", text))})
+def started_with(program: str) -> list[str]:
+    """Return what follows a program in the commands of the docs, verb and flags."""
+    found = {match[1] for text in mentioned() if (match := re.search(rf"{program} ([^#`|>]+)", text))}
+    return sorted(one for one in found if not re.match(r"VERB\b|--help|--version", one))
 
 
-@pytest.mark.parametrize("command", [one for one in TRAINING if not re.match(r"VERB\b", one)])
+@pytest.mark.parametrize("command", started_with("python -m training"))
 def test_the_flags_of_a_training_command_exist(command: str) -> None:
     options = build_parser().parse_args(shlex.split(command))
     assert callable(options.verb)
+
+
+@pytest.mark.parametrize("command", started_with("(?:^|python -m )rendersight"))
+def test_the_flags_of_a_command_of_the_console_script_exist(command: str) -> None:
+    verb = shlex.split(command)[0]
+    if "--help" in command:
+        assert verb in verbs()
+    else:
+        whole_parser().parse_args(shlex.split(command))

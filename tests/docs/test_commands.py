@@ -1,19 +1,21 @@
 """Every command in the docs is run as it stands, at a small size, or says why not."""
 
+import json
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.docs.markdown import PAGES, ROOT, Block, blocks, name_of
+from tests.docs.markdown import PAGES, ROOT, Block, blocks, commands_in, name_of
 from tests.docs.place import checkout
 from tests.docs.session import Session, Shared
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.timeout(600)]
 
-LONG = {"docs/training.md"}
+LONG = {"docs/training.md", "docs/your-photos.md", "docs/notebook.md"}
 """Pages that take over ten seconds; what they are about has everyday tests of its own."""
 
 
@@ -28,6 +30,7 @@ def session(tmp_path: Path, shared: Shared) -> Iterator[Session]:
     made = Session(checkout(tmp_path / "checkout"), shared)
     yield made
     made.close()
+    shutil.rmtree(tmp_path / "checkout")  # runs and releases are large, and pytest keeps what is left
 
 
 def pages_with_commands() -> list[object]:
@@ -42,6 +45,21 @@ def test_the_commands_of_a_page_run_in_their_order(page: Path, session: Session)
     for block in blocks(page):
         if block.language in ("sh", "python") and not block.marker:
             session.run(block)
+
+
+def test_the_answer_in_the_readme_is_the_one_that_comes(session: Session) -> None:
+    found = blocks(ROOT / "README.md")
+    at = next(index for index, block in enumerate(found) if block.language == "json")
+    shown, asked = json.loads(found[at].text), found[at - 1]
+    session.run(asked)
+    answer = json.loads(session.answers[commands_in(asked)[0]])
+    assert list(answer) == list(shown)
+    assert {**answer, "detections": None} == {**shown, "detections": None}
+    for came, printed in zip(answer["detections"], shown["detections"], strict=True):
+        assert list(came) == list(printed)
+        assert (came["label"], came["label_id"]) == (printed["label"], printed["label_id"])
+        assert came["score"] == pytest.approx(printed["score"], abs=0.02)  # processors differ in their arithmetic
+        assert came["box"] == pytest.approx(printed["box"], abs=2)
 
 
 @pytest.mark.parametrize(

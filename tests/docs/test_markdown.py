@@ -33,6 +33,13 @@ curl --one \\
   --two
 ```
 
+1. A step:
+
+   <!-- not run: of a list -->
+   ```sh
+   echo 1
+   ```
+
 ## The title
 
 <img src="images/b.svg" alt="">
@@ -52,7 +59,9 @@ def test_blocks_have_their_lines_languages_and_markers(page: Path) -> None:
         (8, "sh", "it needs a GPU", []),
         (15, "python", "", ["tests/a.py::test_b", "tests/c.py::test_d"]),
         (20, "sh", "", []),
+        (30, "sh", "of a list", []),
     ]
+    assert found[3].text == "echo 1\n"
     assert found[1].text == 'print("```")\n'
 
 
