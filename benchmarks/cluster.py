@@ -159,7 +159,7 @@ class Cluster:
         """Return what the replicas, the proxies and the controller have logged, for whoever looks for a fault."""
         folder = self._folder / "session_latest" / "logs"
         paths = [*sorted((folder / "serve").glob("*.log")), *sorted(folder.glob("worker-*.err"))]
-        return "\n".join(f"== {path.name}\n{path.read_text(errors='replace')[-4000:]}" for path in paths)
+        return "\n".join(f"== {path.name}\n{path.read_text(errors='replace')}" for path in paths)
 
 
 def wait_for(condition: Callable[[], object], what: str, *, within_s: float = _START_S) -> None:

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -13,11 +13,12 @@ from ray import serve
 
 from app import memory
 from app.main import create_app
-from app.settings import Settings, read_settings
+from app.settings import read_settings
 from app.telemetry import configure_logging
 from app.watchdog import Watchdog
 from deploy.ray import series
 from model_store.detector import Detector, open_detector
+from model_store.errors import ModelError
 
 _BESIDE = 128
 """Requests that a replica takes beside those that wait: what uploads, what is computed, metrics and health checks."""
@@ -25,6 +26,8 @@ _BESIDE = 128
 _QUEUED = 1000
 _HEALTH_CHECK_S = 5.0
 _METRICS_S = 5.0
+
+_Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[Any]]
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ class Detect:
         cores = _cores()
         self._open_detector = partial(open_detector, cores=cores)
         self._app: FastAPI | None = None
+        self._failure: str | None = None
         configure_logging(self._settings.log_format)
         memory.keep_few_heaps()
         _log.info("cores of this replica: %s", cores or "all")
@@ -50,7 +54,7 @@ class Detect:
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the app; Ray Serve then starts it, which loads the model, and sends requests once that is done."""
         app = create_app(self._settings, open_detector=self._open_detector)
-        app.router.lifespan_context = _watched(app.router.lifespan_context, self._settings)
+        app.router.lifespan_context = self._watched(app.router.lifespan_context)
         app.state.read_metrics = self._read_all_metrics
         self._app = app
         return app
@@ -58,9 +62,13 @@ class Detect:
     async def check_health(self) -> None:
         """Fail where `/livez` would; Ray Serve asks, and replaces a replica after three failures.
 
+        It asks at the end of the start as well, and shows why a replica does not start.
+
         Raises:
-            RuntimeError: with what keeps the threads from working.
+            RuntimeError: with what keeps the threads from working, or why the model cannot be served.
         """
+        if self._failure is not None:
+            raise RuntimeError(self._failure)
         scheduler = None if self._app is None else self._app.state.scheduler
         if scheduler is not None and (trouble := scheduler.trouble(self._settings.watchdog_s)):
             raise RuntimeError(trouble)
@@ -82,6 +90,29 @@ class Detect:
         else:
             found |= dict(answer for answer in answers if not isinstance(answer, BaseException))
         return series.merged(found)
+
+    def _watched(self, lifespan: _Lifespan) -> _Lifespan:
+        """Have a process that has stopped working end itself, as behind uvicorn: its cores are for the next one."""
+
+        @asynccontextmanager
+        async def watched(app: FastAPI) -> AsyncIterator[None]:
+            async with AsyncExitStack() as entered:
+                try:
+                    await entered.enter_async_context(lifespan(app))
+                except ModelError as error:  # of what is raised here Serve would say that it is somewhere in a log
+                    self._failure = str(error)
+                    yield
+                    return
+                scheduler, settings = app.state.scheduler, self._settings
+                watchdog = Watchdog(
+                    lambda: scheduler.trouble(settings.watchdog_s),
+                    limit_s=settings.watchdog_s,
+                    exit_s=settings.watchdog_exit_s,
+                )
+                entered.callback(watchdog.stop)
+                yield
+
+        return watched
 
 
 def build(given: Mapping[str, Any]) -> serve.Application:
@@ -117,25 +148,3 @@ def _cores() -> int | None:
     """Return how many cores Ray has counted for this replica; None where it has counted none, which are all."""
     counted: float = ray.get_runtime_context().get_assigned_resources().get("CPU", 0)
     return math.ceil(counted) or None
-
-
-def _watched(
-    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[Any]], settings: Settings
-) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
-    """Have a process that has stopped working end itself, as behind uvicorn: its cores are needed for the next one."""
-
-    @asynccontextmanager
-    async def watched(app: FastAPI) -> AsyncIterator[None]:
-        async with lifespan(app):
-            scheduler = app.state.scheduler
-            watchdog = Watchdog(
-                lambda: scheduler.trouble(settings.watchdog_s),
-                limit_s=settings.watchdog_s,
-                exit_s=settings.watchdog_exit_s,
-            )
-            try:
-                yield
-            finally:
-                watchdog.stop()
-
-    return watched

@@ -20,7 +20,7 @@ from benchmarks import variants
 from benchmarks.cluster import Cluster, Node, wait_for
 from tests.app.fakes import encoded
 from tests.ray.conftest import MOST_REPLICAS
-from tests.ray.fake import HANGS_PX, SLOW_PX
+from tests.ray.fake import HANGS_PX, SLOW_PX, SLOW_S
 from tests.ray.load import Attempt, asking
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
@@ -136,15 +136,21 @@ def test_the_service_itself_refuses_what_is_too_much(fake_url: str) -> None:
     assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
 
 
-def test_a_client_that_goes_away_is_seen_to_go(fake_url: str) -> None:
+def test_clients_that_go_away_are_seen_to_go(fake_url: str) -> None:
+    """Without the proxy's header, Serve cancels some of their requests before the service sees why."""
     slow = encoded(Image.new("RGB", (SLOW_PX, 8)))
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{fake_url}/detect", content=slow, timeout=0.3)
+    for _ in range(6):
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{fake_url}/detect", content=slow, timeout=SLOW_S / 3)
+        time.sleep(SLOW_S)
 
-    def went() -> bool:
-        return 'outcome="client-gone"' in httpx.get(f"{fake_url}/metrics").text
+    def outcomes() -> dict[str, float]:
+        text = httpx.get(f"{fake_url}/metrics").text
+        asked = (item for family in text_string_to_metric_families(text) for item in family.samples)
+        return {item.labels["outcome"]: item.value for item in asked if item.name == "detect_requests_total"}
 
-    wait_for(went, "the end of that request", within_s=20)
+    wait_for(lambda: outcomes().get("client-gone") == 6, "the end of those requests", within_s=20)
+    assert outcomes().keys() <= {"client-gone", "ok", "overloaded"}  # the latter two of the test before
 
 
 def test_a_replica_that_hangs_is_replaced(cluster: Cluster, fake_url: str) -> None:
@@ -196,6 +202,19 @@ def test_a_rollout_drops_nothing_and_every_answer_is_of_the_version_that_it_name
         share = variants.SHRUNK if version == "2" else 1.0
         np.testing.assert_allclose(boxes(answer), whole[photo] * share, rtol=0, atol=0.1)
     assert by_version.keys() == {"1", "2"}
+
+
+def test_a_rollout_of_what_cannot_be_served_leaves_a_replica_and_says_why(
+    cluster: Cluster, url: str, config: Any, some_photos: list[bytes], both: None
+) -> None:
+    wrong = copy.deepcopy(config)
+    wrong["applications"][0]["args"]["model"] = "dice@9"
+    with asking(url, some_photos, clients=CLIENTS, pause_s=0.3) as asked:
+        cluster.deploy(wrong)
+        wait_for(lambda: re.search("RuntimeError: no release 'dice@9' in", cluster.logs()), "the reason")
+        cluster.deploy(config)
+        wait_for(lambda: served(url) == ["1", "1"], "the version from before")
+    assert asked.failed == []
 
 
 def test_a_killed_node_loses_what_was_in_flight_on_it_and_no_more(
