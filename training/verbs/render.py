@@ -6,6 +6,7 @@ from pathlib import Path
 from training import flags
 from training.console import Stopped, bar_of, say, stop_on_signals
 from training.synthetic.blender import check_python
+from training.synthetic.shards import Shard, shard
 from training.synthetic.sources import add_sources, draw_of, workers_of
 
 
@@ -18,6 +19,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add_sources(parser)
     parser.add_argument("--count", type=flags.positive, required=True, help="how many photos")
     parser.add_argument("--first-seed", type=int, default=0, help="seeds run from here (default: 0)")
+    parser.add_argument(
+        "--shard",
+        metavar="I/N",
+        type=shard,
+        default=Shard(1, 1),
+        help="render one of N parts of the photos, 1/N to N/N; they may run at the same time, into the same --out",
+    )
     parser.add_argument("--out", type=Path, required=True, help="the dataset's folder")
 
 
@@ -27,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
 
     draw = draw_of(options.what, options.label)
     check_python(options.blender)
-    seeds = range(options.first_seed, options.first_seed + options.count)
+    seeds = options.shard.of(range(options.first_seed, options.first_seed + options.count))
     stop_asked = stop_on_signals()
     count = render_dataset(
         draw,
@@ -39,4 +47,5 @@ def run(options: argparse.Namespace) -> None:
     )
     if stop_asked():
         raise Stopped(f"stopped after {count} images; repeat the command to go on")
-    say(f"{count} images rendered, {len(seeds)} in {options.out}")
+    part = f" (part {options.shard} of {options.count})" if options.shard.total > 1 else ""
+    say(f"{count} images rendered, {len(seeds)} in {options.out}{part}")
