@@ -76,7 +76,8 @@ def test_refused_images_are_told_apart(client: Client) -> None:
 @pytest.mark.parametrize("picture_format", get_args(PictureFormat))
 def test_a_picture_comes_in_every_format(client: Client, picture_format: PictureFormat) -> None:
     with Image.open(io.BytesIO(client.picture(PHOTO, picture_format))) as picture:
-        assert (picture.format, picture.size) == (picture_format.upper(), (60, 45))
+        # 60 x 45 px, eight times as large
+        assert (picture.format, picture.size) == (picture_format.upper(), (480, 360))
 
 
 @pytest.mark.parametrize("annotation_format", get_args(AnnotationFormat))
