@@ -19,7 +19,7 @@ from model_store.architectures import build, freeze_stages
 from training.config import resolve
 from training.dataset import DetectionDataset, LabelledImages, read_dataset
 from training.loop import Schedule, train_one_epoch
-from training.run import accelerate, make_optimizer
+from training.network import accelerate, make_optimizer
 from training.transforms import Sample, augmentation
 
 CONFIG = resolve("notebook-2021", {"min_size": 512, "max_size": 512})

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.optim import SGD, AdamW, Optimizer
 from torch.utils.data import DataLoader
 from torchvision.models.detection import FasterRCNN
 
 from model_store import architectures
 from model_store.cpu import usable_cores
-from model_store.engines.torch import TorchEngine, reduce_precision
+from model_store.engines.torch import TorchEngine
 from rendersight.detections import Detections
 from training import checkpoint, run_folder
 from training.checkpoint import Progress
@@ -35,9 +34,9 @@ from training.dataset import (
 )
 from training.evaluation import Evaluation, detect_all, evaluate
 from training.loop import Schedule, Step, WeightAverage, train_one_epoch
-from training.precision import fold_frozen_norms, has_bfloat16
+from training.network import accelerate, make_optimizer, size_for_training
+from training.precision import fold_frozen_norms
 from training.report import write_run_plots
-from training.roi_align import gathering
 from training.run_folder import RunError, RunRecord
 from training.transforms import augmentation
 from training.weights import load_initial_weights
@@ -192,7 +191,7 @@ class _Trainer:
         self._device = torch.device(around.device)
         self._network = network.to(self._device).train()
         architectures.freeze_stages(network, config.architecture, config.frozen_stages)
-        _size_for_training(network, config)
+        size_for_training(network, config)
         self._average = WeightAverage(network, config.ema_decay) if config.ema_decay else None
         self._optimizer = make_optimizer(network, config)
         self._progress = Progress()
@@ -361,43 +360,3 @@ def _interrupts_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _size_for_training(network: FasterRCNN, config: TrainConfig) -> None:
-    """Set what only training looks at: how many proposals, and the size of the windows if it trains on those."""
-    network.rpn.score_thresh = 0.0  # a beginner is sure of nothing
-    network.roi_heads.fg_bg_sampler.batch_size_per_image = config.rois_per_image
-    for limit in (network.rpn._pre_nms_top_n, network.rpn._post_nms_top_n):
-        limit["training"] = config.rpn_proposals
-    if config.crop_px:
-        network.transform.min_size, network.transform.max_size = (config.crop_px,), config.crop_px
-
-
-def make_optimizer(network: FasterRCNN, config: TrainConfig) -> Optimizer:
-    """Return the optimizer over what is trainable; biases are decayed only where the configuration says so."""
-    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    decayed = [parameter for parameter in trainable if config.decay_all or parameter.ndim > 1]
-    plain = [parameter for parameter in trainable if not config.decay_all and parameter.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    if config.optimizer == "sgd":
-        return SGD(groups, lr=config.learning_rate, momentum=config.momentum)
-    return AdamW(groups, lr=config.learning_rate, fused=True)
-
-
-def accelerate(network: FasterRCNN, config: TrainConfig, device: torch.device, *, say: Say) -> None:
-    """Switch on what the configuration allows and the machine has; see `precision.py`."""
-    if config.fold_norm:
-        fold_frozen_norms(network)
-    if config.gather_rois and device.type == "cpu":
-        network.roi_heads.box_roi_pool = gathering(network.roi_heads.box_roi_pool)
-    if config.channels_last:
-        network.to(memory_format=torch.channels_last)
-    if config.precision == "bf16":
-        if has_bfloat16(device):
-            reduce_precision(network, device.type, torch.bfloat16)
-        else:
-            say(f"{device} has no native bfloat16; training in fp32")
