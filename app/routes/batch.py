@@ -2,7 +2,6 @@
 
 import asyncio
 from contextlib import ExitStack
-from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -10,13 +9,12 @@ from fastapi import APIRouter, Depends, Query, Request
 from app import errors
 from app.access import needs
 from app.batch import MEDIA_TYPE, LinesResponse, answer_in_order
-from app.detecting import Detecting
+from app.beginning import BeginDep
 from app.form import FIELD, FORM, FormLimits
 from app.formats import FORMATS
 from app.problems import responses
 from app.query import known_once
-from app.readiness import MemoryDep, MetricsDep, SchedulerDep, SettingsDep
-from app.routes.detect import TimeoutHeader, left, patience_s
+from app.readiness import MemoryDep, SettingsDep
 from app.schemas import BatchLine, SelectQuery
 from app.upload import read_upload
 
@@ -78,26 +76,16 @@ _ACCESS = needs("detect")
 async def detect_batch(
     request: Request,
     query: Annotated[SelectQuery, Query()],
-    scheduler: SchedulerDep,
+    begin: BeginDep,
     settings: SettingsDep,
     memory: MemoryDep,
-    metrics: MetricsDep,
-    x_request_timeout: TimeoutHeader = None,
 ) -> LinesResponse:
     """Find the objects in many photos; the answer is JSON lines in the photos' order, sent as they are done.
 
     A photo that cannot be read, or for which there is no time, fails alone: its line has a `problem` instead of a
     `result`. The time limit is for each photo, from when its turn has come.
     """
-    detecting = Detecting(
-        query=query,
-        form=FORMATS["json"],
-        timeout_s=patience_s(settings, x_request_timeout),
-        gone=partial(left, request),
-        scheduler=scheduler,
-        settings=settings,
-        metrics=metrics,
-    )
+    detecting = begin(query=query, form=FORMATS["json"])
     detecting.check()
     with ExitStack() as held:
         upload = await read_upload(

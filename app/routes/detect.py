@@ -1,31 +1,24 @@
 """Photo in, boxes out."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app import errors
 from app.access import needs
-from app.detecting import Detecting
+from app.beginning import BeginDep
 from app.form import FIELD, FORM, FormLimits
 from app.formats import CSV_COLUMNS, FORMATS, chosen
 from app.problems import responses
 from app.query import known_once
-from app.readiness import MemoryDep, MetricsDep, SchedulerDep, SettingsDep
+from app.readiness import MemoryDep, SettingsDep
 from app.schemas import DetectionsOut, DetectQuery
-from app.settings import Settings
 from app.telemetry import note_stages
 from app.upload import IMAGE_TYPES, read_upload
 
 router = APIRouter(tags=["Detection"])
 
-_MIN_TIMEOUT_S = 0.1
-_TIMEOUT = (
-    "How long you wait for the answer once the body is sent, in seconds; the service's own limit, where that is less."
-)
-TimeoutHeader = Annotated[float | None, Header(ge=_MIN_TIMEOUT_S, allow_inf_nan=False, description=_TIMEOUT)]
 _BINARY = {"type": "string", "format": "binary", "minLength": 1}
 _BODY: dict[str, Any] = {
     "required": True,
@@ -95,11 +88,9 @@ _OTHER_FORMS: dict[str, Any] = {
 async def detect(
     request: Request,
     query: Annotated[DetectQuery, Query()],
-    scheduler: SchedulerDep,
+    begin: BeginDep,
     settings: SettingsDep,
     memory: MemoryDep,
-    metrics: MetricsDep,
-    x_request_timeout: TimeoutHeader = None,
 ) -> Response:
     """Find the objects in one uploaded photo, best score first.
 
@@ -111,15 +102,7 @@ async def detect(
     The answer is JSON unless `format` or the header Accept ask for something else: the photo with its boxes, an
     annotation file for LabelMe or of COCO's form, or CSV.
     """
-    detecting = Detecting(
-        query=query,
-        form=chosen(query.format, request.headers.get("accept", "")),
-        timeout_s=patience_s(settings, x_request_timeout),
-        gone=partial(left, request),
-        scheduler=scheduler,
-        settings=settings,
-        metrics=metrics,
-    )
+    detecting = begin(query=query, form=chosen(query.format, request.headers.get("accept", "")))
     detecting.check()
     with memory.share() as take:
         upload = await read_upload(
@@ -129,7 +112,7 @@ async def detect(
             timeout_s=settings.upload_timeout_s,
             take=take,
         )
-        detector = scheduler.detector
+        detector = detecting.scheduler.detector
         request.state.card = detector.card
         answer = await detecting.answer(lambda: upload.image, detector)
     note_stages(request, answer.stages_s)
@@ -143,14 +126,3 @@ def describe(document: dict[str, Any], class_names: Sequence[str]) -> None:
         parameters = document["paths"][path]["post"]["parameters"]
         labels = next(item for item in parameters if item["name"] == "labels")
         labels["schema"]["items"]["enum"] = list(class_names)
-
-
-def patience_s(settings: Settings, asked: float | None) -> float:
-    """Return how long a photo may take: as long as the client waits, and no longer than the service allows."""
-    return min(settings.request_timeout_s, asked or settings.request_timeout_s)
-
-
-async def left(request: Request) -> None:
-    """Return when the client has closed its connection; its body has been read."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
