@@ -8,10 +8,9 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from rendersight.annotations import AnnotatedImage
 from rendersight.annotations.folder import Folder, read_folder
 from rendersight.annotations.writing import write_dataset
-from tests.rendersight.annotations.test_folder import reasons, write_image
+from tests.rendersight.annotations.test_folder import reasons, the_image, write_image
 
 CATEGORIES = ({"id": 7, "name": "dog"}, {"id": 3, "name": "cat"})
 
@@ -35,12 +34,6 @@ def read_one(folder: Path, *annotations: Any) -> Folder:
     write_image(folder / "a.png")
     write_coco(folder / "labels.json", [image()], annotations or [annotation()])
     return read_folder(folder)
-
-
-def the_image(found: Folder) -> AnnotatedImage:
-    assert found.faults == ()
-    (only,) = found.images
-    return only
 
 
 class TestBoxes:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rendersight.annotations import AnnotatedImage, AnnotationError
+from rendersight.annotations import AnnotationError
 from rendersight.annotations.folder import Folder, read_folder
 from rendersight.annotations.writing import write_dataset
-from tests.rendersight.annotations.test_folder import reasons, write_image
+from tests.rendersight.annotations.test_folder import reasons, the_image, write_image
 
 
 def box(
@@ -33,12 +33,6 @@ def read_one(folder: Path, *objects: str) -> Folder:
     write_image(folder / "a.png")
     write_xml(folder / "a.xml", *objects)
     return read_folder(folder)
-
-
-def the_image(found: Folder) -> AnnotatedImage:
-    assert found.faults == ()
-    (only,) = found.images
-    return only
 
 
 class TestBoxes:

@@ -6,11 +6,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from rendersight.annotations import AnnotatedImage, AnnotationError
+from rendersight.annotations import AnnotationError
 from rendersight.annotations.folder import Folder, read_folder
 from rendersight.annotations.writing import write_dataset
 from rendersight.annotations.yolo import label_path
-from tests.rendersight.annotations.test_folder import write_image
+from tests.rendersight.annotations.test_folder import the_image, write_image
 
 LINE = "1 0.25 0.5333333333 0.25 0.6666666667\n"  # of 40 x 30 px: x 5 to 15, y 6 to 26
 BOX = [5, 6, 15, 26]
@@ -27,12 +27,6 @@ def read_one(folder: Path, labels: str = LINE, data: str = "train: images\nval:\
     write(folder / "labels" / "a.txt", labels)
     write(folder / "data.yaml", data)
     return read_folder(folder)
-
-
-def the_image(found: Folder) -> AnnotatedImage:
-    assert found.faults == ()
-    (only,) = found.images
-    return only
 
 
 class TestBoxes:
