@@ -1,23 +1,43 @@
-"""Many photos of one request: a few at a time, answered in order, a line of JSON for each as soon as it is done."""
+"""Many photos of one request: a few at a time, answered in order, each alone as soon as it is done or all together."""
 
 import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Sequence
 from contextlib import AbstractContextManager, aclosing, suppress
+from typing import Any, TypeVar
 
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from app import errors
-from app.detecting import Detecting
-from app.form import Part
+from app.detecting import Answer, Detecting
+from app.form import EncodedImage, Part
 from app.problems import problem_of
+from model_store.detector import Detector
 
 MEDIA_TYPE = "application/x-ndjson"
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+async def _in_order(work: Iterable[Coroutine[Any, Any, T]], *, at_once: int) -> AsyncGenerator[T, None]:
+    """Do a few things at a time, and yield what they give in their order; at the end none is left."""
+    begun: deque[asyncio.Task[T]] = deque()
+    try:
+        for one in work:
+            begun.append(asyncio.create_task(one))
+            if len(begun) >= at_once:
+                yield await begun.popleft()
+        while begun:
+            yield await begun.popleft()
+    finally:
+        for task in begun:
+            task.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)
 
 
 async def answer_in_order(
@@ -37,18 +57,40 @@ async def answer_in_order(
     Raises:
         ClientGone: nobody waits for the answer any more.
     """
-    lines: deque[asyncio.Task[bytes]] = deque()
+    work = (_line(detecting, index, file, request_id, max_bytes) for index, file in enumerate(files))
+    async with aclosing(_in_order(work, at_once=detecting.scheduler.at_once)) as lines:
+        async for line in lines:
+            yield line
+
+
+async def answer_together(detecting: Detecting, images: Sequence[EncodedImage], detector: Detector) -> list[Answer]:
+    """Find the objects of all photos; one that fails fails them all.
+
+    Args:
+        detecting: what is wanted of each; its time is for all of them together.
+        images: at least one.
+        detector: `Scheduler.detector` as it is now, whatever is swapped in meanwhile.
+
+    Raises:
+        ServiceError: as `Detecting.answer`; its detail names the photo by its place, from 0.
+        ClientGone: nobody waits for the answer any more.
+    """
+    work = (_placed(detecting, index, image, detector) for index, image in enumerate(images))
     try:
-        for index, file in enumerate(files):
-            lines.append(asyncio.create_task(_line(detecting, index, file, request_id, max_bytes)))
-            if len(lines) >= detecting.scheduler.at_once:
-                yield await lines.popleft()
-        while lines:
-            yield await lines.popleft()
-    finally:
-        for line in lines:
-            line.cancel()
-        await asyncio.gather(*lines, return_exceptions=True)
+        async with (
+            asyncio.timeout(detecting.timeout_s),
+            aclosing(_in_order(work, at_once=detecting.scheduler.at_once)) as answers,
+        ):
+            return [answer async for answer in answers]
+    except TimeoutError as error:
+        raise errors.DeadlineExceeded(f"it was not done within {detecting.timeout_s:g} s") from error
+
+
+async def _placed(detecting: Detecting, index: int, image: EncodedImage, detector: Detector) -> Answer:
+    try:
+        return await detecting.answer(lambda: image, detector)
+    except errors.ServiceError as error:
+        raise type(error)(f"image {index}: {error.detail}", retry_after_s=error.retry_after_s) from error
 
 
 async def _line(detecting: Detecting, index: int, file: Part, request_id: str, max_bytes: int) -> bytes:

@@ -38,8 +38,10 @@ class ServiceError(Exception):
     ServiceError
     ├── MalformedBody         400  the body is no well-formed multipart/form-data, or ends too early
     ├── EmptyUpload           400  no body, or an empty file in it
+    ├── InvalidInference      400  no request of the Open Inference Protocol, or tensors that do not fit it
     ├── Unauthorized          401  no API key, or one that is not known
     ├── Forbidden             403  a key without the scope that is needed
+    ├── UnknownModel          404  a model, or a version of it, that is not served
     ├── NotAcceptable         406  the header Accept takes no form that there is
     ├── UploadTimeout         408  the body did not arrive in time
     ├── ReleaseRefused        409  what `Settings.model` leads to now cannot take over
@@ -90,6 +92,13 @@ class EmptyUpload(ServiceError):
     example = "the body is empty; send an image"
 
 
+class InvalidInference(ServiceError):
+    """The body is no request of the Open Inference Protocol, or its tensors do not fit what they are declared as."""
+
+    status, slug, title = 400, "invalid-inference", "Invalid inference request"
+    example = "inputs[0].shape: [2], but data has 1 elements"
+
+
 class Unauthorized(ServiceError):
     """There is no API key, or one that is not known."""
 
@@ -102,6 +111,13 @@ class Forbidden(ServiceError):
 
     status, slug, title = 403, "forbidden", "Key without the scope"
     example = "the key of alice is for detect; this needs admin"
+
+
+class UnknownModel(ServiceError):
+    """The path names a model, or a version of it, that is not served."""
+
+    status, slug, title = 404, "unknown-model", "Unknown model"
+    example = "there is no model 'cards' here; GET /models says what is served"
 
 
 class NotAcceptable(ServiceError):

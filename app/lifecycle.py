@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app import problems
 from app.errors import NotReady
 
-_STILL_ANSWERED = ("/livez", "/metrics")
+_STILL_ANSWERED = ("/livez", "/v2/health/live", "/metrics")
 _LOOK_S = 0.05
 
 

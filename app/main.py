@@ -10,13 +10,14 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from app import access, problems
+from app import access, inference_schemas, problems
+from app.inference_protocol import LENGTH_HEADER
 from app.keys import read_keys
 from app.lifecycle import Gate, Lifecycle
 from app.metrics import Metrics
 from app.middleware import HeadAsGet, LingeringClose, SecurityHeaders
 from app.reloading import Reloader, open_newest
-from app.routes import batch, detect, docs, health, metrics, models, page
+from app.routes import batch, detect, docs, health, metrics, models, page, v2
 from app.scheduler import Scheduler
 from app.settings import Settings
 from app.telemetry import REQUEST_ID_HEADER, RequestLog
@@ -32,6 +33,7 @@ _SHARE_BESIDE = 0.3
 
 _TAGS = [
     {"name": "Detection", "description": "Photo in, boxes out."},
+    {"name": "Open Inference Protocol", "description": "The same in the words of KServe, Triton and others."},
     {"name": "Models", "description": "What is served."},
     {"name": "Health", "description": "For whoever watches the process."},
 ]
@@ -53,7 +55,7 @@ curl -F image=@a.jpg -F image=@b.jpg http://127.0.0.1:8000/detect/batch
   LabelMe or of COCO's form, or CSV.
 - **Errors** are `application/problem+json` (RFC 9457), also for a path that does not exist (404) or a method that a
   path does not have (405): `status`, `title` and `detail` say what was wrong, `type` names the kind for a program,
-  `errors` lists parameters at fault.
+  `errors` lists parameters at fault. At and below `/v2` they are `{"error": "..."}`, as that protocol has it.
 - **Request ids**: every answer carries `X-Request-ID`, yours if you sent one; the service's log has it too.
 """
 
@@ -65,11 +67,14 @@ class _Service(FastAPI):
         """Return the document; it is made once, and the classes are those of the moment."""
         if self.openapi_schema is None:
             made = problems.describe(super().openapi())
+            inference_schemas.describe(made)
             access.describe(made, has_keys=self.state.keys is not None)
             _leave_out_null(made)
         document = super().openapi()
         if self.state.scheduler is not None:
-            detect.describe(document, self.state.scheduler.detector.card.class_names)
+            card = self.state.scheduler.detector.card
+            detect.describe(document, card.class_names)
+            v2.describe(document, card)
         return document
 
 
@@ -169,7 +174,7 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
     app.state.lifecycle = lifecycle
     app.state.memory = BodyMemory(max(settings.max_held_bytes, settings.max_bytes))
     problems.install(app)
-    for routes in (detect, batch, models, health, metrics, docs, page):
+    for routes in (detect, batch, v2, models, health, metrics, docs, page):
         app.include_router(routes.router)
     return app
 
@@ -184,7 +189,14 @@ def _cross_origin(origins: Sequence[str]) -> list[Middleware]:
             allow_origins=origins,
             allow_credentials=False,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", REQUEST_ID_HEADER, "X-Request-Timeout", "traceparent"],
-            expose_headers=[REQUEST_ID_HEADER, "Content-Disposition", "Retry-After", "Server-Timing"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                LENGTH_HEADER,
+                REQUEST_ID_HEADER,
+                "X-Request-Timeout",
+                "traceparent",
+            ],
+            expose_headers=[REQUEST_ID_HEADER, "Content-Disposition", LENGTH_HEADER, "Retry-After", "Server-Timing"],
         )
     ]

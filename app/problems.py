@@ -1,12 +1,18 @@
-"""The one place where an error becomes an answer: RFC 9457, `application/problem+json`."""
+"""The one place where an error becomes an answer: RFC 9457, `application/problem+json`.
+
+Below /v2 it has the shape of the Open Inference Protocol instead; `_SHAPES` is the table.
+"""
 
 import asyncio
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -23,11 +29,41 @@ from app.errors import (
     Unauthorized,
     shown,
 )
+from app.inference_schemas import InferenceError
 from app.schemas import InvalidInputOut, Problem
 
 MEDIA_TYPE = "application/problem+json"
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """How errors are written down.
+
+    Attributes:
+        media_type: of the answer.
+        schema: its body's.
+        body: makes the members of the JSON.
+    """
+
+    media_type: str
+    schema: type[BaseModel]
+    body: Callable[[Problem], dict[str, Any]]
+
+    def response(self, problem: Problem, headers: dict[str, str]) -> Response:
+        return JSONResponse(self.body(problem), problem.status, headers, self.media_type)
+
+
+_PROBLEM = _Shape(MEDIA_TYPE, Problem, Problem.body)
+_SHAPES = {
+    "/v2": _Shape("application/json", InferenceError, lambda problem: InferenceError(error=problem.detail).model_dump())
+}
+"""Path -> the shape of errors at and below it; of all others it is `_PROBLEM`."""
+
+
+def _shape_at(path: str) -> _Shape:
+    return next((shape for top, shape in _SHAPES.items() if f"{path}/".startswith(f"{top}/")), _PROBLEM)
 
 
 def type_of(error: type[ServiceError]) -> str:
@@ -80,7 +116,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     )
     if "GET" in (allowed := headers.get("Allow", "").split(", ")):
         headers["Allow"] = ", ".join(sorted({*allowed, "HEAD"}))  # which `HeadAsGet` answers
-    return JSONResponse(problem.body(), problem.status, headers, MEDIA_TYPE)
+    return _shape_at(request.scope["path"]).response(problem, headers)
 
 
 def problem_of(error: ServiceError, *, request_id: str) -> Problem:
@@ -102,7 +138,7 @@ def response_to(request: Request, error: ServiceError) -> Response:
     headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    return JSONResponse(problem.body(), error.status, headers, MEDIA_TYPE)
+    return _shape_at(request.scope["path"]).response(problem, headers)
 
 
 class CatchUnforeseen:
@@ -137,21 +173,25 @@ class CatchUnforeseen:
             await response_to(request, InternalError(InternalError.example))(scope, receive, send)
 
 
-def responses(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI `responses` of an endpoint that raises these errors, an example for each."""
+def responses(*errors: type[ServiceError], path: str = "/") -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI `responses` of an endpoint that raises these errors, an example for each.
+
+    Args:
+        errors: what it raises.
+        path: where it is, or what it is below of; the shape of its errors follows from that.
+    """
+    shape = _shape_at(path)
+    schema = {"$ref": f"#/components/schemas/{shape.schema.__name__}"}
     by_status: dict[int | str, dict[str, Any]] = {}
     for error in errors:
         response = by_status.setdefault(
             error.status,
-            {
-                "description": "",
-                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
-            },
+            {"description": "", "content": {shape.media_type: {"schema": schema, "examples": {}}}},
         )
         response["description"] = " or ".join(filter(None, [response["description"], error.title]))
-        response["content"][MEDIA_TYPE]["examples"][error.slug] = {
+        response["content"][shape.media_type]["examples"][error.slug] = {
             "summary": error.title,
-            "value": _example(error).body(),
+            "value": shape.body(_example(error)),
         }
     return by_status
 
@@ -176,7 +216,8 @@ def _example(error: type[ServiceError]) -> Problem:
 
 
 def describe(document: dict[str, Any]) -> dict[str, Any]:
-    """Add the schema `Problem`, which `responses` refers to, to an OpenAPI document."""
-    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    document["components"]["schemas"].update({**schema.pop("$defs"), "Problem": schema})
+    """Add the schemas that `responses` refers to to an OpenAPI document."""
+    for shape in (_PROBLEM, *_SHAPES.values()):
+        schema = shape.schema.model_json_schema(ref_template="#/components/schemas/{model}")
+        document["components"]["schemas"].update({**schema.pop("$defs", {}), shape.schema.__name__: schema})
     return document

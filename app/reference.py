@@ -22,6 +22,11 @@ _ROOT = Path(__file__).parent.parent
 _HTTP = "http://127.0.0.1:8000"
 _NOTICE = "<!-- Written by `python -m app.reference docs`; a change here is lost. -->"
 
+_INFERENCE = f"""\
+curl --json '{{"inputs": [{{"name": "images", "shape": [1], "datatype": "BYTES", "data": ["' \\
+  --json @<(base64 -w0 photo.jpg) --json '"]}}]}}' \\
+  {_HTTP}/v2/models/dice"""
+
 EXAMPLES: dict[str, str] = {
     "POST /detect": f"""\
 curl -F image=@photo.jpg '{_HTTP}/detect?score_threshold=0.7&labels=five&labels=six'
@@ -30,6 +35,15 @@ curl -F image=@photo.jpg '{_HTTP}/detect?format=png' -o boxes.png
 curl -F image=@photo.jpg -H 'Accept: text/csv' '{_HTTP}/detect?iou_threshold=0.3&class_agnostic=true'
 curl -F image=@photo.jpg -H 'X-Request-Timeout: 5' '{_HTTP}/detect?format=labelme' -o photo.json""",
     "POST /detect/batch": f"curl --no-buffer -F image=@photo.jpg -F image=@another.png '{_HTTP}/detect/batch'",
+    "GET /v2": f"curl {_HTTP}/v2",
+    "GET /v2/health/live": f"curl {_HTTP}/v2/health/live",
+    "GET /v2/health/ready": f"curl {_HTTP}/v2/health/ready",
+    "GET /v2/models/{model_name}": f"curl {_HTTP}/v2/models/dice",
+    "GET /v2/models/{model_name}/versions/{model_version}": f"curl {_HTTP}/v2/models/dice/versions/5",
+    "GET /v2/models/{model_name}/ready": f"curl {_HTTP}/v2/models/dice/ready",
+    "GET /v2/models/{model_name}/versions/{model_version}/ready": f"curl {_HTTP}/v2/models/dice/versions/5/ready",
+    "POST /v2/models/{model_name}/infer": f"{_INFERENCE}/infer",
+    "POST /v2/models/{model_name}/versions/{model_version}/infer": f"{_INFERENCE}/versions/5/infer",
     "GET /models": f"curl {_HTTP}/models",
     "POST /models/reload": f'curl -X POST -H "Authorization: Bearer $ADMIN_KEY" {_HTTP}/models/reload',
     "GET /livez": f"curl {_HTTP}/livez",
@@ -123,7 +137,7 @@ def _overview(operations: Sequence[tuple[str, dict[str, Any]]]) -> Iterator[str]
     yield _row("endpoint", "what for", "scope of the key")
     yield "|---|---|---|"
     for name, operation in operations:
-        anchor = name.lower().replace(" ", "-").replace("/", "")
+        anchor = re.sub(r"[^\w-]", "", name.lower().replace(" ", "-"))
         scope = re.search(r"scope (`\w+`)", operation["description"])
         yield _row(f"[`{name}`](#{anchor})", operation["summary"], scope[1] if scope else "none")
 
@@ -225,7 +239,12 @@ def _object(schema: dict[str, Any]) -> str:
 _KINDS = {
     "number": lambda schema: _number("number", schema),
     "integer": lambda schema: _number("whole number", schema),
-    "string": lambda schema: {"binary": "an image", "date-time": "time"}.get(schema.get("format", ""), "text"),
+    "string": lambda schema: {
+        "binary": "an image",
+        "byte": "an image in base64",
+        "date-time": "time",
+        "tensors": "JSON, then the bytes of tensors",
+    }.get(schema.get("format", ""), "text"),
     "boolean": lambda _: "`true`, `false`",
     "null": lambda _: "null",
     "array": _array,

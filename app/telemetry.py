@@ -20,6 +20,12 @@ from model_store.card import ModelCard
 
 REQUEST_ID_HEADER = "X-Request-ID"
 _REFUSED = 400
+_ASKING = (
+    "/detect",
+    "/v2/models/{model_name}/infer",
+    "/v2/models/{model_name}/versions/{model_version}/infer",
+)
+"""Routes whose requests count as one each, however many photos they have; those of a batch count singly."""
 
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _TRACEPARENT = re.compile(
@@ -83,8 +89,8 @@ class RequestLog:
         }
         if "key" in state:
             fields["key"] = state["key"]
-        if scope["method"] == "POST" and (route == "/detect" or (route == "/detect/batch" and status >= _REFUSED)):
-            self._metrics.asked(outcome, (card.name, card.version) if card else None)  # a batch's photos count singly
+        if scope["method"] == "POST" and (route in _ASKING or (route == "/detect/batch" and status >= _REFUSED)):
+            self._metrics.asked(outcome, (card.name, card.version) if card else None)
             if card:
                 fields["model"] = f"{card.name}@{card.version}"
             fields |= {f"{stage}_ms": round(seconds * 1000, 1) for stage, seconds in state.get("stages_s", {}).items()}

@@ -129,6 +129,33 @@ async def read_upload(
     boundary = _boundary(request.headers)
     if form_only and boundary is None:
         raise errors.UnsupportedMediaType(f"the body is no {FORM}; send files in the field {FIELD}")
+    data = await read_body(request, max_bytes=max_bytes, timeout_s=timeout_s, take=take)
+    if not data:
+        raise errors.EmptyUpload("the body is empty; send an image")
+    return Upload(data, boundary, limits)
+
+
+async def read_body(request: Request, *, max_bytes: int, timeout_s: float, take: Callable[[int], None]) -> bytes:
+    """Read a request's body, which may be empty.
+
+    Args:
+        request: whose body nobody has read yet.
+        max_bytes: the most bytes of the body.
+        timeout_s: how long the body may take to arrive.
+        take: called with the number of bytes before they are kept; see `BodyMemory.share`.
+
+    Raises:
+        UnsupportedMediaType: a body that is compressed.
+        UploadTooLarge: more than `max_bytes`, by Content-Length or by what came.
+        UploadTimeout: it did not arrive in time.
+        MalformedBody: a connection that closed too early.
+        Overloaded: by `take`.
+    """
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        raise errors.UnsupportedMediaType(
+            f"Content-Encoding {errors.shown(encoding)} is not taken; send the bytes as they are"
+        )
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > max_bytes:
         raise errors.UploadTooLarge(f"the body has {announced} bytes, the limit is {max_bytes}")
@@ -145,18 +172,11 @@ async def read_upload(
         raise errors.UploadTimeout(f"the body did not arrive within {timeout_s:g} s; {came}") from error
     except ClientDisconnect as error:
         raise errors.MalformedBody(f"the connection closed after {len(data)} bytes of the body") from error
-    if not data:
-        raise errors.EmptyUpload("the body is empty; send an image")
-    return Upload(bytes(data), boundary, limits)
+    return bytes(data)
 
 
 def _boundary(headers: Headers) -> bytes | None:
     """Return a form's boundary, None for a bare image, by the headers."""
-    encoding = headers.get("content-encoding", "identity").strip().lower()
-    if encoding != "identity":
-        raise errors.UnsupportedMediaType(
-            f"Content-Encoding {errors.shown(encoding)} is not taken; send the bytes as they are"
-        )
     declared = headers.get("content-type", "")
     kind, options = parse_options_header(declared)
     media_type = kind.decode("latin-1")

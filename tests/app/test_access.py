@@ -1,16 +1,22 @@
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from app.keys import hash_of
 from tests.app.fakes import PHOTO, FixedEngine, app_with
+from tests.app.inference import json_request
 
 KEYS = {"detect": "rs_one", "metrics": "rs_two", "admin": "rs_three"}
 NEEDED = {
     ("POST", "/detect"): "detect",
     ("POST", "/detect/batch"): "detect",
+    ("GET", "/v2/models/fruit"): "detect",
+    ("GET", "/v2/models/fruit/versions/3"): "detect",
+    ("POST", "/v2/models/fruit/infer"): "detect",
+    ("POST", "/v2/models/fruit/versions/3/infer"): "detect",
     ("GET", "/models"): "detect",
     ("GET", "/metrics"): "metrics",
     ("POST", "/models/reload"): "admin",
@@ -27,7 +33,9 @@ def keyed(tmp_path: Path) -> Iterator[TestClient]:
 
 
 def ask(client: TestClient, method: str, path: str, **headers: str) -> tuple[int, str, str]:
-    body = {"files": {"image": ("photo.jpg", PHOTO)}} if path.startswith("/detect") else {}
+    body: dict[str, Any] = {"files": {"image": ("photo.jpg", PHOTO)}} if path.startswith("/detect") else {}
+    if path.endswith("/infer"):
+        body = {"json": json_request(PHOTO)}
     response = client.request(method, path, headers=headers, **body)
     problem = response.json() if response.headers["content-type"] == "application/problem+json" else {}
     return (
@@ -39,20 +47,23 @@ def ask(client: TestClient, method: str, path: str, **headers: str) -> tuple[int
 
 @pytest.mark.parametrize(("method", "path"), NEEDED)
 def test_each_endpoint_takes_the_key_of_its_scope_alone(keyed: TestClient, method: str, path: str) -> None:
-    assert ask(keyed, method, path) == (401, "unauthorized", "Bearer")
-    assert ask(keyed, method, path, Authorization="Bearer rs_unknown") == (401, "unauthorized", "Bearer")
-    assert ask(keyed, method, path, Authorization=f"Basic {KEYS[NEEDED[method, path]]}") == (
-        401,
-        "unauthorized",
-        "Bearer",
-    )
+    refused = (401, "" if path.startswith("/v2") else "unauthorized", "Bearer")
+    assert ask(keyed, method, path) == refused
+    assert ask(keyed, method, path, Authorization="Bearer rs_unknown") == refused
+    assert ask(keyed, method, path, Authorization=f"Basic {KEYS[NEEDED[method, path]]}") == refused
     for scope, key in KEYS.items():
         expected = 200 if scope == NEEDED[method, path] else 403
         assert ask(keyed, method, path, Authorization=f"Bearer {key}")[0] == expected
         assert ask(keyed, method, path, Authorization=f"bearer  {key}")[0] == expected
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz", "/", "/docs", "/openapi.json"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/livez", "/readyz", "/", "/docs", "/openapi.json", "/v2", "/v2/health/live", "/v2/health/ready"),
+        *("/v2/models/fruit/ready", "/v2/models/fruit/versions/3/ready"),
+    ],
+)
 def test_health_and_the_docs_page_need_no_key(keyed: TestClient, path: str) -> None:
     assert keyed.get(path).status_code == 200
 
@@ -80,7 +91,7 @@ def test_a_key_is_never_logged_and_its_name_is(keyed: TestClient, caplog: pytest
 def test_the_document_says_what_takes_a_key(keyed: TestClient, client: TestClient) -> None:
     def secured(document: dict[str, dict[str, dict[str, dict[str, object]]]]) -> set[tuple[str, str]]:
         return {
-            (method.upper(), path)
+            (method.upper(), path.format(model_name="fruit", model_version="3"))
             for path, item in document["paths"].items()
             for method, operation in item.items()
             if operation.get("security")

@@ -37,4 +37,4 @@ def test_the_service_keeps_to_its_document(tmp_path: Path, has_keys: bool, examp
             command, check=False, capture_output=True, text=True, timeout=110, cwd=tmp_path, env=environment
         )
     assert done.returncode == 0, done.stdout
-    assert "7 selected / 7 total" in done.stdout
+    assert "16 selected / 16 total" in done.stdout

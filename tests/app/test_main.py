@@ -20,7 +20,11 @@ OPERATIONS = {
     for path, item in DOCUMENT["paths"].items()
     for method, operation in item.items()
 }
-PROBLEM = {"$ref": "#/components/schemas/Problem"}
+
+
+def shape_of_errors(name: str) -> tuple[str, str]:
+    """Return the media type and the schema that errors of an operation have."""
+    return ("application/json", "InferenceError") if " /v2" in name else ("application/problem+json", "Problem")
 
 
 def test_the_settings_reach_the_model_store() -> None:
@@ -62,6 +66,15 @@ def test_the_endpoints_are_those_of_the_contract() -> None:
     assert set(OPERATIONS) == {
         "POST /detect",
         "POST /detect/batch",
+        "GET /v2",
+        "GET /v2/health/live",
+        "GET /v2/health/ready",
+        "GET /v2/models/{model_name}",
+        "GET /v2/models/{model_name}/ready",
+        "POST /v2/models/{model_name}/infer",
+        "GET /v2/models/{model_name}/versions/{model_version}",
+        "GET /v2/models/{model_name}/versions/{model_version}/ready",
+        "POST /v2/models/{model_name}/versions/{model_version}/infer",
         "GET /models",
         "POST /models/reload",
         "GET /livez",
@@ -87,26 +100,35 @@ def test_every_endpoint_teaches_itself(name: str) -> None:
     for status, response in operation["responses"].items():
         assert response["description"]
         if status != "200":
-            assert set(response["content"]) == {"application/problem+json"}
-            assert response["content"]["application/problem+json"]["schema"] == PROBLEM
-            assert response["content"]["application/problem+json"]["examples"]
+            media_type, schema = shape_of_errors(name)
+            assert set(response["content"]) == {media_type}
+            assert response["content"][media_type]["schema"] == {"$ref": f"#/components/schemas/{schema}"}
+            assert response["content"][media_type]["examples"]
 
 
 def documented(*names: str) -> set[str]:
-    """The kinds of problems that these operations document."""
+    """The kinds of errors that these operations document."""
     return {
         slug
         for name in names
         for status, response in OPERATIONS[name]["responses"].items()
         if status != "200"
-        for slug in response["content"]["application/problem+json"]["examples"]
+        for slug in response["content"][shape_of_errors(name)[0]]["examples"]
     }
 
 
 def test_every_service_error_is_documented_where_it_can_happen() -> None:
     every = {error.slug for error in errors.ServiceError.__subclasses__()}
     assert documented(*OPERATIONS) == every
-    assert documented("POST /detect") == every - {"not-alive", "release-refused"}
+    assert documented("POST /detect") == every - {
+        "not-alive",
+        "release-refused",
+        "invalid-inference",
+        "unknown-model",
+    }
+    inferring = documented("POST /v2/models/{model_name}/infer")
+    assert inferring - documented("POST /detect") == {"invalid-inference", "unknown-model"}
+    assert documented("POST /detect") - inferring == {"invalid-form", "not-acceptable"}
     assert documented("POST /detect/batch") < documented("POST /detect")
     statuses = {"200", "400", "401", "403", "406", "408", "413", "415", "422", "500", "503", "504"}
     assert set(OPERATIONS["POST /detect"]["responses"]) == statuses
@@ -151,4 +173,17 @@ def test_the_document_is_served_as_it_is(client: TestClient) -> None:
     for path in ("/detect", "/detect/batch"):
         labels = next(item for item in served["paths"][path]["post"]["parameters"] if item["name"] == "labels")
         assert labels["schema"]["items"].pop("enum") == ["apple", "pear", "plum"]
+    labels = served["components"]["schemas"]["InferenceParameters"]["properties"]["labels"]
+    pattern = re.compile(labels.pop("pattern"))
+    assert [bool(pattern.search(text)) for text in ("pear", " plum,apple ", "", "fig", "pear,")] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+    for path, item in served["paths"].items():
+        named = [one for one in next(iter(item.values())).get("parameters", []) if one["in"] == "path"]
+        known = [one["schema"].pop("enum") for one in named]
+        assert known == [["fruit"], ["3"]][: path.count("{")]
     assert served == DOCUMENT

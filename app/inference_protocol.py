@@ -1,0 +1,218 @@
+"""Requests and answers of the Open Inference Protocol: bytes to images, and what was found in them to tensors.
+
+A tensor stands in the JSON, or behind it, as Triton's binary tensor data extension has it: the header
+Inference-Header-Content-Length tells where the JSON ends, and of BYTES each element has its length before it, 4 bytes
+little-endian.
+"""
+
+import json
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+from app import errors
+from app.form import EncodedImage
+from app.formats import Format, Result, as_json
+from app.inference_schemas import (
+    INPUT,
+    InferenceParameters,
+    InferenceRequest,
+    InputParameters,
+    OutputName,
+    OutputParameters,
+    TensorMetadata,
+)
+from model_store.card import ModelCard
+
+LENGTH_HEADER = "Inference-Header-Content-Length"
+JSON, BINARY = "application/json", "application/octet-stream"
+
+INPUTS = [TensorMetadata(name=INPUT, datatype="BYTES", shape=[-1])]
+OUTPUTS = [
+    TensorMetadata(name="boxes", datatype="FP32", shape=[-1, -1, 4]),
+    TensorMetadata(name="labels", datatype="INT64", shape=[-1, -1]),
+    TensorMetadata(name="scores", datatype="FP32", shape=[-1, -1]),
+    TensorMetadata(name="num_detections", datatype="INT32", shape=[-1]),
+]
+"""Images x the most objects found in one; the rest of those with fewer is 0, and no class has the label 0."""
+
+_DTYPES = {"FP32": "<f4", "INT64": "<i8", "INT32": "<i4"}
+_LENGTH = struct.Struct("<I")
+_COLUMNS = 6
+_MOST_VALUES = 10_000
+_PARAMETERS: dict[str, type[BaseModel]] = {
+    "parameters": InferenceParameters,
+    "inputs": InputParameters,
+    "outputs": OutputParameters,
+}
+
+
+def _rows(result: Result) -> bytes:
+    rows = [(*item.box, item.label_id, item.score) for item in as_json(result).detections]
+    return np.array(rows, np.float64).tobytes()
+
+
+ROWS = Format(BINARY, ".rows", _rows)
+"""A photo's objects, with the numbers that the JSON of /detect has: rows of float64, x0, y0, x1, y1, label, score."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request, taken apart.
+
+    Attributes:
+        request: its JSON; the images are not in it any more.
+        images: at least one, none of them empty.
+    """
+
+    request: InferenceRequest
+    images: list[EncodedImage]
+
+
+def check_headers(headers: Headers) -> None:
+    """Refuse a body that is declared as something else.
+
+    Raises:
+        UnsupportedMediaType: by its Content-Type; a body without one is taken.
+    """
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in ("", JSON, BINARY):
+        raise errors.UnsupportedMediaType(
+            f"Content-Type {errors.shown(media_type)} is not taken; accepted: {JSON}, {BINARY}"
+        )
+
+
+def read_request(body: bytes, json_bytes: int | None, *, max_images: int, max_bytes: int) -> Asked:
+    """Take a request apart; of a large one it takes tenths of a second.
+
+    Args:
+        body: all of it.
+        json_bytes: how long the JSON at its begin is; None where there is nothing else.
+        max_images: the most images.
+        max_bytes: the most bytes of an image.
+
+    Raises:
+        InvalidInference: no such request, or a tensor that does not fit what is declared.
+        InvalidParameter: parameters of the request that are unknown or out of range.
+        EmptyUpload: an image without bytes.
+        UploadTooLarge: an image of more than `max_bytes`.
+    """
+    length = len(body) if json_bytes is None else json_bytes
+    if length > len(body):
+        raise errors.InvalidInference(f"{LENGTH_HEADER}: {length}, but the body has {len(body)} bytes")
+    request = _parsed(body if length == len(body) else body[:length])
+    (tensor,) = request.inputs
+    (count,) = tensor.shape
+    if count > max_images:
+        raise errors.InvalidInference(f"inputs[0].shape: {count} images, the limit is {max_images}")
+    behind = memoryview(body)[length:]
+    size = tensor.parameters.binary_data_size
+    if (tensor.data is None) == (size is None):
+        raise errors.InvalidInference("inputs[0]: exactly one of data and parameters.binary_data_size is accepted")
+    if len(behind) != (size or 0):
+        said = "no binary_data_size" if size is None else f"binary_data_size {size}"
+        raise errors.InvalidInference(f"inputs[0].parameters: {said}, but {len(behind)} bytes are behind the JSON")
+    found = list(_elements(behind, count)) if tensor.data is None else tensor.data
+    if len(found) != count:
+        raise errors.InvalidInference(f"inputs[0].shape: [{count}], but there are {len(found)} elements")
+    for index, one in enumerate(found):
+        if not one:
+            raise errors.EmptyUpload(f"image {index}: it is empty")
+        if len(one) > max_bytes:
+            raise errors.UploadTooLarge(f"image {index}: it has {len(one)} bytes, the limit is {max_bytes}")
+    without = tensor.model_copy(update={"data": None})
+    return Asked(request.model_copy(update={"inputs": [without]}), [EncodedImage("", [one]) for one in found])
+
+
+def _parsed(data: bytes) -> InferenceRequest:
+    # one before each value: an array of empty objects would take twenty times its length in memory
+    values = sum(map(data.count, (b",", b"[", b"{")))
+    if values > _MOST_VALUES:
+        raise errors.InvalidInference(f"the JSON has {values} values, the limit is {_MOST_VALUES}")
+    try:
+        return InferenceRequest.model_validate_json(data)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)[: errors.MOST_INPUTS]
+        is_parameter = all(fault["loc"][:1] == ("parameters",) for fault in faults)
+        detail = "; ".join(_told(fault["loc"], fault["type"], fault["msg"]) for fault in faults)
+        raise (errors.InvalidParameter if is_parameter else errors.InvalidInference)(detail) from error
+
+
+def _told(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    if not location:
+        return message
+    if kind == "extra_forbidden":
+        message = f"no such parameter; known: {', '.join(_PARAMETERS[str(location[0])].model_fields)}"
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{errors.shown(part)}" for part in location)
+    return f"{path.removeprefix('.')}: {message}"
+
+
+def _elements(data: memoryview, count: int) -> Iterator[memoryview]:
+    """Yield the elements of a BYTES tensor; where there are more than `count`, one more."""
+    at = index = 0
+    while at < len(data) and index <= count:
+        start = at + _LENGTH.size
+        if start > len(data):
+            raise errors.InvalidInference(f"inputs[0]: element {index} ends within its length")
+        (length,) = _LENGTH.unpack_from(data, at)
+        at = start + length
+        if at > len(data):
+            raise errors.InvalidInference(
+                f"inputs[0]: element {index} has {length} bytes, {len(data) - start} are left"
+            )
+        yield data[start:at]
+        index += 1
+
+
+def respond(asked: InferenceRequest, found: Sequence[bytes], card: ModelCard) -> Response:
+    """Return the answer to a request.
+
+    Args:
+        asked: which outputs, and how.
+        found: of each image what `ROWS` writes.
+        card: of the model that answers.
+    """
+    tensors = _tensors(found)
+    datatypes = {output.name: output.datatype for output in OUTPUTS}
+    wanted = {output.name: output.parameters.binary_data for output in asked.outputs} or dict.fromkeys(tensors)
+    outputs: list[dict[str, Any]] = []
+    behind: list[bytes] = []
+    for name, is_binary in wanted.items():
+        tensor, datatype = tensors[name], datatypes[name]
+        output: dict[str, Any] = {"name": name, "datatype": datatype, "shape": list(tensor.shape)}
+        if asked.parameters.binary_data_output if is_binary is None else is_binary:
+            behind.append(tensor.astype(_DTYPES[datatype]).tobytes())
+            output["parameters"] = {"binary_data_size": len(behind[-1])}
+        else:
+            output["data"] = tensor.ravel().tolist()
+        outputs.append(output)
+    named = {"model_name": card.name, "model_version": card.version}
+    text = json.dumps(
+        {**named, **({} if asked.id is None else {"id": asked.id}), "outputs": outputs}, separators=(",", ":")
+    ).encode()
+    if not behind:
+        return Response(text, media_type=JSON)
+    return Response(b"".join(chain([text], behind)), media_type=BINARY, headers={LENGTH_HEADER: str(len(text))})
+
+
+def _tensors(found: Sequence[bytes]) -> dict[OutputName, NDArray[Any]]:
+    """Return the outputs by name: boxes (N, M, 4) and scores (N, M) float64, labels (N, M) and counts (N,) int64."""
+    rows = [np.frombuffer(one).reshape(-1, _COLUMNS) for one in found]
+    counts = np.array([len(one) for one in rows])
+    padded = np.zeros((len(rows), counts.max(), _COLUMNS))
+    for row, one in zip(padded, rows, strict=True):
+        row[: len(one)] = one
+    return {
+        "boxes": padded[..., :4],
+        "labels": padded[..., 4].astype(np.int64),
+        "scores": padded[..., 5],
+        "num_detections": counts,
+    }

@@ -1,0 +1,264 @@
+"""The Open Inference Protocol, version 2, so that KServe and its clients can use the service."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+
+from app import errors
+from app.access import needs
+from app.batch import answer_together
+from app.beginning import BeginDep
+from app.inference_protocol import BINARY, INPUTS, JSON, OUTPUTS, ROWS, check_headers, read_request, respond
+from app.inference_schemas import InferenceResponse, ModelMetadata, ModelReady, ServerLive, ServerMetadata, ServerReady
+from app.problems import responses
+from app.readiness import MemoryDep, SchedulerDep, SettingsDep
+from app.routes import health
+from app.schemas import SelectQuery
+from app.telemetry import note_stages
+from app.upload import read_body
+from model_store.card import ModelCard
+from model_store.detector import Detector
+
+TOP = "/v2"
+
+router = APIRouter(tags=["Open Inference Protocol"])
+
+E = TypeVar("E", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The model that a path names.
+
+    Attributes:
+        model_name: as in its card.
+        model_version: as in its card; None takes whichever is served.
+    """
+
+    model_name: str
+    model_version: str | None = None
+
+    def check(self, detector: Detector) -> None:
+        """Refuse a path that names another model than the one that is served.
+
+        Raises:
+            UnknownModel: by its name or version.
+        """
+        where = "here; GET /models says what is served"
+        if self.model_name != detector.card.name:
+            raise errors.UnknownModel(f"there is no model {errors.shown(self.model_name)!r} {where}")
+        if self.model_version not in (None, detector.card.version):
+            raise errors.UnknownModel(f"there is no version {errors.shown(self.model_version)!r} of it {where}")
+
+
+async def _wanted(request: Request) -> Wanted:
+    return Wanted(**request.path_params)
+
+
+WantedDep = Annotated[Wanted, Depends(_wanted)]
+
+_ACCESS = needs("detect")
+_KEYLESS: dict[str, Any] = {"dependencies": [], "openapi_extra": {}}
+_NAME, _VERSION = (
+    {"name": name, "in": "path", "required": True, "description": description, "schema": {"type": "string"}}
+    for name, description in (("model_name", "The model's name."), ("model_version", "Its version."))
+)
+
+
+def _of_model(
+    method: str, end: str, *, operation_id: str, summaries: tuple[str, str], access: dict[str, Any], **options: Any
+) -> Callable[[E], E]:
+    """Return the decorator of what a model has: at its own path, and at that of its version."""
+    path = f"{TOP}/models/{{model_name}}"
+    extra = {**access["openapi_extra"], **options.pop("openapi_extra", {})}
+    options |= {"methods": [method], "dependencies": access["dependencies"]}
+
+    def add(endpoint: E) -> E:
+        router.add_api_route(
+            path + end,
+            endpoint,
+            operation_id=operation_id,
+            summary=summaries[0],
+            openapi_extra={**extra, "parameters": [_NAME]},
+            **options,
+        )
+        router.add_api_route(
+            f"{path}/versions/{{model_version}}{end}",
+            endpoint,
+            operation_id=f"{operation_id}_of_version",
+            summary=summaries[1],
+            openapi_extra={**extra, "parameters": [_NAME, _VERSION]},
+            **options,
+        )
+        return endpoint
+
+    return add
+
+
+@router.get(TOP, summary="What is the server?", operation_id="server_metadata")
+@router.get(f"{TOP}/", include_in_schema=False)
+async def server_metadata(request: Request) -> ServerMetadata:
+    """Name the server and what it knows beyond the protocol; also at `/v2/`."""
+    return ServerMetadata(name="rendersight", version=request.app.version, extensions=["binary_tensor_data"])
+
+
+@router.get(
+    f"{TOP}/health/live",
+    summary="Is the server alive?",
+    operation_id="server_live",
+    responses=responses(errors.NotAlive, path=TOP),
+)
+async def live(request: Request, settings: SettingsDep) -> ServerLive:
+    """Answer as `GET /livez`."""
+    await health.livez(request, settings)
+    return ServerLive()
+
+
+@router.get(
+    f"{TOP}/health/ready",
+    summary="Is the server ready?",
+    operation_id="server_ready",
+    responses=responses(errors.NotReady, errors.NotAlive, path=TOP),
+)
+async def ready(scheduler: SchedulerDep, settings: SettingsDep) -> ServerReady:
+    """Answer as `GET /readyz`."""
+    await health.readyz(scheduler, settings)
+    return ServerReady()
+
+
+@_of_model(
+    "GET",
+    "",
+    operation_id="model_metadata",
+    summaries=("What does the model take and give?", "What does this version of the model take and give?"),
+    access=_ACCESS,
+    responses=responses(errors.Unauthorized, errors.Forbidden, errors.UnknownModel, errors.NotReady, path=TOP),
+)
+async def model_metadata(wanted: WantedDep, scheduler: SchedulerDep) -> ModelMetadata:
+    """Describe the inputs and outputs of the model; `GET /models` has its classes and figures."""
+    detector = scheduler.detector
+    wanted.check(detector)
+    card = detector.card
+    return ModelMetadata(
+        name=card.name, versions=[card.version], platform=detector.engine.name, inputs=INPUTS, outputs=OUTPUTS
+    )
+
+
+@_of_model(
+    "GET",
+    "/ready",
+    operation_id="model_ready",
+    summaries=("Is the model ready?", "Is this version of the model ready?"),
+    access=_KEYLESS,
+    responses=responses(errors.UnknownModel, errors.NotReady, errors.NotAlive, path=TOP),
+)
+async def model_ready(wanted: WantedDep, scheduler: SchedulerDep, settings: SettingsDep) -> ModelReady:
+    """Answer as `GET /readyz`, for the model that is served; it takes no key, for probes have none."""
+    await health.readyz(scheduler, settings)
+    wanted.check(scheduler.detector)
+    return ModelReady(name=scheduler.detector.card.name)
+
+
+_TENSORS = {"type": "string", "format": "tensors", "minLength": 1}
+_BODY: dict[str, Any] = {
+    "required": True,
+    "description": "One input `images`, BYTES `[N]`: image files. In JSON each element is base64; as binary tensor "
+    "data the files follow the JSON, each after its length.",
+    "content": {JSON: {"schema": {"$ref": "#/components/schemas/InferenceRequest"}}, BINARY: {"schema": _TENSORS}},
+}
+_LENGTH = "How many bytes of the body the JSON has; binary tensor data follows. Without it all of the body is JSON."
+
+
+@_of_model(
+    "POST",
+    "/infer",
+    operation_id="infer",
+    summaries=("Find the objects in images", "Find the objects in images with this version of the model"),
+    access=_ACCESS,
+    response_model=InferenceResponse,
+    openapi_extra={"requestBody": _BODY},
+    responses={
+        200: {
+            "description": "What was found, as tensors.",
+            "content": {BINARY: {"schema": _TENSORS, "example": '{"model_name":"dice",...}<the bytes of the outputs>'}},
+        },
+        **responses(
+            errors.MalformedBody,
+            errors.EmptyUpload,
+            errors.InvalidInference,
+            errors.Unauthorized,
+            errors.Forbidden,
+            errors.UnknownModel,
+            errors.UploadTimeout,
+            errors.UploadTooLarge,
+            errors.ImageTooLarge,
+            errors.UnsupportedMediaType,
+            errors.UnknownImageFormat,
+            errors.InvalidParameter,
+            errors.BrokenImage,
+            errors.InternalError,
+            errors.NotReady,
+            errors.Overloaded,
+            errors.DeadlineExceeded,
+            path=TOP,
+        ),
+    },
+)
+async def infer(
+    request: Request,
+    wanted: WantedDep,
+    begin: BeginDep,
+    settings: SettingsDep,
+    memory: MemoryDep,
+    inference_header_content_length: Annotated[int | None, Header(ge=0, description=_LENGTH)] = None,
+) -> Response:
+    """Find the objects in N images; all are answered together, and one that cannot be read fails the request.
+
+    The outputs: `boxes` FP32 `[N, M, 4]`, `labels` INT64 `[N, M]`, `scores` FP32 `[N, M]` and `num_detections` INT32
+    `[N]`, with M the most objects found in one of them. The numbers are those of `POST /detect`; behind an image's own
+    objects its rows are 0.
+    """
+    begun = begin(query=SelectQuery(), form=ROWS)
+    wanted.check(begun.scheduler.detector)
+    begun.check()
+    check_headers(request.headers)
+    with memory.share() as take:
+        asked = await asyncio.to_thread(
+            read_request,
+            await read_body(
+                request,
+                max_bytes=min(settings.max_batch_bytes, memory.max_bytes),
+                timeout_s=settings.upload_timeout_s,
+                take=take,
+            ),
+            inference_header_content_length,
+            max_images=settings.max_parts,
+            max_bytes=settings.max_bytes,
+        )
+        detecting = begin(query=asked.request.parameters, form=ROWS)
+        detector = detecting.scheduler.detector
+        wanted.check(detector)
+        request.state.card = detector.card
+        detecting.check()
+        answers = await answer_together(detecting, asked.images, detector)
+    stages = answers[0].stages_s
+    note_stages(request, {stage: sum(answer.stages_s[stage] for answer in answers) for stage in stages})
+    return respond(asked.request, [answer.body for answer in answers], detector.card)
+
+
+def describe(document: dict[str, Any], card: ModelCard) -> None:
+    """Say in an OpenAPI document which model and which of its classes there are to ask for, now."""
+    one = f"({'|'.join(map(re.escape, card.class_names))})"
+    labels = document["components"]["schemas"]["InferenceParameters"]["properties"]["labels"]
+    labels["pattern"] = rf"^\s*{one}\s*(,\s*{one}\s*)*$"
+    known = {"model_name": card.name, "model_version": card.version}
+    for path, item in document["paths"].items():
+        if path.startswith(f"{TOP}/models/"):
+            for operation in item.values():
+                for parameter in operation["parameters"]:
+                    if parameter["in"] == "path":
+                        parameter["schema"]["enum"] = [known[parameter["name"]]]
