@@ -97,22 +97,26 @@ def read_request(body: bytes, json_bytes: int | None, *, max_images: int, max_by
         body: all of it.
         json_bytes: how long the JSON at its begin is; None where there is nothing else.
         max_images: the most images.
-        max_bytes: the most bytes of an image.
+        max_bytes: the most bytes of an image, and of the JSON.
 
     Raises:
         InvalidInference: no such request, or a tensor that does not fit what is declared.
         InvalidParameter: parameters of the request that are unknown or out of range.
         EmptyUpload: an image without bytes.
-        UploadTooLarge: an image of more than `max_bytes`.
+        UploadTooLarge: an image or JSON of more than `max_bytes`.
     """
     length = len(body) if json_bytes is None else json_bytes
     if length > len(body):
-        raise errors.InvalidInference(f"{LENGTH_HEADER}: {length}, but the body has {len(body)} bytes")
+        said = errors.shown(str(length))
+        raise errors.InvalidInference(f"{LENGTH_HEADER}: {said}, but the body has {len(body)} bytes")
+    if length > max_bytes:  # a text with one character beyond U+FFFF takes eight times its length to be refused
+        raise errors.UploadTooLarge(f"the JSON has {length} bytes, the limit is {max_bytes}")
     request = _parsed(body if length == len(body) else body[:length])
     (tensor,) = request.inputs
     (count,) = tensor.shape
     if count > max_images:
-        raise errors.InvalidInference(f"inputs[0].shape: {count} images, the limit is {max_images}")
+        said = errors.shown(str(count))
+        raise errors.InvalidInference(f"inputs[0].shape: {said} images, the limit is {max_images}")
     behind = memoryview(body)[length:]
     size = tensor.parameters.binary_data_size
     if (tensor.data is None) == (size is None):

@@ -5,7 +5,7 @@ https://github.com/kserve/open-inference-protocol, specification/protocol/infere
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, WithJsonSchema, field_validator
 
 from app.schemas import MAX_LABELS, SelectQuery
 
@@ -15,6 +15,11 @@ MAX_ID_CHARS = 1000
 OutputName = Literal["boxes", "labels", "scores", "num_detections"]
 
 _BASE64 = {"type": "string", "format": "byte"}
+
+
+def _whole(value: object) -> object:
+    """Take 5.0 for 5, which JSON does not tell apart; anything else is left to the type."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class _Sent(BaseModel):
@@ -28,8 +33,8 @@ class InputParameters(_Sent):
 
     model_config = ConfigDict(extra="forbid")
 
-    binary_data_size: int | None = Field(
-        None, ge=0, description="The tensor is not in `data` but so many bytes behind the JSON."
+    binary_data_size: Annotated[int | None, Field(ge=0), BeforeValidator(_whole)] = Field(
+        None, description="The tensor is not in `data` but so many bytes behind the JSON."
     )
 
 
@@ -37,7 +42,7 @@ class RequestInput(_Sent):
     """The input tensor: encoded images."""
 
     name: Literal["images"]
-    shape: list[Annotated[int, Field(ge=1)]] = Field(
+    shape: list[Annotated[int, Field(ge=1), BeforeValidator(_whole)]] = Field(
         min_length=1, max_length=1, description="`[N]`, the number of images."
     )
     datatype: Literal["BYTES"]
@@ -84,6 +89,8 @@ class InferenceParameters(SelectQuery):
     binary_data_output: bool = Field(
         False, description="Whether outputs come as bytes behind the JSON, where they do not say it themselves."
     )
+
+    _whole_max_detections = field_validator("max_detections", mode="before")(_whole)
 
 
 class InferenceRequest(_Sent):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SCOPES = ("detect", "metrics", "admin")
-"""`detect`: /detect and /models. `metrics`: /metrics. `admin`: /models/reload. None includes another."""
+"""`detect`: /detect, /models, the models below /v2. `metrics`: /metrics. `admin`: /models/reload. None has another."""
 
 _LINE = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,64})\s+(?P<scopes>[a-z,]+)\s+(?P<sha256>[0-9a-f]{64})")
 _FORMAT = f"accepted: NAME SCOPES SHA256, where SCOPES are of {', '.join(SCOPES)} with commas between"

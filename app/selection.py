@@ -70,5 +70,5 @@ def _label_ids(labels: Sequence[str], class_names: Sequence[str]) -> tuple[int, 
     unknown = [InvalidInput("query", "labels", shown(name), f"one of {known}") for name in islice(others, MOST_INPUTS)]
     if unknown:
         named = ", ".join(repr(item.value) for item in unknown)
-        raise InvalidParameter(f"query parameter labels: {named} is unknown; known: {known}", errors=unknown)
+        raise InvalidParameter(f"parameter labels: {named} is unknown; known: {known}", errors=unknown)
     return tuple(class_names.index(name) + 1 for name in labels)

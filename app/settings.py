@@ -122,7 +122,8 @@ class Settings(BaseSettings):
         100 * 1024 * 1024,
         ge=1,
         accepted="a whole number above 0",
-        description="The most bytes of the body of a batch, whose photos have at most MAX_BYTES each; more is a 413.",
+        description="The most bytes of the body of a batch, or of an inference request with binary tensor data, whose "
+        "photos have at most MAX_BYTES each; more is a 413.",
     )
     max_held_bytes: int = _field(
         512 * 1024 * 1024,
@@ -135,7 +136,7 @@ class Settings(BaseSettings):
         ge=1,
         le=10_000,
         accepted="a whole number from 1 to 10000",
-        description="The most parts of a form; more is a 400.",
+        description="The most parts of a form, or images of an inference request; more is a 400.",
     )
     max_part_header_bytes: int = _field(
         4096,

@@ -226,12 +226,13 @@ async def infer(
     wanted.check(begun.scheduler.detector)
     begun.check()
     check_headers(request.headers)
+    is_json = inference_header_content_length is None
     with memory.share() as take:
         asked = await asyncio.to_thread(
             read_request,
             await read_body(
                 request,
-                max_bytes=min(settings.max_batch_bytes, memory.max_bytes),
+                max_bytes=settings.max_bytes if is_json else min(settings.max_batch_bytes, memory.max_bytes),
                 timeout_s=settings.upload_timeout_s,
                 take=take,
             ),

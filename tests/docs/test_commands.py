@@ -62,6 +62,18 @@ def test_the_answer_in_the_readme_is_the_one_that_comes(session: Session) -> Non
         assert came["box"] == pytest.approx(printed["box"], abs=2)
 
 
+def test_the_tensors_on_the_page_of_the_protocol_are_those_that_come(session: Session) -> None:
+    found = blocks(ROOT / "docs" / "kserve.md")
+    at = next(index for index, block in enumerate(found) if block.language == "json")
+    shown, asked = json.loads(found[at].text), found[at - 1]
+    session.run(asked)
+    answer = json.loads(session.answers[commands_in(asked)[-1]])
+    assert {**answer, "outputs": None} == {**shown, "outputs": None}
+    for came, printed in zip(answer["outputs"], shown["outputs"], strict=True):
+        assert {**came, "data": None} == {**printed, "data": None}
+        assert came["data"] == pytest.approx(printed["data"], abs=2 if came["name"] == "boxes" else 0.02)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

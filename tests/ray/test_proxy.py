@@ -89,6 +89,13 @@ def test_what_serve_says_itself_becomes_a_problem(
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
+def test_below_v2_it_becomes_an_error_of_that_protocol() -> None:
+    answer = client(proxy(start(503), BODY)).post("/v2/models/fruit/infer", content=b"{}")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.json() == {"error": "no replica serves yet"}
+
+
 def test_a_fault_of_the_proxy_is_told_as_little_as_one_of_the_service() -> None:
     answer = client(proxy(error=RuntimeError("internals"))).get("/")
     assert answer.status_code == 503
