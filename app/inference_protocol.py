@@ -28,6 +28,7 @@ from app.inference_schemas import (
     InputParameters,
     OutputName,
     OutputParameters,
+    RequestInput,
     TensorMetadata,
 )
 from model_store.card import ModelCard
@@ -113,20 +114,7 @@ def read_request(body: bytes, json_bytes: int | None, *, max_images: int, max_by
         raise errors.UploadTooLarge(f"the JSON has {length} bytes, the limit is {max_bytes}")
     request = _parsed(body if length == len(body) else body[:length])
     (tensor,) = request.inputs
-    (count,) = tensor.shape
-    if count > max_images:
-        said = errors.shown(str(count))
-        raise errors.InvalidInference(f"inputs[0].shape: {said} images, the limit is {max_images}")
-    behind = memoryview(body)[length:]
-    size = tensor.parameters.binary_data_size
-    if (tensor.data is None) == (size is None):
-        raise errors.InvalidInference("inputs[0]: exactly one of data and parameters.binary_data_size is accepted")
-    if len(behind) != (size or 0):
-        said = "no binary_data_size" if size is None else f"binary_data_size {size}"
-        raise errors.InvalidInference(f"inputs[0].parameters: {said}, but {len(behind)} bytes are behind the JSON")
-    found = list(_elements(behind, count)) if tensor.data is None else tensor.data
-    if len(found) != count:
-        raise errors.InvalidInference(f"inputs[0].shape: [{count}], but there are {len(found)} elements")
+    found = _elements_of(tensor, memoryview(body)[length:], max_images)
     for index, one in enumerate(found):
         if not one:
             raise errors.EmptyUpload(f"image {index}: it is empty")
@@ -134,6 +122,24 @@ def read_request(body: bytes, json_bytes: int | None, *, max_images: int, max_by
             raise errors.UploadTooLarge(f"image {index}: it has {len(one)} bytes, the limit is {max_bytes}")
     without = tensor.model_copy(update={"data": None})
     return Asked(request.model_copy(update={"inputs": [without]}), [EncodedImage("", [one]) for one in found])
+
+
+def _elements_of(tensor: RequestInput, behind: memoryview, max_images: int) -> Sequence[bytes | memoryview]:
+    """Return as many elements as the tensor's shape says, from its JSON or from what is behind that."""
+    (count,) = tensor.shape
+    if count > max_images:
+        said = errors.shown(str(count))
+        raise errors.InvalidInference(f"inputs[0].shape: {said} images, the limit is {max_images}")
+    size = tensor.parameters.binary_data_size
+    if (tensor.data is None) == (size is None):
+        raise errors.InvalidInference("inputs[0]: exactly one of data and parameters.binary_data_size is accepted")
+    if len(behind) != (size or 0):
+        said = "no binary_data_size" if size is None else f"binary_data_size {errors.shown(str(size))}"
+        raise errors.InvalidInference(f"inputs[0].parameters: {said}, but {len(behind)} bytes are behind the JSON")
+    found = list(_elements(behind, count)) if tensor.data is None else tensor.data
+    if len(found) != count:
+        raise errors.InvalidInference(f"inputs[0].shape: [{count}], but there are {len(found)} elements")
+    return found
 
 
 def _parsed(data: bytes) -> InferenceRequest:

@@ -66,6 +66,10 @@ def _shape_at(path: str) -> _Shape:
     return next((shape for top, shape in _SHAPES.items() if f"{path}/".startswith(f"{top}/")), _PROBLEM)
 
 
+def _shape_of(scope: Scope) -> _Shape:
+    return _shape_at(scope["path"].removeprefix(scope.get("root_path", "")))  # which is where the app is mounted
+
+
 def type_of(error: type[ServiceError]) -> str:
     """Return the problem type of an error class, the same for ever."""
     return f"urn:rendersight:problem:{error.slug}"
@@ -116,7 +120,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     )
     if "GET" in (allowed := headers.get("Allow", "").split(", ")):
         headers["Allow"] = ", ".join(sorted({*allowed, "HEAD"}))  # which `HeadAsGet` answers
-    return _shape_at(request.scope["path"]).response(problem, headers)
+    return _shape_of(request.scope).response(problem, headers)
 
 
 def problem_of(error: ServiceError, *, request_id: str) -> Problem:
@@ -138,7 +142,7 @@ def response_to(request: Request, error: ServiceError) -> Response:
     headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    return _shape_at(request.scope["path"]).response(problem, headers)
+    return _shape_of(request.scope).response(problem, headers)
 
 
 class CatchUnforeseen:

@@ -80,6 +80,10 @@ def test_other_sites_are_let_in_only_where_they_are_named(client: TestClient) ->
         assert "X-Request-ID" in answer["access-control-expose-headers"]
         assert "access-control-allow-credentials" not in answer
         assert named.options("/detect", headers=asked).status_code == 200
+        header = "Inference-Header-Content-Length"
+        assert header in answer["access-control-expose-headers"]
+        wanted = {**asked, "Access-Control-Request-Headers": header}
+        assert named.options("/v2/models/fruit/infer", headers=wanted).status_code == 200
         assert (
             "access-control-allow-origin" not in named.get("/models", headers={"Origin": "https://b.example"}).headers
         )

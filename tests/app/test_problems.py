@@ -117,6 +117,19 @@ def test_before_the_model_is_loaded_the_service_is_not_ready() -> None:
         assert response.headers["retry-after"] == "1"
 
 
+@pytest.mark.parametrize("mounted", ["", "/somewhere"])
+def test_errors_below_v2_have_the_shape_of_that_protocol_wherever_the_app_is(client: TestClient, mounted: str) -> None:
+    outer = FastAPI()
+    outer.mount(mounted, client.app)
+    asking = TestClient(outer)
+    for path in ("/v2/nothing", "/v2//"):
+        response = asking.get(mounted + path)
+        assert (response.status_code, response.headers["content-type"]) == (404, "application/json")
+        assert list(response.json()) == ["error"]
+    for path in ("/v2nothing", "/nothing/v2", "/V2/nothing"):
+        assert is_problem(asking.get(mounted + path))
+
+
 def test_the_documented_examples_are_problems_of_their_status() -> None:
     for status, response in problems.responses(*ERRORS).items():
         for example in response["content"]["application/problem+json"]["examples"].values():

@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from benchmarks import variants
 from benchmarks.cluster import Cluster, Node, wait_for
 from tests.app.fakes import encoded
+from tests.app.inference import json_request
 from tests.ray.conftest import MOST_REPLICAS
 from tests.ray.fake import HANGS_PX, SLOW_PX, SLOW_S
 from tests.ray.load import Attempt, asking
@@ -118,6 +119,11 @@ def test_every_node_answers_as_the_service_does(
             f"{at_node}/detect/batch", files=[("image", photo) for photo in some_photos], timeout=60
         ).text.splitlines()
         assert len(lines) == len(some_photos)
+        inferred = httpx.post(f"{at_node}/v2/models/dice/infer", json=json_request(*some_photos), timeout=60)
+        assert inferred.json()["model_version"] == "1"
+        assert inferred.json()["outputs"][3]["shape"] == [len(some_photos)]
+        for path in ("/v2/models/cards", "/v2/nothing"):
+            assert list(httpx.get(f"{at_node}{path}").json()) == ["error"]
         assert httpx.get(f"{at_node}/docs").status_code == 200
 
 

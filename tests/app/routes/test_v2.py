@@ -20,7 +20,7 @@ from rendersight.detections import Detections
 from rendersight.images import RgbImage
 from tests.app.fakes import CARD, PHOTO, FailingEngine, FixedEngine, HeldEngine, app_with, encoded
 from tests.app.inference import LENGTH, binary_request, elements, json_request, outputs_of, tensor
-from tests.app.wire import sample
+from tests.app.wire import connect, read_to_end, sample, serving, wait_until
 
 INFER = "/v2/models/fruit/infer"
 OUTPUTS = ["boxes", "labels", "scores", "num_detections"]
@@ -528,3 +528,41 @@ def test_requests_are_counted_and_logged(caplog: pytest.LogCaptureFixture) -> No
     assert logged[0]["model"] == "fruit@3"
     assert {"queue_ms", "decode_ms", "inference_ms", "encode_ms"} <= logged[0].keys()
     assert logged[1]["outcome"] == "unknown-image-format"
+
+
+def on_the_wire(body: bytes, headers: dict[str, str], length: int | None = None) -> bytes:
+    lines = [f"POST {INFER} HTTP/1.1", "Host: x", "Connection: close", *(f"{one}: {headers[one]}" for one in headers)]
+    lines += [f"Content-Length: {len(body) if length is None else length}"]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def test_on_the_wire_a_client_that_goes_away_costs_no_more_inference() -> None:
+    engine = HeldEngine()
+    app = app_with(engine)
+    with serving(app) as port:
+        with connect(port) as connection:
+            connection.sendall(on_the_wire(*binary_request(*[wide(40)] * 9)))
+            assert engine.started.wait(20)
+        wait_until(lambda: app.state.scheduler.waiting == 0)
+        engine.release.set()
+        wait_until(lambda: app.state.memory.held_bytes == 0)
+        wait_until(lambda: sample(app.state.metrics, "http_server_active_requests") == 0)
+        assert sample(app.state.metrics, "detect_requests_total", outcome="client-gone") == 1
+    assert len(engine.images) == 1
+
+
+def test_on_the_wire_one_request_does_not_fill_the_queue() -> None:
+    engine = FixedEngine()
+    with serving(app_with(engine, queue_size=1)) as port, connect(port) as connection:
+        connection.sendall(on_the_wire(*binary_request(*[wide(40)] * 20)))
+        answer = read_to_end(connection)
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert len(engine.images) == 20
+
+
+def test_on_the_wire_a_body_that_trickles_is_a_408() -> None:
+    with serving(app_with(FixedEngine(), upload_timeout_s=0.2)) as port, connect(port) as connection:
+        connection.sendall(on_the_wire(b'{"inputs"', {}, length=1000))
+        head, _, body = read_to_end(connection).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 408")
+    assert json.loads(body) == {"error": "the body did not arrive within 0.2 s; 9 bytes came"}
