@@ -81,7 +81,7 @@ $(VENV)-render/stamp: requirements/render.txt
 	$(VENV)-render/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r $<
 	@touch $@
 
-ray-env: $(VENV)-ray/stamp ## Ray Serve in an environment of its own, for deploy/ray
+ray-env: $(VENV)-ray/stamp ## Ray in an environment of its own, for deploy/ray
 
 $(VENV)-ray/stamp: requirements/ray.txt
 	$(PYTHON) -m venv $(VENV)-ray

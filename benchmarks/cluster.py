@@ -67,6 +67,7 @@ class Cluster:
 
     Attributes:
         nodes: the head first, those that were killed as well.
+        environment: of what is to be a node or to connect to one.
     """
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
@@ -77,7 +78,7 @@ class Cluster:
         """
         self.nodes: list[Node] = []
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        self._environment = {**os.environ, **token, **(environment or {})}
+        self.environment = {**os.environ, **token, **(environment or {})}
         self._gcs_port = free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # the paths of sockets must be short
 
@@ -92,6 +93,11 @@ class Cluster:
         for node in reversed(self.nodes):
             node.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def address(self) -> str:
+        """Where the head listens."""
+        return f"{_HEAD_IP}:{self._gcs_port}"
 
     @property
     def head(self) -> Node:
@@ -114,7 +120,7 @@ class Cluster:
                 f"--temp-dir={self._folder}",
             ]
             if number == 0
-            else [f"--address={_HEAD_IP}:{self._gcs_port}"]
+            else [f"--address={self.address}"]
         )
         log = self._folder / f"node-{number}.log"
         with log.open("wb") as written:
@@ -128,7 +134,7 @@ class Cluster:
                     f"--dashboard-agent-listen-port={free_port()}",
                     "--block",
                 ],
-                env={**self._environment, _MARK: mark, "RAY_SERVE_WORKER_PROXY_HTTP_PORT": str(http_port)},
+                env={**self.environment, _MARK: mark, "RAY_SERVE_WORKER_PROXY_HTTP_PORT": str(http_port)},
                 stdout=written,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -145,9 +151,9 @@ class Cluster:
         path = self._folder / "config.yaml"
         path.write_text(yaml.safe_dump({**config, "http_options": {"host": "127.0.0.1", "port": self.head.http_port}}))
         done = subprocess.run(  # noqa: S603
-            [str(BINARIES / "serve"), "run", "--non-blocking", f"--address={_HEAD_IP}:{self._gcs_port}", str(path)],
+            [str(BINARIES / "serve"), "run", "--non-blocking", f"--address={self.address}", str(path)],
             cwd=ROOT,
-            env={**self._environment, "RAY_USAGE_STATS_ENABLED": "0"},
+            env={**self.environment, "RAY_USAGE_STATS_ENABLED": "0"},
             capture_output=True,
             text=True,
             check=False,

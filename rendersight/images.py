@@ -154,8 +154,14 @@ def decode(
     return np.array(_decode(data, max_pixels, formats, apply_exif=apply_exif, need=None).pixels)
 
 
-def decode_photo(data: bytes, *, max_pixels: int | None = None, need: Need | None = None) -> Photo:
-    """Decode one encoded image of `WEB_FORMATS` as `decode` does, a JPEG no larger than it must be.
+def decode_photo(
+    data: bytes,
+    *,
+    max_pixels: int | None = None,
+    need: Need | None = None,
+    formats: Sequence[str] | None = WEB_FORMATS,
+) -> Photo:
+    """Decode one encoded image as `decode` does, a JPEG no larger than it must be.
 
     A JPEG decodes at a half, a quarter or an eighth of its size for much less time, each pixel the mean of those that
     it stands for (the DCT's lower frequencies; ITU T.81).
@@ -165,11 +171,12 @@ def decode_photo(data: bytes, *, max_pixels: int | None = None, need: Need | Non
         max_pixels: as `decode`.
         need: called with the image's height and width; its pixels are at least so many on both axes as this returns,
             or all that there are. None needs all.
+        formats: as `decode`.
 
     Raises:
         ImageError: as `decode`.
     """
-    return _decode(data, max_pixels, WEB_FORMATS, apply_exif=True, need=need)
+    return _decode(data, max_pixels, formats, apply_exif=True, need=need)
 
 
 def _decode(

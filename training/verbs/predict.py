@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Say what the verb does and what it takes."""
-    parser.description = "Write pictures with the boxes drawn, and LabelMe files that can be corrected and trained on."
+    parser.description = (
+        "Write pictures with the boxes drawn, and LabelMe files that can be corrected and trained on. For a table of "
+        "millions of photos, on many machines, there is `python -m deploy.ray.batch` (docs/batch.md)."
+    )
     flags.add_model(parser)
     parser.add_argument("photos", type=Path, nargs="+", help="image files, or folders of them")
     parser.add_argument(

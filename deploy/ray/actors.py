@@ -1,0 +1,166 @@
+"""The actors of a job: how many, where, and what they answer."""
+
+import logging
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import ray
+import ray.data
+from ray.data import ActorPoolStrategy, DataContext
+from ray.data.exceptions import ExecutionTimeoutError
+from ray.exceptions import RayError
+
+from deploy.ray.errors import JobError, JobFailed
+
+_CALLS = 2
+"""Parts that an actor has at once: the next one's photos are read while the last ones of this are computed."""
+
+_QUEUED = 2 * _CALLS
+_CONNECT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Actors.
+
+    Attributes:
+        count: how many.
+        cores: of each.
+        gpus: of each; a share of one is possible.
+    """
+
+    count: int
+    cores: int
+    gpus: float = 0
+
+
+@contextmanager
+def cluster(address: str | None) -> Iterator[None]:
+    """Be connected to a cluster, or to one of this machine alone that ends with this.
+
+    Args:
+        address: of the head, `auto` for the cluster that this machine is part of, `local` for one of its own; None
+            takes RAY_ADDRESS, else the cluster that this machine is part of, else one of its own.
+
+    Raises:
+        JobError: there is none.
+    """
+    address = address or os.environ.get("RAY_ADDRESS")
+    try:
+        _check(address)
+        with _muted():
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+    except (RayError, OSError, ValueError, RuntimeError) as error:
+        raise JobError(f"no cluster at {address or 'this machine'}: {_first_line(error)}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    """Send the process's standard error nowhere: Ray's core tells there that it was told to be silent."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(nowhere)
+        os.close(kept)
+
+
+def _check(address: str | None) -> None:
+    """See that something listens at an address of the form HOST:PORT: Ray itself goes on asking for ever."""
+    if address in (None, "auto", "local"):
+        return
+    host, _, port = address.rpartition(":")
+    if not host or "/" in address or not port.isdigit():
+        raise ValueError("accepted: HOST:PORT, auto, local")
+    socket.create_connection((host, int(port)), _CONNECT_S).close()
+
+
+def pool_of(*, actors: int | None, cores: int | None, gpus: float) -> Pool:
+    """Return the actors that fill the cluster as it is now.
+
+    Args:
+        actors: how many; None takes as many as there is room for.
+        cores: of each; None takes all of a machine, on the one that has the fewest, or its share for each GPU.
+        gpus: of each.
+
+    Raises:
+        JobError: there is no machine with so much.
+    """
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    machines = [(int(found.get("CPU", 0)), found.get("GPU", 0.0)) for found in machines if found.get("CPU", 0) >= 1]
+    if gpus:
+        machines = [(cpus, found) for cpus, found in machines if found >= gpus]
+    if cores is None:
+        cores = min((max(1, int(cpus * gpus / found)) if gpus else cpus for cpus, found in machines), default=1)
+    room = sum(min(cpus // cores, int(found / gpus) if gpus else cpus) for cpus, found in machines)
+    if not room:
+        asked = f"{cores} cores" + (f" and {gpus:g} GPUs" if gpus else "")
+        raise JobError(f"no machine of the cluster has {asked} for an actor; there: {machines or 'none'} (cores, GPUs)")
+    return Pool(actors or room, cores, gpus)
+
+
+def run(
+    parts: Sequence[Sequence[str]], actor: type, arguments: tuple[Any, ...], named: dict[str, Any], pool: Pool
+) -> Iterator[dict[str, Any]]:
+    """Give parts to actors, wherever there is room for them, and yield what each gave as it is done.
+
+    Args:
+        parts: of paths.
+        actor: takes a table with the column `path` and returns one with a row.
+        arguments: of its constructor.
+        named: its keyword arguments.
+        pool: the actors.
+
+    Raises:
+        JobFailed: an actor says so (a value in the column `failed`), or none has done anything for half an hour.
+    """
+    _quieten()
+    tables = [pa.table({"path": pa.array(part, pa.string())}) for part in parts]
+    done = ray.data.from_arrow(tables).map_batches(
+        actor,
+        fn_constructor_args=arguments,
+        fn_constructor_kwargs=named,
+        batch_size=None,  # one call for each part
+        batch_format="pyarrow",
+        compute=ActorPoolStrategy(
+            size=pool.count,
+            max_tasks_in_flight_per_actor=_QUEUED,
+            max_concurrent_calls_per_actor=_CALLS,
+            enable_true_multi_threading=True,
+        ),
+        num_cpus=pool.cores,
+        num_gpus=pool.gpus or None,
+    )
+    try:
+        for row in done.iter_rows():
+            if row["failed"] is not None:
+                raise JobFailed(row["failed"])
+            yield row
+    except (RayError, ExecutionTimeoutError) as error:
+        raise JobFailed(_first_line(error)) from error
+
+
+def _quieten() -> None:
+    """Have Ray Data write into its log files alone."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    for handler in logging.getLogger("ray.data").handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.setLevel(logging.CRITICAL)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]

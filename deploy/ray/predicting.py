@@ -1,0 +1,134 @@
+"""What an actor of a job does: photos -> rows of a Parquet file, the network never waiting for a photo."""
+
+import socket
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from app import memory
+from deploy.ray import parts
+from deploy.ray.errors import JobError
+from deploy.ray.job import Job
+from deploy.ray.places import Place
+from model_store.detector import Detector, open_detector
+from model_store.errors import ModelError
+from rendersight import images
+
+_ANSWER = pa.schema(
+    {
+        "images": pa.int64(),
+        "errors": pa.int64(),
+        "objects": pa.int64(),
+        "unread": pa.list_(pa.string()),
+        "failed": pa.string(),
+    }
+)
+
+Opener = Callable[[], Detector]
+
+
+class Predict:
+    """A detector in a process of its own.
+
+    Some threads more than the engine computes images at once take a photo each, from reading to its boxes: while those
+    that compute are at it, the others read and decode the next ones, and then wait.
+    """
+
+    def __init__(self, job: Job, photos: str, out: str, *, open_detector: Opener, ahead: int) -> None:
+        """Load the model.
+
+        Args:
+            job: what to predict.
+            photos: path or URL of the folder of photos.
+            out: that of the folder of predictions.
+            open_detector: loads the model.
+            ahead: photos that are read and decoded beside those that are computed.
+        """
+        memory.keep_few_heaps()
+        self._job = job
+        self._failure: str | None = None
+        try:
+            self._photos, self._out = Place(photos), Place(out)
+            if not job.check(self._out):
+                raise JobError(f"{out} is another folder on {socket.gethostname()}: all machines have to see the same")
+            self._detector = open_detector()
+        except (JobError, ModelError) as error:  # what is raised here, Ray would try again for a while
+            self._failure = str(error)
+        else:
+            self._threads = ThreadPoolExecutor(self._detector.engine.parallel + ahead)
+
+    def __call__(self, part: pa.Table) -> pa.Table:
+        """Predict and write one part; a second call may go on meanwhile.
+
+        Args:
+            part: a column `path`, as `Place.read` takes it.
+
+        Returns:
+            One row: `images`, how many were written, `errors` and `objects` among them, `unread`, a line for each that
+            is left to the next run, and `failed`, why nothing was written, else null.
+        """
+        if self._failure is not None:
+            return _answer(failed=self._failure)
+        paths = part["path"].to_pylist()
+        rows: list[dict[str, Any]] = []
+        unread: list[str] = []
+        for done in self._threads.map(self._try, paths):
+            if isinstance(done, str):
+                unread.append(done)
+            else:
+                rows.append(done)
+        if rows:
+            try:
+                parts.write(self._out, paths, rows)
+            except JobError as error:
+                return _answer(failed=str(error))
+        return _answer(
+            images=len(rows),
+            errors=sum(row["error"] is not None for row in rows),
+            objects=sum(len(row.get("scores", ())) for row in rows),
+            unread=unread,
+        )
+
+    def _try(self, path: str) -> dict[str, Any] | str:
+        """Return an image's row, or why there is none."""
+        name = self._photos.name_of(path)
+        always = {"path": name, "model": self._job.model, "version": self._job.version}
+        try:
+            data = self._photos.read(path)
+        except Exception as error:  # filesystems raise whatever their libraries do
+            return f"{name}: {str(error) or type(error).__name__}"
+        try:
+            return {**always, "error": None, **self._find(data)}
+        except (images.ImageError, FloatingPointError) as error:
+            return {**always, "error": str(error)}
+        except MemoryError:
+            return f"{name}: not enough memory for it"
+
+    def _find(self, data: bytes) -> dict[str, Any]:
+        card = self._detector.card
+        photo = images.decode_photo(data, max_pixels=self._job.max_pixels, need=card.input.resized_hw, formats=None)
+        found = self._detector.detect_photo(photo).above(self._job.score_threshold).by_score()
+        return {
+            "width": photo.width,
+            "height": photo.height,
+            "boxes": found.boxes_xyxy.tolist(),
+            "labels": [card.class_names[label - 1] for label in found.labels.tolist()],
+            "label_ids": found.labels.tolist(),
+            "scores": found.scores.tolist(),
+        }
+
+
+def _answer(
+    *, images: int = 0, errors: int = 0, objects: int = 0, unread: Sequence[str] = (), failed: str | None = None
+) -> pa.Table:
+    row = {"images": images, "errors": errors, "objects": objects, "unread": list(unread), "failed": failed}
+    return pa.Table.from_pylist([row], _ANSWER)
+
+
+def opener(release: str, store_root: Path, *, device: str, cores: int) -> Opener:
+    """Return what loads a release in an actor with so many cores."""
+    return partial(open_detector, release, store_root=store_root, device=device, cores=cores)
