@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -55,6 +56,7 @@ def cluster(address: str | None) -> Iterator[None]:
         _check(address)
         with _muted():
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own prints a stack
     except (RayError, OSError, ValueError, RuntimeError) as error:
         raise JobError(f"no cluster at {address or 'this machine'}: {_first_line(error)}") from error
     try:

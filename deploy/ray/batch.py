@@ -166,10 +166,10 @@ def _predict(
         opened = opener(str(release.folder), options.store, device=device, cores=pool.cores)
         named = {"open_detector": opened, "ahead": options.ahead}
         done = actors.run(parts, Predict, (job, options.photos, options.out), named, pool)
-        _follow(done, len(paths), summary)
+        follow(done, len(paths), summary)
 
 
-def _follow(done: Iterable[Mapping[str, Any]], total: int, summary: Summary) -> None:
+def follow(done: Iterable[Mapping[str, Any]], total: int, summary: Summary, *, tell_s: float = _TELL_S) -> None:
     """Add up what the parts gave, and tell how far it is: a bar on a terminal, elsewhere a line a minute."""
     began_s = told_s = time.monotonic()
     with progress_bar(total=total, desc="images") as bar:
@@ -177,7 +177,7 @@ def _follow(done: Iterable[Mapping[str, Any]], total: int, summary: Summary) -> 
             summary.add(part)
             bar.update(part["images"] + len(part["unread"]))
             now_s = time.monotonic()
-            if bar.disable and now_s - told_s >= _TELL_S:
+            if bar.disable and now_s - told_s >= tell_s:
                 told_s = now_s
                 say(f"{summary.images} of {total} images, {summary.images / (now_s - began_s):.1f} a second")
 

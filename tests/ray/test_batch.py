@@ -328,6 +328,21 @@ def test_careless_flags_are_refused(flags: list[str], reason: str, capsys: pytes
     assert reason in capsys.readouterr().err
 
 
+def test_without_a_terminal_there_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+    parts = [
+        {"images": 3, "errors": 1, "objects": 5, "unread": []},
+        {"images": 2, "errors": 0, "objects": 1, "unread": ["photo: gone"]},
+    ]
+    summary = batch.Summary()
+    batch.follow(parts, 6, summary, tell_s=0)
+    first, second = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"3 of 6 images, \d+\.\d a second", first)
+    assert second.startswith("5 of 6 images")
+    assert summary == batch.Summary(images=5, errors=1, objects=6, unread=["photo: gone"])
+    batch.follow(parts, 6, summary)
+    assert capsys.readouterr().err == ""
+
+
 def test_outside_of_rays_environment_it_says_what_to_install(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
