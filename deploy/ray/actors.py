@@ -51,6 +51,8 @@ def cluster(address: str | None) -> Iterator[None]:
     Raises:
         JobError: there is none.
     """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what Ray's core would print between our lines
     address = address or os.environ.get("RAY_ADDRESS")
     try:
         _check(address)

@@ -4,7 +4,6 @@ docs/batch.md says what is written, how it goes on after it was stopped, and wha
 """
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,21 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from app.settings import Settings
-from deploy.ray.errors import JobError, JobFailed
+from deploy.ray.errors import FAILED, JobError, exit_status
 from deploy.ray.job import Job, parts_of
 from deploy.ray.places import Place
 from model_store import store
 from model_store.card import card_of
-from model_store.errors import ModelError
 from model_store.store import Release
 from rendersight import flags
 from rendersight.console import progress_bar, say
 
 PROGRAM = "python -m deploy.ray.batch"
 
-_FAILED = 1
-_USAGE = 2
-_INTERRUPTED = 130
 _TELL_S = 60.0
 _SHOWN = 10
 
@@ -64,18 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         stopped. After any of them the same command goes on.
     """
     options = build_parser().parse_args(arguments)
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what Ray's core would print between our lines
-    try:
-        return _run(options)
-    except (JobError, ModelError) as error:
-        return _end(error, _USAGE)
-    except JobFailed as error:
-        return _end(f"{error}; repeat the command to go on", _FAILED)
-    except ModuleNotFoundError as error:
-        return _end(f"the package {error.name} is not installed: make ray-env, and .venv-ray/bin/python", _USAGE)
-    except KeyboardInterrupt:
-        return _end("stopped; repeat the command to go on", _INTERRUPTED)
+    return exit_status(PROGRAM, lambda: _run(options))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -139,7 +123,7 @@ def _run(options: argparse.Namespace) -> int:
         f"{summary.images} images predicted, {summary.objects} objects, {errors_before + summary.errors} of "
         f"{len(paths) - len(summary.unread)} images in {out.url} with an error{unread}"
     )
-    return _FAILED if summary.unread else 0
+    return FAILED if summary.unread else 0
 
 
 def _left(photos: Place, paths: Sequence[str], out: Place) -> tuple[list[str], int]:
@@ -180,11 +164,6 @@ def follow(done: Iterable[Mapping[str, Any]], total: int, summary: Summary, *, t
             if bar.disable and now_s - told_s >= tell_s:
                 told_s = now_s
                 say(f"{summary.images} of {total} images, {summary.images / (now_s - began_s):.1f} a second")
-
-
-def _end(why: object, status: int) -> int:
-    say(f"{PROGRAM}: {why}")
-    return status
 
 
 if __name__ == "__main__":

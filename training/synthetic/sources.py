@@ -26,6 +26,9 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=flags.positive, default=workers, help=f"Blender processes (default: {workers})"
     )
+    parser.add_argument(
+        "--threads", type=flags.positive, help="of each process (default: twice its share of this machine's cores)"
+    )
     parser.add_argument("--blender", type=Path, default=_BLENDER, help=f"interpreter with bpy (default: {_BLENDER})")
 
 
@@ -36,7 +39,7 @@ def cores() -> int:
 
 def workers_of(options: argparse.Namespace) -> Workers:
     """Give each process twice its share of the cores: one traces while the other builds its scene."""
-    return Workers(options.blender, options.workers, threads=max(1, 2 * cores() // options.workers))
+    return Workers(options.blender, options.workers, threads=options.threads or max(1, 2 * cores() // options.workers))
 
 
 def draw_of(what: Sequence[str], labels: Sequence[str]) -> Draw:

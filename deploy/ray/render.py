@@ -1,0 +1,128 @@
+"""Rendering on a cluster: `.venv-ray/bin/python -m deploy.ray.render dice --count 6000 --out /shared/dice`.
+
+Each task of Ray is `training render --shard i/n`; docs/rendering.md says what that takes and leaves.
+"""
+
+import argparse
+import ctypes
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from deploy.ray.errors import FAILED, JobError, exit_status
+from rendersight import flags
+from rendersight.console import progress_bar, say
+
+PROGRAM = "python -m deploy.ray.render"
+
+_ROOT = Path(__file__).parents[2]
+_PYTHON = Path(".venv/bin/python")
+_PARTS_EACH = 4
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+_CHOSEN_HERE = ("--shard", "--workers", "--threads")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Render all parts.
+
+    Returns:
+        The exit status: 0, 1 where a part failed, 2 for bad input, 130 when stopped. After any of them the same
+        command goes on.
+    """
+    options, rest = build_parser().parse_known_args(arguments)
+    return exit_status(PROGRAM, lambda: _run(options, rest))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of what is not the verb's own."""
+    parser = argparse.ArgumentParser(
+        PROGRAM,
+        usage=f"{PROGRAM} WHAT --count N --out OUT [flags of `training render`] [flags]",
+        description="Split `training render` over the machines of a cluster of Ray. Relative paths begin at the "
+        "repository; --out is a folder that all machines see. What is in it is not rendered again.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--address", help="of the cluster: HOST:PORT, auto, or local for one of this machine alone")
+    parser.add_argument("--parts", type=flags.positive, help="how many tasks (default: four for each at a time)")
+    parser.add_argument("--cores", type=flags.positive, help="of each task (default: those of the smallest machine)")
+    parser.add_argument("--python", type=Path, default=_PYTHON, help=f"interpreter with torch (default: {_PYTHON})")
+    return parser
+
+
+def _run(options: argparse.Namespace, rest: Sequence[str]) -> int:
+    if chosen := [word for word in rest if word.partition("=")[0] in _CHOSEN_HERE]:
+        raise JobError(f"{chosen[0]} is chosen here, by --parts and --cores")
+    from deploy.ray import actors  # noqa: PLC0415 - Ray
+
+    with actors.cluster(options.address):
+        pool = actors.pool_of(actors=None, cores=options.cores, gpus=0)
+        parts = options.parts or _PARTS_EACH * pool.count
+        # as `training render` does with a whole machine: twice as many threads as cores
+        workers = max(1, pool.cores // 2)
+        share = ["--workers", str(workers), "--threads", str(math.ceil(2 * pool.cores / workers))]
+        command = [str(options.python), "-m", "training", "render", *rest, *share]
+        say(f"{parts} parts, {min(parts, pool.count)} at a time on {pool.cores} cores each")
+        failures: dict[str, list[int]] = {}
+        with progress_bar(total=parts, desc="parts") as bar:
+            for number, failure in _done(command, parts, cores=pool.cores):
+                bar.update()
+                if failure:
+                    failures.setdefault(failure, []).append(number)
+    for failure, numbers in failures.items():
+        say(f"part {', '.join(map(str, sorted(numbers)))} of {parts}: {failure}")
+    failed = sum(map(len, failures.values()))
+    say(f"{parts - failed} of {parts} parts are rendered" + ("; repeat the command to go on" if failed else ""))
+    return FAILED if failed else 0
+
+
+def _done(command: Sequence[str], parts: int, *, cores: int) -> Iterator[tuple[int, str]]:
+    """Run all parts and yield the number of each that is done, and why it failed, if it did.
+
+    Ray runs a part again whose machine is gone; what it had rendered is there.
+    """
+    import ray  # noqa: PLC0415 - seconds, and not in every environment
+
+    render = ray.remote(num_cpus=cores)(_render)
+    left = {render.remote([*command, "--shard", f"{number}/{parts}"]): number for number in range(1, parts + 1)}
+    while left:
+        (done,), _ = ray.wait(list(left))
+        try:
+            failure = ray.get(done)
+        except ray.exceptions.RayError as error:
+            failure = str(error).strip().partition("\n")[0]
+        yield left.pop(done), failure
+
+
+def _render(command: Sequence[str]) -> str:
+    """Run one part; returns why it failed, which is nothing where it did not."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    try:
+        done = subprocess.run(  # noqa: S603
+            command,
+            cwd=_ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            preexec_fn=_die_with_the_task,
+        )
+    except OSError as error:
+        return f"{command[0]}: {error.strerror}; make .venv/dev.stamp makes it on every machine"
+    said = done.stderr.strip() or f"exit status {done.returncode}"
+    return "" if done.returncode == 0 else said.splitlines()[-1]
+
+
+def _die_with_the_task() -> None:
+    """Have the kernel end this process when its parent is gone, however that ended."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

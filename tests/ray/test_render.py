@@ -1,0 +1,93 @@
+"""Rendering as tasks of Ray on two machines, with a small program in Blender's place."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.cluster import BINARIES, Cluster, wait_for
+from benchmarks.servers import ROOT
+from deploy.ray import render
+from tests.training.fake_blender import PAWN, fake
+from training.commands import main as training
+
+COUNT = 9
+WHAT = [str(PAWN), "--label", "pawn", "--count", str(COUNT)]
+
+
+@pytest.fixture(scope="module")
+def machines() -> Iterator[Cluster]:
+    with Cluster() as cluster:
+        cluster.add(cpus=1)
+        cluster.add(cpus=1)
+        yield cluster
+
+
+def start(cluster: Cluster, out: Path, blender: Path, *flags: str) -> subprocess.Popen[str]:
+    words = ["-m", "deploy.ray.render", *WHAT, "--out", str(out), "--blender", str(blender)]
+    return subprocess.Popen(
+        [BINARIES / "python", *words, "--python", sys.executable, "--address", cluster.address, *flags],
+        cwd=ROOT,
+        env=cluster.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What one run of the verb writes."""
+    folder = tmp_path_factory.mktemp("whole")
+    words = [*WHAT, "--out", str(folder / "out"), "--blender", str(fake(folder)), "--workers", "1"]
+    assert training(["render", *words]) == 0
+    return content(folder / "out")
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+def test_the_parts_are_the_files_of_one_run_and_what_fails_is_named(
+    machines: Cluster, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    broken = fake(tmp_path / "broken", behaviour="assert spec['seed'] != 4")
+    process = start(machines, tmp_path / "out", broken, "--parts", "2")
+    said = process.communicate(timeout=200)[1].splitlines()
+    assert process.returncode == 1, said
+    assert said[0] == "2 parts, 2 at a time on 1 cores each"
+    assert re.fullmatch(r"part 1 of 2: .*000004.*", said[1])
+    assert said[2:] == ["1 of 2 parts are rendered; repeat the command to go on"]
+    assert content(tmp_path / "out") == {name: data for name, data in whole.items() if not name.startswith("000004")}
+    process = start(machines, tmp_path / "out", fake(tmp_path / "whole"), "--parts", "3")
+    said = process.communicate(timeout=200)[1].splitlines()
+    assert process.returncode == 0, said
+    assert said[-1] == "3 of 3 parts are rendered"
+    assert content(tmp_path / "out") == whole
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+def test_what_a_lost_machine_has_not_rendered_is_rendered_elsewhere(
+    machines: Cluster, whole: dict[str, bytes], tmp_path: Path
+) -> None:
+    slow = fake(tmp_path / "slow", behaviour="import time; time.sleep(1)")
+    process = start(machines, tmp_path / "out", slow, "--parts", "2")
+    wait_for(lambda: process.poll() is not None or len(list((tmp_path / "out").glob("*.jpg"))) > 1, "two pictures")
+    machines.nodes[-1].kill()
+    said = process.communicate(timeout=200)[1]
+    assert process.returncode == 0, said
+    assert "2 of 2 parts are rendered" in said
+    found = content(tmp_path / "out")
+    assert {name: found.get(name) for name in whole} == whole
+
+
+@pytest.mark.parametrize("flag", ["--shard=1/2", "--workers", "--threads"])
+def test_what_is_chosen_here_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert render.main(["dice", "--count", "4", "--out", "renders", flag, "1"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"python -m deploy.ray.render: {flag} is chosen here, by --parts and --cores"
