@@ -6,7 +6,6 @@ import signal
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -17,27 +16,13 @@ from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError
 
 from deploy.ray.errors import JobError, JobFailed
+from deploy.ray.pool import Machine, Pool
 
 _CALLS = 2
 """Parts that an actor has at once: the next one's photos are read while the last ones of this are computed."""
 
 _QUEUED = 2 * _CALLS
 _CONNECT_S = 5.0
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Actors.
-
-    Attributes:
-        count: how many.
-        cores: of each.
-        gpus: of each; a share of one is possible.
-    """
-
-    count: int
-    cores: int
-    gpus: float = 0
 
 
 @contextmanager
@@ -91,28 +76,10 @@ def _check(address: str | None) -> None:
     socket.create_connection((host, int(port)), _CONNECT_S).close()
 
 
-def pool_of(*, actors: int | None, cores: int | None, gpus: float) -> Pool:
-    """Return the actors that fill the cluster as it is now.
-
-    Args:
-        actors: how many; None takes as many as there is room for.
-        cores: of each; None takes all of a machine, on the one that has the fewest, or its share for each GPU.
-        gpus: of each.
-
-    Raises:
-        JobError: there is no machine with so much.
-    """
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    machines = [(int(found.get("CPU", 0)), found.get("GPU", 0.0)) for found in machines if found.get("CPU", 0) >= 1]
-    if gpus:
-        machines = [(cpus, found) for cpus, found in machines if found >= gpus]
-    if cores is None:
-        cores = min((max(1, int(cpus * gpus / found)) if gpus else cpus for cpus, found in machines), default=1)
-    room = sum(min(cpus // cores, int(found / gpus) if gpus else cpus) for cpus, found in machines)
-    if not room:
-        asked = f"{cores} cores" + (f" and {gpus:g} GPUs" if gpus else "")
-        raise JobError(f"no machine of the cluster has {asked} for an actor; there: {machines or 'none'} (cores, GPUs)")
-    return Pool(actors or room, cores, gpus)
+def machines() -> list[Machine]:
+    """Return what the machines of the cluster offer now."""
+    found = (node["Resources"] for node in ray.nodes() if node["Alive"])
+    return [Machine(int(offered.get("CPU", 0)), offered.get("GPU", 0.0)) for offered in found]
 
 
 def run(

@@ -15,6 +15,7 @@ from app.settings import Settings
 from deploy.ray.errors import FAILED, JobError, exit_status
 from deploy.ray.job import Job, parts_of
 from deploy.ray.places import Place
+from deploy.ray.pool import pool_of
 from model_store import store
 from model_store.card import card_of
 from model_store.store import Release
@@ -115,7 +116,7 @@ def _run(options: argparse.Namespace) -> int:
     say(f"{len(paths)} images, {len(left)} to predict with {job}")
     summary = Summary()
     if left:
-        _predict(left, out, summary, options, job=job, release=release)
+        _predict(left, summary, options, photos=photos, out=out, job=job, release=release)
     for line in summary.unread[:_SHOWN]:
         say(line)
     unread = f", {len(summary.unread)} not read: repeat the command to try them again" if summary.unread else ""
@@ -135,21 +136,28 @@ def _left(photos: Place, paths: Sequence[str], out: Place) -> tuple[list[str], i
 
 
 def _predict(
-    paths: Sequence[str], out: Place, summary: Summary, options: argparse.Namespace, *, job: Job, release: Release
+    paths: Sequence[str],
+    summary: Summary,
+    options: argparse.Namespace,
+    *,
+    photos: Place,
+    out: Place,
+    job: Job,
+    release: Release,
 ) -> None:
     from deploy.ray import actors  # noqa: PLC0415 - Ray
     from deploy.ray.predicting import Predict, opener  # noqa: PLC0415
 
     with actors.cluster(options.address):
-        pool = actors.pool_of(actors=options.actors, cores=options.cores, gpus=options.num_gpus)
+        pool = pool_of(actors.machines(), actors=options.actors, cores=options.cores, gpus=options.num_gpus)
         parts = list(parts_of(paths, actors=pool.count))
         pool = replace(pool, count=min(pool.count, len(parts)))
         device = "cuda" if pool.gpus else "cpu"
         say(f"actors: {pool.count}, of {pool.cores} cores each, computing on {device}")
         job.claim(out)
-        opened = opener(str(release.folder), options.store, device=device, cores=pool.cores)
+        opened = opener(str(release.folder.resolve()), options.store, device=device, cores=pool.cores)
         named = {"open_detector": opened, "ahead": options.ahead}
-        done = actors.run(parts, Predict, (job, options.photos, options.out), named, pool)
+        done = actors.run(parts, Predict, (job, photos.url, out.url), named, pool)
         follow(done, len(paths), summary)
 
 

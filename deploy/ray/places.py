@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, cast
 from uuid import uuid4
 
@@ -20,7 +20,7 @@ class Place:
     """A folder, perhaps not there yet.
 
     Attributes:
-        url: as it was given.
+        url: as it was given, a path as an absolute one: other processes begin elsewhere.
     """
 
     def __init__(self, url: str) -> None:
@@ -29,14 +29,21 @@ class Place:
         Raises:
             JobError: no filesystem of this protocol, or its package is not installed.
         """
-        self.url = url
+        outer, chain, inner = url.rpartition("::")
+        self.url = f"{outer}{chain}{Path(inner).absolute()}" if chain and "://" not in inner else url
         with _naming(url):
-            self._fs, root = url_to_fs(url)
+            self._fs, root = url_to_fs(self.url)
             self._fs.invalidate_cache()
         self._root = root.rstrip("/")
+        if self._is_disk:
+            self.url = self._root or "/"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Place) and (self._fs, self._root) == (other._fs, other._root)
+
+    @property
+    def _is_disk(self) -> bool:
+        return isinstance(self._fs, LocalFileSystem)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -58,7 +65,7 @@ class Place:
 
     def name_of(self, path: str) -> str:
         """Return what a file is called outside: its absolute path, elsewhere than on a disk its URL."""
-        if isinstance(self._fs, LocalFileSystem):
+        if self._is_disk:
             return path
         _, chain, rest = self.url.partition("::")
         return f"{self._fs.unstrip_protocol(path)}{chain}{rest}"

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from deploy.ray.errors import FAILED, JobError, exit_status
+from deploy.ray.pool import pool_of
 from rendersight import flags
 from rendersight.console import progress_bar, say
 
@@ -60,7 +61,7 @@ def _run(options: argparse.Namespace, rest: Sequence[str]) -> int:
     from deploy.ray import actors  # noqa: PLC0415 - Ray
 
     with actors.cluster(options.address):
-        pool = actors.pool_of(actors=None, cores=options.cores, gpus=0)
+        pool = pool_of(actors.machines(), actors=None, cores=options.cores, gpus=0)
         parts = options.parts or _PARTS_EACH * pool.count
         # as `training render` does with a whole machine: twice as many threads as cores
         workers = max(1, pool.cores // 2)

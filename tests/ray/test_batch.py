@@ -104,7 +104,7 @@ def machines() -> Iterator[Cluster]:
 def written(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Return the folder of predictions, and what the job said."""
     out = tmp_path_factory.mktemp("out") / "predictions"
-    return out, run(photos.as_uri(), out, "--model", MODEL, on=None)
+    return out, run(photos.as_uri(), os.path.relpath(out, ROOT), "--model", MODEL, on=None)
 
 
 @pytest.mark.ray

@@ -29,11 +29,14 @@ def test_a_relative_folder_is_named_by_its_absolute_path(photos: Path, monkeypat
     monkeypatch.chdir(photos.parent)
     place = Place("photos")
     assert place.name_of(place.photos()[0]) == str(photos / "a.png")
+    assert place.url == str(photos)
     assert place == Place(str(photos))
     assert place != Place("photos/below")
 
 
-def test_photos_in_an_archive_are_named_by_their_url(photos: Path, tmp_path: Path) -> None:
+def test_photos_in_an_archive_are_named_by_their_url(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         archive.write(photos / "b.JPG", "holiday/b.JPG")
     place = Place(f"zip://holiday::{tmp_path}/photos.zip")
@@ -42,6 +45,8 @@ def test_photos_in_an_archive_are_named_by_their_url(photos: Path, tmp_path: Pat
     name = place.name_of(path)
     assert name == f"zip://holiday/b.JPG::{tmp_path}/photos.zip"
     assert Place(name).photos() == [path]
+    monkeypatch.chdir(tmp_path)
+    assert Place("zip://holiday::photos.zip").name_of(path) == name
 
 
 @pytest.mark.parametrize("url", ["{folder}/new/out", "memory://out"])
