@@ -31,17 +31,17 @@ class GatheringRoIAlign(MultiScaleRoIAlign):  # type: ignore[misc] # torchvision
         Returns:
             float32 (sum of N, C, size, size), in the order of the boxes.
         """
-        levels = [x[name] for name in self.featmap_names]
+        levels = [level for name, level in x.items() if name in self.featmap_names]
         tallest = max(shape[0] for shape in image_shapes)
         # strides are powers of two, and feature maps are rounded up
         scales = [2.0 ** round(math.log2(level.shape[-2] / tallest)) for level in levels]
         rois = torch.cat(boxes)
         image_of = torch.cat([torch.full((len(item),), i, device=item.device) for i, item in enumerate(boxes)])
-        finest = -round(math.log2(scales[0]))
+        finest, coarsest = (-round(math.log2(scale)) for scale in (scales[0], scales[-1]))
         size = ((rois[:, 2] - rois[:, 0]) * (rois[:, 3] - rois[:, 1])).sqrt()
         # equation 1 of the FPN paper, arXiv:1612.03144
         level_of = torch.floor(_CANONICAL_LEVEL - finest + torch.log2(size / _CANONICAL_PX) + 1e-6)
-        level_of = level_of.clamp(0, len(levels) - 1)
+        level_of = level_of.clamp(0, coarsest - finest)  # MobileNetV3 has two levels of one stride
         cells = self.output_size[0]
         pooled = levels[0].new_zeros((len(rois), levels[0].shape[1], cells, cells))
         for number, (level, scale) in enumerate(zip(levels, scales, strict=True)):
