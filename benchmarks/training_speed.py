@@ -20,6 +20,7 @@ from training.config import resolve
 from training.dataset import DetectionDataset, LabelledImages, read_dataset
 from training.loop import Schedule, train_one_epoch
 from training.network import accelerate, make_optimizer
+from training.sampling import SeededSampling
 from training.transforms import Sample, augmentation
 
 CONFIG = resolve("notebook-2021", {"min_size": 512, "max_size": 512})
@@ -59,13 +60,22 @@ def our_steps(data: LabelledImages) -> Callable[[Sequence[Sample]], None]:
     network = make_network(len(data.class_names))
     optimizer = make_optimizer(network, CONFIG)
     accelerate(network, CONFIG, torch.device("cpu"), say=print)
+    sampling = SeededSampling(network, CONFIG.seed)
     schedule = Schedule("step", CONFIG.learning_rate, 1000, 10, 1000, 3, 0.1)
     names = [image.name for image in data.images]
 
     def step(batch: Sequence[Sample]) -> None:
         list(
             train_one_epoch(
-                network, [batch], optimizer, schedule, first_step=0, clip_norm=0.0, average=None, image_names=names
+                network,
+                [batch],
+                optimizer,
+                schedule,
+                sampling=sampling,
+                first_step=0,
+                clip_norm=0.0,
+                average=None,
+                image_names=names,
             )
         )
 

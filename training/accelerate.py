@@ -170,7 +170,7 @@ def _record(name: str, plan: Plan, result: Evaluation, reference: Evaluation, *,
 
 
 def _measure(engine: Engine, data: LabelledImages, *, bar: Bar) -> Evaluation:
-    return evaluate(data, detect_all(engine, data, progress=lambda items: bar(items, desc=engine.name)))
+    return evaluate(data, detect_all(engine, data.images, progress=lambda items: bar(items, desc=engine.name)))
 
 
 def _fill(folder: Path, number: int, release: Release, prepared: Mapping[str, PreparedEngine]) -> None:

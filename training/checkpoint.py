@@ -76,14 +76,12 @@ def save_last(
         "network": network,
         "average": average,
         "optimizer": optimizer,
-        "torch_rng": torch.get_rng_state(),
-        "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
     _write_tensors(folder / LAST, content)
 
 
 def load_last(folder: Path) -> dict[str, Any]:
-    """Read the last checkpoint of a run; the random states are set, the rest is returned as `save_last` took it.
+    """Read the last checkpoint of a run, as `save_last` took it.
 
     Raises:
         BrokenCheckpoint: missing or unreadable.
@@ -96,9 +94,6 @@ def load_last(folder: Path) -> dict[str, Any]:
         raise BrokenCheckpoint(f"{path}: {error.strerror}") from error
     except Exception as error:  # torch and zipfile raise many kinds for a file that is none of theirs
         raise BrokenCheckpoint(f"{path}: no checkpoint of this program ({error})") from error
-    torch.set_rng_state(content["torch_rng"])
-    if torch.cuda.is_available():  # perhaps with fewer devices than before
-        torch.cuda.set_rng_state_all(content["cuda_rng"][: torch.cuda.device_count()])
     return content
 
 

@@ -1,15 +1,19 @@
 """The command line of training: which verb runs, and how it ends."""
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
+from pathlib import Path
 
 from model_store.errors import ModelError
 from rendersight.annotations import AnnotationError
 from training.console import Stopped
-from training.errors import TrainingError
-from training.verbs import VERBS
+from training.errors import Elsewhere, NotShared, TrainingError
+from training.torchrun import Place, place_here
+from training.verbs import SHARED_VERBS, VERBS
 
 PROGRAM = "python -m training"
 
@@ -17,6 +21,7 @@ _FAILED = 1
 _USAGE = 2
 _INTERRUPTED = 130
 _BAD_INPUT = (AnnotationError, ModelError, TrainingError)
+_SAID_BY_FIRST = (Elsewhere, NotShared, Stopped, ConnectionError, str)  # what all processes of a command end with
 _OURS = ("training", "model_store", "rendersight")
 
 
@@ -30,28 +35,41 @@ def main(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> i
     Returns:
         The exit status: 0, 1 where a file cannot be used, 2 for bad input, 130 when stopped.
     """
+    place = place_here()
     try:
-        options = build_parser(program).parse_args(arguments)
+        options = _parse(arguments, program, place)
+        if place.size > 1 and options.verb_name not in SHARED_VERBS:
+            raise NotShared(f"{options.verb_name} runs in one process; torchrun starts {' and '.join(SHARED_VERBS)}")
         options.verb(options)
     except _BAD_INPUT as error:
-        return _end(program, error, _USAGE)
+        return _end(program, error, _USAGE, place)
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
         if package in _OURS:
             raise
         hint = "pip install 'rendersight[train]', or make .venv/dev.stamp"
-        return _end(program, f"the package {package} is not installed: {hint}", _USAGE)
+        return _end(program, ImportError(f"the package {package} is not installed: {hint}"), _USAGE, place)
     except OSError as error:  # no permission, no space left
-        return _end(program, error, _FAILED)
+        return _end(program, error, _FAILED, place)
     except Stopped as stop:
-        return _end(program, stop, _INTERRUPTED)
+        return _end(program, stop, _INTERRUPTED, place)
     except KeyboardInterrupt:
-        return _end(program, "stopped", _INTERRUPTED)
+        return _end(program, "stopped", _INTERRUPTED, place)
     return 0
 
 
-def _end(program: str, why: object, status: int) -> int:
-    print(f"{program}: {why}", file=sys.stderr)
+def _parse(arguments: Sequence[str] | None, program: str, place: Place) -> argparse.Namespace:
+    parser = build_parser(program)
+    if place.is_first:
+        return parser.parse_args(arguments)
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        return parser.parse_args(arguments)
+
+
+def _end(program: str, why: object, status: int, place: Place) -> int:
+    if place.is_first or not isinstance(why, _SAID_BY_FIRST):
+        name = program if place.is_first else f"{program}, {place}"
+        print(f"{name}: {why}", file=sys.stderr)
     return status
 
 
@@ -68,4 +86,4 @@ def add_flags(parser: argparse.ArgumentParser, verb: str) -> None:
     """Give a parser the flags of a verb, and what it runs as the value of `verb`."""
     module = import_module(f"training.verbs.{verb}")
     module.add_flags(parser)
-    parser.set_defaults(verb=module.run)
+    parser.set_defaults(verb=module.run, verb_name=verb)

@@ -1,14 +1,46 @@
-"""A stop that loses nothing, and what the other verbs do on a terminal too."""
+"""A stop that loses nothing, and what the other verbs do on a terminal too; of several processes the first speaks."""
 
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any, TypeVar
 
-from rendersight.console import Bar, bar_of, progress_bar, say, show
+from rendersight import console
+from rendersight.console import Bar, show
+from training.torchrun import place_here
 
-__all__ = ["Bar", "Stopped", "bar_of", "print_release", "progress_bar", "say", "show", "stop_on_signals"]
+__all__ = [
+    "Bar",
+    "Stopped",
+    "bar_of",
+    "print_release",
+    "progress_bar",
+    "say",
+    "show",
+    "stop_on_signals",
+]
+
+T = TypeVar("T")
+
+
+def say(line: str) -> None:
+    """Write a line to standard error, above a progress bar."""
+    if place_here().is_first:
+        console.say(line)
+
+
+def progress_bar(items: Iterable[T], **options: Any) -> Iterable[T]:
+    """Show a progress bar on a terminal, nothing elsewhere."""
+    shown: Iterable[T] = console.progress_bar(items, **options) if place_here().is_first else items
+    return shown
+
+
+def bar_of(what: str) -> Bar:
+    """Return a progress bar that says what it counts."""
+    return partial(progress_bar, desc=what)
 
 
 def print_release(ref: str, folder: Path) -> None:

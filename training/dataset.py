@@ -16,6 +16,7 @@ from rendersight.annotations.folder import Folder, load_pixels, read_folder
 from rendersight.annotations.formats import FORMATS
 from rendersight.annotations.tree import name_below
 from training.console import Bar, progress_bar
+from training.seeds import mixed_seed
 from training.transforms import Sample
 
 
@@ -254,21 +255,8 @@ class DetectionDataset(Dataset[Sample]):
             return sample
         with torch.random.fork_rng(devices=[]):
             # torch.manual_seed would reset CUDA's generators too, which draw the training's samples of proposals
-            torch.default_generator.manual_seed(_mix(self._seed, self.epoch, index))
+            torch.default_generator.manual_seed(mixed_seed(self._seed, self.epoch, index))
             return self._augment(sample)
-
-
-def _mix(*numbers: int) -> int:
-    """Return one 63-bit seed from several numbers."""
-    digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
-
-
-def epoch_order(count: int, *, seed: int, epoch: int) -> list[int]:
-    """Return the order in which an epoch visits `count` images."""
-    generator = torch.Generator().manual_seed(_mix(seed, epoch))
-    order: list[int] = torch.randperm(count, generator=generator).tolist()
-    return order
 
 
 def collate(samples: Sequence[Sample]) -> list[Sample]:

@@ -68,7 +68,7 @@ class Domain:
 
 def detect(engine: Engine, name: str, data: LabelledImages, *, bar: Bar) -> Domain:
     """Run an engine over a data set and measure what it finds."""
-    return measure(name, data, detect_all(engine, data, progress=lambda images: bar(images, desc=name)))
+    return measure(name, data, detect_all(engine, data.images, progress=lambda images: bar(images, desc=name)))
 
 
 def measure(name: str, data: LabelledImages, found: Sequence[Detections]) -> Domain:

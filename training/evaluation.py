@@ -12,6 +12,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from model_store.engines import Engine
+from rendersight.annotations import AnnotatedImage
 from rendersight.annotations.folder import load_pixels
 from rendersight.detections import Detections
 from training.dataset import LabelledImages
@@ -87,10 +88,10 @@ def _number(value: float) -> str:
     return "    –" if value < 0 else f"{value:.3f}"
 
 
-def detect_all(engine: Engine, data: LabelledImages, *, progress: Any = None) -> list[Detections]:
-    """Run an engine over every image of a dataset; `progress` wraps the iterable, as tqdm does."""
-    images: Iterable[Any] = data.images if progress is None else progress(data.images)
-    return [engine.detect([load_pixels(image)])[0] for image in images]
+def detect_all(engine: Engine, images: Sequence[AnnotatedImage], *, progress: Any = None) -> list[Detections]:
+    """Run an engine over every image; `progress` wraps the iterable, as tqdm does."""
+    wrapped: Iterable[AnnotatedImage] = images if progress is None else progress(images)
+    return [engine.detect([load_pixels(image)])[0] for image in wrapped]
 
 
 def evaluate(data: LabelledImages, found: Sequence[Detections]) -> Evaluation:

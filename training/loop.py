@@ -10,7 +10,9 @@ from torch.optim import Optimizer
 from torchvision.models.detection import FasterRCNN
 
 from training.dataset import to_network
+from training.distributed import World
 from training.errors import TrainingError
+from training.sampling import SeededSampling
 from training.transforms import Sample
 
 
@@ -84,53 +86,89 @@ class WeightAverage:
                 self.state[name].copy_(tensor)
 
 
+# What a process computes, and counts for nothing, where a batch has fewer images than there are processes: all of them
+# have to take part in the sum of the gradients.
+_BLANK = Sample(torch.zeros(3, 32, 32, dtype=torch.uint8), torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 0)
+
+
 def train_one_epoch(
     network: FasterRCNN,
     batches: Iterable[Sequence[Sample]],
     optimizer: Optimizer,
     schedule: Schedule,
     *,
+    sampling: SeededSampling,
     first_step: int,
     clip_norm: float,
     average: WeightAverage | None,
     image_names: Sequence[str],
+    world: World | None = None,
+    shared: nn.Module | None = None,
 ) -> Iterator[Step]:
     """Train on the batches of an epoch, or of what is left of it, yielding after each optimizer step.
 
     Args:
         network: in training mode, on its device.
-        batches: lists of samples.
+        batches: lists of samples; with several processes this one's part of each, perhaps none.
         optimizer: over the network's parameters.
         schedule: sets the learning rate of each step.
+        sampling: of the network's anchors and proposals.
         first_step: number of the first step over all epochs.
         clip_norm: gradients are scaled down to this norm; 0 leaves them.
         average: updated after each step, if any.
         image_names: name of each image by its index, for messages.
+        world: the processes that train together; None for this one alone.
+        shared: the network as `World.wrap` returned it; None for this process alone.
 
     Raises:
-        NonFiniteLoss: before the step that would spoil the weights.
+        NonFiniteLoss: before the step that would spoil the weights; in all processes.
     """
+    world, call = world or World(), shared or network
     device = next(network.parameters()).device
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     for number, batch in enumerate(batches, first_step):
         learning_rate = schedule.learning_rate(number)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
-        terms: dict[str, Tensor] = network(*to_network(batch, device))
-        losses = {name: float(term.detach()) for name, term in terms.items()}
+        computed = batch or [_BLANK]
+        sampling.begin(number, [sample.index for sample in computed])
+        terms: dict[str, Tensor] = call(*to_network(computed, device))
+        loss, losses = _over_whole_batch(terms, sampling.drawn() if batch else {}, world)
         if not math.isfinite(sum(losses.values())):
-            raise NonFiniteLoss(f"the loss of step {number} is not finite: {_describe(losses, batch, image_names)}")
+            raise _not_finite(f"loss of step {number}", losses, batch, image_names, world)
         optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]
         norm = float(nn.utils.clip_grad_norm_(trainable, clip_norm or math.inf))
         if not math.isfinite(norm):
-            raise NonFiniteLoss(f"the gradient of step {number} is not finite: {_describe(losses, batch, image_names)}")
+            raise _not_finite(f"gradient of step {number}", losses, batch, image_names, world)
         optimizer.step()
         if average is not None:
             average.update(network, number)
         yield Step(number, learning_rate, losses, norm)
 
 
-def _describe(losses: Mapping[str, float], batch: Sequence[Sample], image_names: Sequence[str]) -> str:
+def _over_whole_batch(
+    terms: Mapping[str, Tensor], drawn: Mapping[str, int], world: World
+) -> tuple[Tensor, dict[str, float]]:
+    """Return the loss to differentiate in this process, and the loss terms of the batch of all processes.
+
+    torchvision divides each term by what was drawn of the images of one process. Weighted by this process's share of
+    all draws, times the number of processes, the mean of the gradients over the processes is that of the whole batch.
+    """
+    if world.size == 1:
+        return torch.stack(list(terms.values())).sum(), {name: float(term.detach()) for name, term in terms.items()}
+    own = [float(drawn.get(name, 0)) for name in terms]
+    sums = world.total([*own, *(count * float(term.detach()) for count, term in zip(own, terms.values(), strict=True))])
+    everyone, weighted = sums[: len(own)], sums[len(own) :]
+    weights = [count * world.size / total if total else 0.0 for count, total in zip(own, everyone, strict=True)]
+    loss = torch.stack([weight * term for weight, term in zip(weights, terms.values(), strict=True)]).sum()
+    losses = [total / count if count else 0.0 for total, count in zip(weighted, everyone, strict=True)]
+    return loss, dict(zip(terms, losses, strict=True))
+
+
+def _not_finite(
+    what: str, losses: Mapping[str, float], batch: Sequence[Sample], image_names: Sequence[str], world: World
+) -> Exception:
     values = ", ".join(f"{name} {value:g}" for name, value in losses.items())
-    return f"{values}; images: {', '.join(image_names[sample.index] for sample in batch)}"
+    names = [name for part in world.gather([image_names[sample.index] for sample in batch]) for name in part]
+    return world.once(NonFiniteLoss(f"the {what} is not finite: {values}; images: {', '.join(names)}"))

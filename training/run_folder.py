@@ -41,6 +41,7 @@ class RunRecord:
         weights: what was loaded at the start, in words.
         continued_from: `coco`, `imagenet`, a file's name, or a release as name@version; None for random weights.
         dataset_format: what the dataset was to be read as; None where that was recognised.
+        launchers: names of each torchrun that began it; see `torchrun.Place`. None without torchrun.
     """
 
     dataset: str
@@ -52,6 +53,7 @@ class RunRecord:
     weights: str
     continued_from: str | None
     dataset_format: str | None = None
+    launchers: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -66,7 +68,8 @@ class RunRecord:
             config = validate(data.pop("config"))
             # records made before it was written down
             data.setdefault("continued_from", None if config.weights == "none" else Path(config.weights).name)
-            return cls(**{**data, "class_names": tuple(data["class_names"])}, config=config)
+            lists = {name: tuple(data.get(name, ())) for name in ("class_names", "launchers")}
+            return cls(**{**data, **lists}, config=config)
         except OSError as error:
             raise RunError(f"{folder} holds no run: {RUN}: {error.strerror}") from error
         except (ValueError, TypeError, KeyError) as error:

@@ -15,7 +15,6 @@ from training.dataset import (
     DetectionDataset,
     LabelledImages,
     collate,
-    epoch_order,
     read_dataset,
     split,
     split_by_names,
@@ -148,12 +147,6 @@ def test_augmenting_leaves_the_global_random_state(data: LabelledImages) -> None
     before = torch.get_rng_state()
     _ = dataset[0]
     assert torch.equal(before, torch.get_rng_state())
-
-
-def test_an_epoch_visits_every_image_once_in_an_order_of_its_own() -> None:
-    first, second = epoch_order(20, seed=1, epoch=0), epoch_order(20, seed=1, epoch=1)
-    assert sorted(first) == sorted(second) == list(range(20))
-    assert first != second
 
 
 def test_an_empty_image_has_no_boxes_and_no_labels(data: LabelledImages) -> None:

@@ -7,6 +7,7 @@ from torch.optim.lr_scheduler import LinearLR, StepLR
 
 from model_store.architectures import NetworkOptions, build
 from training.loop import NonFiniteLoss, Schedule, WeightAverage, train_one_epoch
+from training.sampling import SeededSampling
 from training.transforms import Sample
 
 OPTIONS = NetworkOptions(min_size=64, max_size=64)
@@ -69,7 +70,15 @@ def test_empty_images_train_without_nan() -> None:
     batches = [[empty_sample(), empty_sample()], [empty_sample()]]
     steps = list(
         train_one_epoch(
-            network, batches, optimizer, schedule(), first_step=0, clip_norm=1.0, average=None, image_names=["a.png"]
+            network,
+            batches,
+            optimizer,
+            schedule(),
+            sampling=SeededSampling(network, 0),
+            first_step=0,
+            clip_norm=1.0,
+            average=None,
+            image_names=["a.png"],
         )
     )
     assert [step.number for step in steps] == [0, 1]
@@ -88,6 +97,7 @@ def test_a_loss_that_is_not_finite_names_its_terms_and_images_and_spares_the_wei
         [[empty_sample(1)]],
         SGD(network.parameters(), lr=0.001),
         schedule(),
+        sampling=SeededSampling(network, 0),
         first_step=7,
         clip_norm=0.0,
         average=None,
@@ -109,6 +119,7 @@ def test_a_gradient_that_is_not_finite_spares_the_weights(clip_norm: float) -> N
         [[empty_sample(1)]],
         SGD(network.parameters(), lr=0.001),
         schedule(),
+        sampling=SeededSampling(network, 0),
         first_step=7,
         clip_norm=clip_norm,
         average=None,

@@ -308,7 +308,7 @@ def command(shapes: Path, out: Path, *, workers: int) -> list[str]:
     return [*words, "--set", "epochs=50"]
 
 
-def wait_for(path: Path, process: "subprocess.Popen[bytes]") -> None:
+def wait_for(path: Path, process: "subprocess.Popen[Any]") -> None:
     deadline = time.monotonic() + 90
     while not path.exists():
         assert process.poll() is None

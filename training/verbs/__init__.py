@@ -19,3 +19,6 @@ VERBS: Mapping[str, str] = {
     "sim2real": "compare what a detector finds in rendered and in real photos",
     "make": "make a release of a 3D model: render, train, report, publish",
 }
+
+SHARED_VERBS = ("train", "evaluate")
+"""Those that torchrun may start in several processes."""

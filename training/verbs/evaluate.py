@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from training import flags
 from training.console import bar_of, say
+from training.torchrun import place_here
 
 if TYPE_CHECKING:
     from training.dataset import LabelledImages
@@ -33,15 +34,33 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the verb."""
+    """Run the verb; under torchrun each process takes its share of the images, and the first one writes."""
+    from model_store.engines.torch import TorchEngine
+    from rendersight.annotations import AnnotatedImage
+    from rendersight.detections import Detections
+    from training.distributed import device_of, joined
     from training.evaluation import as_one_class, detect_all, evaluate
+    from training.loading import load_model
     from training.report import DETECTIONS, write_evaluation
 
-    loaded, engine = flags.open_model(options)
-    known = None if options.one_class else loaded.card.class_names
-    data = read_listed(options.dataset, known, options.names, format=options.format, split=options.split)
-    data = data.widened(options.box_margin)
-    found = detect_all(engine, data, progress=bar_of("images"))
+    with joined(place_here(), device=options.device) as world:
+        device = device_of(world, options.device)
+        loaded = world.together(lambda: load_model(options.model, store_root=options.store, class_names=options.labels))
+        world.check_same(f"weights in {options.model}", loaded.card.sha256)
+        known = None if options.one_class else loaded.card.class_names
+        data = world.together(
+            lambda: read_listed(options.dataset, known, options.names, format=options.format, split=options.split)
+        ).widened(options.box_margin)
+        world.check_same(f"images and labels in {options.dataset}", data.fingerprint())
+        engine = TorchEngine(loaded.network, device)
+        world.share_cores()
+
+        def detect(images: Sequence[AnnotatedImage]) -> list[Detections]:
+            return detect_all(engine, images, progress=bar_of("images"))
+
+        found = world.share(data.images, detect)
+    if not world.is_first:
+        return
     if options.one_class:
         data, found = as_one_class(data, found)
     result = evaluate(data, found)

@@ -6,6 +6,7 @@ from pathlib import Path
 from training import flags
 from training.console import progress_bar, say, stop_on_signals
 from training.presets import preset_names
+from training.torchrun import place_here
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -46,39 +47,55 @@ _DIRECT = ("architecture", "weights", "epochs", "batch_size", "learning_rate", "
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the verb."""
-    from model_store.devices import choose_device
+    """Run the verb; under torchrun in each of its processes."""
     from training import run as runs
-    from training.config import ConfigError, parse_assignments, resolve
+    from training.config import ConfigError, TrainConfig, parse_assignments, resolve
+    from training.distributed import device_of, joined
     from training.run_folder import read_names
 
     given = {name: getattr(options, name) for name in _DIRECT if getattr(options, name) is not None}
-    overrides = {**given, **parse_assignments(options.set)}
-    around = runs.Surroundings(
-        device=choose_device(options.device),
-        workers=options.workers,
-        store_root=options.store,
-        say=say,
-        bar=progress_bar,
-        stop_asked=stop_on_signals(),
-    )
-    if options.resume:
-        if overrides or options.preset or options.labels or options.hold_out_names or options.format:
-            raise ConfigError("a resumed run keeps its hyperparameters and labels; leave them out, or start a new run")
-        runs.resume(options.out, around=around, dataset=options.dataset)
-    elif options.dataset is None:
-        raise ConfigError("which dataset? Give its folder")
-    else:
+
+    def ask() -> tuple[TrainConfig, list[str] | None, bool] | None:
+        """Return the configuration, the images to hold out and whether the dataset's own parts count; None resumes."""
+        overrides = {**given, **parse_assignments(options.set)}
+        if options.resume:
+            if overrides or options.preset or options.labels or options.hold_out_names or options.format:
+                raise ConfigError(
+                    "a resumed run keeps its hyperparameters and labels; leave them out, or start a new run"
+                )
+            return None
+        if options.dataset is None:
+            raise ConfigError("which dataset? Give its folder")
         if options.hold_out_names and (options.hold_out is not None or options.group_by is not None):
             raise ConfigError("--hold-out-names says what is held out; leave out --hold-out and --group-by")
         config = resolve(options.preset, overrides)
+        names = read_names(options.hold_out_names) if options.hold_out_names else None
+        return config, names, not {"hold_out", "group_by"} & set(overrides)
+
+    with joined(place_here(), device=options.device) as world:
+        around = runs.Surroundings(
+            device=device_of(world, options.device),
+            workers=options.workers,
+            store_root=options.store,
+            say=say,
+            bar=progress_bar,
+            stop_asked=stop_on_signals(),
+            world=world,
+        )
+        asked = world.together(ask)
+        if world.place.restarts_hang:
+            say("a restart by torchrun will hang: on several machines set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 on each")
+        if asked is None or runs.begun_by_this_command(options.out, world):
+            runs.resume(options.out, around=around, dataset=options.dataset)
+            return
+        config, names, follow_splits = asked
         runs.start(
             options.dataset,
             options.out,
             config,
             class_names=options.labels,
             around=around,
-            hold_out_names=read_names(options.hold_out_names) if options.hold_out_names else None,
+            hold_out_names=names,
             dataset_format=options.format,
-            follow_splits=not {"hold_out", "group_by"} & set(overrides),
+            follow_splits=follow_splits,
         )

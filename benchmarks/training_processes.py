@@ -1,0 +1,97 @@
+"""One training by one process and by several: images a second, and how far the losses of the epochs differ.
+
+`python -m benchmarks.training_processes [--processes 1 2]` draws pictures of discs and squares and lets torchrun train
+the small network on them, with fp32, with bf16, and on pictures of mixed shapes, each first by one process. Run it with
+nothing else running.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from benchmarks.servers import ROOT
+from training.run_folder import read_metrics
+
+HELD_OUT = 8
+SETTINGS = ("architecture=fasterrcnn_mobilenet_v2_fpn", "weights=none", "batch_size=4", f"hold_out={HELD_OUT}")
+CASES = {"fp32": ("fp32", False), "bf16": ("bf16", False), "fp32, mixed shapes": ("fp32", True)}
+
+
+def draw(folder: Path, *, count: int, size: int, mixed: bool) -> None:
+    """Write pictures with LabelMe JSON, square or of mixed shapes: width and height from two thirds of `size` to it."""
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        width, height = (int(rng.integers(size * 2 // 3, size + 1)) if mixed else size for _ in range(2))
+        image = Image.fromarray(rng.integers(90, 140, (height, width, 3), dtype=np.uint8))
+        pen = ImageDraw.Draw(image)
+        shapes = []
+        for label in rng.permutation(["disc", "square"])[: rng.integers(1, 3)]:
+            side = int(rng.integers(size // 5, size // 3))
+            x, y = int(rng.integers(0, width - side)), int(rng.integers(0, height - side))
+            colour = tuple(int(value) for value in rng.integers(0, 256, 3))
+            (pen.ellipse if label == "disc" else pen.rectangle)((x, y, x + side - 1, y + side - 1), fill=colour)
+            points = [[x, y], [x + side, y + side]]
+            shapes.append({"label": str(label), "points": points, "shape_type": "rectangle"})
+        name = f"{number:03d}"
+        image.save(folder / f"{name}.png")
+        (folder / f"{name}.json").write_text(json.dumps({"shapes": shapes, "imagePath": f"{name}.png"}))
+
+
+def train(dataset: Path, out: Path, *, processes: int, precision: str, size: int, epochs: int) -> list[dict[str, Any]]:
+    """Train by so many processes; returns the metrics of each epoch."""
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+    words += ["--nproc-per-node", str(processes), "-m", "training", "train", str(dataset), "--out", str(out)]
+    words += ["--device", "cpu", "--workers", "0", "--epochs", str(epochs)]
+    for setting in (*SETTINGS, f"precision={precision}", f"min_size={size}", f"max_size={size}"):
+        words += ["--set", setting]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    subprocess.run(words, cwd=ROOT, env=environment, check=True, capture_output=True)  # noqa: S603
+    return read_metrics(out)
+
+
+def largest_difference(epochs: Iterable[dict[str, Any]], expected: Iterable[dict[str, Any]]) -> float:
+    """Return the largest difference of the loss of an epoch, as a share of what is expected."""
+    return max(abs(float(own["loss"] / other["loss"]) - 1) for own, other in zip(epochs, expected, strict=True))
+
+
+def main() -> None:
+    """Print a line for each case and number of processes."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training_processes", description=__doc__)
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--images", type=int, default=40, help="to train on")
+    parser.add_argument("--size", type=int, default=320, help="side of the pictures and of the network's input, px")
+    parser.add_argument("--epochs", type=int, default=4)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in options.cases:
+            precision, mixed = CASES[name]
+            dataset = Path(scratch) / name
+            dataset.mkdir()
+            draw(dataset, count=options.images + HELD_OUT, size=options.size, mixed=mixed)
+            first: list[dict[str, Any]] = []
+            for processes in options.processes:
+                out = Path(scratch) / f"{name} by {processes}"
+                sizes = {"size": options.size, "epochs": options.epochs}
+                epochs = train(dataset, out, processes=processes, precision=precision, **sizes)
+                first = first or epochs
+                speeds = [epoch["images_per_s"] for epoch in epochs[1:]]  # the first one warms up
+                print(
+                    f"{name:<20} {processes} processes: {statistics.median(speeds):6.2f} images/s, losses differ by "
+                    f"{largest_difference(epochs, first):.3%} at most",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
