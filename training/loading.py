@@ -9,6 +9,7 @@ from model_store.network import LoadedNetwork, facts_of, input_rule, load_networ
 from model_store.state_dict import read_state_dict
 from model_store.store import sha256_of
 from training.checkpoint import BEST
+from training.history import best_epoch
 from training.run_folder import RUN, RunError, RunRecord, read_metrics
 
 
@@ -45,9 +46,8 @@ def load_run(folder: Path) -> LoadedNetwork:
         options=options,
         state_dict=read_state_dict(path),
     )
-    best = max(
-        read_metrics(folder), key=lambda epoch: float(epoch["AP"]), default={"threshold": DEFAULT_SCORE_THRESHOLD}
-    )
+    epochs = read_metrics(folder)
+    best = best_epoch(epochs) if epochs else {"threshold": DEFAULT_SCORE_THRESHOLD}
     card = ModelCard(
         name=folder.resolve().name,
         version="run",

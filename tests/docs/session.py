@@ -34,6 +34,7 @@ SMALL: dict[str, list[str]] = {
     "convert": [],
     "train": [*_SMALL, "--workers", "0"],
     "evaluate": _HERE,
+    "compare": [],
     "predict": _HERE,
     "publish": _STORE,
     "sim2real": _HERE,

@@ -52,6 +52,10 @@ def state_dict(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["predict", "STATE_DICT", "nowhere.jpg"], "nowhere.jpg is neither"),
         (["publish", "SHAPES", "--name", "x"], "holds no run"),
         (
+            ["compare", "SHAPES", "nowhere"],
+            "shapes0 holds no run: run.json: No such file or directory; nowhere holds no",
+        ),
+        (
             ["render", "dragon", "--count", "1", "--out", "x"],
             "dragon is neither a recipe (dice, dice-board)",
         ),
@@ -95,6 +99,7 @@ def test_bad_input_ends_with_one_message_and_status_2(
         ["predict", "m", "p", "--score-threshold", "nan"],
         ["train", "d", "--out", "x", "--labels", "a,a"],
         ["train", "d", "--out", "x", "--workers", "-1"],
+        ["compare", "a"],
         ["fly"],
         [],
     ],

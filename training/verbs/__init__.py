@@ -11,6 +11,7 @@ VERBS: Mapping[str, str] = {
     "convert": "write a dataset in another format",
     "train": "train a detector on labelled images",
     "evaluate": "measure a release, a run or a state dict on labelled images",
+    "compare": "put runs side by side: what differs, and what came of it",
     "predict": "write annotated pictures and LabelMe files for photos",
     "publish": "make a release of a run's best checkpoint",
     "accelerate": "prepare a release's fast engines, measure them, publish the next version",
