@@ -1,10 +1,8 @@
 """What the dataset doctor found, as one HTML page that needs nothing from outside."""
 
-import base64
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
-from io import BytesIO
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -13,6 +11,7 @@ from rendersight.annotations import AnnotatedImage
 from rendersight.annotations.folder import load_pixels
 from rendersight.drawing import draw_boxes
 from training.findings import SEVERITIES, Finding, Spot, counted
+from training.html_page import document, figure, jpeg, tiles
 from training.inspection import Inspection, sheet
 from training.reach import FEWEST_PX
 from training.svg import histogram
@@ -24,43 +23,6 @@ _CONTEXT = 4.0
 _LEAST_CROP_PX = 96
 _COLOUR = (255, 59, 48)
 
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1c1e21; --dim: #667; --ground: #fff; --panel: #f4f5f7; --line: #d9dce1;
-  --bar: #3b6fd4; --fault: #c62828; --warning: #b26a00; --note: #3a6ea5; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e7e9ec; --dim: #9aa3ad; --ground: #15171a; --panel: #1f2226;
-  --line: #353a41; --bar: #6f9cf0; --fault: #ff7b72; --warning: #e3a23c; --note: #7fb2e5; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 72rem; color: var(--ink); background: var(--ground);
-  font: 15px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.6rem; margin: 0 0 .25rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.15rem; margin: 2.2rem 0 .7rem; }
-p { margin: .3rem 0; } .dim { color: var(--dim); }
-.tiles { display: flex; flex-wrap: wrap; gap: .6rem; margin: 1.2rem 0; }
-.tile { background: var(--panel); border-radius: .5rem; padding: .5rem .9rem; min-width: 6.5rem; }
-.tile b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; }
-.finding { border: 1px solid var(--line); border-left: 4px solid var(--tone); border-radius: .4rem;
-  padding: .6rem .9rem; margin: .7rem 0; }
-.fault { --tone: var(--fault); } .warning { --tone: var(--warning); } .note { --tone: var(--note); }
-.badge { color: var(--tone); font-weight: 600; margin-right: .5rem; }
-.pictures { display: flex; flex-wrap: wrap; gap: .6rem; margin-top: .6rem; }
-.pictures figure { margin: 0; width: 180px; } .pictures img { display: block; max-width: 100%; border-radius: .25rem; }
-figcaption { font-size: .8rem; color: var(--dim); overflow-wrap: anywhere; }
-details { margin-top: .4rem; } summary { cursor: pointer; color: var(--dim); }
-ul { margin: .3rem 0; padding-left: 1.2rem; overflow-wrap: anywhere; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(28rem, 100%), 1fr)); gap: 1rem; }
-.charts figure { margin: 0; background: var(--panel); border-radius: .5rem; padding: .6rem .8rem; }
-.charts figcaption { color: var(--ink); font-size: .95rem; } svg { width: 100%; height: auto; }
-svg text { fill: var(--dim); font: 12px system-ui, sans-serif; } svg .small { font-size: 11px; }
-svg .middle { text-anchor: middle; } svg .end { text-anchor: end; } svg .bar { fill: var(--bar); }
-svg .axis { stroke: var(--line); } svg .mark { stroke: var(--dim); stroke-dasharray: 3 3; }
-table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .2rem .8rem .2rem 0; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; width: 5rem; } td.wide { width: 60%; }
-.level { background: var(--bar); height: .8rem; border-radius: .2rem; min-width: 1px; }
-img.sheet { width: 100%; border-radius: .4rem; }
-"""
-
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-
 
 def page(report: Inspection) -> str:
     """Return the page; pictures are inside it, and nothing is fetched."""
@@ -69,7 +31,6 @@ def page(report: Inspection) -> str:
     by_name = {image.name: image for image in found.images}
     findings = [_finding(finding, by_name, report.all_labels) for finding in report.findings]
     parts = [
-        f"<h1>{escape(title)}</h1>",
         f'<p class="dim">Read as {found.format}. Network: {escape(report.geometry.words())}.</p>',
         _tiles(report),
         "<h2>Findings</h2>",
@@ -83,13 +44,8 @@ def page(report: Inspection) -> str:
     if found.images:
         contact = sheet(found, report.all_labels)
         caption = f"{counted(min(len(found.images), 24), 'image')} chosen evenly, with their boxes."
-        parts += ["<h2>Contact sheet</h2>", f'<p class="dim">{caption}</p>', _img(contact, "contact sheet", "sheet")]
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style></head><body>\n" + "\n".join(parts) + "\n</body></html>\n"
-    )
+        parts += ["<h2>Contact sheet</h2>", f'<p class="dim">{caption}</p>', jpeg(contact, "contact sheet", "sheet")]
+    return document(title, parts)
 
 
 def _tiles(report: Inspection) -> str:
@@ -103,8 +59,7 @@ def _tiles(report: Inspection) -> str:
         "without objects": sum(1 for image in images if not image.labels),
         **{f"{severity}s": counts[severity] for severity in SEVERITIES},
     }
-    tiles = [f'<div class="tile"><b>{value}</b>{name}</div>' for name, value in numbers.items()]
-    return f'<div class="tiles">{"".join(tiles)}</div>'
+    return tiles(numbers)
 
 
 def _finding(finding: Finding, by_name: dict[str, AnnotatedImage], labels: Sequence[str]) -> str:
@@ -143,7 +98,7 @@ def _picture(image: AnnotatedImage, spot: Spot, labels: Sequence[str]) -> str:
             np.array(picture), np.asarray(image.boxes_xyxy * shares, np.float32), numbers, [""] * len(numbers)
         )
     caption = f"{spot.file}: {spot.words}" if spot.words else spot.file
-    return f"<figure>{_img(picture, spot.file)}<figcaption>{escape(caption)}</figcaption></figure>"
+    return figure(jpeg(picture, spot.file), caption)
 
 
 def _crop(picture: Image.Image, spot: Spot) -> Image.Image:
@@ -161,13 +116,6 @@ def _crop(picture: Image.Image, spot: Spot) -> Image.Image:
     corners = [(value - shift) * scale for value, shift in zip(spot.box_xyxy, (area[0], area[1]) * 2, strict=True)]
     ImageDraw.Draw(enlarged).rectangle(corners, outline=_COLOUR, width=2)
     return enlarged
-
-
-def _img(picture: Image.Image, words: str, kind: str = "") -> str:
-    buffer = BytesIO()
-    picture.convert("RGB").save(buffer, "JPEG", quality=82)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img class="{kind}" alt="{escape(words)}" src="data:image/jpeg;base64,{data}">'
 
 
 def _class_table(report: Inspection) -> str:

@@ -1,5 +1,6 @@
 """Plots of a training and of what a detector finds, by matplotlib."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,16 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from training.calibration import Reliability
 from training.evaluation import Evaluation
 from training.thresholds import OperatingPoint
+
+LOSSES = "losses.png"
+LEARNING_RATE = "learning_rate.png"
+AP = "ap.png"
 
 _DPI = 110
 _SIZE_BINS = 40
@@ -23,11 +29,11 @@ def plot_epochs(epochs: Sequence[Mapping[str, Any]], folder: Path) -> None:
     """Draw `losses.png`, `learning_rate.png` and `ap.png` from the lines of a run's metrics."""
     numbers = [epoch["epoch"] for epoch in epochs]
     terms = [name for name in epochs[0] if name.startswith("loss")]
-    _lines(folder / "losses.png", numbers, {name: [epoch[name] for epoch in epochs] for name in terms}, "loss")
+    _lines(folder / LOSSES, numbers, {name: [epoch[name] for epoch in epochs] for name in terms}, "loss")
     rates = {"at the epoch's end": [epoch["learning_rate"] for epoch in epochs]}
-    _lines(folder / "learning_rate.png", numbers, rates, "learning rate")
+    _lines(folder / LEARNING_RATE, numbers, rates, "learning rate")
     figures = {name: [epoch[name] for epoch in epochs] for name in ("AP", "AP50", "AP75", "f1")}
-    _lines(folder / "ap.png", numbers, figures, "on the hold-out images", top=1.0)
+    _lines(folder / AP, numbers, figures, "on the hold-out images", top=1.0)
 
 
 def _lines(
@@ -37,6 +43,7 @@ def _lines(
     axes = figure.subplots()
     for name, values in series.items():
         axes.plot(x, values, marker=".", label=name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel(label)
     axes.set_ylim(bottom=0, top=top)
@@ -118,13 +125,15 @@ def plot_confusion(matrix: NDArray[np.int64], class_names: Sequence[str], path: 
             colour = "white" if parts[i, j] > _DARK_CELL else "black"
             axes.text(j, i, str(matrix[i, j]), ha="center", va="center", color=colour)
     places = range(len(matrix))
-    axes.set_xticks(places, [*class_names, "missed"], rotation=45, ha="right")
-    axes.set_yticks(places, [*class_names, "background"])
+    axes.set_xticks(places, [*class_names, "missed"], rotation=45, ha="right", parse_math=False)
+    axes.set_yticks(places, [*class_names, "background"], parse_math=False)
     for line in (axes.axhline, axes.axvline):
         line(len(class_names) - 0.5, color="grey", linewidth=1)
     axes.set_xlabel("found")
     axes.set_ylabel("truth")
-    figure.savefig(path, dpi=_DPI)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a name in a script that the font has not
+        figure.savefig(path, dpi=_DPI)
 
 
 def _unit_square(axes: Axes, x_label: str, y_label: str) -> None:

@@ -1,41 +1,67 @@
-"""What a run or an evaluation leaves behind for people: JSON and pictures in a folder."""
+"""What a run or an evaluation leaves behind for people: JSON, pictures and a page in a folder."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from rendersight.detections import Detections
+from training import report_page
+from training.calibration import reliability
+from training.checkpoint import write_atomically
+from training.confusion import confusion_matrix
 from training.dataset import LabelledImages
 from training.evaluation import Evaluation, detections_as_coco, truth_as_coco
 from training.gallery import false_alarms, gallery, misses
+from training.history import History
 from training.page import BOX_SIZES, CONFUSION, FALSE_ALARMS, MISSES, PRECISION_RECALL, RELIABILITY, page
 from training.pictures import compare_with_truth
 from training.plots import plot_box_sizes, plot_confusion, plot_epochs, plot_precision_recall, plot_reliability
-from training.run_folder import PLOTS, read_metrics
+from training.report_page import HOLD_OUT_SHEET
+from training.run_folder import PAGE, PLOTS
 from training.sim2real import Sim2Real
+from training.thresholds import worth_recommending
 
 DETECTIONS = "detections.json"
 TRUTH = "truth.json"
 FIGURES = "figures.json"
 REPORT = "report.md"
-HOLD_OUT_SHEET = "hold_out.png"
 
 
 def write_evaluation(out: Path, data: LabelledImages, found: Sequence[Detections], result: Evaluation) -> None:
-    """Write COCO's truth and result JSON, the figures, precision over recall and a sheet of truth beside detections."""
+    """Write COCO's truth and result JSON, the figures, pictures of what was found, and a page of all of it."""
     out.mkdir(parents=True, exist_ok=True)
     (out / TRUTH).write_text(json.dumps(truth_as_coco(data)), "utf-8")
     (out / DETECTIONS).write_text(json.dumps(detections_as_coco(found)), "utf-8")
     (out / FIGURES).write_text(json.dumps(result.as_json(), indent=2) + "\n", "utf-8")
     _write_pictures(out, data, found, result)
+    (out / PAGE).write_text(
+        report_page.of_evaluation(out.resolve().name, data, result, pictures=out), "utf-8", "replace"
+    )
 
 
-def write_run_plots(run: Path, data: LabelledImages, found: Sequence[Detections], result: Evaluation) -> None:
-    """Write a run's curves so far, and what the weights of the latest epoch find on the hold-out images."""
-    folder = run / PLOTS
+def write_run_plots(
+    run: Path, hold_out: LabelledImages, found: Sequence[Detections], result: Evaluation, *, train: LabelledImages
+) -> None:
+    """Write a run's curves so far, what its best weights find on the hold-out images, and a page of all of it.
+
+    Args:
+        run: the run's folder, with the latest epoch in its metrics.
+        hold_out: N images.
+        found: N detections of the latest epoch's weights, in the same order; drawn where it is the best so far.
+        result: what they are worth.
+        train: the images that the run learns from.
+    """
+    history, folder = History.read(run), run / PLOTS
     folder.mkdir(exist_ok=True)
-    plot_epochs(read_metrics(run), folder)
-    _write_pictures(folder, data, found, result)
+    plot_epochs(history.epochs, folder)
+    if history.best == history.epochs[-1]:
+        _write_pictures(folder, hold_out, found, result)
+    text = report_page.of_run(run, history, train=train, hold_out=hold_out, pictures=folder)
+
+    def write(draft: Path) -> None:
+        draft.write_text(text, "utf-8", "replace")  # a path need not be text
+
+    write_atomically(run / PAGE, write)
 
 
 def write_sim2real(out: Path, report: Sim2Real) -> None:
@@ -53,12 +79,18 @@ def write_sim2real_pictures(folder: Path, report: Sim2Real) -> None:
     plot_box_sizes({item.name: item.sizes_px() for item in report.domains}, folder / BOX_SIZES)
     plot_reliability(report.reliability(), report.thresholds(), folder / RELIABILITY)
     plot_confusion(report.confusion(), photos.data.class_names, folder / CONFUSION)
-    for name, find in ((FALSE_ALARMS, false_alarms), (MISSES, misses)):
-        mistakes = find(report.shown.data, report.shown.found, score_threshold=threshold)
-        gallery(report.shown.data, mistakes).save(folder / name, quality=85)
+    _write_mistakes(folder, report.shown.data, report.shown.found, score_threshold=threshold)
 
 
 def _write_pictures(folder: Path, data: LabelledImages, found: Sequence[Detections], result: Evaluation) -> None:
+    threshold = result.best_f1.score_threshold
     plot_precision_recall({"": result}, folder / PRECISION_RECALL)
-    sheet = compare_with_truth(data, found, score_threshold=result.best_f1.score_threshold)
-    sheet.save(folder / HOLD_OUT_SHEET)
+    plot_reliability(reliability(result.curve), worth_recommending(result.curve), folder / RELIABILITY)
+    plot_confusion(confusion_matrix(data, found, score_threshold=threshold), data.class_names, folder / CONFUSION)
+    _write_mistakes(folder, data, found, score_threshold=threshold)
+    compare_with_truth(data, found, score_threshold=threshold).save(folder / HOLD_OUT_SHEET)
+
+
+def _write_mistakes(folder: Path, data: LabelledImages, found: Sequence[Detections], *, score_threshold: float) -> None:
+    for name, find in ((FALSE_ALARMS, false_alarms), (MISSES, misses)):
+        gallery(data, find(data, found, score_threshold=score_threshold)).save(folder / name, quality=85)

@@ -19,6 +19,7 @@ METRICS = "metrics.jsonl"
 TRAIN_LIST = "train.txt"
 HOLD_OUT_LIST = "hold_out.txt"
 PLOTS = "plots"
+PAGE = "report.html"
 
 _PACKAGES = ("torch", "torchvision", "numpy", "pillow", "pycocotools")
 
@@ -105,7 +106,7 @@ def prepare(folder: Path, *, resume: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{folder} cannot be made: {error.strerror}") from error
-    for name in (LAST, BEST, METRICS, RUN, TRAIN_LIST, HOLD_OUT_LIST):
+    for name in (LAST, BEST, METRICS, RUN, TRAIN_LIST, HOLD_OUT_LIST, PAGE):
         remove_abandoned(drafts_of(folder / name))
 
 

@@ -13,10 +13,7 @@ from training.calibration import Reliability, reliability
 from training.confusion import confusion_matrix
 from training.domain import Domain, pool
 from training.tables import Column, cell, column_of
-from training.thresholds import OperatingPoint, at_precision, at_score
-
-SURE = 0.95
-"""The precision that the second threshold is chosen for."""
+from training.thresholds import SURE, OperatingPoint, at_precision, at_score, worth_recommending
 
 _NO_RATIO = ("threshold",)
 
@@ -104,8 +101,7 @@ class Sim2Real:
 
     def thresholds(self) -> dict[str, OperatingPoint]:
         """Return the thresholds worth recommending on the real photos; what cannot be reached is absent."""
-        sure = at_precision(self.photos.result.curve, SURE)
-        return {"best F1": self.photos.result.best_f1, **({} if sure is None else {f"{SURE:.0%} precision": sure})}
+        return worth_recommending(self.photos.result.curve)
 
     def confusion(self) -> NDArray[np.int64]:
         """Return what is taken for what on the real photos, above the threshold in use; see `confusion_matrix`."""

@@ -46,11 +46,13 @@ def column_of(metrics: Metrics) -> Column:
 
 def figures_table(columns: Sequence[Column]) -> list[str]:
     """Return a row for each figure that a column has; with its interval where there is one."""
+    return table(["", *(column.title for column in columns)], figure_rows(columns))
+
+
+def figure_rows(columns: Sequence[Column]) -> list[list[str]]:
+    """Return a row for each figure that a column has: what it is called, and a cell for each column."""
     known = [name for name in LABELS if any(name in column.values for column in columns)]
-    cells = [[cell(column, name) for column in columns] for name in known]
-    return table(
-        ["", *(column.title for column in columns)], [[LABELS[n], *row] for n, row in zip(known, cells, strict=True)]
-    )
+    return [[LABELS[name], *(cell(column, name) for column in columns)] for name in known]
 
 
 def class_table(metrics: Sequence[Metrics], class_names: Sequence[str]) -> list[str]:

@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from model_store.card import DEFAULT_SCORE_THRESHOLD
 
+SURE = 0.95
+"""The precision that the second of the thresholds worth recommending is chosen for."""
+
 _SHORTEST_THRESHOLD = 3
 
 
@@ -63,6 +66,12 @@ def at_precision(curve: Curve, precision: float) -> OperatingPoint | None:
     points = _points(curve)
     enough = np.flatnonzero(curve.precision[points] >= precision)
     return _point_at(curve, points, int(enough[-1])) if len(enough) else None
+
+
+def worth_recommending(curve: Curve) -> dict[str, OperatingPoint]:
+    """Return the thresholds worth recommending, by what they are good for; what cannot be reached is absent."""
+    sure = at_precision(curve, SURE)
+    return {"best F1": best_f1(curve), **({} if sure is None else {f"{SURE:.0%} precision": sure})}
 
 
 def at_score(curve: Curve, score_threshold: float) -> OperatingPoint:

@@ -206,7 +206,7 @@ class Trainer:
             progress.best_ap = ap
             checkpoint.save_best(self._out, {name: tensor.cpu() for name, tensor in weights.items()})
         self._log(result)
-        write_run_plots(self._out, self._hold_out, found, result)
+        write_run_plots(self._out, self._hold_out, found, result, train=self._train)
 
     def _averaged_weights(self) -> dict[str, Tensor]:
         return self._average.state if self._average is not None else self._network.state_dict()

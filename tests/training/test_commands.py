@@ -131,6 +131,7 @@ def test_evaluate_writes_coco_files(
     assert [category["name"] for category in truth["categories"]] == ["disc", "square"]
     assert {item["image_id"] for item in detections} <= set(range(1, 11))
     assert json.loads((out / "figures.json").read_text()) == figures
+    assert "<h1>Evaluation result</h1>" in (out / "report.html").read_text("utf-8")
 
 
 def test_evaluate_as_one_class_takes_any_labels(

@@ -23,10 +23,20 @@ from tests.training.killed import Forks
 from tests.training.test_run import CONFIG, figures
 from training.checkpoint import BEST, LAST, drafts_of
 from training.publish import check_release, hashes_of
-from training.run_folder import HOLD_OUT_LIST, METRICS, PLOTS, RUN, TRAIN_LIST, RunRecord, read_metrics, read_names
+from training.run_folder import (
+    HOLD_OUT_LIST,
+    METRICS,
+    PAGE,
+    PLOTS,
+    RUN,
+    TRAIN_LIST,
+    RunRecord,
+    read_metrics,
+    read_names,
+)
 
 SEED = 9
-RUN_FILES = (RUN, TRAIN_LIST, HOLD_OUT_LIST, METRICS, LAST, BEST)
+RUN_FILES = (RUN, TRAIN_LIST, HOLD_OUT_LIST, METRICS, LAST, BEST, PAGE)
 MANY = 50
 
 Identity = tuple[int, int] | None

@@ -2,14 +2,18 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 from PIL import Image
 
 from rendersight.detections import Detections
+from tests.training.conftest import write_run
+from tests.training.html_tags import tags_of_a_whole_page
 from training.dataset import LabelledImages, read_dataset
 from training.domain import measure
-from training.report import write_sim2real
+from training.evaluation import evaluate
+from training.report import write_evaluation, write_run_plots, write_sim2real
 from training.sim2real import Sim2Real
 
 
@@ -61,3 +65,39 @@ def test_a_report_replaces_an_older_one(shapes: Path, tmp_path: Path) -> None:
     data = read_dataset(shapes)
     first = write(tmp_path, data, guesses(data))
     assert write(tmp_path, data, [Detections.of([], [], [])] * 10) != first
+
+
+PICTURES = {"precision_recall.png", "reliability.png", "confusion.png", "false_alarms.jpg", "misses.jpg"}
+
+
+def test_an_evaluation_leaves_figures_pictures_and_a_page(shapes: Path, tmp_path: Path) -> None:
+    data = read_dataset(shapes)
+    out = tmp_path / "out"
+    write_evaluation(out, data, guesses(data), evaluate(data, guesses(data)))
+    rest = {"truth.json", "detections.json", "figures.json", "hold_out.png", "report.html"}
+    assert {path.name for path in out.iterdir()} == PICTURES | rest
+    tags = tags_of_a_whole_page((out / "report.html").read_text("utf-8"))
+    assert tags.count("img") == len(PICTURES) + 1
+
+
+def report_epoch(run: Path, data: LabelledImages, found: Sequence[Detections]) -> None:
+    train, hold_out = data.select([image.name for image in data.images[:7]]), data
+    write_run_plots(run, hold_out, found, evaluate(hold_out, found), train=train)
+
+
+def test_a_run_s_pictures_are_those_of_its_best_epoch(shapes: Path, tmp_path: Path) -> None:
+    data = read_dataset(shapes)
+    run = write_run(tmp_path / "run", aps=[0.3])
+    report_epoch(run, data, guesses(data))
+    best = {name: (run / "plots" / name).read_bytes() for name in (*PICTURES, "hold_out.png")}
+    curves = (run / "plots" / "ap.png").read_bytes()
+    for aps, is_best in (([0.3, 0.2], False), ([0.3, 0.2, 0.4], True)):
+        write_run(tmp_path / "longer", aps=aps).joinpath("metrics.jsonl").replace(run / "metrics.jsonl")
+        rmtree(tmp_path / "longer")
+        report_epoch(run, data, [Detections.of([], [], [])] * len(data.images))
+        changed = {name for name, before in best.items() if (run / "plots" / name).read_bytes() != before}
+        assert changed == (best.keys() if is_best else set())
+        assert (run / "plots" / "ap.png").read_bytes() != curves
+        text = (run / "report.html").read_text("utf-8")
+        assert f"of epoch {3 if is_best else 1}, the best one" in text
+        assert text.count("<img") == len(PICTURES) + 4

@@ -81,6 +81,7 @@ def test_a_run_folder_can_repeat_itself(finished: Path, shapes: Path) -> None:
     assert {"loss", "loss_classifier", "AP", "AP50", "f1", "threshold"} <= set(read_metrics(finished)[0])
     for name in ("losses.png", "learning_rate.png", "ap.png", "precision_recall.png", "hold_out.png"):
         assert (finished / "plots" / name).stat().st_size > 1000
+    assert "<h1>Run whole</h1>" in (finished / "report.html").read_text("utf-8")
 
 
 def test_the_best_weights_are_a_plain_state_dict(finished: Path) -> None:
@@ -209,7 +210,7 @@ def test_what_killed_runs_were_writing_is_removed_when_one_goes_on(tmp_path: Pat
     if resume:
         (tmp_path / LAST).touch()
     before = sorted(tmp_path.iterdir())
-    for name in (LAST, BEST, METRICS, "run.json", "train.txt", "hold_out.txt"):
+    for name in (LAST, BEST, METRICS, "run.json", "train.txt", "hold_out.txt", "report.html"):
         (tmp_path / f".{name}.{2**22}").write_text("half a fi")
     prepare(tmp_path, resume=resume)
     assert sorted(tmp_path.iterdir()) == before
