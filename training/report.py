@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rendersight.detections import Detections
-from training import report_page
+from training import report_page, tensorboard
 from training.calibration import reliability
 from training.checkpoint import write_atomically
 from training.confusion import confusion_matrix
@@ -44,6 +44,8 @@ def write_run_plots(
 ) -> None:
     """Write a run's curves so far, what its best weights find on the hold-out images, and a page of all of it.
 
+    Where TensorBoard is installed it gets the latest epoch too.
+
     Args:
         run: the run's folder, with the latest epoch in its metrics.
         hold_out: N images.
@@ -54,6 +56,7 @@ def write_run_plots(
     history, folder = History.read(run), run / PLOTS
     folder.mkdir(exist_ok=True)
     plot_epochs(history.epochs, folder)
+    tensorboard.write_scalars(run, history.epochs[-1])
     if history.best == history.epochs[-1]:
         _write_pictures(folder, hold_out, found, result)
     text = report_page.of_run(run, history, train=train, hold_out=hold_out, pictures=folder)

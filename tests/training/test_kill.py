@@ -34,6 +34,7 @@ from training.run_folder import (
     read_metrics,
     read_names,
 )
+from training.tensorboard import FOLDER as SCALARS
 
 SEED = 9
 RUN_FILES = (RUN, TRAIN_LIST, HOLD_OUT_LIST, METRICS, LAST, BEST, PAGE)
@@ -207,7 +208,7 @@ def epochs_done(out: Path) -> int:
 
 def check_run_folder(out: Path) -> None:
     """Make sure that all files there can be read and agree."""
-    there = {path.name for path in out.glob("[!.]*")} - {PLOTS}
+    there = {path.name for path in out.glob("[!.]*")} - {PLOTS, SCALARS}
     assert there <= {*RUN_FILES}
     if LAST in there:
         assert {RUN, TRAIN_LIST, HOLD_OUT_LIST} <= there
@@ -225,7 +226,7 @@ def check_run_folder(out: Path) -> None:
 
 def check_same(out: Path, whole: Path) -> None:
     """Make sure that a run gave what another one gave, and left nothing else."""
-    assert {path.name for path in out.iterdir()} == {*RUN_FILES, PLOTS}
+    assert {path.name for path in out.iterdir()} - {SCALARS} == {*RUN_FILES, PLOTS}
     assert figures(out) == figures(whole)
     assert_equal(read_state_dict(out / BEST), read_state_dict(whole / BEST))
     last, expected = (torch.load(folder / LAST, weights_only=True) for folder in (out, whole))

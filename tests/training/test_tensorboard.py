@@ -1,0 +1,54 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.training.conftest import write_run
+from training.run_folder import read_metrics
+from training.tensorboard import FOLDER, scalars, write_scalars
+
+ROOT = Path(__file__).parents[2]
+
+
+def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
+    """Tag -> its epochs and values, as TensorBoard reads them."""
+    read = EventAccumulator(str(run / FOLDER)).Reload()
+    return {tag: [(event.step, round(event.value, 4)) for event in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
+
+
+def test_an_epoch_is_a_point_on_each_curve(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", aps=[0.1, 0.3])
+    for epoch in read_metrics(run):
+        write_scalars(run, epoch)
+    found = curves(run)
+    assert found["hold-out/AP"] == [(1, 0.1), (2, 0.3)]
+    assert found["training/images_per_s"] == [(1, 5.0), (2, 2.0)]
+    assert found["training/learning_rate"] == [(1, 0.001), (2, 0.001)]
+    assert found["loss/loss"] == [(1, 0.7), (2, 0.7)]
+
+
+def test_epochs_that_are_repeated_replace_what_was_there(tmp_path: Path) -> None:
+    first, again = write_run(tmp_path / "run", aps=[0.1, 0.3, 0.2]), write_run(tmp_path / "again", aps=[0.1, 0.5, 0.6])
+    for epoch in (*read_metrics(first), *read_metrics(again)[1:]):
+        write_scalars(first, epoch)
+    assert curves(first)["hold-out/AP"] == [(1, 0.1), (2, 0.5), (3, 0.6)]
+
+
+def test_what_could_not_be_measured_and_what_is_no_number_has_no_point() -> None:
+    epoch = {"epoch": 1, "AP": 0.5, "APs": -1.0, "loss": 1.5, "loss_box_reg": 0.5, "per_class_ap": {"disc": 0.5}}
+    assert dict(scalars(epoch)) == {"hold-out/AP": 0.5, "loss/loss": 1.5, "loss/box_reg": 0.5}
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_without_tensorboard_nothing_is_written_and_nothing_said(tmp_path: Path, *, is_there: bool) -> None:
+    code = "import sys; from pathlib import Path; from training.tensorboard import write_scalars; " + (
+        "" if is_there else "sys.modules['tensorboard'] = None; "
+    )
+    code += "write_scalars(Path(sys.argv[1]), {'epoch': 1, 'loss': 0.5})"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", "")
+    assert [path.name for path in tmp_path.iterdir()] == [FOLDER] * is_there
