@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import chain, combinations
 from pathlib import Path
 from typing import Any
 
+from training.console import clock
 from training.errors import TrainingError
 from training.findings import counted
 from training.history import History
@@ -59,7 +59,7 @@ class Comparison:
                 ["images to train on", *(str(len(history.train)) for history in histories)],
                 ["images held out", *(str(len(history.hold_out)) for history in histories)],
                 ["images/s", *(f"{history.images_per_s:.2f}" for history in histories)],
-                ["time in training steps", *(_clock(history.training_s) for history in histories)],
+                ["time in training steps", *(clock(history.training_s) for history in histories)],
             ],
         }
         sections["what differs"] = sections["what differs"] or [["nothing", *("" for _ in histories)]]
@@ -147,10 +147,6 @@ def _words(value: Any) -> str:
     text = NO_VALUE if value is None else str(value)
     is_digest = len(text) > _DIGEST_CHARACTERS and set(text) <= set("0123456789abcdef+")
     return text[:_DIGEST_CHARACTERS] if is_digest else text
-
-
-def _clock(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

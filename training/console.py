@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -16,6 +17,7 @@ __all__ = [
     "Bar",
     "Stopped",
     "bar_of",
+    "clock",
     "print_release",
     "progress_bar",
     "say",
@@ -47,6 +49,11 @@ def print_release(ref: str, folder: Path) -> None:
     """Print a release's name, version and folder as JSON, for scripts."""
     name, _, version = ref.partition("@")
     show(json.dumps({"release": ref, "name": name, "version": int(version), "folder": str(folder)}))
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as h:mm:ss, days before it where it has any."""
+    return str(timedelta(seconds=round(seconds)))
 
 
 class Stopped(Exception):

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from training.console import clock
 from training.dataset import LabelledImages
 from training.evaluation import Evaluation
 from training.findings import counted
@@ -47,7 +47,7 @@ def of_run(run: Path, history: History, *, train: LabelledImages, hold_out: Labe
                     **_headline(best),
                     "epochs": f"{len(history.epochs)} / {record.config.epochs}",
                     "images/s": f"{history.images_per_s:.2f}",
-                    "in training steps": timedelta(seconds=round(history.training_s)),
+                    "in training steps": clock(history.training_s),
                 }
             ),
             "<h2>Curves</h2>",

@@ -20,7 +20,7 @@ from rendersight.detections import Detections
 from training import checkpoint, run_folder
 from training.batches import epoch_batches, part
 from training.checkpoint import Progress
-from training.console import Bar, Stopped
+from training.console import Bar, Stopped, clock
 from training.dataset import DetectionDataset, LabelledImages, collate
 from training.distributed import World
 from training.evaluation import Evaluation, detect_all, evaluate
@@ -189,23 +189,23 @@ class Trainer:
 
     def _finish_epoch(self) -> None:
         """Evaluate, keep the weights if they are the best so far, log, and only then count the epoch as done."""
-        progress = self._progress
+        progress, began = self._progress, time.monotonic()
         weights = self._world.of_first(self._averaged_weights())
         found = self._detect(weights)
         if self._world.is_first:
-            self._keep(weights, found)
+            self._keep(weights, found, epoch_s=progress.seconds + time.monotonic() - began)
         epoch = progress.epoch + 1
         self._progress = Progress(epoch=epoch, best_ap=progress.best_ap)
         self.save()
 
-    def _keep(self, weights: dict[str, Tensor], found: list[Detections]) -> None:
+    def _keep(self, weights: dict[str, Tensor], found: list[Detections], *, epoch_s: float) -> None:
         progress = self._progress
         result = evaluate(self._hold_out, found)
         ap = result.summary()["AP"]  # as in the metrics, by which the best epoch is found again
         if ap > progress.best_ap or ap < 0:  # below 0: no object is held out, and the latest weights are kept
             progress.best_ap = ap
             checkpoint.save_best(self._out, {name: tensor.cpu() for name, tensor in weights.items()})
-        self._log(result)
+        self._log(result, epoch_s=epoch_s)
         write_run_plots(self._out, self._hold_out, found, result, train=self._train)
 
     def _averaged_weights(self) -> dict[str, Tensor]:
@@ -227,7 +227,7 @@ class Trainer:
 
         return self._world.share(self._hold_out.images, detect)
 
-    def _log(self, result: Evaluation) -> None:
+    def _log(self, result: Evaluation, *, epoch_s: float) -> None:
         progress = self._progress
         losses = {name: round(total / self._batches, 5) for name, total in (progress.loss_sums or {}).items()}
         line = {
@@ -241,9 +241,11 @@ class Trainer:
         }
         earlier = [epoch for epoch in run_folder.read_metrics(self._out) if epoch["epoch"] <= progress.epoch]
         run_folder.write_metrics(self._out, [*earlier, line])
+        left = self._record.config.epochs - progress.epoch - 1
         self._around.say(
             f"epoch {progress.epoch + 1}: loss {line['loss']:.3f}, AP {line['AP']:.3f}, AP50 {line['AP50']:.3f}, "
             f"best F1 {line['f1']:.3f} above {line['threshold']:.2f}, {line['images_per_s']:.2f} images/s"
+            + (f", {clock(epoch_s * left)} left" if left else "")
         )
 
     def save(self) -> None:

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -144,6 +145,21 @@ def test_a_stop_after_the_last_step_lets_the_run_end(shapes: Path, tmp_path: Pat
 
     run.start(shapes, tmp_path, config, class_names=None, around=surroundings(say=say, stop_asked=lambda: bool(asked)))
     assert len(asked) == len(read_metrics(tmp_path)) == 1
+
+
+def test_each_epoch_but_the_last_tells_how_long_the_others_will_take(shapes: Path, tmp_path: Path) -> None:
+    def bar(items: Iterable[Any], **_: Any) -> Iterable[Any]:
+        time.sleep(0.6)  # measuring the hold-out takes time too
+        return items
+
+    said: list[str] = []
+    began = time.monotonic()
+    run.start(shapes, tmp_path, CONFIG, class_names=None, around=surroundings(say=said.append, bar=bar))
+    first, last = [line for line in said if line.startswith("epoch ")]
+    left = re.search(r" images/s, 0:(\d\d):(\d\d) left$", first)
+    assert left is not None
+    assert 0 < 60 * int(left[1]) + int(left[2]) <= time.monotonic() - began + 1
+    assert last.endswith(" images/s")
 
 
 def test_a_start_that_was_cut_short_can_be_resumed_or_begun_anew(shapes: Path, tmp_path: Path) -> None:
