@@ -155,8 +155,8 @@ class World:
     def wrap(self, network: nn.Module, device: torch.device) -> nn.Module:
         """Return what to call in place of a network so that its gradients become the mean over the processes.
 
-        The weights of process 0 are copied to all. Batch norm that learns takes its statistics of all processes on
-        CUDA, of process 0's images on a CPU, where torch has no such layer; frozen batch norm needs nothing.
+        The weights of process 0 are copied to all. Batch norm that learns takes its statistics from the images of all
+        processes on CUDA; on a CPU, for which torch has no such layer, each from its own, and process 0's are kept.
         """
         if self.size == 1:
             return network

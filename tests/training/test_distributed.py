@@ -181,12 +181,15 @@ def test_torchrun_starts_a_killed_worker_anew_and_the_run_goes_on_to_its_end(
 
 @pytest.mark.long
 @pytest.mark.timeout(300)
-def test_a_stop_of_torchrun_saves_the_run_with_its_readers(shapes: Path, alone: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_of_torchrun_reaches_readers_too_and_saves_the_run(
+    shapes: Path, tmp_path: Path, number: signal.Signals
+) -> None:
     out = tmp_path / "stopped"
     words = [*train(shapes, out, SMALL.model_copy(update={"epochs": 200})), "--workers", 1]
     with torchrun(*words) as agent:
         wait_for(out / METRICS, agent)
-        agent.send_signal(signal.SIGINT)
+        agent.send_signal(number)
         _, errors = agent.communicate(timeout=60)
     assert agent.returncode == 1  # torchrun's own, whatever its workers ended with
     assert errors.count("stopping after this step") == 1
