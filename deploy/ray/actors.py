@@ -13,7 +13,7 @@ import ray
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext
 from ray.data.exceptions import ExecutionTimeoutError
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from deploy.ray.errors import JobError, JobFailed
 from deploy.ray.pool import Machine, Pool
@@ -119,15 +119,18 @@ def run(
             if row["failed"] is not None:
                 raise JobFailed(row["failed"])
             yield row
+    except RayTaskError as error:  # Ray's text is a traceback
+        raise JobFailed(f"{type(error.cause).__name__}: {_first_line(error.cause)}") from error
     except (RayError, ExecutionTimeoutError) as error:
         raise JobFailed(_first_line(error)) from error
 
 
 def _quieten() -> None:
-    """Have Ray Data write into its log files alone."""
+    """Have Ray Data write into its log files alone, and hand on what an actor raised."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.raise_original_map_exception = True
     for handler in logging.getLogger("ray.data").handlers:
         if not isinstance(handler, logging.FileHandler):
             handler.setLevel(logging.CRITICAL)

@@ -15,7 +15,7 @@ No object is an empty list.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -55,7 +55,7 @@ class Finished:
         errors: how many of them could not be used.
     """
 
-    paths: frozenset[str]
+    paths: Set[str]
     errors: int
 
 
@@ -99,7 +99,7 @@ def finished(out: Place, tell: Callable[[str], None]) -> Finished:
                 continue
             paths.update(found["path"].to_pylist())
             errors += len(found) - found["error"].null_count
-    return Finished(frozenset(paths), errors)
+    return Finished(paths, errors)
 
 
 def _read(out: Place, name: str) -> pa.Table | None:

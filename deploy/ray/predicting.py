@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from threading import Semaphore
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from deploy.ray.errors import JobError
 from deploy.ray.job import Job
 from deploy.ray.places import Place
 from model_store.detector import Detector, open_detector
+from model_store.engines import DeviceLost
 from model_store.errors import ModelError
 from rendersight import images
 
@@ -59,7 +61,9 @@ class Predict:
         except (JobError, ModelError) as error:  # what is raised here, Ray would try again for a while
             self._failure = str(error)
         else:
-            self._threads = ThreadPoolExecutor(self._detector.engine.parallel + ahead)
+            parallel = self._detector.engine.parallel
+            self._threads = ThreadPoolExecutor(parallel + ahead)
+            self._computing = Semaphore(parallel)
 
     def __call__(self, part: pa.Table) -> pa.Table:
         """Predict and write one part; a second call may go on meanwhile.
@@ -76,16 +80,16 @@ class Predict:
         paths = part["path"].to_pylist()
         rows: list[dict[str, Any]] = []
         unread: list[str] = []
-        for done in self._threads.map(self._try, paths):
-            if isinstance(done, str):
-                unread.append(done)
-            else:
-                rows.append(done)
-        if rows:
-            try:
+        try:
+            for done in self._threads.map(self._try, paths):
+                if isinstance(done, str):
+                    unread.append(done)
+                else:
+                    rows.append(done)
+            if rows:
                 parts.write(self._out, paths, rows)
-            except JobError as error:
-                return _answer(failed=str(error))
+        except (JobError, DeviceLost) as error:
+            return _answer(failed=str(error))
         return _answer(
             images=len(rows),
             errors=sum(row["error"] is not None for row in rows),
@@ -111,7 +115,9 @@ class Predict:
     def _find(self, data: bytes) -> dict[str, Any]:
         card = self._detector.card
         photo = images.decode_photo(data, max_pixels=self._job.max_pixels, need=card.input.resized_hw, formats=None)
-        found = self._detector.detect_photo(photo).above(self._job.score_threshold).by_score()
+        with self._computing:
+            found = self._detector.detect_photo(photo)
+        found = found.above(self._job.score_threshold).by_score()
         return {
             "width": photo.width,
             "height": photo.height,

@@ -171,7 +171,7 @@ def test_what_is_written_is_not_predicted_again_and_what_is_new_is(photos: Path,
 @pytest.mark.ray
 @pytest.mark.timeout(300)
 def test_a_killed_job_goes_on_where_it_was(machines: Cluster, tmp_path: Path) -> None:
-    names = copies(tmp_path / "photos", 160)
+    names = copies(tmp_path / "photos", 128)
     out = tmp_path / "out"
     process = start(tmp_path / "photos", out, on=machines)
     wait_for(lambda: process.poll() is not None or files_in(out), "the first file")
@@ -184,7 +184,7 @@ def test_a_killed_job_goes_on_where_it_was(machines: Cluster, tmp_path: Path) ->
     (out / "part-0.parquet").write_bytes((out / next(iter(before))).read_bytes()[:-100])  # as a power cut leaves it
     (out / "_0.draft").write_bytes(b"half")
     said = run(tmp_path / "photos", out, on=machines)
-    assert f"160 images, {160 - len(kept)} to predict" in said
+    assert f"128 images, {128 - len(kept)} to predict" in said
     assert "part-0.parquet is not whole: its images are predicted again" in said
     assert paths_in(out) == names  # none is missing, none is there twice
     after = files_in(out)
@@ -276,7 +276,7 @@ def test_a_cluster_without_room_is_refused(
 @pytest.mark.ray
 @pytest.mark.timeout(300)
 def test_a_machine_that_dies_costs_nothing(machines: Cluster, tmp_path: Path) -> None:
-    names = copies(tmp_path / "photos", 160)
+    names = copies(tmp_path / "photos", 96)
     out = tmp_path / "out"
     process = start(tmp_path / "photos", out, on=machines)
     wait_for(lambda: process.poll() is not None or files_in(out), "the first file")
