@@ -480,3 +480,10 @@ class TestDecodingReduced:
         photo = images.decode_photo(encode(image, "JPEG", quality=95), need=half)
         mean = image.reshape(48, 2, 80, 2, 3).mean(axis=(1, 3))
         assert np.abs(photo.pixels - mean).max() <= JPEG_ERROR
+
+
+def test_a_photo_of_another_format_is_decoded_where_the_caller_asks_for_it() -> None:
+    data = encode(picture(24, 40), "PPM")
+    with pytest.raises(images.UnknownImageFormat):
+        images.decode_photo(data)
+    np.testing.assert_array_equal(images.decode_photo(data, formats=None).pixels, images.decode(data, formats=None))
