@@ -3,9 +3,11 @@
 import io
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import absl.logging
 import numpy as np
 import pytest
 import torch
@@ -100,6 +102,8 @@ def client(engine: FixedEngine) -> Iterator[TestClient]:
 def log() -> Iterator[io.StringIO]:
     """What goes to the log as JSON lines, configured as the service runs."""
     root = logging.getLogger()
+    # OpenVINO imports absl where it is there, and absl closes what it took for standard error, which is pytest's.
+    absl.logging.get_absl_handler().python_handler.setStream(sys.__stderr__)
     level = root.level
     configure_logging("json")
     (handler,) = root.handlers
