@@ -275,6 +275,7 @@ def test_a_cluster_without_room_is_refused(
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_a_machine_that_dies_costs_nothing(machines: Cluster, tmp_path: Path) -> None:
     names = copies(tmp_path / "photos", 96)
     out = tmp_path / "out"

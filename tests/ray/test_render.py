@@ -72,6 +72,7 @@ def test_the_parts_are_the_files_of_one_run_and_what_fails_is_named(
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_what_a_lost_machine_has_not_rendered_is_rendered_elsewhere(
     machines: Cluster, whole: dict[str, bytes], tmp_path: Path
 ) -> None:

@@ -210,6 +210,7 @@ def test_a_rollout_drops_nothing_and_every_answer_is_of_the_version_that_it_name
     assert by_version.keys() == {"1", "2"}
 
 
+@pytest.mark.long
 def test_a_rollout_of_what_cannot_be_served_leaves_a_replica_and_says_why(
     cluster: Cluster, url: str, config: Any, some_photos: list[bytes], both: None
 ) -> None:
