@@ -24,6 +24,11 @@ _CALLS = 2
 _QUEUED = 2 * _CALLS
 _CONNECT_S = 5.0
 
+_SETTINGS_TYPE = 4
+_SETTINGS = b"\0\0\0\4\0\0\0\0\0"
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _SETTINGS
+"""What begins an HTTP/2 connection, RFC 9113, section 3.4; gRPC answers with a frame of SETTINGS."""
+
 
 @contextmanager
 def cluster(address: str | None) -> Iterator[None]:
@@ -38,7 +43,7 @@ def cluster(address: str | None) -> Iterator[None]:
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what Ray's core would print between our lines
-    address = address or os.environ.get("RAY_ADDRESS")
+    address = address or os.environ.get("RAY_ADDRESS") or None
     try:
         _check(address)
         with _muted():
@@ -67,13 +72,19 @@ def _muted() -> Iterator[None]:
 
 
 def _check(address: str | None) -> None:
-    """See that something listens at an address of the form HOST:PORT: Ray itself goes on asking for ever."""
+    """See that what listens at an address of the form HOST:PORT speaks gRPC: Ray itself goes on asking for ever."""
     if address in (None, "auto", "local"):
         return
     host, _, port = address.rpartition(":")
     if not host or "/" in address or not port.isdigit():
         raise ValueError("accepted: HOST:PORT, auto, local")
-    socket.create_connection((host, int(port)), _CONNECT_S).close()
+    with socket.create_connection((host, int(port)), _CONNECT_S) as connection:
+        if os.environ.get("RAY_USE_TLS", "0") != "0":  # the handshake is Ray's
+            return
+        connection.sendall(_PREFACE)
+        answer = connection.recv(len(_SETTINGS))
+    if len(answer) < len(_SETTINGS) or answer[3] != _SETTINGS_TYPE:
+        raise ValueError("no head of Ray listens there; its port is 6379, unless it was told another")
 
 
 def machines() -> list[Machine]:
@@ -103,7 +114,7 @@ def run(
         actor,
         fn_constructor_args=arguments,
         fn_constructor_kwargs=named,
-        batch_size=None,  # one call for each part
+        batch_size=max(map(len, parts)),  # one call for each part: all have so many but the last
         batch_format="pyarrow",
         compute=ActorPoolStrategy(
             size=pool.count,

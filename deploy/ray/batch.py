@@ -4,9 +4,11 @@ docs/batch.md says what is written, how it goes on after it was stopped, and wha
 """
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -96,10 +98,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _gpus(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 on")
-    return value
+    with suppress(ValueError):
+        if 0 <= (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"{text} is not a number from 0 on")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -110,21 +112,28 @@ def _run(options: argparse.Namespace) -> int:
     photos, out = Place(options.photos), Place(options.out)
     if photos == out:
         raise JobError(f"{options.out} is the folder of the photos; predictions belong in another one")
-    paths = photos.photos()
+    listed = photos.photos()
+    paths = [path for path in listed if _is_text(path)]
     job.check(out)
     left, errors_before = _left(photos, paths, out)
-    say(f"{len(paths)} images, {len(left)} to predict with {job}")
-    summary = Summary()
+    say(f"{len(listed)} images, {len(left)} to predict with {job}")
+    summary = Summary(unread=[f"{path!r}: its name is not UTF-8" for path in listed if not _is_text(path)])
     if left:
         _predict(left, summary, options, photos=photos, out=out, job=job, release=release)
     for line in summary.unread[:_SHOWN]:
         say(line)
+    if (more := len(summary.unread) - _SHOWN) > 0:
+        say(f"and {more} more")
     unread = f", {len(summary.unread)} not read: repeat the command to try them again" if summary.unread else ""
     say(
         f"{summary.images} images predicted, {summary.objects} objects, {errors_before + summary.errors} of "
-        f"{len(paths) - len(summary.unread)} images in {out.url} with an error{unread}"
+        f"{len(listed) - len(summary.unread)} images in {out.url} with an error{unread}"
     )
     return FAILED if summary.unread else 0
+
+
+def _is_text(path: str) -> bool:
+    return path.encode(errors="replace").decode() == path
 
 
 def _left(photos: Place, paths: Sequence[str], out: Place) -> tuple[list[str], int]:

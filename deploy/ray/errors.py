@@ -32,7 +32,7 @@ def exit_status(program: str, job: Callable[[], int]) -> int:
         say(f"{program}: {error}")
         return _USAGE
     except JobFailed as error:
-        say(f"{program}: {error}; repeat the command to go on")
+        say(f"{program}: {error}; once that is mended, the same command goes on")
         return FAILED
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]

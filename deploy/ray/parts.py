@@ -106,8 +106,9 @@ def _read(out: Place, name: str) -> pa.Table | None:
     """Return two columns of a file, None where it is no whole Parquet file."""
     try:
         with out.open(name) as file:
-            return parquet.ParquetFile(file).read(["path", "error"])
+            return parquet.ParquetFile(file).read(["path", "error"]).select(["path", "error"])
     except pa.ArrowInvalid:
         return None
-    except Exception as error:  # as in `places`; it may be whole, so it stays
-        raise JobError(f"{out.url}/{name}: {error}") from error
+    except Exception as error:  # as in `places`; what can be read of it may be needed, so it stays
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise JobError(f"{out.url}/{name}: {reason}; without that file its images are predicted again") from error

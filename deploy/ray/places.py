@@ -1,5 +1,6 @@
 """Folders on any filesystem that fsspec knows, by a path or a URL: photos, s3://bucket/photos, zip://::photos.zip."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -29,6 +30,8 @@ class Place:
         Raises:
             JobError: no filesystem of this protocol, or its package is not installed.
         """
+        if not url:
+            raise JobError("a folder without a name is given; accepted is a path or a URL")
         outer, chain, inner = url.rpartition("::")
         self.url = f"{outer}{chain}{Path(inner).absolute()}" if chain and "://" not in inner else url
         with _naming(url):
@@ -54,7 +57,7 @@ class Place:
             JobError: it cannot be listed, or holds none.
         """
         with _naming(self.url):
-            found = self._fs.find(self._root)
+            found = self._files()
             if not found and not self._fs.exists(self._root):
                 raise JobError(f"{self.url}: no such folder can be reached")
         suffixes = images.file_formats()
@@ -62,6 +65,12 @@ class Place:
         if not photos:
             raise JobError(f"{self.url}: no images among {len(found)} files")
         return photos
+
+    def _files(self) -> list[str]:
+        if not self._is_disk or not os.path.isdir(self._root):  # noqa: PTH112 - a path as fsspec has it
+            return cast("list[str]", self._fs.find(self._root))
+        walked = os.walk(self._root, onerror=_raise)  # fsspec would leave out a folder that cannot be listed
+        return [os.path.join(folder, name) for folder, _, names in walked for name in names]  # noqa: PTH118
 
     def name_of(self, path: str) -> str:
         """Return what a file is called outside: its absolute path, elsewhere than on a disk its URL."""
@@ -129,6 +138,10 @@ def is_draft(name: str) -> bool:
     return name.startswith(_UNFINISHED) and name.endswith(f".{_DRAFT}")
 
 
+def _raise(error: OSError) -> None:
+    raise error
+
+
 @contextmanager
 def _naming(url: str) -> Iterator[None]:
     """Say of which place it is that something cannot be done there."""
@@ -137,5 +150,6 @@ def _naming(url: str) -> Iterator[None]:
     except JobError:
         raise
     except Exception as error:  # filesystems raise whatever their libraries do: aiohttp's, botocore's, ...
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        reason = str(error).strip().partition("\n")[0]
+        reason = type(error).__name__ if reason in url else reason  # some say no more than what was asked for
         raise JobError(f"{url}: {reason}") from error

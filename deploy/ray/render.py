@@ -17,6 +17,7 @@ from deploy.ray.errors import FAILED, JobError, exit_status
 from deploy.ray.pool import pool_of
 from rendersight import flags
 from rendersight.console import progress_bar, say
+from training.verbs.render import add_flags
 
 PROGRAM = "python -m deploy.ray.render"
 
@@ -58,6 +59,9 @@ def build_parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace, rest: Sequence[str]) -> int:
     if chosen := [word for word in rest if word.partition("=")[0] in _CHOSEN_HERE]:
         raise JobError(f"{chosen[0]} is chosen here, by --parts and --cores")
+    verb = argparse.ArgumentParser(PROGRAM)
+    add_flags(verb)
+    verb.parse_args(rest)  # what it does not take ends here, and not in each part
     from deploy.ray import actors  # noqa: PLC0415 - Ray
 
     with actors.cluster(options.address):
@@ -94,6 +98,8 @@ def _done(command: Sequence[str], parts: int, *, cores: int) -> Iterator[tuple[i
         (done,), _ = ray.wait(list(left))
         try:
             failure = ray.get(done)
+        except ray.exceptions.RayTaskError as error:  # its text is a traceback
+            failure = f"{type(error.cause).__name__}: {error.cause}"
         except ray.exceptions.RayError as error:
             failure = str(error).strip().partition("\n")[0]
         yield left.pop(done), failure
@@ -111,6 +117,7 @@ def _render(command: Sequence[str]) -> str:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            errors="replace",
             check=False,
             preexec_fn=_die_with_the_task,
         )

@@ -275,6 +275,60 @@ def test_a_cluster_without_room_is_refused(
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
+def test_a_port_of_something_else_is_refused(site: str, photos: Path, machines: Cluster, tmp_path: Path) -> None:
+    port = site.removeprefix("http://")
+    said = run(photos, tmp_path / "out", "--address", port, on=machines, status=2)
+    assert f"no cluster at {port}: no head of Ray listens there" in said.splitlines()[-1]
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+def test_actors_with_a_gpu_are_started_and_say_that_it_is_not_there(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_OVERRIDE_RESOURCES", json.dumps({"GPU": 1}))  # counts one, whatever the machine has
+    said = run(photos, tmp_path / "out", "--num-gpus", "1", on=None, status=1).splitlines()
+    assert re.fullmatch(r"actors: 1, of \d+ cores each, computing on cuda", said[1])
+    assert "device 'cuda' is not available" in said[2]
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+def test_names_that_are_no_text_are_left_out_and_told(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(12):
+        (folder / os.fsdecode(b"%02d-\xff.jpg" % number)).touch()
+    said = run(folder, tmp_path / "out", on=None, status=1).splitlines()
+    assert said[0].startswith("12 images, 0 to predict")
+    assert said[1].endswith("/photos/00-\\udcff.jpg': its name is not UTF-8")
+    assert said[11] == "and 2 more"
+    assert said[12].startswith("0 images predicted, 0 objects, 0 of 0 images in ")
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("spoil", ["a page", "a column"])
+def test_a_file_that_cannot_be_read_is_named(
+    written: tuple[Path, str], photos: Path, tmp_path: Path, spoil: str
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(written[0], out)
+    (part, *_) = sorted(out.glob("*.parquet"))
+    if spoil == "a page":
+        data = bytearray(part.read_bytes())
+        data[4:600] = bytes(596)
+        part.write_bytes(data)
+    else:
+        code = "import sys, pyarrow as pa, pyarrow.parquet as p; p.write_table(pa.table({'error': ['x']}), sys.argv[1])"
+        subprocess.run([BINARIES / "python", "-c", code, part], check=True)
+    (line,) = run(photos, out, "--model", MODEL, on=None, status=2).splitlines()
+    assert part.name in line
+    assert line.endswith("; without that file its images are predicted again")
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
 @pytest.mark.long
 def test_a_machine_that_dies_costs_nothing(machines: Cluster, tmp_path: Path) -> None:
     names = copies(tmp_path / "photos", 96)
@@ -298,6 +352,7 @@ def test_a_machine_that_dies_costs_nothing(machines: Cluster, tmp_path: Path) ->
         (["s3://bucket/photos", "{out}"], "Install s3fs to access S3"),
         (["{photos}", "gs://bucket/out"], "gcsfs"),
         (["{photos}", "{photos}/.."], "and no _job.json"),
+        (["", "{out}"], "a folder without a name is given"),
     ],
 )
 def test_bad_input_ends_with_a_line(
@@ -319,6 +374,7 @@ def test_bad_input_ends_with_a_line(
         (["--score-threshold", "2"], "2 is not between 0 and 1"),
         (["--actors", "0"], "0 is not a whole number above 0"),
         (["--num-gpus", "-1"], "-1 is not a number from 0 on"),
+        (["--num-gpus", "one"], "one is not a number from 0 on"),
         (["--max-pixels", "many"], "invalid positive value: 'many'"),
     ],
 )

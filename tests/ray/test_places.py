@@ -1,3 +1,4 @@
+import os
 import zipfile
 from pathlib import Path
 
@@ -23,6 +24,15 @@ def test_photos_are_found_by_their_endings_in_folders_below_too(photos: Path) ->
         assert place.photos() == expected
         assert [place.name_of(path) for path in expected] == expected
         assert place.read(expected[1]) == b"b.JPG"
+
+
+def test_a_folder_that_cannot_be_listed_is_not_left_out(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos)
+    for _ in range(20):  # until its path is too long to be opened
+        Path("d" * 250).mkdir()
+        os.chdir("d" * 250)
+    with pytest.raises(JobError, match="File name too long"):
+        Place(str(photos)).photos()
 
 
 def test_a_relative_folder_is_named_by_its_absolute_path(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,23 @@ def test_what_a_lost_machine_has_not_rendered_is_rendered_elsewhere(
     assert {name: found.get(name) for name in whole} == whole
 
 
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ([], "required: "),
+        (["dice", "--count", "4", "--out", "renders", "--cont", "3"], "unrecognized arguments: --cont 3"),
+        (["dice", "--count", "none", "--out", "renders"], "argument --count"),
+    ],
+)
+def test_bad_input_ends_before_there_is_a_cluster(
+    words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        render.main(words)
+    assert ended.value.code == 2
+    assert reason in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("flag", ["--shard=1/2", "--workers", "--threads"])
 def test_what_is_chosen_here_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert render.main(["dice", "--count", "4", "--out", "renders", flag, "1"]) == 2
