@@ -60,14 +60,15 @@ def main(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> i
 
 def _parse(arguments: Sequence[str] | None, program: str, place: Place) -> argparse.Namespace:
     parser = build_parser(program)
-    if place.is_first:
+    if place.local_rank == 0:  # on each machine, where somebody may have typed something else
         return parser.parse_args(arguments)
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         return parser.parse_args(arguments)
 
 
 def _end(program: str, why: object, status: int, place: Place) -> int:
-    if place.is_first or not isinstance(why, _SAID_BY_FIRST):
+    speaks = place.local_rank == 0 if isinstance(why, NotShared) else place.is_first
+    if speaks or not isinstance(why, _SAID_BY_FIRST):
         name = program if place.is_first else f"{program}, {place}"
         print(f"{name}: {why}", file=sys.stderr)
     return status

@@ -1,5 +1,6 @@
 """Runs side by side: what they were to do differently, and what came of it."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations
@@ -16,7 +17,8 @@ from training.tables import LABELS, NO_VALUE, number
 FIGURES = ("AP", "AP50", "AP75", "f1", "threshold")
 """What is compared, by the names of `LABELS`; --json has all figures."""
 
-_DIGEST_CHARACTERS = 12
+_DIGEST = re.compile(r"([0-9a-f]{12})[0-9a-f]{28,}(\+?)")
+"""A commit, perhaps with changes, or a fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -145,8 +147,7 @@ def _words(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     text = NO_VALUE if value is None else str(value)
-    is_digest = len(text) > _DIGEST_CHARACTERS and set(text) <= set("0123456789abcdef+")
-    return text[:_DIGEST_CHARACTERS] if is_digest else text
+    return _DIGEST.sub(r"\1\2", text) if _DIGEST.fullmatch(text) else text
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -37,7 +37,8 @@ class History:
             history = cls(record, train, hold_out, tuple(read_metrics(folder)))
             if not history.epochs:
                 raise RunError(f"{folder} has no epoch to tell of yet; its first one has not ended")
-            _ = history.best, history.training_s  # which fail where a line lacks what they need
+            # which fail where a line lacks what is told of it
+            _ = history.training_s, [history.best[name] for name in ("epoch", "threshold", "per_class_ap")]
         except (ValueError, TypeError, KeyError) as error:
             if isinstance(error, RunError):
                 raise

@@ -22,7 +22,7 @@ def training_command(run: Path, record: RunRecord, *, train: LabelledImages, hol
     words = [record.dataset, "--out", f"{run}-again"]
     words += ["--format", record.dataset_format] if record.dataset_format else []
     if not any("," in name for name in record.class_names):  # which --labels could not tell
-        words += ["--labels", ",".join(record.class_names)]
+        words.append(f"--labels={','.join(record.class_names)}")  # a name may begin like a flag
     for name in _FLAGS:
         words += [f"--{name.replace('_', '-')}", str(changed[name])] if name in changed else []
     words += _division(run, record.config, train, hold_out)

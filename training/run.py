@@ -58,6 +58,7 @@ def start(
         Stopped: it was asked to.
     """
     world = around.world
+    world.check_same("hyperparameters", config)
     _check_batch(config, world)
 
     def read() -> tuple[LabelledImages, LabelledImages, LabelledImages]:
@@ -65,9 +66,9 @@ def start(
         return data, *_divide(data, config, hold_out_names, follow_splits=follow_splits, say=around.say)
 
     data, train, hold_out = world.together(read)
-    world.check_same(f"images and labels in {dataset}", data.fingerprint())
+    fingerprint = data.fingerprint()
+    world.check_same(f"images and labels in {dataset}", fingerprint)
     world.check_same("images held out", [image.name for image in hold_out.images])
-    world.check_same("hyperparameters", config)
     torch.manual_seed(config.seed)
     network = architectures.build(
         config.architecture, class_count=len(data.class_names), options=config.network_options()
@@ -91,7 +92,7 @@ def start(
         record = RunRecord(
             dataset=str(dataset),
             dataset_format=dataset_format,
-            dataset_fingerprint=data.fingerprint(),
+            dataset_fingerprint=fingerprint,
             class_names=data.class_names,
             config=config,
             commit=run_folder.commit(),

@@ -73,7 +73,7 @@ class RunRecord:
             return cls(**{**data, **lists}, config=config)
         except OSError as error:
             raise RunError(f"{folder} holds no run: {RUN}: {error.strerror}") from error
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise RunError(f"{path} is broken: {error}") from error
 
     def write(self, folder: Path) -> None:

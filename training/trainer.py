@@ -1,5 +1,6 @@
 """The state of a training from step to step: network, optimizer, average and progress; saved, resumed, evaluated."""
 
+import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -154,6 +155,7 @@ class Trainer:
             batch_sampler=[part(batch, rank=place.rank, size=place.size) for batch in batches[progress.batch :]],
             num_workers=self._around.workers,
             collate_fn=collate,
+            worker_init_fn=_stand_apart,
             generator=torch.Generator(),  # the loader's own draws must not move the global random state
         )
         with _signals_held_back():
@@ -193,19 +195,19 @@ class Trainer:
         weights = self._world.of_first(self._averaged_weights())
         found = self._detect(weights)
         if self._world.is_first:
-            self._keep(weights, found, epoch_s=progress.seconds + time.monotonic() - began)
+            self._keep(weights, found, began=began)
         epoch = progress.epoch + 1
         self._progress = Progress(epoch=epoch, best_ap=progress.best_ap)
         self.save()
 
-    def _keep(self, weights: dict[str, Tensor], found: list[Detections], *, epoch_s: float) -> None:
+    def _keep(self, weights: dict[str, Tensor], found: list[Detections], *, began: float) -> None:
         progress = self._progress
         result = evaluate(self._hold_out, found)
         ap = result.summary()["AP"]  # as in the metrics, by which the best epoch is found again
         if ap > progress.best_ap or ap < 0:  # below 0: no object is held out, and the latest weights are kept
             progress.best_ap = ap
             checkpoint.save_best(self._out, {name: tensor.cpu() for name, tensor in weights.items()})
-        self._log(result, epoch_s=epoch_s)
+        self._log(result, epoch_s=progress.seconds + time.monotonic() - began)
         write_run_plots(self._out, self._hold_out, found, result, train=self._train)
 
     def _averaged_weights(self) -> dict[str, Tensor]:
@@ -263,11 +265,7 @@ class Trainer:
 
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Let a Ctrl-C or SIGTERM wait until the end of the block, and never reach the processes started in it.
-
-    A terminal sends the one to the readers of images too, torchrun the other; they would die and take the run with them
-    before it is saved.
-    """
+    """Let a Ctrl-C or SIGTERM wait until the end of the block; in the processes started in it, see `_stand_apart`."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -276,3 +274,17 @@ def _signals_held_back() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _stand_apart(_number: int) -> None:
+    """Let a reader of images end by what this process sends it, and by nothing that is sent to all.
+
+    A terminal sends a Ctrl-C to the whole group of processes, torchrun a SIGTERM; readers would die of it and take the
+    run with them before it is saved. But by SIGTERM their parent ends them too, where it fails itself.
+    """
+    if not hasattr(os, "setpgid"):  # Windows
+        return
+    os.setpgid(0, 0)
+    while signal.SIGTERM in signal.sigpending():  # it came before the group was left
+        signal.sigwait({signal.SIGTERM})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

@@ -84,6 +84,14 @@ def test_runs_whose_figures_do_not_compare_are_named_in_pairs() -> None:
     assert rows(compare([mine, Path("changed")]).table())["dataset_fingerprint"] == ["0" * 12, "1" * 12]
 
 
+def test_a_changed_tree_differs_from_its_commit_also_where_it_is_cut() -> None:
+    write_run(Path("clean"), commit="c" * 40)
+    write_run(Path("changed"), commit="c" * 40 + "+")
+    assert rows(compare([Path("clean"), Path("changed")]).table())["commit"] == ["c" * 12, "c" * 12 + "+"]
+    write_run(Path("seeded"), config=LARGER.model_copy(update={"seed": 12345678901234}))
+    assert "12345678901234" in compare([Path("clean"), Path("seeded")]).table()
+
+
 def test_all_that_cannot_be_compared_is_told_at_once() -> None:
     write_run(Path("young"), aps=[])
     with pytest.raises(RunError) as caught:

@@ -110,6 +110,14 @@ def test_an_evaluation_counts_every_image_once(processes: Processes, shapes: Pat
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
 
 
+def test_an_evaluation_does_not_write_over_a_run(processes: Processes, shapes: Path, alone: Path) -> None:
+    before = (alone / "report.html").read_bytes()
+    (ended,) = processes.run(["evaluate", alone, shapes, "--device", "cpu", "--out", alone])
+    assert ended.status == 2
+    assert ended.errors.endswith(f"{alone} holds a run, whose report would be lost; accepted is another folder\n")
+    assert (alone / "report.html").read_bytes() == before
+
+
 def test_a_loss_that_is_not_finite_ends_all_processes_and_names_the_images_of_all(
     processes: Processes, shapes: Path, tmp_path: Path
 ) -> None:
@@ -128,6 +136,9 @@ def bad_uses(shapes: Path, other: Path, run: Path, out: Path) -> list[tuple[str,
         ("other dataset", [begin, train(other, out)], "do not have the same"),
         ("no dataset on one", [begin, train(out / "nowhere", out)], "nowhere is not a folder"),
         ("other hyperparameters", [begin, [*begin, "--set", "seed=7"]], "do not have the same"),
+        ("small batch on one", [begin, [*begin, "--set", "batch_size=1"]], "do not have the same hyperparameters"),
+        ("resumed by one", [["train", "--resume", "--out", run], begin], "do not have the same --resume"),
+        ("resumed by the other", [begin, ["train", "--resume", "--out", run]], "do not have the same --resume"),
         ("no preset", [[*begin, "--preset", "none-such"]], "none-such"),
         ("no such flag", [[*begin, "--fly"]], "--fly"),
         ("a GPU for all", [[*begin, "--device", "cuda:0"]], "one GPU for 2 processes"),

@@ -25,7 +25,12 @@ def test_a_run_without_an_epoch_is_none_to_tell_of(tmp_path: Path) -> None:
         History.read(write_run(tmp_path / "run", aps=[]))
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"epoch": 1, "AP": 0.5}', '{"epoch": 1, "images_per_s": 1}', "7"])
+NO_CLASSES = '{"epoch": 1, "AP": 0.5, "threshold": 0.5, "images_per_s": 1}'
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"epoch": 1, "AP": 0.5}', '{"epoch": 1, "images_per_s": 1}', "7", NO_CLASSES]
+)
 def test_broken_metrics_are_named(tmp_path: Path, text: str) -> None:
     folder = write_run(tmp_path / "run")
     (folder / METRICS).write_text(text)

@@ -162,6 +162,29 @@ def test_each_epoch_but_the_last_tells_how_long_the_others_will_take(shapes: Pat
     assert last.endswith(" images/s")
 
 
+_FAILING = """
+import sys
+from pathlib import Path
+from tests.training.test_run import CONFIG, surroundings
+from training import run
+
+def bar(items, **_):
+    for number, item in enumerate(items):
+        assert number == 0, "unforeseen"
+        yield item
+
+run.start(Path(sys.argv[1]), Path(sys.argv[2]), CONFIG, class_names=None, around=surroundings(bar=bar, workers=1))
+"""
+
+
+def test_a_training_that_fails_ends_with_its_readers(shapes: Path, tmp_path: Path) -> None:
+    """They have to end by SIGTERM, which a stop of the training itself must not let them do."""
+    command = [sys.executable, "-c", _FAILING, str(shapes), str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+    assert ended.returncode == 1
+    assert "AssertionError: unforeseen" in ended.stderr
+
+
 def test_a_start_that_was_cut_short_can_be_resumed_or_begun_anew(shapes: Path, tmp_path: Path) -> None:
     class Killed(Exception):
         pass

@@ -42,7 +42,10 @@ def run(options: argparse.Namespace) -> None:
     from training.evaluation import as_one_class, detect_all, evaluate
     from training.loading import load_model
     from training.report import DETECTIONS, write_evaluation
+    from training.run_folder import RUN, RunError
 
+    if options.out and (options.out / RUN).exists():
+        raise RunError(f"{options.out} holds a run, whose report would be lost; accepted is another folder")
     with joined(place_here(), device=options.device) as world:
         device = device_of(world, options.device)
         loaded = world.together(lambda: load_model(options.model, store_root=options.store, class_names=options.labels))

@@ -83,6 +83,7 @@ def run(options: argparse.Namespace) -> None:
             world=world,
         )
         asked = world.together(ask)
+        world.check_same("--resume", asked is None)
         if world.place.restarts_hang:
             say("a restart by torchrun will hang: on several machines set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 on each")
         if asked is None or runs.begun_by_this_command(options.out, world):
