@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 from starlette.responses import Response
 
 from app import errors
@@ -88,6 +88,18 @@ def check_headers(headers: Headers) -> None:
     if media_type not in ("", JSON, BINARY):
         raise errors.UnsupportedMediaType(
             f"Content-Type {errors.shown(media_type)} is not taken; accepted: {JSON}, {BINARY}"
+        )
+
+
+def check_query(query: QueryParams) -> None:
+    """Refuse a query, where a parameter such as a threshold would pass unseen.
+
+    Raises:
+        InvalidParameter: it names the first.
+    """
+    for name in query:
+        raise errors.InvalidParameter(
+            f"query parameter {errors.shown(name)}: none is known; parameters belong in the body's `parameters`"
         )
 
 

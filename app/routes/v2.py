@@ -12,7 +12,17 @@ from app import errors
 from app.access import needs
 from app.batch import answer_together
 from app.beginning import BeginDep
-from app.inference_protocol import BINARY, INPUTS, JSON, OUTPUTS, ROWS, check_headers, read_request, respond
+from app.inference_protocol import (
+    BINARY,
+    INPUTS,
+    JSON,
+    OUTPUTS,
+    ROWS,
+    check_headers,
+    check_query,
+    read_request,
+    respond,
+)
 from app.inference_schemas import InferenceResponse, ModelMetadata, ModelReady, ServerLive, ServerMetadata, ServerReady
 from app.problems import responses
 from app.readiness import MemoryDep, SchedulerDep, SettingsDep
@@ -225,6 +235,7 @@ async def infer(
     begun = begin(query=SelectQuery(), form=ROWS)
     wanted.check(begun.scheduler.detector)
     begun.check()
+    check_query(request.query_params)
     check_headers(request.headers)
     is_json = inference_header_content_length is None
     with memory.share() as take:

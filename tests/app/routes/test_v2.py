@@ -190,6 +190,20 @@ def test_a_parameter_that_cannot_be_taken_is_named(client: TestClient, parameter
     assert len(error) < 500
 
 
+@pytest.mark.parametrize(
+    "query", ["score_threshold=0.9", "score_treshold=0.9&x=1", "score_threshold", "%s=1" % ("x" * 999)]
+)
+def test_a_query_is_refused_for_parameters_belong_in_the_body(client: TestClient, query: str) -> None:
+    for path in (INFER, "/v2/models/fruit/versions/3/infer"):
+        answer = client.post(f"{path}?{query}", json=json_request(PHOTO))
+        assert answer.status_code == 422
+        name = query.partition("=")[0][:100]
+        assert error_of(answer).startswith(f"query parameter {name}")
+        assert "parameters belong in the body's `parameters`" in error_of(answer)
+        assert len(error_of(answer)) < 300
+    assert client.post(f"{INFER}?", json=json_request(PHOTO)).status_code == 200
+
+
 def test_outputs_are_those_that_were_asked_for(client: TestClient) -> None:
     asked = [{"name": "scores"}, {"name": "num_detections", "parameters": {"binary_data": True}}, {"name": "scores"}]
     mixed = infer(client, PHOTO, outputs=asked)
