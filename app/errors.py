@@ -96,7 +96,7 @@ class InvalidInference(ServiceError):
     """The body is no request of the Open Inference Protocol, or its tensors do not fit what they are declared as."""
 
     status, slug, title = 400, "invalid-inference", "Invalid inference request"
-    example = "inputs[0].shape: [2], but data has 1 elements"
+    example = "inputs[0].shape: [2], but there are 3 elements"
 
 
 class Unauthorized(ServiceError):

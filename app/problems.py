@@ -5,8 +5,8 @@ Below /v2 it has the shape of the Open Inference Protocol instead; `_SHAPES` is 
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -20,13 +20,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import (
     MOST_INPUTS,
+    BrokenImage,
     ClientGone,
+    EmptyUpload,
+    ImageTooLarge,
     InternalError,
     InvalidInput,
     InvalidParameter,
+    MalformedBody,
     NotReady,
     ServiceError,
     Unauthorized,
+    UnknownImageFormat,
+    UnsupportedMediaType,
     shown,
 )
 from app.inference_schemas import InferenceError
@@ -45,11 +51,13 @@ class _Shape:
         media_type: of the answer.
         schema: its body's.
         body: makes the members of the JSON.
+        examples: of the details of errors, where they are not the errors' own.
     """
 
     media_type: str
     schema: type[BaseModel]
     body: Callable[[Problem], dict[str, Any]]
+    examples: Mapping[type[ServiceError], str] = field(default_factory=dict)
 
     def response(self, problem: Problem, headers: dict[str, str]) -> Response:
         return JSONResponse(self.body(problem), problem.status, headers, self.media_type)
@@ -57,7 +65,19 @@ class _Shape:
 
 _PROBLEM = _Shape(MEDIA_TYPE, Problem, Problem.body)
 _SHAPES = {
-    "/v2": _Shape("application/json", InferenceError, lambda problem: InferenceError(error=problem.detail).model_dump())
+    "/v2": _Shape(
+        "application/json",
+        InferenceError,
+        lambda problem: InferenceError(error=problem.detail).model_dump(),
+        {
+            MalformedBody: "the connection closed after 81920 bytes of the body",
+            EmptyUpload: "image 1: it is empty",
+            UnsupportedMediaType: "Content-Type image/jpeg is not taken; "
+            "accepted: application/json, application/octet-stream",
+            InvalidParameter: "parameters.score_threshold: Input should be less than or equal to 1",
+            **{error: f"image 1: {error.example}" for error in (ImageTooLarge, UnknownImageFormat, BrokenImage)},
+        },
+    )
 }
 """Path -> the shape of errors at and below it; of all others it is `_PROBLEM`."""
 
@@ -195,12 +215,12 @@ def responses(*errors: type[ServiceError], path: str = "/") -> dict[int | str, d
         response["description"] = " or ".join(filter(None, [response["description"], error.title]))
         response["content"][shape.media_type]["examples"][error.slug] = {
             "summary": error.title,
-            "value": shape.body(_example(error)),
+            "value": shape.body(_example(error, shape)),
         }
     return by_status
 
 
-def _example(error: type[ServiceError]) -> Problem:
+def _example(error: type[ServiceError], shape: _Shape) -> Problem:
     inputs = {
         "invalid-parameter": InvalidInputOut(
             location="query", name="score_threshold", value="1.5", accepted="Input should be less than or equal to 1"
@@ -213,7 +233,7 @@ def _example(error: type[ServiceError]) -> Problem:
         type=type_of(error),
         title=error.title,
         status=error.status,
-        detail=error.example,
+        detail=shape.examples.get(error, error.example),
         request_id="b1946ac92492d234",
         errors=[inputs[error.slug]] if error.slug in inputs else [],
     )

@@ -16,6 +16,7 @@ from app.inference_protocol import (
     BINARY,
     INPUTS,
     JSON,
+    LENGTH_HEADER,
     OUTPUTS,
     ROWS,
     check_headers,
@@ -194,6 +195,12 @@ _LENGTH = "How many bytes of the body the JSON has; binary tensor data follows. 
     responses={
         200: {
             "description": "What was found, as tensors.",
+            "headers": {
+                LENGTH_HEADER: {
+                    "description": "How many bytes of the answer the JSON has; absent where all of it is JSON.",
+                    "schema": {"type": "integer", "minimum": 1},
+                }
+            },
             "content": {BINARY: {"schema": _TENSORS, "example": '{"model_name":"dice",...}<the bytes of the outputs>'}},
         },
         **responses(

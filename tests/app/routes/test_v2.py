@@ -544,6 +544,32 @@ def test_requests_are_counted_and_logged(caplog: pytest.LogCaptureFixture) -> No
     assert logged[1]["outcome"] == "unknown-image-format"
 
 
+def test_the_documented_errors_are_said(client: TestClient) -> None:
+    answers = client.get("/openapi.json").json()["paths"]["/v2/models/{model_name}/infer"]["post"]["responses"]
+    examples = {
+        slug: example["value"]
+        for answer in answers.values()
+        for slug, example in answer["content"]["application/json"].get("examples", {}).items()
+    }
+    assert not [slug for slug, example in examples.items() if "multipart" in str(example) or "query" in str(example)]
+    too_high = json.dumps(json_request(PHOTO, parameters={"score_threshold": 1.5}))
+    for slug, answer in (
+        ("unsupported-media-type", client.post(INFER, content=PHOTO, headers={"Content-Type": "image/jpeg"})),
+        ("invalid-parameter", client.post(INFER, content=too_high)),
+        ("invalid-inference", client.post(INFER, json={"inputs": [tensor(2, data=["AAAA"] * 3)]})),
+        ("empty-upload", infer(client, PHOTO, b"")),
+        ("unknown-image-format", infer(client, PHOTO, b"%PDF-1.7")),
+    ):
+        assert answer.json() == examples[slug]
+    assert examples["broken-image"]["error"].startswith("image 1: the image does not decode: ")
+    assert examples["image-too-large"]["error"].startswith("image 1: image has ")
+    body, headers = binary_request(PHOTO, parameters={"binary_data_output": True})
+    assert set(answers["200"]["headers"]) <= {
+        name.title() for name in client.post(INFER, content=body, headers=headers).headers
+    }
+    assert LENGTH in answers["200"]["headers"]
+
+
 def on_the_wire(body: bytes, headers: dict[str, str], length: int | None = None) -> bytes:
     lines = [f"POST {INFER} HTTP/1.1", "Host: x", "Connection: close", *(f"{one}: {headers[one]}" for one in headers)]
     lines += [f"Content-Length: {len(body) if length is None else length}"]
