@@ -49,6 +49,9 @@ _DTYPES = {"FP32": "<f4", "INT64": "<i8", "INT32": "<i4"}
 _LENGTH = struct.Struct("<I")
 _COLUMNS = 6
 _MOST_VALUES = 10_000
+_SHORT_BYTES = 65536
+"""The faults of JSON up to so long name what is there; pydantic would keep all of it."""
+
 _PARAMETERS: dict[str, type[BaseModel]] = {
     "parameters": InferenceParameters,
     "inputs": InputParameters,
@@ -162,17 +165,25 @@ def _parsed(data: bytes) -> InferenceRequest:
     try:
         return InferenceRequest.model_validate_json(data)
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_context=False, include_input=False)[: errors.MOST_INPUTS]
+        is_short = len(data) <= _SHORT_BYTES
+        faults = error.errors(include_url=False, include_context=False, include_input=is_short)[: errors.MOST_INPUTS]
         is_parameter = all(fault["loc"][:1] == ("parameters",) for fault in faults)
-        detail = "; ".join(_told(fault["loc"], fault["type"], fault["msg"]) for fault in faults)
+        detail = "; ".join(
+            _told(fault["loc"], fault["type"], fault["msg"], fault.get("input", ...)) for fault in faults
+        )
         raise (errors.InvalidParameter if is_parameter else errors.InvalidInference)(detail) from error
 
 
-def _told(location: tuple[int | str, ...], kind: str, message: str) -> str:
+def _told(location: tuple[int | str, ...], kind: str, message: str, value: object) -> str:
     if not location:
         return message
     if kind == "extra_forbidden":
         message = f"no such parameter; known: {', '.join(_PARAMETERS[str(location[0])].model_fields)}"
+    else:
+        message = message.removeprefix("Value error, ").replace(" after validation", "").removesuffix(".")
+        message = message.replace("a valid bytes", "base64")
+        if value is None or isinstance(value, str | int | float):
+            message = f"{message}, but it is {errors.shown(repr(value))}"
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{errors.shown(part)}" for part in location)
     return f"{path.removeprefix('.')}: {message}"
 

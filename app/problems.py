@@ -74,7 +74,7 @@ _SHAPES = {
             EmptyUpload: "image 1: it is empty",
             UnsupportedMediaType: "Content-Type image/jpeg is not taken; "
             "accepted: application/json, application/octet-stream",
-            InvalidParameter: "parameters.score_threshold: Input should be less than or equal to 1",
+            InvalidParameter: "parameters.score_threshold: Input should be less than or equal to 1, but it is 1.5",
             **{error: f"image 1: {error.example}" for error in (ImageTooLarge, UnknownImageFormat, BrokenImage)},
         },
     )

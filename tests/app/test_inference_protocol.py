@@ -111,6 +111,22 @@ def test_the_errors_are_no_longer_than_twenty() -> None:
     assert told.value.detail.count("no such parameter") == errors.MOST_INPUTS
 
 
+@pytest.mark.parametrize(
+    "value", ['"%s"' % ("x\\n" * 999), "9" * 4300, "-" + "9" * 4300, "null", "-1e400", '"\\u0000"']
+)
+def test_the_value_is_told_unless_it_could_be_huge(value: str) -> None:
+    for spaces in (0, 2**16):
+        text = f'{{"inputs": [{{"shape": [0], "datatype": {value}{" " * spaces}}}]}}'.encode()
+        with pytest.raises(errors.InvalidInference) as told:
+            read_request(text, None, max_images=1, max_bytes=10**6)
+        assert told.value.detail.isprintable()
+        assert len(told.value.detail) < 400
+        said = [fault.partition("but it is ")[2] for fault in told.value.detail.split("; ")]
+        assert said[0] == ""  # the name is missing, so there is nothing to tell
+        assert [bool(one) for one in said[1:]] == [spaces == 0] * 2, said
+        assert said[1] in ("0", "")
+
+
 def rows(*values: tuple[float, ...]) -> bytes:
     return np.array(values, np.float64).tobytes()
 
