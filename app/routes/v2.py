@@ -266,7 +266,7 @@ async def infer(
         answers = await answer_together(detecting, asked.images, detector)
     stages = answers[0].stages_s
     note_stages(request, {stage: sum(answer.stages_s[stage] for answer in answers) for stage in stages})
-    return respond(asked.request, [answer.body for answer in answers], detector.card)
+    return await asyncio.to_thread(respond, asked.request, [answer.body for answer in answers], detector.card)
 
 
 def describe(document: dict[str, Any], card: ModelCard) -> None:

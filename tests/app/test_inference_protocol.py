@@ -150,6 +150,8 @@ def test_an_answer_worked_out_by_hand() -> None:
             {"name": "num_detections", "datatype": "INT32", "shape": [3], "data": [1, 0, 2]},
         ],
     }
+    empty = json.loads(respond(asked(), [rows(), rows()], CARD).body)["outputs"]
+    assert [output["data"] for output in empty] == [[], [], [], [0, 0]]
     behind = respond(asked(parameters={"binary_data_output": True}), found, CARD)
     end = int(behind.headers[LENGTH_HEADER])
     labels, scores = struct.pack("<6q", 2, 0, 0, 0, 1, 3), struct.pack("<6f", 0.5, 0, 0, 0, 0.75, 0.25)
