@@ -269,9 +269,14 @@ async def infer(
     return await asyncio.to_thread(respond, asked.request, [answer.body for answer in answers], detector.card)
 
 
+_SYNTAX = re.compile(r"[\^$\\.*+?()\[\]{}|/]")
+"""What ECMA-262 lets a pattern escape; `re.escape` writes more, such as a space, which its flag u refuses."""
+
+
 def describe(document: dict[str, Any], card: ModelCard) -> None:
     """Say in an OpenAPI document which model and which of its classes there are to ask for, now."""
-    one = f"({'|'.join(map(re.escape, card.class_names))})"
+    names = "|".join(_SYNTAX.sub(r"\\\g<0>", name) for name in card.class_names)
+    one = f"({names})"
     labels = document["components"]["schemas"]["InferenceParameters"]["properties"]["labels"]
     labels["pattern"] = rf"^\s*{one}\s*(,\s*{one}\s*)*$"
     known = {"model_name": card.name, "model_version": card.version}

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from app.main import create_app
+from app.routes import v2
 from app.settings import Settings
 from model_store.detector import Detector
 from rendersight.detections import Detections
@@ -568,6 +570,16 @@ def test_the_documented_errors_are_said(client: TestClient) -> None:
         name.title() for name in client.post(INFER, content=body, headers=headers).headers
     }
     assert LENGTH in answers["200"]["headers"]
+
+
+def test_a_pattern_escapes_no_more_of_a_class_name_than_json_schema_may(client: TestClient) -> None:
+    names = ("red apple", "half-pear", "größe", r"^$\.*+?()[]{}|/", "a&b~#")
+    document = client.get("/openapi.json").json()
+    v2.describe(document, replace(CARD, class_names=names))
+    pattern = document["components"]["schemas"]["InferenceParameters"]["properties"]["labels"]["pattern"]
+    assert set(re.findall(r"\\(.)", pattern)) == set(r"^$\.*+?()[]{}|/s")
+    assert all(re.search(pattern, text) for text in (*names, ",".join(names), " half-pear , red apple"))
+    assert not any(re.search(pattern, text) for text in ("", "redapple", "half", "x"))
 
 
 def on_the_wire(body: bytes, headers: dict[str, str], length: int | None = None) -> bytes:
