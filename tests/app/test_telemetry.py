@@ -6,12 +6,24 @@ import struct
 import sys
 
 import pytest
+from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
-from app.telemetry import _JsonFormatter, _TextFormatter
+from app.routes import batch, detect, v2
+from app.telemetry import _ASKING, _JsonFormatter, _TextFormatter
 from tests.app.fakes import PHOTO
 
 TOO_MANY_SAMPLES = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in [(256, 9), (257, 9), (277, 9999)])
+
+
+def test_every_route_that_detects_is_counted() -> None:
+    posts = {
+        route.path
+        for router in (detect.router, batch.router, v2.router)
+        for route in router.routes
+        if isinstance(route, APIRoute) and "POST" in route.methods
+    }
+    assert posts == {*_ASKING, "/detect/batch"}
 
 
 @pytest.mark.parametrize("path", ["/livez", "/nothing", "/detect?x=1", "/docs"])
