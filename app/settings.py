@@ -129,7 +129,8 @@ class Settings(BaseSettings):
         512 * 1024 * 1024,
         ge=1,
         accepted="a whole number above 0",
-        description="The most bytes of all requests' bodies that are in memory at a time; more is a 503.",
+        description="The most bytes of all requests' bodies that are in memory at a time; more is a 503. Not counted "
+        "is what base64 in JSON is decoded to, which while that is done takes three quarters of it once more.",
     )
     max_parts: int = _field(
         32,
