@@ -283,6 +283,7 @@ def test_a_port_of_something_else_is_refused(site: str, photos: Path, machines: 
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_actors_with_a_gpu_are_started_and_say_that_it_is_not_there(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

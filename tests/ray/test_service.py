@@ -224,6 +224,7 @@ def test_a_rollout_of_what_cannot_be_served_leaves_a_replica_and_says_why(
     assert asked.failed == []
 
 
+@pytest.mark.long
 def test_a_killed_node_loses_what_was_in_flight_on_it_and_no_more(
     cluster: Cluster, url: str, some_photos: list[bytes], both: None
 ) -> None:
