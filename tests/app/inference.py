@@ -6,8 +6,13 @@ import struct
 from typing import Any
 
 import numpy as np
+from fastapi.testclient import TestClient
 from numpy.typing import NDArray
+from PIL import Image
 
+from tests.app.fakes import encoded
+
+INFER = "/v2/models/fruit/infer"
 LENGTH = "Inference-Header-Content-Length"
 DTYPES = {"FP32": np.dtype("<f4"), "INT64": np.dtype("<i8"), "INT32": np.dtype("<i4")}
 
@@ -52,3 +57,30 @@ def outputs_of(response: Any) -> dict[str, NDArray[Any]]:
         found[output["name"]] = flat.reshape(output["shape"])
     assert not behind
     return found
+
+
+def infer(client: TestClient, *images: bytes, **members: Any) -> Any:
+    return client.post(INFER, json=json_request(*images, **members))
+
+
+def error_of(response: Any) -> str:
+    """Return the text of an error, which has the protocol's shape and nothing else."""
+    assert response.status_code >= 400
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["x-request-id"]
+    body = response.json()
+    assert list(body) == ["error"]
+    assert isinstance(body["error"], str)
+    assert "\n" not in body["error"]
+    return str(body["error"])
+
+
+def refused(client: TestClient, body: Any = None, headers: Any = None, **members: Any) -> tuple[int, str]:
+    if body is None:
+        body = json.dumps({"inputs": [tensor(1, data=["AAAA"])], **members})
+    response = client.post(INFER, content=body, headers=headers)
+    return response.status_code, error_of(response)
+
+
+def wide(width: int) -> bytes:
+    return encoded(Image.new("RGB", (width, 20)))

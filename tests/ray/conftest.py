@@ -19,6 +19,15 @@ def some_photos() -> list[bytes]:
     return photos()[:3]
 
 
+@pytest.fixture(scope="module")
+def machines() -> Iterator[Cluster]:
+    """Return two machines of one core each, which a job joins; a test that kills one is the last of its module."""
+    with Cluster() as cluster:
+        cluster.add(cpus=1)
+        cluster.add(cpus=1)
+        yield cluster
+
+
 @pytest.fixture(scope="session")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a store with two versions of `dice`; the second reports each box a little smaller."""

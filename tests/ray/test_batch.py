@@ -92,15 +92,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def machines() -> Iterator[Cluster]:
-    """Return two machines of one core each, which the job joins."""
-    with Cluster() as cluster:
-        cluster.add(cpus=1)
-        cluster.add(cpus=1)
-        yield cluster
-
-
-@pytest.fixture(scope="module")
 def written(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Return the folder of predictions, and what the job said."""
     out = tmp_path_factory.mktemp("out") / "predictions"

@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,6 @@ from training.commands import main as training
 
 COUNT = 9
 WHAT = [str(PAWN), "--label", "pawn", "--count", str(COUNT)]
-
-
-@pytest.fixture(scope="module")
-def machines() -> Iterator[Cluster]:
-    with Cluster() as cluster:
-        cluster.add(cpus=1)
-        cluster.add(cpus=1)
-        yield cluster
 
 
 def start(cluster: Cluster, out: Path, blender: Path, *flags: str) -> subprocess.Popen[str]:
