@@ -8,6 +8,9 @@ from pathlib import Path
 _CPUINFO = Path("/proc/cpuinfo")
 _QUOTAS = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
 _PERIOD = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
+_ISA_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+_ISAS_WITH_BFLOAT16 = ("BF16", "FP16", "AMX", "AVX10")
+"""What the names of oneDNN's instruction sets with bfloat16 contain (`dnnl::cpu_isa`)."""
 
 
 def usable_cores() -> int:
@@ -30,14 +33,32 @@ def _quota() -> float:
 
 
 def model_name() -> str:
-    """Return the processor's name and its instruction sets: what compiled code may depend on."""
+    """Return the processor's name and what compiled code may depend on: its instruction sets and oneDNN's limit."""
     facts = _cpuinfo()
-    return f"{facts.get('model name', platform.processor() or platform.machine())} {facts.get('flags', '')}".strip()
+    name = facts.get("model name", platform.processor() or platform.machine())
+    features = facts.get("flags") or facts.get("Features", "")  # Features on ARM
+    return f"{name} {features} {_isa_limit()}".strip()
 
 
 def has_bfloat16() -> bool:
-    """Tell whether the processor computes in bfloat16 natively (AVX512_BF16 or AMX)."""
-    return bool({"avx512_bf16", "amx_bf16"} & set(_cpuinfo().get("flags", "").split()))
+    """Return whether the processor computes in bfloat16 natively: AVX512_BF16, AMX, or ARM's bf16.
+
+    oneDNN can be limited to older instruction sets; asked for bfloat16 then, OpenVINO crashes.
+    """
+    facts = _cpuinfo()
+    if "bf16" in facts.get("Features", "").split():
+        return True
+    known = {"avx512_bf16", "amx_bf16"} & set(facts.get("flags", "").split())
+    limit = _isa_limit()
+    return bool(known) and (not limit or any(isa in limit for isa in _ISAS_WITH_BFLOAT16))
+
+
+def _isa_limit() -> str:
+    """Return the newest instruction set that oneDNN may use, in its own words; empty without a limit."""
+    for variable in _ISA_VARIABLES:
+        if (value := os.environ.get(variable, "").upper()) not in ("", "DEFAULT", "ALL"):
+            return value
+    return ""
 
 
 def _cpuinfo() -> dict[str, str]:

@@ -16,6 +16,7 @@ from model_store.card import ModelCard, NetworkFacts, bare_card, card_of
 from model_store.devices import choose_device
 from model_store.engines import ENGINES, Engine, detections_in
 from model_store.errors import BrokenRelease, EngineNotAvailable, GoldenMismatch, ModelError, ReleaseNotFound
+from model_store.manifest import Manifest
 from model_store.pace import Pace
 from rendersight import images
 from rendersight.detections import Detections
@@ -63,6 +64,7 @@ class _Request:
     streams: int
     cache_dir: Path | None
     share: float
+    is_checked: bool
 
     @property
     def release(self) -> store.Release | None:
@@ -80,6 +82,7 @@ def open_detector(
     streams: int | None = None,
     cache_dir: Path | None = None,
     share: float = 1.0,
+    is_checked: bool = True,
 ) -> Detector:
     """Load a model, move it to its device, warm it up and hold it against its golden image.
 
@@ -95,6 +98,7 @@ def open_detector(
         streams: images that OpenVINO computes at the same time; None is one for each core, 1 the shortest latency.
         cache_dir: where graphs that are converted now are kept for the next start; None keeps none.
         share: of the time that compiling and warming up OpenVINO may take; less lets something else go on meanwhile.
+        is_checked: whether a release is held against its golden images.
 
     Raises:
         ModelError: it cannot be served; the message says why.
@@ -110,7 +114,7 @@ def open_detector(
         found.verify()
         chosen = choose_device(device)
     cores = cores or cpu.usable_cores()
-    request = _Request(found, class_names, chosen, cores, streams or cores, cache_dir, share)
+    request = _Request(found, class_names, chosen, cores, streams or cores, cache_dir, share, is_checked)
     if engine != "auto":
         return _open(engine, request)
     *optional, last = _by_speed(request)
@@ -154,7 +158,7 @@ def _open(name: str, request: _Request) -> Detector:
     if request.release is None:
         side = 640
         detector.engine.detect_on_every_lane(np.zeros((side, side, 3), np.uint8))
-    else:
+    elif request.is_checked:
         check_golden(detector.engine, request.release)
     return detector
 
@@ -241,27 +245,47 @@ def _converted(request: _Request) -> tuple["Graphs", NetworkFacts, str]:
 
 
 def check_golden(engine: Engine, release: store.Release) -> None:
-    """Run the golden image through all of an engine and compare with the release's manifest; it warms it up too.
-
-    Reduced precision may move boxes and scores further; see `golden.tolerance`.
+    """Run the golden images through an engine and compare with the release's manifest; it warms the engine up too.
 
     Raises:
-        GoldenMismatch: something else was found, or something that is not finite.
-        BrokenRelease: the golden image does not decode.
+        GoldenMismatch: the engine finds something else, or something that is not finite.
+        BrokenRelease: a golden image does not decode.
     """
-    path = release.folder / store.GOLDEN_IMAGE
+    for moved in golden_moves(engine, release.folder, release.manifest):
+        tolerance = golden.tolerance(
+            engine.name,
+            release.manifest.engines.get(engine.name),
+            is_cpu=engine.device == "cpu",
+            count=int(moved.is_found.sum()),
+        )
+        golden.check(moved, tolerance)
+
+
+def golden_moves(engine: Engine, folder: Path, manifest: Manifest) -> list[golden.Moved]:
+    """Return what an engine moves on the golden images of a release's folder: an item for each of its lanes.
+
+    The first image goes through every lane, the others through one.
+
+    Raises:
+        GoldenMismatch: it finds something that is not finite.
+        BrokenRelease: a golden image does not decode.
+    """
+    first, *others = (_read_golden(folder / image.file) for image in manifest.golden)
     try:
-        image = images.read(path)
+        everywhere = engine.detect_on_every_lane(first)
+        rest = engine.detect(others) if others else []
+    except FloatingPointError as error:
+        raise GoldenMismatch(f"golden images: {error}") from error
+    sizes = [(image.shape[1], image.shape[0]) for image in (first, *others)]
+    seen = [
+        [golden.Seen(image, size, found) for image, size, found in zip(manifest.golden, sizes, answers, strict=True)]
+        for answers in ((lane, *rest) for lane in everywhere)
+    ]
+    return [golden.compare(images, score_threshold=manifest.score_threshold) for images in seen]
+
+
+def _read_golden(path: Path) -> RgbImage:
+    try:
+        return images.read(path)
     except (OSError, images.ImageError) as error:
         raise BrokenRelease(f"{path}: {error}") from error
-    try:
-        everywhere = engine.detect_on_every_lane(image)
-    except FloatingPointError as error:
-        raise GoldenMismatch(f"golden image: {error}") from error
-    for found in everywhere:
-        golden.check(
-            found,
-            release.manifest.golden,
-            score_threshold=release.manifest.score_threshold,
-            tolerance=golden.EXACT if engine.name.endswith("-fp32") else golden.REDUCED,
-        )

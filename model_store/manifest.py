@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import (
@@ -13,14 +13,15 @@ from pydantic import (
     JsonValue,
     PositiveInt,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
 from model_store.errors import BrokenRelease
 
 FILE_NAME = "manifest.json"
-SCHEMA_VERSION: Literal[2] = 2
-"""1 had no `engines`."""
+SCHEMA_VERSION: Literal[3] = 3
+"""1 had no `engines`; 1 and 2 had one golden image, `golden.jpg`."""
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
@@ -101,6 +102,18 @@ class Origin(_Data):
     continued_from: str | None = None
 
 
+class Drift(_Data):
+    """What an engine moved on the golden images when it was prepared: medians over the clear objects.
+
+    Attributes:
+        box: distance of a box's edge from that of eager fp32, as a share of the box's side.
+        logit: change of the score's logit.
+    """
+
+    box: Annotated[float, Field(ge=0)]
+    logit: Annotated[float, Field(ge=0)]
+
+
 class EngineRecord(_Data):
     """A faster way to run a release, measured on labelled images when it was prepared.
 
@@ -114,6 +127,7 @@ class EngineRecord(_Data):
         is_judged: whether eager fp32 was good enough on these images to tell what is lost; what is not judged is used
             only where it is asked for by name.
         library_versions: package -> version that prepared it.
+        golden_drift: on the golden images, where it was prepared; None: not measured, as in schemas 1 and 2.
     """
 
     graphs: ReleasePath | None = None
@@ -124,14 +138,22 @@ class EngineRecord(_Data):
     rpn_score_floor: Score | None = None
     is_judged: bool = True
     library_versions: dict[str, str] = {}
+    golden_drift: Drift | None = None
 
 
 class ExpectedDetection(_Data):
-    """One object on the golden image, found by eager fp32: box x0, y0, x1, y1 in px."""
+    """One object on a golden image, found by eager fp32: box x0, y0, x1, y1 in px."""
 
     label_id: PositiveInt
     score: Score
     box_xyxy: tuple[float, float, float, float]
+
+
+class GoldenImage(_Data):
+    """An image of the release and what eager fp32 found on it above the recommended threshold, best first."""
+
+    file: ReleasePath = "golden.jpg"
+    expected: tuple[ExpectedDetection, ...] = ()
 
 
 class Manifest(_Data):
@@ -141,7 +163,7 @@ class Manifest(_Data):
     out of the training. `provenance` says in words which choice used which data.
     """
 
-    schema_version: Literal[1, 2] = SCHEMA_VERSION
+    schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
     version: PositiveInt
     created: str
@@ -160,15 +182,25 @@ class Manifest(_Data):
     metrics: tuple[Metrics, ...] = ()
     origin: Origin = Origin()
     engines: dict[str, EngineRecord] = {}
-    golden: tuple[ExpectedDetection, ...] = ()
+    golden: tuple[GoldenImage, ...] = (GoldenImage(),)
+
+    @field_validator("golden", mode="before")
+    @classmethod
+    def _read_one_image(cls, value: Any) -> Any:
+        """Accept the form of schemas 1 and 2: what was found on `golden.jpg`, without naming it."""
+        is_list = isinstance(value, list | tuple)
+        if is_list and not any(isinstance(item, GoldenImage) or "file" in dict(item) for item in value):
+            return [{"expected": value}]
+        return value
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if len(set(self.class_names)) != len(self.class_names):
             raise ValueError("class_names repeat a name")
-        if any(expected.label_id > len(self.class_names) for expected in self.golden):
+        golden = [expected for image in self.golden for expected in image.expected]
+        if any(expected.label_id > len(self.class_names) for expected in golden):
             raise ValueError("golden names a label that has no class")
-        for x0, y0, x1, y1 in (expected.box_xyxy for expected in self.golden):
+        for x0, y0, x1, y1 in (expected.box_xyxy for expected in golden):
             if not (x0 < x1 and y0 < y1):
                 raise ValueError("golden has a box without area")
         return self

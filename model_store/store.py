@@ -38,7 +38,7 @@ class Release:
         Raises:
             BrokenRelease: a file is missing or was changed; the message names it.
         """
-        for name in (WEIGHTS, GOLDEN_IMAGE):
+        for name in (WEIGHTS, *(image.file for image in self.manifest.golden)):
             if name not in self.manifest.files:
                 raise BrokenRelease(f"{self.folder}: the manifest lists no {name}")
         for name, expected in self.manifest.files.items():

@@ -7,23 +7,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 
-from model_store import architectures, golden, store
-from model_store.detector import check_golden, open_detector
+from model_store import architectures, store
+from model_store.detector import check_golden, golden_moves, open_detector
+from model_store.engines import Engine
+from model_store.engines.openvino import OpenVinoEngine, graphs_in
 from model_store.engines.torch import TorchEngine
-from model_store.manifest import EngineRecord, InputRule, Manifest, Origin
+from model_store.manifest import Drift, EngineRecord, InputRule, Manifest, Origin
 from model_store.network import LoadedNetwork, load_network
-from model_store.store import CARD, GOLDEN_IMAGE, WEIGHTS, Release, sha256_of
+from model_store.store import CARD, WEIGHTS, Release, sha256_of
 from rendersight import images
-from rendersight.annotations.folder import load_pixels
-from rendersight.detections import Detections
 from rendersight.drawing import draw_detections
+from training import golden_images
 from training.card import write_card
 from training.console import Bar
-from training.dataset import LabelledImages, read_dataset, with_margin
+from training.dataset import read_dataset, with_margin
 from training.domain import Domain, detect, pool
 from training.loading import load_run
 from training.page import PRECISION_RECALL
@@ -64,7 +63,7 @@ class _Measured:
     others: tuple[Domain, ...]
     score_threshold: float
     threshold_from: tuple[str, ...]
-    golden_pixels: images.RgbImage
+    golden_pixels: tuple[images.RgbImage, ...]
 
 
 def publish(
@@ -160,7 +159,6 @@ def _measure(
     best = pool(deciding or (hold_out,)).result.best_f1
     if deciding and best.f1 == 0:
         raise RunError(f"nothing found in {' + '.join(threshold_from)} is right; it cannot choose the threshold")
-    chosen = choose_golden(held_out, hold_out.found, score_threshold=best.score_threshold)
     return _Measured(
         record,
         loaded,
@@ -168,7 +166,9 @@ def _measure(
         others,
         score_threshold=best.score_threshold,
         threshold_from=tuple(item.name for item in deciding),
-        golden_pixels=load_pixels(held_out.images[chosen]),
+        golden_pixels=tuple(
+            golden_images.choose(held_out.images, hold_out.found, engine, score_threshold=best.score_threshold)
+        ),
     )
 
 
@@ -184,17 +184,9 @@ def _fill(
     prepared: Mapping[str, PreparedEngine],
 ) -> None:
     """Write a release's files, the manifest last."""
-    threshold = measured.score_threshold
     torch.save(measured.loaded.network.state_dict(), folder / WEIGHTS)
-    Image.fromarray(measured.golden_pixels).save(folder / GOLDEN_IMAGE, quality=95)
-    # what counts is what is found on the file, after its compression
-    pixels = images.read(folder / GOLDEN_IMAGE)
-    (found,) = TorchEngine(measured.loaded.network, "cpu").detect([pixels])
-    picture = draw_detections(pixels, found.above(threshold), class_names=measured.loaded.card.class_names)
-    picture.save(folder / DETECTIONS_PICTURE, quality=90)
-    manifest = _manifest(name, version, measured, words).model_copy(
-        update={"golden": golden.expectation(found, score_threshold=threshold)}
-    )
+    manifest = _manifest(name, version, measured, words)
+    manifest = add_golden(folder, manifest, measured.golden_pixels, TorchEngine(measured.loaded.network, "cpu"))
     manifest = add_engines(folder, manifest, prepared)
     report = _report(manifest, measured, gallery_from) if with_report else None
     if report is None:
@@ -206,12 +198,38 @@ def _fill(
     manifest.model_copy(update={"files": hashes_of(folder)}).write(folder)
 
 
+def add_golden(folder: Path, manifest: Manifest, pixels: Sequence[images.RgbImage], engine: Engine) -> Manifest:
+    """Write golden images and a picture of what is found on the first, and return the manifest with them.
+
+    Args:
+        folder: of the release.
+        manifest: of the release.
+        pixels: the golden images, uint8 (H, W, 3).
+        engine: eager fp32.
+    """
+    threshold = manifest.score_threshold
+    written = golden_images.write(folder, pixels, engine, score_threshold=threshold)
+    first = images.read(folder / written[0].file)
+    (found,) = engine.detect([first])
+    picture = draw_detections(first, found.above(threshold), class_names=manifest.class_names)
+    picture.save(folder / DETECTIONS_PICTURE, quality=90)
+    return manifest.model_copy(update={"golden": written})
+
+
 def add_engines(folder: Path, manifest: Manifest, prepared: Mapping[str, PreparedEngine]) -> Manifest:
-    """Copy prepared engines into a release's folder, and return its manifest with them."""
-    for engine in prepared.values():
-        shutil.copytree(engine.folder, folder / str(engine.record.graphs))
-    engines = {**manifest.engines, **{name: engine.record for name, engine in prepared.items()}}
-    return manifest.model_copy(update={"engines": engines})
+    """Copy prepared engines into a release's folder, and return its manifest with them.
+
+    What each moves on the golden images, which must lie in the folder, becomes part of its record.
+    """
+    records = {}
+    for name, item in prepared.items():
+        graphs = folder / str(item.record.graphs)
+        shutil.copytree(item.folder, graphs)
+        engine = OpenVinoEngine(graphs_in(graphs), name, rule=manifest.input)
+        (moved,) = golden_moves(engine, folder, manifest)
+        drift = Drift(box=round(moved.box, 5), logit=round(moved.logit, 4))
+        records[name] = item.record.model_copy(update={"golden_drift": drift})
+    return manifest.model_copy(update={"engines": {**manifest.engines, **records}})
 
 
 def hashes_of(folder: Path) -> dict[str, str]:
@@ -221,7 +239,7 @@ def hashes_of(folder: Path) -> dict[str, str]:
 
 
 def check_release(release: Release) -> None:
-    """Load a release back as the service does, with each of its engines, and hold it against its golden image.
+    """Load a release back as the service does, with each of its engines, and hold it against its golden images.
 
     Raises:
         ModelError: it does not load, or finds something else.
@@ -241,18 +259,6 @@ def _report(manifest: Manifest, measured: _Measured, gallery_from: Sequence[str]
         real=measured.others,
         shown=[item for item in measured.others if item.name in gallery_from],
     )
-
-
-def choose_golden(data: LabelledImages, found: Sequence[Detections], *, score_threshold: float) -> int:
-    """Return the image that proves most: sure objects, as few as can be near the threshold, where rounding decides."""
-
-    def proof(item: Detections) -> tuple[bool, int, int]:
-        margin = 2 * golden.EXACT.max_score_change
-        near = int((np.abs(item.scores - score_threshold) < margin).sum())
-        sure = len(item.above(score_threshold + margin)) or len(item.above(score_threshold))
-        return (sure > 0, -near, sure)
-
-    return max(range(len(data.images)), key=lambda index: proof(found[index]))
 
 
 def origin_of(record: RunRecord) -> Origin:

@@ -14,7 +14,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from model_store.cpu import usable_cores
+from model_store.cpu import has_bfloat16, usable_cores
 from model_store.engines import detections_in
 from model_store.errors import BrokenRelease
 from model_store.manifest import InputRule
@@ -37,8 +37,8 @@ PAD_MULTIPLE_PX = 32
 _MOST_EXACT = 4
 """An image of so many times the pixels of the network's input is resized in uint8, which rounds, to spare memory."""
 
-_HINTS = {"openvino-fp32": "f32", "openvino-bf16": "bf16", "openvino-int8": "bf16"}
-"""Arithmetic of what is not quantised: with int8, bfloat16 where the processor has it."""
+_BFLOAT16 = ("openvino-bf16", "openvino-int8")
+"""Engines that compute in bfloat16 what is not quantised, where the processor has it."""
 
 
 @cache
@@ -176,7 +176,8 @@ def _compile(
     }
     if cache_dir is not None:
         common["CACHE_DIR"] = str(cache_dir)
-    hints = (_HINTS[name], "f32", _HINTS[name])
+    hint = "bf16" if name in _BFLOAT16 and has_bfloat16() else "f32"
+    hints = (hint, "f32", hint)
     compiled = []
     try:
         for graph, hint in zip(GRAPHS, hints, strict=True):

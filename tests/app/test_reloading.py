@@ -113,8 +113,8 @@ def too_many_classes(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def golden_mismatch(folder: Path, manifest: dict[str, Any]) -> None:
-    manifest["golden"][0]["box_xyxy"] = [0.0, 0.0, 1.0, 1.0]
-    manifest["golden"][0]["score"] = 0.99
+    manifest["golden"][0]["expected"][0]["box_xyxy"] = [0.0, 0.0, 1.0, 1.0]
+    manifest["golden"][0]["expected"][0]["score"] = 0.99
 
 
 def half_copied(folder: Path, manifest: dict[str, Any]) -> None:
@@ -138,7 +138,7 @@ def leads_out(folder: Path, manifest: dict[str, Any]) -> None:
         (wrong_sha256, "the manifest says 000"),
         (other_classes, "tiny@2 has the classes right, left, and tiny@1 has left, right"),
         (too_many_classes, "does not fit it: size mismatch"),
-        (golden_mismatch, "golden image: "),
+        (golden_mismatch, "golden images: "),
         (half_copied, "manifest.json"),
         (no_manifest, "manifest.json"),
         (leads_out, "leads out of the release's folder"),

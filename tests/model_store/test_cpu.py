@@ -32,13 +32,24 @@ def test_the_quota_of_the_first_version_of_cgroups_counts(monkeypatch: pytest.Mo
     assert cpu.usable_cores() == 3
 
 
-def test_bfloat16_is_known_by_the_processors_flags(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_bfloat16_follows_the_processors_flags_and_onednns_limit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     facts = tmp_path / "cpuinfo"
     monkeypatch.setattr(cpu, "_CPUINFO", facts)
     facts.write_text("processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: sse avx512_bf16\n\nprocessor\t: 1\n")
     assert cpu.has_bfloat16()
     assert cpu.model_name() == "Some CPU sse avx512_bf16"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert not cpu.has_bfloat16()
+    assert cpu.model_name() == "Some CPU sse avx512_bf16 AVX2"  # other compiled code than without the limit
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16")
+    assert cpu.has_bfloat16()
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
     facts.write_text("model name\t: Some CPU\nflags\t\t: sse avx512f\n")
     assert not cpu.has_bfloat16()
+    facts.write_text("processor\t: 0\nFeatures\t: fp asimd bf16\n")
+    assert cpu.has_bfloat16()
     facts.unlink()
     assert not cpu.has_bfloat16()

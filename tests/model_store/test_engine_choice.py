@@ -22,13 +22,13 @@ from model_store.store import Release
 ROOT = Path(__file__).parents[2]
 
 
-FP32_ALONE = "openvino._HINTS = dict.fromkeys(openvino._HINTS, 'f32')"
+FP32_ALONE = "openvino._BFLOAT16 = ()"
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_reduced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounding makes another network of a random one, which the golden check would refuse."""
-    monkeypatch.setattr(openvino, "_HINTS", dict.fromkeys(openvino._HINTS, "f32"))
+    monkeypatch.setattr(openvino, "_BFLOAT16", ())
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from model_store.errors import BrokenRelease
-from model_store.manifest import ExpectedDetection, InputRule, Manifest, Metrics, Origin
+from model_store.manifest import ExpectedDetection, GoldenImage, InputRule, Manifest, Metrics, Origin
 
 DIGEST = "0123456789abcdef" * 4
 
@@ -51,9 +51,18 @@ def test_a_manifest_from_before_a_field_was_there_is_read_with_its_default(tmp_p
 def test_the_file_is_plain_json_with_its_schema_version(tmp_path: Path) -> None:
     manifest().write(tmp_path)
     text = (tmp_path / "manifest.json").read_text("utf-8")
-    assert json.loads(text)["schema_version"] == 2
+    assert json.loads(text)["schema_version"] == 3
     assert json.loads(text)["class_names"] == ["one", "zwölf"]
     assert text.count("\n") > 20
+
+
+def test_reads_the_one_golden_image_of_schemas_1_and_2(tmp_path: Path) -> None:
+    data = json.loads(manifest().model_dump_json())
+    known = data["golden"][0]["expected"]
+    (tmp_path / "manifest.json").write_text(json.dumps({**data, "schema_version": 2, "golden": known}))
+    assert Manifest.read(tmp_path).golden == manifest().golden
+    (tmp_path / "manifest.json").write_text(json.dumps({**data, "schema_version": 2, "golden": []}))
+    assert Manifest.read(tmp_path).golden == (GoldenImage(file="golden.jpg", expected=()),)
 
 
 def test_it_does_not_change() -> None:
@@ -88,7 +97,7 @@ def test_a_path_that_could_leave_the_folder_is_refused(path: str) -> None:
         ({"name": "d" * 65}, "name"),
         ({"version": 0}, "version"),
         ({"version": -1}, "version"),
-        ({"schema_version": 3}, "schema_version"),
+        ({"schema_version": 4}, "schema_version"),
         ({"class_names": ()}, "class_names"),
         ({"class_names": ("one", "one")}, "class_names repeat"),
         ({"score_floor": 1.5}, "score_floor"),

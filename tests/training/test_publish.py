@@ -15,9 +15,9 @@ from model_store import store
 from model_store.detector import open_detector
 from model_store.engines.torch import TorchEngine
 from model_store.errors import GoldenMismatch
+from model_store.manifest import ExpectedDetection, GoldenImage
 from model_store.store import Release
 from rendersight import images
-from rendersight.detections import Detections
 from tests.training.conftest import draw_dataset
 from training import run
 from training.checkpoint import BEST
@@ -26,7 +26,7 @@ from training.config import TrainConfig
 from training.dataset import read_dataset
 from training.domain import detect, pool
 from training.loading import load_run
-from training.publish import Words, check_release, choose_golden, publish
+from training.publish import Words, check_release, publish
 from training.run_folder import RunError
 
 CONFIG = TrainConfig(
@@ -203,10 +203,12 @@ def test_its_weights_are_a_plain_state_dict(release: Release, finished: Path) ->
 
 def test_the_service_side_opens_it_and_finds_what_the_manifest_expects(release: Release) -> None:
     detector = open_detector("shapes@1", store_root=release.folder.parents[1], device="cpu")
-    (found,) = detector.detect([images.read(release.folder / "golden.jpg")])
-    kept = found.above(release.manifest.score_threshold)
-    assert len(release.manifest.golden) == len(kept) > 0
-    assert kept.scores.tolist() == pytest.approx([item.score for item in release.manifest.golden], abs=1e-4)
+    golden = release.manifest.golden
+    assert sum(len(image.expected) for image in golden) > 0
+    for image in golden:
+        (found,) = detector.detect([images.read(release.folder / image.file)])
+        scores = found.above(release.manifest.score_threshold).scores.tolist()
+        assert scores == pytest.approx([item.score for item in image.expected], abs=1e-4)
 
 
 def test_publishing_again_makes_the_next_version(finished: Path, release: Release) -> None:
@@ -217,9 +219,9 @@ def test_publishing_again_makes_the_next_version(finished: Path, release: Releas
 
 
 def test_a_release_that_finds_something_else_is_not_let_through(release: Release) -> None:
-    expected = release.manifest.golden[0]
-    moved = expected.model_copy(update={"score": 1.0, "box_xyxy": (0.0, 0.0, 5.0, 5.0)})
-    wrong = dataclasses.replace(release, manifest=release.manifest.model_copy(update={"golden": (moved,)}))
+    elsewhere = ExpectedDetection(label_id=1, score=1.0, box_xyxy=(20.0, 20.0, 25.0, 25.0))
+    golden = (GoldenImage(expected=(elsewhere,)),)
+    wrong = dataclasses.replace(release, manifest=release.manifest.model_copy(update={"golden": golden}))
     (release.folder / "manifest.json").chmod(0o644)
     text = (release.folder / "manifest.json").read_text()
     wrong.manifest.write(release.folder)
@@ -228,27 +230,6 @@ def test_a_release_that_finds_something_else_is_not_let_through(release: Release
             check_release(wrong)
     finally:
         (release.folder / "manifest.json").write_text(text)
-
-
-def found_with_scores(*scores: float) -> Detections:
-    boxes = [(10.0 * number, 0.0, 10.0 * number + 8, 8.0) for number in range(len(scores))]
-    return Detections.of(boxes, [1] * len(scores), scores)
-
-
-@pytest.mark.parametrize(
-    ("scores", "chosen"),
-    [
-        ([[], [0.9, 0.55], []], 1),  # an image on which nothing is found proves nothing
-        ([[0.9, 0.55], [0.9, 0.45], [0.9, 0.3]], 2),  # sure objects and none near the threshold
-        ([[0.9], [0.9, 0.8, 0.7], [0.9, 0.8]], 1),
-        ([[], [0.55], []], 1),
-        ([[], [], []], 0),
-    ],
-)
-def test_the_golden_image_has_sure_objects(shapes: Path, scores: list[list[float]], chosen: int) -> None:
-    data = read_dataset(shapes).select(["photo_00.png", "photo_01.png", "photo_02.png"])
-    found = [found_with_scores(*image) for image in scores]
-    assert choose_golden(data, found, score_threshold=0.5) == chosen
 
 
 def test_a_run_without_a_finished_epoch_is_not_published(finished: Path, tmp_path: Path) -> None:

@@ -79,8 +79,8 @@ def run(options: argparse.Namespace) -> None:
         bar=progress_bar,
     )
     say(f"published {release.ref}: {release.folder}")
-    if not release.manifest.golden:
-        say("warning: it finds nothing on its golden image, so that the check at each start proves little")
+    if not any(image.expected for image in release.manifest.golden):
+        say("warning: nothing is found on the golden images, so the check at each start proves little")
     say(f"serve it: RENDERSIGHT_MODEL={release.ref} python -m app")
     if options.json:
         print_release(release.ref, release.folder)
