@@ -18,9 +18,6 @@ from benchmarks.serving import PHOTOS
 from model_store import architectures, store
 from model_store.manifest import Manifest
 from model_store.network import input_rule
-from training.accelerate import Plan, accelerate
-from training.console import progress_bar, say
-from training.dataset import LabelledImages, read_dataset
 
 ARCHITECTURE = "fasterrcnn_resnet50_fpn"
 _CLASSES = ("object",)
@@ -65,6 +62,10 @@ def publish(root: Path, weights: Path) -> store.Release:
 
 def main() -> None:
     """Write the files."""
+    from training.accelerate import Plan, accelerate  # noqa: PLC0415 - OpenVINO, which the network does without
+    from training.console import progress_bar, say  # noqa: PLC0415
+    from training.dataset import LabelledImages, read_dataset  # noqa: PLC0415
+
     parser = argparse.ArgumentParser(prog="python -m benchmarks.seeded", description=__doc__)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder

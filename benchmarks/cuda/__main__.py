@@ -1,0 +1,275 @@
+"""The torch engine on a GPU, held against the CPU and timed: `python -m benchmarks.cuda`.
+
+Six sections, each a Markdown table whose rows are printed as they are measured: the machine, the start with the golden
+check, parity with eager fp32 on the CPU, batches, waiting requests, and the stages of the network. It takes torch,
+torchvision, NumPy, Pillow and pydantic, of whatever version is installed, and nothing else.
+
+Exit status: 0, or 1 if a row failed or parity is beyond its limits, or 2 without the device. `--device cpu` runs the
+same code on the CPU, to try the command.
+"""
+
+import argparse
+import asyncio
+import itertools
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from benchmarks.cuda import machine
+from benchmarks.cuda.bench import ON_CPU, SEEDED, VARIANTS, WARM_UPS, Bench, Model, load, tf32
+from benchmarks.cuda.parity import CLEAR_SCORE, compare
+from benchmarks.cuda.tables import Report
+from benchmarks.cuda.waiting import BatchingEngine, saturate
+from benchmarks.serving import SIDE_PX, photos
+from model_store import store
+from model_store.cpu import usable_cores
+from model_store.detector import Detector, open_detector
+from model_store.devices import choose_device
+from model_store.errors import DeviceNotAvailable, ModelError
+from rendersight import images
+
+_STAGES = ("transform", "backbone", "rpn", "roi_heads")
+
+
+def surroundings(bench: Bench, report: Report) -> None:
+    """Print what the figures are from, and what the work around the network costs."""
+    report.table("Machine", "what", "here")
+    report.row("device", measure=lambda: [machine.gpu(bench.device) if bench.is_cuda else "none: the CPU"])
+    report.row("processor", measure=lambda: [f"{machine.processor()}, {usable_cores()} cores usable"])
+    report.row("versions", measure=lambda: [machine.versions()])
+    report.row("torch's defaults", measure=lambda: [machine.cuda_defaults()])
+    report.row("first use of the device, ms", measure=lambda: [f"{_first_use_ms(bench):.0f}"])
+    photo = torch.from_numpy(bench.pictures(1)[0].copy())
+    report.row(
+        "decoding a photo on one thread, ms (counted with waiting requests alone)",
+        measure=lambda: [_spread(bench.timed(lambda: images.decode_photo(bench.files[0])))],
+    )
+    report.row(
+        "copying its pixels to the device as the engine does, pageable, ms (counted everywhere)",
+        measure=lambda: [_spread(bench.timed(lambda: photo.clone().to(bench.device)))],
+    )
+    if bench.is_cuda:
+        report.row("the same from pinned memory, ms", measure=lambda: [_spread(_pinned_ms(bench, photo))])
+
+
+def _pinned_ms(bench: Bench, photo: Tensor) -> list[float]:
+    pinned = photo.pin_memory()
+    return bench.timed(lambda: pinned.to(bench.device, non_blocking=True))
+
+
+def start(bench: Bench, report: Report) -> None:
+    """Print what the service says of each model when it starts."""
+    report.table("Start: load, warm up, golden check", "model", "precision", "s", "outcome")
+    for model, variant in itertools.product(bench.models, bench.variants):
+        report.row(model.name, variant, measure=partial(_start_of, bench, model, variant))
+
+
+def _start_of(bench: Bench, model: Model, variant: str) -> list[str]:
+    precision = VARIANTS[variant].precision
+    began_s = time.perf_counter()
+    with tf32(allowed=VARIANTS[variant].tf32):
+        try:
+            open_detector(model.ref, store_root=store.DEFAULT_ROOT, device=bench.device, engine=f"torch-{precision}")
+        except ModelError as error:
+            outcome = f"refused: {error}"
+        else:
+            outcome = "ready"
+    return [f"{time.perf_counter() - began_s:.2f}", outcome]
+
+
+def parity(bench: Bench, report: Report) -> None:
+    """Print how near each variant is to the reference, photo by photo and with all of them in one batch."""
+    report.table(
+        f"Parity with eager fp32 on the CPU, objects with a score above {CLEAR_SCORE}",
+        *("model", "precision", "batch", "objects", "found again", "new"),
+        *("score: mean change", "largest", "box, px: mean change", "largest", "limits"),
+    )
+    for model, variant, batch in itertools.product(bench.models, bench.variants, (1, len(bench.files))):
+        report.row(
+            model.name, variant, str(batch), measure=partial(_parity_of, bench, report, model, variant, batch=batch)
+        )
+
+
+def _parity_of(bench: Bench, report: Report, model: Model, variant: str, *, batch: int) -> list[str]:
+    pictures = bench.pictures(len(bench.files))
+    with bench.engine(model, variant) as engine:
+        starts = range(0, len(pictures), batch)
+        found = [one for first in starts for one in engine.detect(pictures[first : first + batch])]
+    result = compare(bench.reference(model), found)
+    if result.is_within(VARIANTS[variant].limits):
+        verdict = "within"
+    else:
+        verdict = "**beyond the limits**" if result.clear else "**nothing to compare**"
+        report.faults.append(f"{model.name} {variant} in batches of {batch}: {verdict.strip('*')}")
+    counts = (str(count) for count in (result.clear, result.again, result.new))
+    return [*counts, *_mean_and_max(result.score_changes), *_mean_and_max(result.box_changes_px), verdict]
+
+
+def _mean_and_max(values: NDArray[np.float32]) -> tuple[str, str]:
+    return (f"{values.mean():.2g}", f"{values.max():.2g}") if len(values) else ("–", "–")
+
+
+def batches(bench: Bench, report: Report) -> None:
+    """Print the time of a call of the engine: pixels in, detections out."""
+    report.table(
+        f"Batches of photos of {SIDE_PX} × {SIDE_PX} px: pixels in, detections out, copies counted, decoding not",
+        *("model", "precision", "batch", "ms a batch", "ms an image", "images/s", "peak memory, MB"),
+    )
+    for model, variant, size in itertools.product(bench.models, bench.variants, bench.options.batches):
+        report.row(model.name, variant, str(size), measure=partial(_batch_of, bench, model, variant, size=size))
+
+
+def _batch_of(bench: Bench, model: Model, variant: str, *, size: int) -> list[str]:
+    pictures = bench.pictures(size)
+    with bench.engine(model, variant) as engine:
+        if bench.is_cuda:
+            torch.cuda.reset_peak_memory_stats(bench.device)
+        taken_ms = bench.timed(lambda: engine.detect(pictures))
+        peak = f"{torch.cuda.max_memory_allocated(bench.device) / 1e6:.0f}" if bench.is_cuda else "–"
+    an_image_ms = statistics.median(taken_ms) / size
+    return [_spread(taken_ms), f"{an_image_ms:.3g}", f"{1000 / an_image_ms:.3g}", peak]
+
+
+def requests(bench: Bench, report: Report) -> None:
+    """Print what the service's scheduler makes of the engine: one image after the other, and what waits as a batch."""
+    options = bench.options
+    report.table(
+        f"Waiting requests, {options.concurrency} at a time through the service's scheduler, {options.decoders} "
+        "decoders: JPEG in, detections out",
+        *("model", "precision", "engine", "requests/s", "p50, ms", "p99, ms", "images a batch"),
+    )
+    for model, variant, most in itertools.product(bench.models, bench.variants, sorted({1, max(options.batches)})):
+        how = "single, as served" if most == 1 else f"batched, up to {most}"
+        report.row(model.name, variant, how, measure=partial(_requests_of, bench, model, variant, most=most))
+
+
+def _requests_of(bench: Bench, model: Model, variant: str, *, most: int) -> list[str]:
+    with bench.engine(model, variant) as engine:
+        batching = BatchingEngine(engine, most)
+        try:
+            detector = Detector(model.card, engine if most == 1 else batching)
+            latencies_ms, seconds = asyncio.run(
+                saturate(
+                    detector,
+                    bench.files,
+                    concurrency=bench.options.concurrency,
+                    decoders=bench.options.decoders,
+                    seconds=bench.options.seconds,
+                )
+            )
+        finally:
+            batching.close()
+    latencies_ms.sort()
+    p50, p99 = (latencies_ms[int(share * (len(latencies_ms) - 1))] for share in (0.5, 0.99))
+    mean_size = statistics.mean(batching.sizes) if batching.sizes else 1
+    return [f"{len(latencies_ms) / seconds:.3g}", f"{p50:.3g}", f"{p99:.3g}", f"{mean_size:.1f}"]
+
+
+def stages(bench: Bench, report: Report) -> None:
+    """Print where a call's time goes; waiting for the device after each stage makes the whole slower."""
+    report.table(
+        "Stages, ms a batch, the device waited for after each",
+        *("model", "precision", "batch", *_STAGES, "the rest: copies, boxes to px, Python"),
+    )
+    sizes = sorted({min(bench.options.batches), max(bench.options.batches)})
+    for model, variant, size in itertools.product(bench.models, bench.variants, sizes):
+        report.row(model.name, variant, str(size), measure=partial(_stages_of, bench, model, variant, size=size))
+
+
+def _stages_of(bench: Bench, model: Model, variant: str, *, size: int) -> list[str]:
+    pictures = bench.pictures(size)
+    calls_ms: dict[str, list[float]] = {name: [] for name in _STAGES}
+    runs_ms: dict[str, list[float]] = {name: [] for name in _STAGES}
+
+    def run() -> None:
+        engine.detect(pictures)
+        for name, values in calls_ms.items():
+            runs_ms[name].append(sum(values))
+            values.clear()
+
+    with bench.engine(model, variant) as engine:
+        for name, values in calls_ms.items():
+            _note_calls(getattr(engine._network, name), bench.synchronize, values)
+        whole_ms = statistics.median(bench.timed(run))
+    medians = [statistics.median(values[WARM_UPS:]) for values in runs_ms.values()]
+    return [f"{value:.3g}" for value in (*medians, whole_ms - sum(medians))]
+
+
+def _note_calls(module: nn.Module, synchronize: Callable[[], None], taken_ms: list[float]) -> None:
+    """Note the milliseconds of each later call of a module."""
+    began_s = 0.0
+
+    def before(*_: object) -> None:
+        nonlocal began_s
+        synchronize()
+        began_s = time.perf_counter()
+
+    def after(*_: object) -> None:
+        synchronize()
+        taken_ms.append(1000 * (time.perf_counter() - began_s))
+
+    module.register_forward_pre_hook(before)
+    module.register_forward_hook(after)
+
+
+def _first_use_ms(bench: Bench) -> float:
+    began_s = time.perf_counter()
+    torch.zeros(1, device=bench.device)
+    bench.synchronize()
+    return 1000 * (time.perf_counter() - began_s)
+
+
+def _spread(values_ms: Sequence[float]) -> str:
+    return f"{statistics.median(values_ms):.3g} ({min(values_ms):.3g} to {max(values_ms):.3g})"
+
+
+SECTIONS = (surroundings, start, parity, batches, requests, stages)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Print the tables and return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.cuda", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", default="cuda", help="cuda, cuda:N or cpu (default: cuda)")
+    parser.add_argument(
+        "--model", nargs="+", default=["dice", SEEDED], help="releases, state dicts' files, or " + SEEDED
+    )
+    parser.add_argument("--precision", nargs="+", choices=VARIANTS, help="default: all that the device has")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8, 16], help="images a batch")
+    parser.add_argument("--repeats", type=int, default=10, help="timed runs, of which the median is taken")
+    parser.add_argument("--concurrency", type=int, default=32, help="requests at a time (default: 32)")
+    parser.add_argument("--decoders", type=int, default=2, help="threads that decode (default: 2, as the service has)")
+    parser.add_argument("--seconds", type=float, default=3, help="of each load of requests")
+    parser.add_argument("--min-size", type=int, help="px of a photo's shorter side, to try the command with less work")
+    parser.add_argument("--budget", type=float, default=300, help="seconds after which no row is begun (default: 300)")
+    options = parser.parse_args(words)
+    report = Report(options.budget)
+    try:
+        device = choose_device(options.device)
+    except DeviceNotAvailable as error:
+        print(f"{error}; torch is {torch.__version__}; --device cpu runs the same on the CPU", file=sys.stderr)
+        return 2
+    variants = options.precision or (VARIANTS if device != "cpu" else ON_CPU)
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            models = [load(name, Path(scratch), min_size=options.min_size) for name in options.model]
+        except ModelError as error:
+            parser.error(str(error))
+        bench = Bench(device, models, list(variants), photos(), options)
+        for section in SECTIONS:
+            section(bench, report)
+    return report.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
