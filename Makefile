@@ -1,7 +1,5 @@
 # `make serve` and `make test` need only Python 3.11 or newer, make and a network for packages.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-HOST ?= 127.0.0.1
-PORT ?= 8000
 MINUTES ?= 10
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +12,7 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 serve: $(VENV)/serve.stamp ## start the service with the embedded release
-	@RENDERSIGHT_HOST=$(HOST) RENDERSIGHT_PORT=$(PORT) $(BIN)/python -m app
+	@$(if $(HOST),RENDERSIGHT_HOST=$(HOST)) $(if $(PORT),RENDERSIGHT_PORT=$(PORT)) $(BIN)/python -m app
 
 test: $(VENV)/dev.stamp ## lint, types and the everyday tests
 	$(BIN)/ruff check $(SOURCES)
