@@ -69,8 +69,9 @@ $(VENV)-bench/stamp: requirements/bench.txt
 soak: $(VENV)/dev.stamp ## ten minutes of every kind of request, with newer releases taking over; MINUTES=30 for more
 	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
 
-clean: ## remove the environment and all caches
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+clean: ## remove all environments and caches; datasets, runs and releases stay
+	rm -rf $(VENV) $(VENV)-* .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis *.egg-info
+	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +
 
 render-env: $(VENV)-render/stamp ## Blender (bpy, GPL) in an environment of its own, for `training render`
 

@@ -1,6 +1,7 @@
 """The Makefile's targets that have a rule of their own, run by make itself."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -54,3 +55,23 @@ def test_serve_listens_where_it_is_told(
     checkout: Path, arguments: list[str], environment: dict[str, str], address: str
 ) -> None:
     assert make(checkout, "serve", *arguments, **environment).split("\n") == [f"-m app {address}", ""]
+
+
+# what .gitignore lists and a person has made: it stays
+MADE = {"dist", "datasets", "runs", "predictions", "model_store/releases/*.*", "model_store/releases/.publishing-*"}
+
+
+def test_clean_removes_every_environment_and_cache_and_nothing_else(checkout: Path) -> None:
+    ignored = {line.strip("/") for line in (ROOT / ".gitignore").read_text("utf-8").splitlines()}
+    assert ignored >= MADE
+    for pattern in ignored - {"__pycache__"}:
+        (checkout / pattern.replace("*", "made") / "folder").mkdir(parents=True)
+    for package in re.findall(r"^SOURCES := (.+)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)[0].split():
+        (checkout / package / "part" / "__pycache__").mkdir(parents=True)
+    (checkout / ".venv-render" / "bin").mkdir(parents=True)
+    make(checkout, "clean")
+    left = {path.relative_to(checkout).as_posix() for path in checkout.rglob("*") if path.is_dir()}
+    kept = {pattern.replace("*", "made") for pattern in MADE}
+    assert kept <= left
+    assert [path for path in left if re.search(r"venv|cache|hypothesis|schemathesis|egg-info", path)] == []
+    make(checkout, "clean")  # nothing is left to remove
