@@ -41,8 +41,7 @@ $(VENV)/dev.stamp: requirements/dev.txt | $(VENV)/bin/python
 	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
 	@touch $@
 
-lock: $(VENV)/bin/python ## resolve the dependencies anew; the locks carry hashes and no index address
-	$(PIP) install --quiet uv
+lock: $(VENV)/dev.stamp ## resolve the dependencies anew; the locks carry hashes and no index address
 	$(BIN)/uv pip compile pyproject.toml --extra dev $(LOCK) -o requirements/dev.txt
 	$(BIN)/uv pip compile pyproject.toml --extra serve -c requirements/dev.txt $(LOCK) -o requirements/serve.txt
 	$(BIN)/uv pip compile pyproject.toml --extra slim -c requirements/dev.txt $(LOCK) -o requirements/slim.txt
