@@ -1,7 +1,5 @@
 # `make serve` and `make test` need only Python 3.11 or newer, make and a network for packages.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-HOST ?= 127.0.0.1
-PORT ?= 8000
 MINUTES ?= 10
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +12,7 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 serve: $(VENV)/serve.stamp ## start the service with the embedded release
-	@RENDERSIGHT_HOST=$(HOST) RENDERSIGHT_PORT=$(PORT) $(BIN)/python -m app
+	@$(if $(HOST),RENDERSIGHT_HOST=$(HOST)) $(if $(PORT),RENDERSIGHT_PORT=$(PORT)) $(BIN)/python -m app
 
 test: $(VENV)/dev.stamp ## lint, types and the everyday tests
 	$(BIN)/ruff check $(SOURCES)
@@ -43,8 +41,7 @@ $(VENV)/dev.stamp: requirements/dev.txt | $(VENV)/bin/python
 	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
 	@touch $@
 
-lock: $(VENV)/bin/python ## resolve the dependencies anew; the locks carry hashes and no index address
-	$(PIP) install --quiet uv
+lock: $(VENV)/dev.stamp ## resolve the dependencies anew; the locks carry hashes and no index address
 	$(BIN)/uv pip compile pyproject.toml --extra dev $(LOCK) -o requirements/dev.txt
 	$(BIN)/uv pip compile pyproject.toml --extra serve -c requirements/dev.txt $(LOCK) -o requirements/serve.txt
 	$(BIN)/uv pip compile pyproject.toml --extra slim -c requirements/dev.txt $(LOCK) -o requirements/slim.txt
@@ -71,8 +68,9 @@ $(VENV)-bench/stamp: requirements/bench.txt
 soak: $(VENV)/dev.stamp ## ten minutes of every kind of request, with newer releases taking over; MINUTES=30 for more
 	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
 
-clean: ## remove the environment and all caches
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+clean: ## remove all environments and caches; datasets, runs and releases stay
+	rm -rf $(VENV) $(VENV)-* .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis *.egg-info
+	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +
 
 render-env: $(VENV)-render/stamp ## Blender (bpy, GPL) in an environment of its own, for `training render`
 

@@ -132,11 +132,13 @@ async def _serve(app: FastAPI, bound: socket.socket, settings: Settings) -> None
         app.state.lifecycle,
         settings.drain_timeout_s,
     )
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to look again with
+    if hasattr(signal, "SIGHUP"):  # Windows has none
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to look again with
     async with app.router.lifespan_context(app):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, server.handle_exit)  # uvicorn does so while it serves, and puts this back at its end
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _look_again, app, settings)
+        if hasattr(signal, "SIGHUP"):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _look_again, app, settings)
         scheduler = app.state.scheduler
         watchdog = Watchdog(
             lambda: scheduler.trouble(settings.watchdog_s), limit_s=settings.watchdog_s, exit_s=settings.watchdog_exit_s
@@ -172,7 +174,8 @@ def _bind(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         bound = socket.socket(family, kind, protocol)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sys.platform != "win32":  # there it would share an address that another service listens at
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
     except (OSError, UnicodeError) as error:  # the latter for a name that cannot be one
         if bound is not None:

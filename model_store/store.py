@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -224,7 +225,12 @@ def _sync(folder: Path) -> None:
 
 
 def _sync_entry(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+    if path.is_dir():
+        if sys.platform == "win32":  # which opens no folder
+            return
+        handle = os.open(path, os.O_RDONLY)
+    else:
+        handle = os.open(path, os.O_RDWR)  # Windows syncs only what may be written
     try:
         os.fsync(handle)
     finally:

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import json
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -35,6 +34,7 @@ SUFFIXES = {"png": ".png", "jpeg": ".jpg", "labelme": ".json", "coco": ".json", 
 
 _FAILED = 1
 _BAD_INPUT = 2
+_NOBODY_READS = 141  # 128 and SIGPIPE, as a shell says it; Windows does not know that signal
 _INVALID_PARAMETER = "urn:rendersight:problem:invalid-parameter"
 
 
@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
         return _BAD_INPUT
     except BrokenPipeError:  # who reads has enough, such as `| head`; what is left to flush goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        return _NOBODY_READS
     except (RendersightError, OSError) as error:
         say(f"rendersight: {error}")
         return _FAILED

@@ -110,3 +110,14 @@ def test_looking_into_a_store_needs_no_torch() -> None:
     loaded = loaded_after("import model_store.store, model_store.manifest, model_store.golden, model_store.engines")
     assert "model_store" in loaded
     assert loaded & {"torch", "torchvision"} == set()
+
+
+def test_nothing_is_committed_that_git_ignores() -> None:
+    found = subprocess.run(
+        ["git", "ls-files", "--cached", "--ignored", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.splitlines() == []

@@ -5,6 +5,7 @@ process that goes on to measure, train or serve.
 """
 
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -56,7 +57,8 @@ def run_apart(job: Job) -> None:
         input=absolute.model_dump_json(),
         cwd=_ROOT,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        env={**os.environ, "PYTHONUTF8": "1"},
         check=False,
     )
     if done.returncode:

@@ -125,9 +125,15 @@ class Blender:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            text=True,
+            encoding="utf-8",
+            errors="replace",  # Blender's own lines need not be text
             start_new_session=True,  # Ctrl-C is for the program that asked: the scene in work is finished
-            env={**os.environ, "PYTHONPATH": str(_ROOT), "RENDERSIGHT_THREADS": str(self._threads)},
+            env={
+                **os.environ,
+                "PYTHONPATH": str(_ROOT),
+                "PYTHONUTF8": "1",
+                "RENDERSIGHT_THREADS": str(self._threads),
+            },
         )
         self._left = SCENES_PER_PROCESS
         threading.Thread(target=_listen, args=(self._process, self._answers), daemon=True).start()

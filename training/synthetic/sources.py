@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from training.synthetic.recipes import Draw
 
 MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".stl", ".ply", ".blend")
 
-_BLENDER = Path(".venv-render/bin/python")
+_BLENDER = Path(".venv-render", "Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
 def add_sources(parser: argparse.ArgumentParser) -> None:
