@@ -113,8 +113,7 @@ def too_many_classes(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def golden_mismatch(folder: Path, manifest: dict[str, Any]) -> None:
-    manifest["golden"][0]["expected"][0]["box_xyxy"] = [0.0, 0.0, 1.0, 1.0]
-    manifest["golden"][0]["expected"][0]["score"] = 0.99
+    manifest["golden"][0]["expected"] = [{"label_id": 1, "score": 0.99, "box_xyxy": [20, 20, 30, 30]}]
 
 
 def half_copied(folder: Path, manifest: dict[str, Any]) -> None:
