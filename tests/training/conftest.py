@@ -1,13 +1,17 @@
-"""A dataset of drawn shapes, small enough to train on in a test."""
+"""A dataset of drawn shapes, small enough to train on in a test, and a run on it that all tests share."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
 from tests.model_store.conftest import (  # noqa: F401 - fixtures
@@ -18,8 +22,9 @@ from tests.model_store.conftest import (  # noqa: F401 - fixtures
     tiny_release,
     tiny_store,
 )
+from training import run
 from training.config import TrainConfig
-from training.run_folder import HOLD_OUT_LIST, TRAIN_LIST, RunRecord, write_metrics, write_names
+from training.run_folder import HOLD_OUT_LIST, TRAIN_LIST, RunRecord, read_metrics, write_metrics, write_names
 
 COLOURS = {"disc": (220, 40, 40), "square": (40, 60, 220)}
 
@@ -51,6 +56,94 @@ def draw_dataset(folder: Path, *, count: int, seed: int = 0, size: int = 96) -> 
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten photos, two of them empty."""
     return draw_dataset(tmp_path_factory.mktemp("shapes"), count=10)
+
+
+# 7 images in batches of 3: two processes share the last batch of 1 image, and 3 held-out images
+CONFIG = TrainConfig(
+    architecture="fasterrcnn_mobilenet_v2_fpn",
+    weights="none",
+    min_size=96,
+    max_size=96,
+    rois_per_image=32,
+    epochs=2,
+    batch_size=3,
+    hold_out=3,
+    warmup_steps=2,
+    rotate90=0.5,
+    precision="fp32",
+)
+STEPS = 3  # of an epoch
+
+
+def never() -> bool:
+    return False
+
+
+def plain_bar(items: Iterable[Any], **_: Any) -> Iterable[Any]:
+    return items
+
+
+def surroundings(**changes: Any) -> run.Surroundings:
+    around = run.Surroundings(
+        device="cpu", workers=0, store_root=Path(), say=lambda _: None, bar=plain_bar, stop_asked=never
+    )
+    return replace(around, **changes)
+
+
+def figures(folder: Path) -> list[dict[str, Any]]:
+    """Return the lines of a run's metrics without the value that depends on the clock."""
+    return [{key: value for key, value in line.items() if key != "images_per_s"} for line in read_metrics(folder)]
+
+
+@contextmanager
+def on_one_core() -> Iterator[None]:
+    """Keep a training on one core: its sums round alike everywhere, and threads do not wait for each other."""
+    threads, cores = torch.get_num_threads(), os.sched_getaffinity(0)
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    os.sched_setaffinity(0, {sorted(cores)[worker % len(cores)]})
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        os.sched_setaffinity(0, cores)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_core() -> Iterator[None]:
+    """Every test here; networks and pictures are small."""
+    with on_one_core():
+        yield
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that nothing interrupted, what it said, and how long it took; not to be changed."""
+
+    folder: Path
+    said: tuple[str, ...]
+    seconds: float
+
+
+@pytest.fixture(scope="session")
+def whole(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    def bar(items: Iterable[Any], *, desc: str, **_: Any) -> Iterable[Any]:
+        if desc == "hold-out":
+            time.sleep(0.6)  # rounds to a second that is left
+        return items
+
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    said: list[str] = []
+    began = time.monotonic()
+    with on_one_core():
+        run.start(shapes, folder, CONFIG, class_names=None, around=surroundings(say=said.append, bar=bar))
+    return Finished(folder, tuple(said), time.monotonic() - began)
+
+
+@pytest.fixture(scope="session")
+def finished(whole: Finished) -> Path:
+    """The folder of `whole`."""
+    return whole.folder
 
 
 RECORD = RunRecord(

@@ -25,8 +25,8 @@ import torch._dynamo
 
 from model_store.store import publish
 from tests.model_store.test_store import accept, fill_with
+from tests.training.conftest import CONFIG, surroundings
 from tests.training.test_publish import publish_it
-from tests.training.test_run import CONFIG, surroundings
 from training import run
 from training.checkpoint import LAST
 

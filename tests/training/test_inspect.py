@@ -1,5 +1,6 @@
 """The verb `inspect` on the command line; `convert` is in `test_conversion.py`."""
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -7,10 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.terminal import run_on_a_terminal
 from training.commands import main
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -75,11 +73,14 @@ def test_a_network_that_does_not_exist_is_told(shapes: Path, capsys: pytest.Capt
     assert "'yolo' is unknown" in capsys.readouterr().err
 
 
-def test_a_terminal_sees_how_far_a_dataset_is_read(shapes: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "training", "inspect", str(shapes), "--sheet", str(tmp_path / "sheet.jpg")]
-    command += ["--report", str(tmp_path / "report.html")]
-    status, out, seen = run_on_a_terminal(command, ROOT)
-    assert status == 0
-    assert "10 images" in out
-    assert f"read {shapes.name}:" in seen
-    assert "contact sheet:   0%" in seen
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_progress(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert main(["inspect", str(shapes)]) == 0
+    assert f"read {shapes.name}:" in terminal.getvalue()
+    assert "contact sheet:   0%" in terminal.getvalue()

@@ -1,11 +1,13 @@
-"""`kill -9` at any moment: the store and a run's folder stay valid, and the next command goes on."""
+"""`kill -9` at any moment: the store and a run's folder stay valid, and the next command goes on.
+
+The fast tests kill once: `test_distributed.py` a training, `tests/model_store/test_store.py` a publisher.
+"""
 
 import random
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,8 @@ from model_store.manifest import FILE_NAME
 from model_store.state_dict import read_state_dict
 from model_store.store import Release
 from tests.model_store.test_store import accept
+from tests.training.conftest import CONFIG, Finished, figures
 from tests.training.killed import Forks
-from tests.training.test_run import CONFIG, figures
 from training.checkpoint import BEST, LAST, drafts_of
 from training.publish import check_release, hashes_of
 from training.run_folder import (
@@ -38,14 +40,11 @@ from training.tensorboard import FOLDER as SCALARS
 
 SEED = 9
 RUN_FILES = (RUN, TRAIN_LIST, HOLD_OUT_LIST, METRICS, LAST, BEST, PAGE)
-MANY = 50
+KILLS = 50
 
 Identity = tuple[int, int] | None
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-few_and_many = pytest.mark.parametrize(
-    "kills", [3, pytest.param(MANY, marks=[pytest.mark.long, pytest.mark.timeout(600)])]
-)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -134,12 +133,11 @@ def kill_publishers(
     *,
     name: str,
     check: Callable[[Release], None],
-    count: int,
     skew: int,
 ) -> None:
     """Kill publishers, each followed by one that lives, and look at the store after each."""
     kills = Kills(forks.finish(*job, root / "timed"), skew=skew)
-    for number in range(count):
+    for number in range(KILLS):
         place = root / str(number // 5)  # a few kills in each, so that all of it can be read after each
         if number % 5 == 0:
             shutil.rmtree(root)
@@ -154,35 +152,22 @@ def kill_publishers(
             visible += 1
             published.check(visible=visible)
             assert [path.name for path in place.iterdir()] == [name]
-    if count == MANY:
-        assert kills.stages.keys() == {"before", "half written", "written, not yet visible", "after"}
+    assert kills.stages.keys() == {"before", "half written", "written, not yet visible", "after"}
 
 
-@few_and_many
-def test_a_store_in_which_publishers_of_small_files_are_killed(forks: Forks, tmp_path: Path, kills: int) -> None:
-    kill_publishers(forks, ("publish_texts",), tmp_path, name="dice", check=accept, count=kills, skew=2)
-
-
-@dataclass(frozen=True)
-class Whole:
-    """A run that nobody killed, and how long it took."""
-
-    folder: Path
-    seconds: float
+def test_a_store_in_which_publishers_of_small_files_are_killed(forks: Forks, tmp_path: Path) -> None:
+    kill_publishers(forks, ("publish_texts",), tmp_path, name="dice", check=accept, skew=2)
 
 
 @pytest.fixture(scope="module")
-def whole(forks: Forks, shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    folder = tmp_path_factory.mktemp("runs") / "whole"
-    return Whole(folder, forks.finish("train", shapes, folder))
+def unkilled(forks: Forks, shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("runs") / "unkilled"
+    return Finished(folder, (), forks.finish("train", shapes, folder))
 
 
-@few_and_many
-def test_a_store_in_which_publishers_of_a_run_are_killed(
-    forks: Forks, whole: Whole, tmp_path: Path, kills: int
-) -> None:
-    job = ("publish_run", whole.folder)
-    kill_publishers(forks, job, tmp_path, name="shapes", check=check_release, count=kills, skew=1)
+def test_a_store_in_which_publishers_of_a_run_are_killed(forks: Forks, unkilled: Finished, tmp_path: Path) -> None:
+    job = ("publish_run", unkilled.folder)
+    kill_publishers(forks, job, tmp_path, name="shapes", check=check_release, skew=1)
 
 
 def stage_of_killed(out: Path, earlier: dict[str, Identity], *, pid: int) -> str:
@@ -242,24 +227,20 @@ def assert_equal(tensors: dict[str, torch.Tensor], expected: dict[str, torch.Ten
     assert [name for name, tensor in tensors.items() if not torch.equal(tensor, expected[name])] == []
 
 
-@few_and_many
-def test_a_run_that_is_killed_again_and_again(
-    forks: Forks, shapes: Path, whole: Whole, tmp_path: Path, kills: int
-) -> None:
+def test_a_run_that_is_killed_again_and_again(forks: Forks, shapes: Path, unkilled: Finished, tmp_path: Path) -> None:
     """When it is done it holds what the one that nobody killed holds."""
     out = tmp_path / "killed"
-    moments = Kills(whole.seconds, skew=2)
-    while moments.stages.total() < kills:
+    moments = Kills(unkilled.seconds, skew=2)
+    while moments.stages.total() < KILLS:
         earlier = identities(out)
         pid = forks.kill("train", shapes, out, after_s=moments.draw())
         with moments.told():
             moments.stages[stage_of_killed(out, earlier, pid=pid)] += 1
             check_run_folder(out)
-            if epochs_done(out) == CONFIG.epochs or moments.stages.total() == kills:
+            if epochs_done(out) == CONFIG.epochs or moments.stages.total() == KILLS:
                 forks.finish("train", shapes, out)
-                check_same(out, whole.folder)
+                check_same(out, unkilled.folder)
                 shutil.rmtree(out)
                 moments.job_s = forks.finish("train", shapes, out)  # the machine may be busier now or less
                 shutil.rmtree(out)
-    if kills == MANY:
-        assert {stage.partition(" ")[0] for stage in moments.stages} >= {"before", "within", "after"}
+    assert {stage.partition(" ")[0] for stage in moments.stages} >= {"before", "within", "after"}

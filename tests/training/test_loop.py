@@ -108,25 +108,25 @@ def test_a_loss_that_is_not_finite_names_its_terms_and_images_and_spares_the_wei
     assert torch.equal(before, network.backbone.fpn.inner_blocks[0][0].weight)
 
 
-@pytest.mark.parametrize("clip_norm", [0.0, 1.0])
-def test_a_gradient_that_is_not_finite_spares_the_weights(clip_norm: float) -> None:
+def test_a_gradient_that_is_not_finite_spares_the_weights() -> None:
     torch.manual_seed(0)
     network = build("fasterrcnn_mobilenet_v2_fpn", class_count=1, options=OPTIONS).train()
     network.rpn.head.cls_logits.bias.register_hook(lambda gradient: gradient * math.inf)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    epoch = train_one_epoch(
-        network,
-        [[empty_sample(1)]],
-        SGD(network.parameters(), lr=0.001),
-        schedule(),
-        sampling=SeededSampling(network, 0),
-        first_step=7,
-        clip_norm=clip_norm,
-        average=None,
-        image_names=["a.png", "b.png"],
-    )
-    with pytest.raises(NonFiniteLoss, match=r"gradient of step 7 .*loss_objectness .*images: b\.png"):
-        list(epoch)
+    for clip_norm in (0.0, 1.0):
+        epoch = train_one_epoch(
+            network,
+            [[empty_sample(1)]],
+            SGD(network.parameters(), lr=0.001),
+            schedule(),
+            sampling=SeededSampling(network, 0),
+            first_step=7,
+            clip_norm=clip_norm,
+            average=None,
+            image_names=["a.png", "b.png"],
+        )
+        with pytest.raises(NonFiniteLoss, match=r"gradient of step 7 .*loss_objectness .*images: b\.png"):
+            list(epoch)
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
 

@@ -23,8 +23,6 @@ from training.presets import MAKE_PRESETS
 from training.run_folder import read_metrics
 from training.synthetic import recipes
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -52,12 +50,16 @@ def command(tools: Path, *words: str, source: Sequence[str] = (str(PAWN), "--lab
 def test_the_command_ends_with_the_lines_that_use_the_release(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = command(tmp_path / "tools")
+    """A recipe has its own name and classes, and weights may be a file."""
+    weights = tmp_path / "backbone.pth"
+    torch.save(build(CONFIG.architecture, class_count=1).backbone.state_dict(), weights)
+    words = command(tmp_path / "tools", "--weights", str(weights), source=["dice"])
     assert main(words) == 0
+    manifest = store.find(tmp_path / "tools" / "store", "dice@1").manifest
+    assert manifest.class_names == ("one", "two", "three", "four", "five", "six")
+    assert manifest.origin.continued_from == "backbone.pth"
     said = capsys.readouterr().err
-    assert (
-        f"old-pawn: 6 renders, 1 epochs of {CONFIG.architecture} on cpu, in runs/make/old-pawn; assumed: 1 min" in said
-    )
+    assert f"dice: 6 renders, 1 epochs of {CONFIG.architecture} on cpu, in runs/make/dice; assumed: 1 min" in said
     assert [line for line in said.splitlines() if line[1:3] == "/4"] == [
         "1/4 render",
         "2/4 train",
@@ -67,24 +69,17 @@ def test_the_command_ends_with_the_lines_that_use_the_release(
     assert "no --photos" in said
     *_, serve, curl = said.splitlines()
     assert serve == (
-        f"serve it: RENDERSIGHT_MODEL=old-pawn@1 RENDERSIGHT_MODEL_STORE={tmp_path / 'tools' / 'store'} python -m app"
+        f"serve it: RENDERSIGHT_MODEL=dice@1 RENDERSIGHT_MODEL_STORE={tmp_path / 'tools' / 'store'} python -m app"
     )
     photo = curl.removeprefix("curl -F image=@").removesuffix(" 'http://127.0.0.1:8000/detect'")
     with Image.open(place / photo) as picture:
         assert picture.size == (96, 96)
     assert main(words) == 0
     again = capsys.readouterr().err
-    assert again.startswith("old-pawn@1 is published already: ")
+    assert again.startswith("dice@1 is published already: ")
     assert again.splitlines()[-2:] == [serve, curl]
     assert main([*words, "--epochs", "9"]) == 2
     assert "was begun with epochs 1 and not 9" in capsys.readouterr().err
-
-
-def test_a_recipe_has_its_own_name_and_classes(place: Path, tmp_path: Path) -> None:
-    assert main(command(tmp_path / "tools", source=["dice"])) == 0
-    release = store.find(tmp_path / "tools" / "store", "dice")
-    assert release.manifest.class_names == ("one", "two", "three", "four", "five", "six")
-    assert (place / "runs" / "make" / "dice" / "make.json").is_file()
 
 
 def test_every_recipe_has_its_classes() -> None:
@@ -166,6 +161,7 @@ def test_a_source_that_cannot_be_rendered_ends_with_one_line(
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.long
 def test_several_objects_and_photos_of_them(
     place: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -221,14 +217,7 @@ def test_an_interrupt_of_the_checks_leaves_nothing(
     assert list(place.iterdir()) == []
 
 
-def test_weights_may_be_a_file(place: Path, tmp_path: Path) -> None:
-    weights = tmp_path / "backbone.pth"
-    torch.save(build(CONFIG.architecture, class_count=1).backbone.state_dict(), weights)
-    assert main(command(tmp_path / "tools", "--weights", str(weights))) == 0
-    release = store.find(tmp_path / "tools" / "store", "old-pawn@1")
-    assert release.manifest.origin.continued_from == "backbone.pth"
-
-
+@pytest.mark.long
 def test_interrupts_of_the_command_lose_nothing(place: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "training", *command(tmp_path / "tools", "--epochs", "40")]
     for wait_for in ("renders/000001.json", "run/metrics.jsonl"):

@@ -17,30 +17,28 @@ def randomise_norms(network: nn.Module) -> None:
             module.running_var.uniform_(0.5, 1.5)
 
 
-@pytest.mark.parametrize(
-    "name", ["fasterrcnn_resnet50_fpn", "fasterrcnn_mobilenet_v2_fpn", "fasterrcnn_mobilenet_v3_large_fpn"]
-)
+@pytest.mark.parametrize("name", ["fasterrcnn_resnet50_fpn", "fasterrcnn_mobilenet_v2_fpn"])
 def test_folding_changes_neither_features_nor_gradients_nor_names(name: str) -> None:
     torch.manual_seed(0)
-    network = build(name, class_count=2).double()
-    randomise_norms(network)
-    pixels = torch.rand(1, 3, 64, 96, dtype=torch.float64)
-    first = next(network.backbone.body.parameters())
+    backbone = build(name, class_count=2).backbone.double()
+    randomise_norms(backbone)
+    pixels = torch.rand(1, 3, 32, 64, dtype=torch.float64)
+    first = next(backbone.parameters())
 
     def features_and_gradient() -> tuple[torch.Tensor, torch.Tensor]:
-        network.zero_grad()
-        features = torch.cat([level.flatten() for level in network.backbone(pixels).values()])
+        backbone.zero_grad()
+        features = torch.cat([level.flatten() for level in backbone(pixels).values()])
         features.square().mean().backward()
         assert first.grad is not None
         return features.detach().clone(), first.grad.clone()
 
-    names = list(network.state_dict())
+    names = list(backbone.state_dict())
     before = features_and_gradient()
-    norms = sum(isinstance(module, FrozenBatchNorm2d) for module in network.modules())
-    assert fold_frozen_norms(network) == norms > 30
+    norms = sum(isinstance(module, FrozenBatchNorm2d) for module in backbone.modules())
+    assert fold_frozen_norms(backbone) == norms > 30
     for old, new in zip(before, features_and_gradient(), strict=True):
         torch.testing.assert_close(new, old, rtol=1e-8, atol=1e-10)
-    assert list(network.state_dict()) == names
+    assert list(backbone.state_dict()) == names
 
 
 def test_a_batch_norm_that_learns_is_not_folded() -> None:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from shutil import rmtree
 
-import pytest
 from PIL import Image
 
 from rendersight.detections import Detections
@@ -41,30 +40,20 @@ def write(out: Path, data: LabelledImages, found: Sequence[Detections]) -> str:
     return (out / "report.md").read_text("utf-8")
 
 
-def test_one_folder_holds_the_report_with_its_pictures(shapes: Path, tmp_path: Path) -> None:
+def test_report_and_its_pictures_replace_those_without_any_object(shapes: Path, tmp_path: Path) -> None:
     data = read_dataset(shapes)
-    text = write(tmp_path / "report", data, guesses(data))
+    older = write(tmp_path, data.select(["photo_04.png"]), [Detections.of([], [], [])])
+    assert "not reached" in older
+    assert len(list(tmp_path.iterdir())) == 8
+    text = write(tmp_path, data, guesses(data))
+    assert text != older
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
     assert len(pictures) == 6
-    assert {path.name for path in (tmp_path / "report").iterdir()} == {"report.md", "figures.json", *pictures}
+    assert {path.name for path in tmp_path.iterdir()} == {"report.md", "figures.json", *pictures}
     for name in pictures:
-        with Image.open(tmp_path / "report" / name) as picture:
+        with Image.open(tmp_path / name) as picture:
             assert picture.width > 200
-    assert json.loads((tmp_path / "report" / "figures.json").read_text())["all_real"]["image_count"] == 20
-
-
-@pytest.mark.parametrize("names", [["photo_04.png"], ["photo_00.png", "photo_04.png"]])
-def test_photos_without_objects_or_detections_can_be_drawn(shapes: Path, tmp_path: Path, names: list[str]) -> None:
-    data = read_dataset(shapes).select(names)  # photo_04 is empty
-    text = write(tmp_path, data, [Detections.of([], [], [])] * len(data.images))
-    assert "not reached" in text
-    assert len(list(tmp_path.iterdir())) == 8
-
-
-def test_a_report_replaces_an_older_one(shapes: Path, tmp_path: Path) -> None:
-    data = read_dataset(shapes)
-    first = write(tmp_path, data, guesses(data))
-    assert write(tmp_path, data, [Detections.of([], [], [])] * 10) != first
+    assert json.loads((tmp_path / "figures.json").read_text())["all_real"]["image_count"] == 20
 
 
 PICTURES = {"precision_recall.png", "reliability.png", "confusion.png", "false_alarms.jpg", "misses.jpg"}

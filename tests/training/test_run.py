@@ -1,5 +1,5 @@
-import dataclasses
 import json
+import multiprocessing
 import os
 import re
 import resource
@@ -16,56 +16,21 @@ import torch
 
 from model_store.cpu import usable_cores
 from model_store.state_dict import read_state_dict
+from tests.training.conftest import CONFIG, STEPS, Finished, figures, never, surroundings
 from tests.training.test_conversion import write_splits
-from training import run
+from training import run, trainer
 from training.checkpoint import BEST, LAST, save_best, write_atomically
 from training.config import TrainConfig
 from training.console import Stopped
 from training.dataset import LabelledImages, read_dataset, split
+from training.run import Surroundings
 from training.run_folder import METRICS, RunError, RunRecord, prepare, read_metrics, read_names
-
-CONFIG = TrainConfig(
-    architecture="fasterrcnn_mobilenet_v2_fpn",
-    weights="none",
-    min_size=96,
-    max_size=96,
-    rois_per_image=32,
-    epochs=2,
-    batch_size=2,
-    hold_out=3,
-    warmup_steps=2,
-    rotate90=0.5,
-)
-
-
-def never() -> bool:
-    return False
-
-
-def surroundings(**changes: Any) -> run.Surroundings:
-    def bar(items: Iterable[Any], **_: Any) -> Iterable[Any]:
-        return items
-
-    around = run.Surroundings(device="cpu", workers=0, store_root=Path(), say=lambda _: None, bar=bar, stop_asked=never)
-    return dataclasses.replace(around, **changes)
 
 
 def after(calls: int) -> Callable[[], bool]:
     """Ask for a stop from the n-th question on."""
     count = iter(range(10_000))
     return lambda: next(count) >= calls
-
-
-def figures(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics without what depends on the clock."""
-    return [{key: value for key, value in line.items() if key != "images_per_s"} for line in read_metrics(folder)]
-
-
-@pytest.fixture(scope="module")
-def finished(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    run.start(shapes, out, CONFIG, class_names=None, around=surroundings())
-    return out
 
 
 def test_a_run_folder_can_repeat_itself(finished: Path, shapes: Path) -> None:
@@ -89,100 +54,75 @@ def test_the_best_weights_are_a_plain_state_dict(finished: Path) -> None:
     assert "roi_heads.box_predictor.cls_score.weight" in read_state_dict(finished / BEST)
 
 
-@pytest.mark.parametrize("stop_after", [1, 3, 4, 6])  # within an epoch, after its last step, at its end
-def test_a_resumed_run_gives_the_same_figures_and_weights(
-    finished: Path, shapes: Path, tmp_path: Path, stop_after: int
-) -> None:
-    out = tmp_path / "stopped"
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what takes half of a small run; `whole` has its plots."""
+    monkeypatch.setattr(trainer, "write_run_plots", lambda *_, **__: None)
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_interrupted_run_gives_the_same_figures_and_weights(finished: Path, shapes: Path, tmp_path: Path) -> None:
+    """It is stopped within an epoch, after its last step and at its end; then it breaks off between best and last."""
+    threads: set[int] = set()
+
+    def around(stop_asked: Callable[[], bool], **changes: Any) -> Surroundings:
+        def asked() -> bool:
+            threads.add(torch.get_num_threads())
+            return stop_asked()
+
+        torch.rand(5)  # neither the random state of this process nor its number of threads may matter
+        torch.set_num_threads(usable_cores() + 1)
+        return surroundings(stop_asked=asked, **changes)
+
     with pytest.raises(Stopped, match="--resume"):
-        run.start(shapes, out, CONFIG, class_names=None, around=surroundings(stop_asked=after(stop_after)))
-    torch.rand(5)  # the state of this process must not matter
-    run.resume(out, around=surroundings(workers=1))
-    assert figures(out) == figures(finished)
-    whole, resumed = (read_state_dict(folder / BEST) for folder in (finished, out))
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+        run.start(shapes, tmp_path, CONFIG, class_names=None, around=around(after(0)))
+    with pytest.raises(Stopped):
+        run.resume(tmp_path, around=around(after(STEPS - 2), workers=1))
+    assert read_metrics(tmp_path) == []
+    with pytest.raises(Stopped):
+        run.resume(tmp_path, around=around(after(0)))
+    assert len(read_metrics(tmp_path)) == 1
 
-
-def test_a_run_that_broke_off_between_best_and_last_gives_the_same_figures_and_weights(
-    finished: Path, shapes: Path, tmp_path: Path
-) -> None:
-    def say(line: str) -> None:
+    def break_off(line: str) -> None:
         if line.startswith("epoch 2"):  # best and metrics are written, last is not
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        run.start(shapes, tmp_path, CONFIG, class_names=None, around=surroundings(say=say))
-    run.resume(tmp_path, around=surroundings())
+        run.resume(tmp_path, around=around(never, say=break_off))
+    said: list[str] = []
+    done = around(lambda: any(line.startswith("epoch 2") for line in said), say=said.append)
+    run.resume(tmp_path, around=done)  # a stop after the last epoch lets the run end
     assert figures(tmp_path) == figures(finished)
     whole, resumed = (read_state_dict(folder / BEST) for folder in (finished, tmp_path))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert threads == {usable_cores()}
 
 
-def test_all_steps_use_as_many_threads_whatever_was_set_before(shapes: Path, tmp_path: Path) -> None:
-    """Sums round differently with another number; the evaluation between two epochs sets it too."""
-    threads: list[int] = []
-
-    def never_stop() -> bool:
-        threads.append(torch.get_num_threads())
-        return False
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(usable_cores() + 1)
-    try:
-        run.start(shapes, tmp_path, CONFIG, class_names=None, around=surroundings(stop_asked=never_stop))
-    finally:
-        torch.set_num_threads(before)
-    assert set(threads) == {usable_cores()}
-
-
-def test_a_stop_after_the_last_step_lets_the_run_end(shapes: Path, tmp_path: Path) -> None:
-    config = CONFIG.model_copy(update={"epochs": 1})
-    asked: list[str] = []
-
-    def say(line: str) -> None:
-        if line.startswith("epoch 1"):
-            asked.append(line)
-
-    run.start(shapes, tmp_path, config, class_names=None, around=surroundings(say=say, stop_asked=lambda: bool(asked)))
-    assert len(asked) == len(read_metrics(tmp_path)) == 1
-
-
-def test_each_epoch_but_the_last_tells_how_long_the_others_will_take(shapes: Path, tmp_path: Path) -> None:
-    def bar(items: Iterable[Any], **_: Any) -> Iterable[Any]:
-        time.sleep(0.6)  # measuring the hold-out takes time too
-        return items
-
-    said: list[str] = []
-    began = time.monotonic()
-    run.start(shapes, tmp_path, CONFIG, class_names=None, around=surroundings(say=said.append, bar=bar))
-    first, last = [line for line in said if line.startswith("epoch ")]
+def test_each_epoch_but_the_last_estimates_the_time_left(whole: Finished) -> None:
+    first, last = [line for line in whole.said if line.startswith("epoch ")]
     left = re.search(r" images/s, 0:(\d\d):(\d\d) left$", first)
     assert left is not None
-    assert 0 < 60 * int(left[1]) + int(left[2]) <= time.monotonic() - began + 1
+    assert 0 < 60 * int(left[1]) + int(left[2]) <= whole.seconds + 1
     assert last.endswith(" images/s")
 
 
-_FAILING = """
-import sys
-from pathlib import Path
-from tests.training.test_run import CONFIG, surroundings
-from training import run
+def test_readers_outlive_an_interrupt_and_end_by_sigterm(shapes: Path, tmp_path: Path) -> None:
+    """A terminal interrupts its whole group; a training that fails has to be able to end its readers."""
+    readers: list[multiprocessing.process.BaseProcess] = []
 
-def bar(items, **_):
-    for number, item in enumerate(items):
-        assert number == 0, "unforeseen"
-        yield item
+    def bar(items: Iterable[Any], **_: Any) -> Iterable[Any]:
+        for item in items:
+            readers.extend(multiprocessing.active_children())
+            reader = readers[0]
+            assert os.getpgid(reader.ident or 0) == reader.ident
+            is_first = len(readers) == 1
+            os.kill(reader.ident or 0, signal.SIGINT if is_first else signal.SIGTERM)
+            reader.join(0.1 if is_first else 30)
+            yield item
 
-run.start(Path(sys.argv[1]), Path(sys.argv[2]), CONFIG, class_names=None, around=surroundings(bar=bar, workers=1))
-"""
-
-
-def test_a_training_that_fails_ends_with_its_readers(shapes: Path, tmp_path: Path) -> None:
-    """They have to end by SIGTERM, which a stop of the training itself must not let them do."""
-    command = [sys.executable, "-c", _FAILING, str(shapes), str(tmp_path)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
-    assert ended.returncode == 1
-    assert "AssertionError: unforeseen" in ended.stderr
+    with pytest.raises(RuntimeError, match="DataLoader worker"):
+        run.start(shapes, tmp_path, CONFIG, class_names=None, around=surroundings(bar=bar, workers=1))
+    assert len(readers) == 2
 
 
 def test_a_start_that_was_cut_short_can_be_resumed_or_begun_anew(shapes: Path, tmp_path: Path) -> None:
@@ -214,14 +154,15 @@ def test_a_dataset_s_own_split_is_followed_and_its_format_remembered(shapes: Pat
     assert RunRecord.read(out).dataset_format == "yolo"
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_a_run_without_a_held_out_object_keeps_its_latest_weights(shapes: Path, tmp_path: Path) -> None:
     config = CONFIG.model_copy(update={"group_by": r"_\d([49])?", "hold_out": 2})
     seed = next(
         seed for seed in range(20) if not any(image.labels for image in held_out(shapes, config, seed=seed).images)
     )
-    config = config.model_copy(update={"seed": seed})
+    config = config.model_copy(update={"seed": seed, "epochs": 1})
     run.start(shapes, tmp_path, config, class_names=None, around=surroundings())
-    assert [line["AP"] for line in read_metrics(tmp_path)] == [-1.0, -1.0]
+    assert [line["AP"] for line in read_metrics(tmp_path)] == [-1.0]
     average = torch.load(tmp_path / LAST, weights_only=True)["average"]
     best = read_state_dict(tmp_path / BEST)
     assert all(torch.equal(best[name], average[name]) for name in best)
@@ -304,25 +245,10 @@ def test_a_moved_dataset_is_resumed_from_where_it_is(finished: Path, shapes: Pat
     run.resume(finished, around=surroundings(), dataset=moved)
 
 
-def test_a_run_that_is_killed_can_be_resumed(finished: Path, shapes: Path, tmp_path: Path) -> None:
-    out = tmp_path / "killed"
-    process = subprocess.Popen(command(shapes, out, workers=0), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(out / METRICS, process)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert read_metrics(out)
-    assert read_state_dict(out / BEST)
-    with pytest.raises(Stopped):
-        run.resume(out, around=surroundings(stop_asked=after(2)))
-
-
+@pytest.mark.long
 def test_an_interrupt_that_reaches_the_readers_too_saves_the_run(shapes: Path, tmp_path: Path) -> None:
     out = tmp_path / "interrupted"
-    process = subprocess.Popen(
-        command(shapes, out, workers=1), stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    process = subprocess.Popen(command(shapes, out), stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
         wait_for(out / METRICS, process)
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
@@ -341,8 +267,8 @@ def test_an_interrupt_that_reaches_the_readers_too_saves_the_run(shapes: Path, t
         run.resume(out, around=surroundings(stop_asked=after(1)))
 
 
-def command(shapes: Path, out: Path, *, workers: int) -> list[str]:
-    words = [sys.executable, "-m", "training", "train", str(shapes), "--out", str(out), "--workers", str(workers)]
+def command(shapes: Path, out: Path) -> list[str]:
+    words = [sys.executable, "-m", "training", "train", str(shapes), "--out", str(out), "--workers", "1"]
     for name, value in CONFIG.model_dump(mode="json", exclude_defaults=True).items():
         words += ["--set", f"{name}={json.dumps(value)}"]
     return [*words, "--set", "epochs=50"]

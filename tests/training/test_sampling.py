@@ -71,6 +71,7 @@ def test_a_network_s_loss_depends_on_seed_and_step_alone() -> None:
         assert all(count > 0 for count in sampling.drawn().values())
         return [float(term.detach()) for term in terms.values()]
 
-    assert losses(seed=1, step=0) == losses(seed=1, step=0)
-    assert losses(seed=1, step=0) != losses(seed=1, step=1)
-    assert losses(seed=1, step=0) != losses(seed=2, step=0)
+    first = losses(seed=1, step=0)
+    assert losses(seed=1, step=0) == first
+    assert losses(seed=1, step=1) != first
+    assert losses(seed=2, step=0) != first

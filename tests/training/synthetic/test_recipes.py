@@ -14,7 +14,7 @@ from training.synthetic.scene import SceneSpec, Thing
 
 @pytest.fixture(scope="module")
 def scenes() -> list[SceneSpec]:
-    return [dice(seed) for seed in range(200)]
+    return [dice(seed) for seed in range(100)]
 
 
 def dice_of(scene: SceneSpec) -> list[Thing]:
