@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -165,7 +166,12 @@ def test_sim2real_writes_one_report(
     assert figures["score_threshold"] == 0.1
     assert [item["data"] for item in figures["real"]] == ["desk", shapes.name]
     assert json.loads(captured.out) == figures
-    assert (out / "misses.jpg").is_file()
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (out / "report.md").read_text("utf-8"))
+    assert len(pictures) == 6
+    assert {path.name for path in out.iterdir()} == {"report.md", "figures.json", *pictures}
+    for name in pictures:
+        with Image.open(out / name) as picture:
+            assert picture.width > 200
 
 
 def test_predict_writes_pictures_and_labelme_files_that_can_be_trained_on(

@@ -1,4 +1,6 @@
 import sys
+import time
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.training.conftest import write_run
 from training.run_folder import read_metrics
 from training.tensorboard import FOLDER, scalars, write_scalars
+
+
+@pytest.fixture(autouse=True)
+def slow_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each file begin in a second of its own: TensorBoard reads them in the order of their names."""
+    seconds = count(1_700_000_000)
+    monkeypatch.setattr(time, "time", lambda: float(next(seconds)))
 
 
 def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
