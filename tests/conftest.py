@@ -1,8 +1,14 @@
 """What tests of several packages share."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
+
+# Tests run side by side. An idle thread that spins, as OpenMP's do, takes the core from another test; torch reads this
+# when it is imported, here and in the commands that tests start.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import torch
 
 

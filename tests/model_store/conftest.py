@@ -13,6 +13,7 @@ from torchvision.models.detection import FasterRCNN
 
 from model_store import golden, store
 from model_store.architectures import ARCHITECTURES, IMAGENET_MEAN, IMAGENET_STD, NetworkOptions, build
+from model_store.detector import open_detector
 from model_store.engines.torch import TorchEngine
 from model_store.manifest import InputRule, Manifest
 from model_store.store import Release
@@ -111,6 +112,20 @@ def tiny_store(
     root = tmp_path_factory.mktemp("store")
     store.publish(root, "tiny", fill, lambda release: None)
     return root
+
+
+@pytest.fixture(scope="session")
+def tiny_cache(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache directory that holds the converted and compiled graphs of `tiny@1`."""
+    cache = tmp_path_factory.mktemp("cache")
+    open_detector("tiny", store_root=tiny_store, device="cpu", engine="openvino-fp32", cores=1, cache_dir=cache)
+    return cache
+
+
+@pytest.fixture(scope="session")
+def tiny_graphs(tiny_cache: Path) -> Path:
+    """The folder of the tiny network's graphs; not to be changed, copy it."""
+    return next(tiny_cache.glob("*/head.xml")).parent
 
 
 @pytest.fixture

@@ -14,9 +14,10 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
 
-from model_store import store
+from model_store import graphs, store
 from model_store.architectures import NetworkOptions
-from model_store.detector import Detector, check_golden, open_detector
+from model_store.detector import check_golden, open_detector
+from model_store.engines.openvino import graphs_in
 from model_store.engines.torch import TorchEngine
 from model_store.errors import (
     BrokenRelease,
@@ -53,8 +54,8 @@ class TestRelease:
         for found, alone in zip(detector.detect(pictures), expected, strict=True):
             assert_same(found, alone)
 
-    def test_its_card_says_what_the_manifest_says(self, tiny_store: Path) -> None:
-        detector = open_detector("tiny@1", store_root=tiny_store, device="cpu")
+    def test_its_card_says_what_the_manifest_says(self, tiny_store: Path, tiny_cache: Path) -> None:
+        detector = open_detector("tiny@1", store_root=tiny_store, device="cpu", cores=1, cache_dir=tiny_cache)
         card = detector.card
         assert (card.name, card.version, card.architecture) == ("tiny", "1", "fasterrcnn_mobilenet_v2_fpn")
         assert card.class_names == ("ant", "bee", "cat")
@@ -99,15 +100,16 @@ class TestRelease:
         torch.save(state_dict, path)
         change_manifest(tiny_release)
         with pytest.raises(GoldenMismatch, match="golden images: the scores of 20 clear objects moved"):
-            open_detector("tiny", store_root=tiny_release.folder.parents[1], device="cpu")
+            open_detector("tiny", store_root=tiny_release.folder.parents[1], device="cpu", engine="torch-fp32")
 
     def test_a_golden_image_that_does_not_decode(
-        self, tiny_release: Release, change_manifest: Callable[..., None]
+        self, tiny_release: Release, tiny_cache: Path, change_manifest: Callable[..., None]
     ) -> None:
         (tiny_release.folder / "golden.jpg").write_bytes(b"no image")
         change_manifest(tiny_release)
+        store_root = tiny_release.folder.parents[1]
         with pytest.raises(BrokenRelease, match=r"golden\.jpg: not an image"):
-            open_detector("tiny", store_root=tiny_release.folder.parents[1], device="cpu")
+            open_detector("tiny", store_root=store_root, device="cpu", cores=1, cache_dir=tiny_cache)
 
     @pytest.mark.parametrize(
         ("fields", "message"),
@@ -264,14 +266,14 @@ class TestBareStateDict:
         with pytest.raises(BrokenStateDict, match=r"not finite in rpn\.head\.cls_logits\.bias"):
             load_network(str(tmp_path / "model.pt"), store_root=tmp_path)
 
-    def test_it_is_warmed_up_and_answers(
-        self, tmp_path: Path, tiny_state_dict: dict[str, Tensor], noise: Noise
+    def test_it_is_served_without_a_cache(
+        self, tiny_store: Path, tiny_graphs: Path, noise: Noise, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        torch.save(tiny_state_dict, tmp_path / "model.pt")
-        detector = open_detector(str(tmp_path / "model.pt"), store_root=tmp_path, device="cpu")
-        assert isinstance(detector, Detector)
-        (found,) = detector.detect([noise(20, 100)])
-        assert found.boxes_xyxy.shape[1] == 4
+        monkeypatch.setattr(graphs, "convert", lambda network: graphs_in(tiny_graphs))
+        path = tiny_store / "tiny/1/model.pt"
+        detector = open_detector(str(path), store_root=tiny_store, device="cpu", engine="openvino-fp32", cores=1)
+        (found,) = detector.detect([noise(64, 96)])
+        assert len(found) > 0
 
 
 def old_name(name: str) -> str:
@@ -300,7 +302,7 @@ def test_the_notebook_s_state_dict_of_2021_is_served_unchanged(tmp_path: Path, n
     assert {"rpn.head.conv.weight", "backbone.fpn.inner_blocks.0.weight"} < set(renamed)
     assert not any(name.endswith("num_batches_tracked") for name in renamed)
     torch.save(renamed, tmp_path / "Dragon_Model.tar")
-    picture = noise(24, 240)  # resized to 133 x 1333
+    picture = noise(10, 240)  # resized to 55 x 1333
     with torch.inference_mode():
         (expected,) = original([torch.from_numpy(np.moveaxis(picture, 2, 0).astype(np.float32) / 255)])
 

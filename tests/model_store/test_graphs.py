@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from torchvision.ops import roi_align
 
 from model_store.architectures import ARCHITECTURES
 from model_store.cpu import usable_cores
-from model_store.engines.openvino import OpenVinoEngine
+from model_store.engines.openvino import GRAPHS, OpenVinoEngine, graphs_in
 from model_store.engines.torch import TorchEngine
 from model_store.errors import BrokenRelease
 from model_store.graph_pooling import pool_any, pool_windows
@@ -44,57 +45,70 @@ def assert_alike(found: Detections, expected: Detections, *, max_px: float = 0.0
 
 
 @pytest.fixture(scope="module")
-def engine(tiny_network: Callable[[], FasterRCNN]) -> OpenVinoEngine:
-    return OpenVinoEngine(convert(tiny_network()), "openvino-fp32", rule=RULE)
+def engine(tiny_graphs: Path, tiny_cache: Path) -> OpenVinoEngine:
+    return OpenVinoEngine(graphs_in(tiny_graphs), "openvino-fp32", rule=RULE, cores=1, cache_dir=tiny_cache)
+
+
+@pytest.fixture(scope="module")
+def torch_engine(tiny_network: Callable[[], FasterRCNN]) -> TorchEngine:
+    return TorchEngine(tiny_network(), "cpu")
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (64, 64), (33, 57), (200, 130), (20, 300), (500, 40)])
 def test_every_size_gives_what_torch_gives(
-    engine: OpenVinoEngine, tiny_network: Callable[[], FasterRCNN], noise: Noise, height: int, width: int
+    engine: OpenVinoEngine, torch_engine: TorchEngine, noise: Noise, height: int, width: int
 ) -> None:
     picture = noise(height, width, seed=height)
     (found,) = engine.detect([picture])
-    (expected,) = TorchEngine(tiny_network(), "cpu").detect([picture])
+    (expected,) = torch_engine.detect([picture])
     assert_alike(found, expected)
 
 
-def test_graphs_of_another_version_are_refused(tiny_network: Callable[[], FasterRCNN]) -> None:
-    graphs = convert(tiny_network())
-    graphs["features"].input(0).get_tensor().set_names({"image"})
+def trivial_graphs(first_input: str) -> dict[str, ov.Model]:
+    """Graphs with the inputs of a detector, compiled at once."""
+
+    def graph(name: str) -> ov.Model:
+        given = op.parameter([1], ov.Type.f32)
+        given.output(0).get_tensor().set_names({name})
+        return ov.Model([op.relu(given)], [given])
+
+    return {name: graph(first_input) for name in GRAPHS}
+
+
+def test_graphs_of_another_version_are_refused() -> None:
     with pytest.raises(BrokenRelease, match="take image and not pixels"):
-        OpenVinoEngine(graphs, "openvino-fp32", rule=RULE)
+        OpenVinoEngine(trivial_graphs("image"), "openvino-fp32", rule=RULE)
 
 
 @pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 2), (None, usable_cores())])
-def test_it_has_as_many_threads_as_it_may_keep_cores_busy(
-    tiny_network: Callable[[], FasterRCNN], cores: int | None, threads: int
-) -> None:
-    engine = OpenVinoEngine(convert(tiny_network()), "openvino-fp32", rule=RULE, cores=cores)
+def test_it_has_as_many_threads_as_it_may_keep_cores_busy(cores: int | None, threads: int) -> None:
+    engine = OpenVinoEngine(trivial_graphs("pixels"), "openvino-fp32", rule=RULE, cores=cores)
     with engine.lane() as lane:
         for graph in lane._requests.values():
             assert graph.get_compiled_model().get_property("INFERENCE_NUM_THREADS") == threads
 
 
-@pytest.mark.parametrize("streams", [1, 2])
 def test_more_callers_than_streams_wait_and_find_the_same(
-    tiny_network: Callable[[], FasterRCNN], engine: OpenVinoEngine, noise: Noise, streams: int
+    tiny_graphs: Path, engine: OpenVinoEngine, noise: Noise
 ) -> None:
-    parallel = OpenVinoEngine(convert(tiny_network()), "openvino-fp32", rule=RULE, streams=streams)
-    assert parallel.parallel == streams
     pictures = [noise(64, 60 + seed, seed) for seed in range(12)]
-    with ThreadPoolExecutor(6) as callers:
-        found = [one for (one,) in callers.map(lambda picture: parallel.detect([picture]), pictures)]
-    for one, expected in zip(found, engine.detect(pictures), strict=True):
-        assert_alike(one, expected)
+    alone = engine.detect(pictures)
+    two_streams = OpenVinoEngine(graphs_in(tiny_graphs), "openvino-fp32", rule=RULE, cores=2, streams=2)
+    for streams, parallel in enumerate((engine, two_streams), start=1):
+        assert parallel.parallel == streams
+        with ThreadPoolExecutor(6) as callers:
+            found = [one for (one,) in callers.map(lambda picture: parallel.detect([picture]), pictures)]  # noqa: B023
+        for one, expected in zip(found, alone, strict=True):
+            assert_alike(one, expected)
 
 
 def test_a_large_image_is_resized_in_whole_levels(
-    engine: OpenVinoEngine, tiny_network: Callable[[], FasterRCNN], noise: Noise
+    engine: OpenVinoEngine, torch_engine: TorchEngine, noise: Noise
 ) -> None:
     """Which rounds by half a level of 255 at most, and spares the memory of a large image in float32."""
     picture = noise(64, 96).repeat(8, axis=0).repeat(8, axis=1)
     (found,) = engine.detect([picture])
-    (expected,) = TorchEngine(tiny_network(), "cpu").detect([picture])
+    (expected,) = torch_engine.detect([picture])
     assert_alike(found.above(0.5), expected.above(0.5), max_px=4, max_score=0.05)
 
 
