@@ -10,7 +10,6 @@ from collections.abc import Callable
 EXIT_STATUS = 70
 """EX_SOFTWARE of sysexits.h: an internal fault."""
 
-_LOOK_S = 0.25
 _SAY_S = 1.0
 _log = logging.getLogger(__name__)
 
@@ -24,6 +23,7 @@ class Watchdog:
         *,
         limit_s: float,
         exit_s: float,
+        look_s: float = 0.25,
         end: Callable[[int], object] = os._exit,
     ) -> None:
         """Start to watch; call it on the event loop.
@@ -32,11 +32,13 @@ class Watchdog:
             trouble: says what is wrong; None where nothing is.
             limit_s: for how long the event loop itself may be silent.
             exit_s: for how long trouble may last.
+            look_s: how often the thread looks.
             end: ends the process with a status, without waiting for anything.
         """
         self._trouble = trouble
         self._limit_s = limit_s
         self._exit_s = exit_s
+        self._look_s = look_s
         self._end = end
         self._loop = asyncio.get_running_loop()
         self._beat_s = time.monotonic()
@@ -49,7 +51,7 @@ class Watchdog:
 
     def _watch(self) -> None:
         since_s: float | None = None
-        while not self._stopped.wait(_LOOK_S):
+        while not self._stopped.wait(self._look_s):
             try:
                 self._loop.call_soon_threadsafe(self._beat)
             except RuntimeError:  # the loop is closed

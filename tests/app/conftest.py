@@ -28,6 +28,9 @@ OPTIONS = architectures.ARCHITECTURES[ARCHITECTURE].options.model_copy(
 )
 SCORE_THRESHOLD = 0.4
 
+NOT_CONVERTED = "torch-fp32"
+"""The engine to serve `tiny` with: it takes the state dict as it is, and OpenVINO would convert it for seconds."""
+
 
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,9 +82,7 @@ def release_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_client(release_store: Path) -> Iterator[TestClient]:
     """The whole service with the tiny network."""
     with TestClient(
-        create_app(
-            Settings(model="tiny", model_store=release_store, device="cpu", cache_dir=release_store.parent / "cache")
-        )
+        create_app(Settings(model="tiny", model_store=release_store, device="cpu", engine=NOT_CONVERTED))
     ) as client:
         yield client
 

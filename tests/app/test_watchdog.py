@@ -6,6 +6,9 @@ import pytest
 
 from app import watchdog
 from app.watchdog import EXIT_STATUS, Watchdog
+from tests.app.wire import wait_until
+
+LOOK_S = 0.01
 
 
 class Ending:
@@ -20,12 +23,12 @@ class Ending:
         self.ended.set()
 
 
-def test_trouble_that_stays_ends_the_process(caplog: pytest.LogCaptureFixture) -> None:
+def test_lasting_trouble_ends_the_process(caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         ending, began_s = Ending(), time.monotonic()
-        Watchdog(lambda: "the worker hangs", limit_s=20, exit_s=0.6, end=ending)
+        Watchdog(lambda: "the worker hangs", limit_s=20, exit_s=0.2, look_s=LOOK_S, end=ending)
         assert await asyncio.to_thread(ending.ended.wait, 20)
-        assert time.monotonic() - began_s >= 0.6
+        assert time.monotonic() - began_s >= 0.2
         assert ending.status == EXIT_STATUS
 
     asyncio.run(run())
@@ -33,21 +36,21 @@ def test_trouble_that_stays_ends_the_process(caplog: pytest.LogCaptureFixture) -
     assert all("the worker hangs" in record.getMessage() for record in caplog.records)
 
 
-def test_trouble_that_passes_does_not() -> None:
+def test_passing_trouble_does_not_end_the_process() -> None:
     async def run() -> None:
-        ending, troubles = Ending(), iter(["slow", "slow", *[None] * 1000])
-        watching = Watchdog(lambda: next(troubles), limit_s=20, exit_s=0.6, end=ending)
-        assert not await asyncio.to_thread(ending.ended.wait, 1.5)
+        ending, troubles = Ending(), iter(["slow", "slow", *[None] * 100_000])
+        watching = Watchdog(lambda: next(troubles), limit_s=20, exit_s=0.1, look_s=LOOK_S, end=ending)
+        assert not await asyncio.to_thread(ending.ended.wait, 0.4)
         watching.stop()
 
     asyncio.run(run())
 
 
-def test_an_event_loop_that_hangs_is_trouble(caplog: pytest.LogCaptureFixture) -> None:
+def test_hanging_event_loop_is_trouble(caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         ending = Ending()
-        watching = Watchdog(lambda: None, limit_s=0.5, exit_s=0, end=ending)
-        time.sleep(1.5)
+        watching = Watchdog(lambda: None, limit_s=0.1, exit_s=0, look_s=LOOK_S, end=ending)
+        time.sleep(0.5)
         watching.stop()
         assert ending.ended.is_set()
 
@@ -55,24 +58,33 @@ def test_an_event_loop_that_hangs_is_trouble(caplog: pytest.LogCaptureFixture) -
     assert "the event loop is silent" in caplog.text
 
 
-def test_a_log_that_hangs_does_not_keep_it_from_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hanging_log_does_not_delay_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchdog._log, "log", lambda *_: time.sleep(20))
+    monkeypatch.setattr(watchdog, "_SAY_S", 0.1)
 
     async def run() -> None:
         ending = Ending()
-        Watchdog(lambda: "the worker hangs", limit_s=20, exit_s=0.1, end=ending)
+        Watchdog(lambda: "the worker hangs", limit_s=20, exit_s=0.1, look_s=LOOK_S, end=ending)
         assert await asyncio.to_thread(ending.ended.wait, 10)
 
     asyncio.run(run())
 
 
-def test_a_pause_alone_is_not_the_end() -> None:
+def test_pause_of_the_process_is_no_trouble() -> None:
     """A process that was stopped for a while finds all its clocks ahead."""
 
     async def run() -> None:
-        ending, troubles = Ending(), iter(["no progress for 100 s", *[None] * 1000])
-        watching = Watchdog(lambda: next(troubles), limit_s=20, exit_s=0, end=ending)
-        assert not await asyncio.to_thread(ending.ended.wait, 1)
+        ending, troubles = Ending(), iter(["no progress for 100 s", *[None] * 100_000])
+        watching = Watchdog(lambda: next(troubles), limit_s=20, exit_s=0, look_s=LOOK_S, end=ending)
+        assert not await asyncio.to_thread(ending.ended.wait, 0.3)
         watching.stop()
 
     asyncio.run(run())
+
+
+def test_closed_event_loop_ends_the_watch() -> None:
+    async def begin() -> None:
+        Watchdog(lambda: None, limit_s=20, exit_s=0, look_s=LOOK_S, end=Ending())
+
+    asyncio.run(begin())
+    wait_until(lambda: all(thread.name != "watchdog" for thread in threading.enumerate()), timeout_s=5)

@@ -1,4 +1,4 @@
-"""Every command in the docs is run as it stands, at a small size, or says why not."""
+"""Every command in the docs runs as it stands, at a small size, or says why it does not."""
 
 import json
 import re
@@ -9,14 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from model_store.engines import ENGINES
 from tests.docs.markdown import PAGES, ROOT, Block, blocks, commands_in, name_of
 from tests.docs.place import checkout
 from tests.docs.session import Session, Shared
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.timeout(600)]
 
-LONG = {"docs/training.md", "docs/your-photos.md", "docs/notebook.md"}
-"""Pages that take over ten seconds; what they are about has everyday tests of its own."""
+LONG = {"README.md", "docs/training.md", "docs/your-photos.md", "docs/notebook.md"}
+"""Pages that train or convert a network, which takes over ten seconds; tests/training does both every day."""
+
+TRAINS_OR_CONVERTS = re.compile(r"-m training (train|publish) |RENDERSIGHT_MODEL=\S+\.tar ")
 
 
 @pytest.fixture(scope="module")
@@ -33,27 +36,39 @@ def session(tmp_path: Path, shared: Shared) -> Iterator[Session]:
     shutil.rmtree(tmp_path / "checkout")  # runs and releases are large, and pytest keeps what is left
 
 
-def pages_with_commands() -> list[object]:
-    runs = [page for page in PAGES if any(one.language in ("sh", "python") and not one.marker for one in blocks(page))]
-    return [
-        pytest.param(page, id=name_of(page), marks=[pytest.mark.long] if name_of(page) in LONG else []) for page in runs
-    ]
+def commands_of(page: Path) -> list[Block]:
+    return [block for block in blocks(page) if block.language in ("sh", "python") and not block.marker]
 
 
-@pytest.mark.parametrize("page", pages_with_commands())
-def test_the_commands_of_a_page_run_in_their_order(page: Path, session: Session) -> None:
-    for block in blocks(page):
-        if block.language in ("sh", "python") and not block.marker:
-            session.run(block)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=name_of(page), marks=[pytest.mark.long] if name_of(page) in LONG else [])
+        for page in PAGES
+        if commands_of(page)
+    ],
+)
+def test_commands_of_a_page_run_in_their_order(page: Path, session: Session) -> None:
+    for block in commands_of(page):
+        session.run(block)
 
 
-def test_the_answer_in_the_readme_is_the_one_that_comes(session: Session) -> None:
+def test_quick_commands_of_the_readme_run(session: Session) -> None:
+    quick = [block for block in commands_of(ROOT / "README.md") if not TRAINS_OR_CONVERTS.search(block.text)]
+    assert {block.language for block in quick} == {"sh", "python"}
+    for block in quick:
+        session.run(block)
+
+
+def test_answer_in_the_readme_is_what_the_service_gives(session: Session) -> None:
     found = blocks(ROOT / "README.md")
     at = next(index for index, block in enumerate(found) if block.language == "json")
     shown, asked = json.loads(found[at].text), found[at - 1]
     session.run(asked)
     answer = json.loads(session.answers[commands_in(asked)[0]])
     assert list(answer) == list(shown)
+    assert answer["model"].pop("engine") in ENGINES  # which one depends on the processor
+    assert shown["model"].pop("engine") in ENGINES
     assert {**answer, "detections": None} == {**shown, "detections": None}
     for came, printed in zip(answer["detections"], shown["detections"], strict=True):
         assert list(came) == list(printed)
@@ -62,7 +77,7 @@ def test_the_answer_in_the_readme_is_the_one_that_comes(session: Session) -> Non
         assert came["box"] == pytest.approx(printed["box"], abs=2)
 
 
-def test_the_tensors_on_the_page_of_the_protocol_are_those_that_come(session: Session) -> None:
+def test_tensors_in_kserve_md_are_what_the_service_gives(session: Session) -> None:
     found = blocks(ROOT / "docs" / "kserve.md")
     at = next(index for index, block in enumerate(found) if block.language == "json")
     shown, asked = json.loads(found[at].text), found[at - 1]
@@ -74,9 +89,8 @@ def test_the_tensors_on_the_page_of_the_protocol_are_those_that_come(session: Se
         assert came["data"] == pytest.approx(printed["data"], abs=2 if came["name"] == "boxes" else 0.02)
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
+def test_failing_command_is_reported_with_its_line(session: Session) -> None:
+    for line, message in (
         ("curl -F image=@photo.jpg http://127.0.0.1:8000/nowhere", "exit status 22"),
         ("curl -F image=@missing.jpg http://127.0.0.1:8000/detect", "exit status 26"),
         ("curl 'http://127.0.0.1:8000/detect?score_threshold=2' --data-binary @photo.jpg", "exit status 22"),
@@ -84,9 +98,7 @@ def test_the_tensors_on_the_page_of_the_protocol_are_those_that_come(session: Se
         (".venv/bin/python -m training fly", "fly has no small size here"),
         ("RENDERSIGHT_MODEL=nowhere@1 make serve", "it ended: "),
         ("rm -r PHOTOS", "no test knows how to run `rm -r PHOTOS`"),
-    ],
-)
-def test_a_command_that_fails_is_told_with_its_line(line: str, message: str, session: Session) -> None:
-    with pytest.raises(AssertionError, match=re.escape(message)) as told:
-        session.run(Block(ROOT / "README.md", 7, "sh", f"{line}\n", ""))
-    assert str(told.value).startswith("README.md:7: ")
+    ):
+        with pytest.raises(AssertionError, match=re.escape(message)) as failed:
+            session.run(Block(ROOT / "README.md", 7, "sh", f"{line}\n", ""))
+        assert str(failed.value).startswith("README.md:7: ")

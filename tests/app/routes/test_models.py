@@ -2,7 +2,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.schemas import ModelsOut
-from tests.app.conftest import SCORE_THRESHOLD
+from tests.app.conftest import NOT_CONVERTED, SCORE_THRESHOLD
 from tests.app.fakes import FixedEngine, app_with
 
 
@@ -12,7 +12,7 @@ def test_the_release_is_described(tiny_client: TestClient) -> None:
     assert model == {
         "name": "tiny",
         "version": "1",
-        "engine": "openvino-fp32",
+        "engine": NOT_CONVERTED,
         "device": "cpu",
         "architecture": "fasterrcnn_mobilenet_v2_fpn",
         "classes": ["left", "right"],
