@@ -57,8 +57,16 @@ class TorchEngine:
         self._network = prepared.to(device, memory_format=torch.channels_last)
         if precision != "fp32":
             reduce_precision(self._network, torch.device(device).type, _DTYPES[precision])
+        self._are_finite: list[Tensor] = []
+        for head in (self._network.rpn.head, self._network.roi_heads.box_predictor):
+            head.register_forward_hook(self._watch)
         if device == "cpu":
             torch.set_num_threads(usable_cores())
+
+    def _watch(self, _module: nn.Module, _inputs: Any, output: Any) -> None:
+        """Note whether a head's output is finite: torchvision's score filter would drop NaN without a word."""
+        tensors = [item for part in output for item in (part if isinstance(part, list) else [part])]
+        self._are_finite += [torch.isfinite(item).all() for item in tensors]
 
     def detect(self, images: Sequence[RgbImage]) -> list[Detections]:
         """Find objects; see `model_store.engines.Engine.detect`."""
@@ -82,7 +90,10 @@ class TorchEngine:
         for numbers in self._batches(images):
             # a copy: an array that is a read-only or mirrored view of another cannot become a tensor
             pixels = [torch.from_numpy(np.array(images[number], order="C")).to(self.device) for number in numbers]
+            self._are_finite.clear()
             answers = self._network([item.permute(2, 0, 1).float() / 255 for item in pixels])
+            if not torch.stack(self._are_finite).all():
+                raise FloatingPointError("the network computed a value that is not finite")
             found.update(
                 {number: _found(images[number], answer) for number, answer in zip(numbers, answers, strict=True)}
             )

@@ -192,3 +192,14 @@ def test_an_error_after_which_the_device_does_not_answer_is_the_end_of_it(
     assert isinstance(raised.value, DeviceLost) == is_lost
     if is_lost:
         assert str(raised.value) == "cuda:0 is lost: CUDA error: an illegal memory access was encountered"
+
+
+@pytest.mark.parametrize("name", ["roi_heads.box_predictor.cls_score.bias", "backbone.fpn.layer_blocks.0.0.bias"])
+def test_numbers_that_are_not_finite_are_an_error(
+    tiny_network: Callable[[], FasterRCNN], noise: Noise, name: str
+) -> None:
+    network = tiny_network()
+    with torch.no_grad():
+        network.get_parameter(name).fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="not finite"):
+        TorchEngine(network, "cpu").detect([noise(64, 96)])
