@@ -191,6 +191,13 @@ class MetricsOut(_Answer):
         return cls.model_validate(metrics.model_dump())
 
 
+class SkippedEngineOut(_Answer):
+    """A faster engine that does not run here."""
+
+    engine: str = Field(description="Runtime and arithmetic.")
+    reason: str = Field(description="Why it does not run.")
+
+
 class ModelOut(ServedModel):
     """All that is known of a served model."""
 
@@ -202,6 +209,9 @@ class ModelOut(ServedModel):
     default_score_threshold: float = Field(description="What holds where a request names no score_threshold.")
     detections_per_image: int = Field(description="The most objects that the network reports for one image.")
     metrics: list[MetricsOut] = Field(description="Figures of the release; empty for a bare state dict.")
+    skipped_engines: list[SkippedEngineOut] = Field(
+        description="Faster engines that were left out at the start, and why; empty if the fastest one runs."
+    )
 
     @classmethod
     def from_card(cls, detector: Detector, *, default_score_threshold: float) -> Self:
@@ -217,6 +227,7 @@ class ModelOut(ServedModel):
             default_score_threshold=default_score_threshold,
             detections_per_image=card.detections_per_image,
             metrics=[MetricsOut.of(metrics) for metrics in card.metrics],
+            skipped_engines=[SkippedEngineOut(engine=item.name, reason=item.reason) for item in detector.skipped],
         )
 
 
@@ -273,6 +284,7 @@ class ModelsOut(_Answer):
                                     "per_class_ap": {"one": 0.55, "two": 0.56},
                                 }
                             ],
+                            "skipped_engines": [],
                         }
                     ],
                     "last_reload": None,

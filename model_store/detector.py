@@ -27,18 +27,40 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_SPEED = {
+    "openvino-int8": 1.0,
+    "openvino-bf16": 0.7,
+    "openvino-fp32": 0.5,
+    "torch-fp16": 1.0,
+    "torch-bf16": 0.5,
+    "torch-fp32": 0.33,
+}
+"""Images a second beside the fastest engine of the device, roughly; docs/performance.md has figures."""
+
+_IN_WORDS = ((0.8, "about as fast"), (0.45, "at about half the speed"), (0.0, "at about a third of the speed"))
+
+
+@dataclass(frozen=True)
+class SkippedEngine:
+    """An engine that `auto` would have preferred to the one that runs, and why it does not run; no path is named."""
+
+    name: str
+    reason: str
+
 
 class Detector:
     """A loaded model.
 
     Attributes:
-        card: what it is.
-        engine: what runs it; so many threads as its `parallel` says may call `detect` at once.
+        card: describes the model.
+        engine: runs it; as many threads as its `parallel` says may call `detect` at once.
+        skipped: the faster engines that `auto` could not take, fastest first.
     """
 
-    def __init__(self, card: ModelCard, engine: Engine) -> None:
+    def __init__(self, card: ModelCard, engine: Engine, skipped: Sequence[SkippedEngine] = ()) -> None:
         self.card = card
         self.engine = engine
+        self.skipped = tuple(skipped)
 
     def detect(self, uploads: Sequence[RgbImage]) -> list[Detections]:
         """Find objects in upright uint8 (H, W, 3) RGB images; see `model_store.engines.Engine.detect`."""
@@ -92,7 +114,7 @@ def open_detector(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         engine: a key of `ENGINES`, or `auto`: the fastest that the release's manifest knows to be accurate and that
             runs here; without a prepared one, the network as OpenVINO runs it on a CPU, in bfloat16 for a bare state
-            dict where the processor has it.
+            dict where the processor has it. `Detector.skipped` says which faster ones were left out.
         class_names: K names for a bare state dict; None names its classes `class_1`...; must be None for a release.
         cores: how many OpenVINO may keep busy; None is all that this process may use.
         streams: images that OpenVINO computes at the same time; None is one for each core, 1 the shortest latency.
@@ -118,14 +140,39 @@ def open_detector(
     if engine != "auto":
         return _open(engine, request)
     *optional, last = _by_speed(request)
+    skipped: list[SkippedEngine] = []
     for name in optional:
         try:
-            return _open(name, request)
-        except EngineNotAvailable as error:
-            _log.info("engine %s is left out: %s", name, error)
+            detector = _open(name, request)
         except ModelError as error:
-            _log.warning("engine %s is left out: %s", name, error)
-    return _open(last, request)
+            skipped.append(SkippedEngine(name, _reason(error, request)))
+            _log.info("engine %s is left out: %s", name, error)
+        else:
+            break
+    else:
+        detector = _open(last, request)
+    detector.skipped = tuple(skipped)
+    if skipped:
+        _log.warning("%s", _consequence(detector))
+    return detector
+
+
+def _reason(error: ModelError, request: _Request) -> str:
+    """Return an error's text in one line without the folders of this machine."""
+    text = " ".join(str(error).split())
+    folder = request.found.parent if isinstance(request.found, Path) else request.found.folder
+    for place in (folder.absolute(), folder):
+        text = text.replace(f"{place}/", "").replace(str(place), folder.name)
+    return text
+
+
+def _consequence(detector: Detector) -> str:
+    """Return the line for the log that says which engines are left out and what that costs."""
+    first, serving = detector.skipped[0].name, detector.engine.name
+    reasons = "; ".join(f"engine {item.name} is left out: {item.reason}" for item in detector.skipped)
+    speed = _SPEED[serving] / _SPEED[first]
+    cost = next((words for least, words in _IN_WORDS if speed >= least), _IN_WORDS[-1][1])
+    return f"{reasons}. {serving} serves instead, {cost}"
 
 
 def _by_speed(request: _Request) -> Iterator[str]:

@@ -55,11 +55,20 @@ async function start() {
   }
   showProblem(trouble, null);
   seen.add(versionOf(model));
-  byId("model").textContent = `${model.name} ${model.version} · ${model.engine} · ${model.device}`;
+  showModel(model);
   view.threshold = model.default_score_threshold;
   limitThreshold(model);
   showExamples(model.name, take, (problem) => showProblem(trouble, problem));
   show();
+}
+
+/** Name the model and its engine; faster engines that do not run here are named with the reason. */
+function showModel({ name, version, engine, device, skipped_engines: skipped = [] }) {
+  const line = byId("model");
+  line.textContent = `${name} ${version} · ${engine} · ${device}`;
+  if (!skipped.length) return;
+  line.textContent += ` · without ${skipped.map((item) => item.engine).join(", ")}`;
+  line.title = skipped.map((item) => `${item.engine}: ${item.reason}`).join("\n");
 }
 
 function restart() {

@@ -7,7 +7,10 @@ import pytest
 from playwright.sync_api import Request, expect
 
 from app.keys import hash_of
-from tests.app.fakes import FixedEngine, HeldEngine, app_with
+from app.main import create_app
+from app.settings import Settings
+from model_store.detector import Detector, SkippedEngine
+from tests.app.fakes import CARD, FixedEngine, HeldEngine, app_with
 from tests.app.wire import serving
 from tests.browser.tab import EXAMPLES, Tab, answer_of
 
@@ -77,6 +80,15 @@ def test_a_service_with_keys_asks_for_one(open_tab: Callable[..., Tab], tmp_path
         tab.page.reload()
         expect(tab.find("#model")).to_have_text("fruit 3 · fixed · cpu")
         tab.forgive(401)
+
+
+def test_the_page_names_the_engines_that_do_not_run(open_tab: Callable[..., Tab]) -> None:
+    skipped = (SkippedEngine("openvino-int8", "the graphs cannot be used"),)
+    app = create_app(Settings(), open_detector=lambda *_, **__: Detector(CARD, FixedEngine(), skipped))
+    with serving(app) as port:
+        model = open_tab(f"http://127.0.0.1:{port}/").find("#model")
+        expect(model).to_have_text("fruit 3 · fixed · cpu · without openvino-int8")
+        expect(model).to_have_attribute("title", "openvino-int8: the graphs cannot be used")
 
 
 def test_the_camera_is_looked_through_one_frame_at_a_time(tab: Tab, service: str) -> None:

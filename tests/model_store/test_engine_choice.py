@@ -97,9 +97,23 @@ def test_a_broken_engine_is_left_out_with_a_warning(
     change_manifest(release, engines=release.manifest.engines)
     with caplog.at_level(logging.WARNING):
         assert engine_of(store.open_release(release.folder)) == "openvino-fp32"
-    assert "engine openvino-int8 is left out" in caplog.text
+    (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert line.startswith("engine openvino-int8 is left out: the graphs cannot be used")
+    assert line.endswith("openvino-fp32 serves instead, at about half the speed")
     with pytest.raises(ModelError, match="graphs cannot be used"):
         engine_of(store.open_release(release.folder), "openvino-int8")
+
+
+def test_skipped_engines_do_not_name_folders_of_this_machine(
+    prepared: Callable[..., Release], change_manifest: Callable[..., None], tiny_cache: Path
+) -> None:
+    release = prepared(openvino_int8=True)
+    (release.folder / GRAPHS / "head.xml").unlink()
+    change_manifest(release, engines=release.manifest.engines)
+    (skipped,) = open_on_one_core(release.folder, tiny_cache).skipped
+    assert skipped.name == "openvino-int8"
+    assert "head.xml" in skipped.reason
+    assert str(release.folder) not in skipped.reason
 
 
 def test_an_engine_that_finds_something_else_is_left_out(
@@ -117,7 +131,7 @@ def test_an_engine_that_finds_something_else_is_left_out(
     change_manifest(release, engines=release.manifest.engines)
     with caplog.at_level(logging.WARNING):
         assert engine_of(store.open_release(release.folder)) == "openvino-fp32"
-    assert "engine openvino-int8 is left out: golden image" in caplog.text
+    assert "engine openvino-int8 is left out: golden images" in caplog.text
 
 
 def test_fp16_is_for_cuda(tiny_release: Release, engine_of: Callable[..., str]) -> None:

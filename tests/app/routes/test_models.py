@@ -1,9 +1,12 @@
 import pytest
 from fastapi.testclient import TestClient
 
+from app.main import create_app
 from app.schemas import ModelsOut
+from app.settings import Settings
+from model_store.detector import Detector, SkippedEngine
 from tests.app.conftest import NOT_CONVERTED, SCORE_THRESHOLD
-from tests.app.fakes import FixedEngine, app_with
+from tests.app.fakes import CARD, FixedEngine, app_with
 
 
 def test_the_release_is_described(tiny_client: TestClient) -> None:
@@ -23,7 +26,16 @@ def test_the_release_is_described(tiny_client: TestClient) -> None:
         "metrics": [
             {"data": "noise", "image_count": 1, "figures": {"AP50": 0.25}, "per_class_ap": {"left": 0.25}},
         ],
+        "skipped_engines": [],
     }
+
+
+def test_skipped_engines_are_listed_with_the_reason() -> None:
+    skipped = (SkippedEngine("openvino-int8", "the graphs cannot be used"),)
+    app = create_app(Settings(), open_detector=lambda *_, **__: Detector(CARD, FixedEngine(), skipped))
+    with TestClient(app) as client:
+        (model,) = client.get("/models").json()["models"]
+    assert model["skipped_engines"] == [{"engine": "openvino-int8", "reason": "the graphs cannot be used"}]
 
 
 def test_a_configured_threshold_is_the_default_one() -> None:
