@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -311,7 +312,7 @@ def check_golden(engine: Engine, release: store.Release) -> None:
 def golden_moves(engine: Engine, folder: Path, manifest: Manifest) -> list[golden.Moved]:
     """Return what an engine moves on the golden images of a release's folder: an item for each of its lanes.
 
-    The first image goes through every lane, the others through one.
+    The first image goes through every lane, the others through whichever is free.
 
     Raises:
         GoldenMismatch: it finds something that is not finite.
@@ -320,7 +321,8 @@ def golden_moves(engine: Engine, folder: Path, manifest: Manifest) -> list[golde
     first, *others = (_read_golden(folder / image.file) for image in manifest.golden)
     try:
         everywhere = engine.detect_on_every_lane(first)
-        rest = engine.detect(others) if others else []
+        with ThreadPoolExecutor(engine.parallel) as pool:
+            rest = [found for (found,) in pool.map(lambda image: engine.detect([image]), others)]
     except FloatingPointError as error:
         raise GoldenMismatch(f"golden images: {error}") from error
     sizes = [(image.shape[1], image.shape[0]) for image in (first, *others)]

@@ -6,7 +6,11 @@ _LONGEST_PAUSE_S = 1.0
 
 
 class Pace:
-    """Pauses between the steps of a load."""
+    """Pauses between the steps of a load.
+
+    Attributes:
+        is_full: there are no pauses.
+    """
 
     def __init__(self, share: float = 1.0) -> None:
         """Begin.
@@ -14,6 +18,7 @@ class Pace:
         Args:
             share: of the time that the steps may take, above 0 and up to 1; the rest is paused.
         """
+        self.is_full = share == 1
         self._pause = 1 / share - 1
         self._began_s = time.monotonic()
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -132,10 +133,15 @@ class OpenVinoEngine:
         The first image makes a lane's memory, which takes several times as long as those after it.
         """
         narrow = [self._narrow.get() for _ in range(self._narrow.qsize())]
-        found = []
-        for lane in ([self._wide] if self._wide else []) + narrow:
-            found.append(self._detect_one(lane, image))
+
+        def detect(lane: Lane) -> Detections:
+            found = self._detect_one(lane, image)
             self._pace.step()
+            return found
+
+        wide = [detect(self._wide)] if self._wide else []
+        with ThreadPoolExecutor(len(narrow) if self._pace.is_full else 1) as pool:
+            found = [*wide, *pool.map(detect, narrow)]
         for lane in narrow:
             self._narrow.put(lane)
         return found
