@@ -1,10 +1,10 @@
-"""A process that serves a detector which waits for a line on stdin; `test___main__.py` stops it in the middle.
+"""A process at a port, its argument, whose detector hangs; `test___main__.py` sees the watchdog end it.
 
-Arguments: the port; for how many seconds it drains, may be without progress, and then still lives. On stdout:
-`detecting` when a detection has begun.
+It prints `detecting` when a detection has begun.
 """
 
 import sys
+import time
 from collections.abc import Sequence
 
 from app.__main__ import serve
@@ -15,15 +15,14 @@ from rendersight.images import RgbImage
 from tests.app.fakes import FixedEngine, app_with
 
 
-class AskingEngine(FixedEngine):
+class HangingEngine(FixedEngine):
     def detect(self, images: Sequence[RgbImage]) -> list[Detections]:
         print("detecting", flush=True)  # noqa: T201 - the test reads it
-        sys.stdin.readline()
+        time.sleep(600)
         return super().detect(images)
 
 
 if __name__ == "__main__":
     configure_logging("json")
-    names = ("port", "drain_timeout_s", "watchdog_s", "watchdog_exit_s")
-    settings = dict(zip(names, map(float, sys.argv[1:]), strict=False))
-    serve(app_with(AskingEngine(), **settings), Settings.model_validate(settings))
+    settings = Settings(port=int(sys.argv[1]), watchdog_s=0.5, watchdog_exit_s=1)
+    serve(app_with(HangingEngine(), watchdog_s=0.5), settings)

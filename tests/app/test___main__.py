@@ -1,31 +1,32 @@
 import http.client
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import threading
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from fastapi import FastAPI
 
 from app import __main__
-from app.__main__ import main, serve_model
+from app.__main__ import main, serve, serve_model
 from app.keys import hash_of
+from app.main import create_app
 from app.settings import Settings, variable
-from tests.app.fakes import PHOTO
-from tests.app.wire import free_port, wait_until
+from model_store.detector import Detector
+from tests.app.fakes import CARD, PHOTO, FixedEngine, HeldEngine, app_with
+from tests.app.wire import free_port, sample, wait_until
 
 ROOT = Path(__main__.__file__).parent.parent
-SLOW_SERVICE = str(Path(__file__).with_name("slow_service.py"))
+HANGING_SERVICE = str(Path(__file__).with_name("hanging_service.py"))
 
 
 @contextmanager
@@ -33,9 +34,7 @@ def process(*command: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """Run Python in a process of its own, which ends with the test."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", **variables}
     pipe = subprocess.PIPE
-    with subprocess.Popen(
-        [sys.executable, *command], env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
-    ) as running:
+    with subprocess.Popen([sys.executable, *command], env=environment, stdout=pipe, stderr=pipe, text=True) as running:
         try:
             yield running
         finally:
@@ -97,120 +96,13 @@ def test_a_host_of_another_machine_ends_the_start(tmp_path: Path, capsys: pytest
     assert "RENDERSIGHT_HOST='192.0.2.1'" in capsys.readouterr().err
 
 
-def test_the_service_says_where_it_is_and_stops_when_told(release_store: Path, tmp_path: Path) -> None:
-    port = free_port()
-    with process(
-        "-m",
-        "app",
-        RENDERSIGHT_MODEL="tiny",
-        RENDERSIGHT_MODEL_STORE=str(release_store),
-        RENDERSIGHT_CACHE_DIR=str(tmp_path),
-        RENDERSIGHT_DEVICE="cpu",
-        RENDERSIGHT_PORT=str(port),
-        RENDERSIGHT_LOG_FORMAT="json",
-    ) as running:
-        assert running.stderr
-        said = [json.loads(running.stderr.readline())["message"] for _ in range(2)]
-        assert said[0] == f"The page is at http://127.0.0.1:{port}, the API's docs at http://127.0.0.1:{port}/docs"
-        assert said[1].startswith("Try: curl -F image=@")
-        assert said[1].endswith(f".jpg http://127.0.0.1:{port}/detect")
-        assert post(port)[0] == 200  # at once: the address is open when it is named
-        running.send_signal(signal.SIGTERM)
-        assert running.wait(30) == 0
-        line, stopping = (json.loads(line) for line in running.stderr)
-        assert stopping["message"] == "SIGTERM: the service stops, 0 requests are in flight"
-        assert (line["method"], line["path"], line["status"]) == ("POST", "/detect", 200)
-
-
-def post(port: int, path: str = "/detect") -> tuple[int, bytes]:
+def post(port: int, path: str = "/detect", key: str = "") -> tuple[int, bytes]:
+    """Post the photo to `/detect`, or get another path."""
+    headers = {"Content-Type": "image/jpeg"} | ({"Authorization": f"Bearer {key}"} if key else {})
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
-        connection.request("POST" if path == "/detect" else "GET", path, PHOTO, {"Content-Type": "image/jpeg"})
+        connection.request("POST" if path == "/detect" else "GET", path, PHOTO, headers)
         response = connection.getresponse()
         return response.status, response.read()
-
-
-def test_on_sigterm_what_is_in_flight_finishes_and_what_comes_is_refused() -> None:
-    port = free_port()
-    answers: list[tuple[int, bytes]] = []
-    with process(SLOW_SERVICE, str(port)) as running:
-        assert running.stdin
-        assert running.stdout
-        wait_until(lambda: accepts(port))
-        senders = [threading.Thread(target=lambda: answers.append(post(port))) for _ in range(2)]
-        for sender in senders:
-            sender.start()
-        assert running.stdout.readline() == "detecting\n"
-        wait_until(lambda: b"detect_queue_depth 1.0" in post(port, "/metrics")[1])
-        running.send_signal(signal.SIGTERM)
-        wait_until(lambda: post(port, "/readyz")[0] == 503)
-        status, body = post(port)
-        assert (status, json.loads(body)["type"]) == (503, "urn:rendersight:problem:not-ready")
-        assert post(port, "/livez")[0] == 200
-        assert answers == []
-        running.stdin.write("go on\ngo on\n")
-        running.stdin.flush()
-        for sender in senders:
-            sender.join(30)
-        assert running.wait(30) == 0
-    assert [status for status, _ in answers] == [200, 200]
-    assert all(len(json.loads(body)["detections"]) == 2 for _, body in answers)
-
-
-def test_what_does_not_finish_in_time_is_cut_off() -> None:
-    port = free_port()
-    with (
-        process(SLOW_SERVICE, str(port), "0.5") as running,
-        ThreadPoolExecutor() as threads,
-    ):
-        assert running.stdout
-        assert running.stderr
-        wait_until(lambda: accepts(port))
-        cut_off = threads.submit(post, port)
-        assert running.stdout.readline() == "detecting\n"
-        running.send_signal(signal.SIGTERM)
-        assert running.wait(30) == 0
-        status, body = cut_off.result()
-        assert (status, json.loads(body)["detail"]) == (503, "the service has stopped")
-        assert "1 requests are cut off: they did not end in time" in running.stderr.read()
-
-
-def test_a_second_signal_leaves_no_more_time() -> None:
-    port = free_port()
-    with (
-        process(SLOW_SERVICE, str(port)) as running,
-        ThreadPoolExecutor() as threads,
-    ):
-        assert running.stdout
-        wait_until(lambda: accepts(port))
-        cut_off = threads.submit(post, port)
-        assert running.stdout.readline() == "detecting\n"
-        running.send_signal(signal.SIGTERM)
-        wait_until(lambda: post(port, "/readyz")[0] == 503)
-        running.send_signal(signal.SIGTERM)
-        assert running.wait(10) == 0
-        assert cut_off.result()[0] == 503
-
-
-def test_an_upload_that_is_refused_while_the_service_stops_gets_its_answer() -> None:
-    port = free_port()
-    with (
-        process(SLOW_SERVICE, str(port)) as running,
-        ThreadPoolExecutor() as threads,
-    ):
-        assert running.stdin
-        assert running.stdout
-        wait_until(lambda: accepts(port))
-        first = threads.submit(post, port)
-        assert running.stdout.readline() == "detecting\n"
-        running.send_signal(signal.SIGTERM)
-        wait_until(lambda: post(port, "/readyz")[0] == 503)
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
-            connection.request("POST", "/detect", bytes(15_000_000), {"Content-Type": "image/jpeg"})
-            assert connection.getresponse().status == 503
-        running.stdin.write("go on\n")
-        running.stdin.flush()
-        assert first.result()[0] == 200
-        assert running.wait(30) == 0
 
 
 def accepts(port: int) -> bool:
@@ -221,10 +113,34 @@ def accepts(port: int) -> bool:
     return True
 
 
-def test_a_worker_that_hangs_ends_the_process_to_be_started_anew() -> None:
+def test_serves_the_embedded_model_until_sigterm(tmp_path: Path) -> None:
+    """The whole program once; it takes 3 s to import and to load the model."""
     port = free_port()
-    script = SLOW_SERVICE
-    with process(script, str(port), "90", "0.5", "1") as running, ThreadPoolExecutor() as threads:
+    with process(
+        "-m",
+        "app",
+        RENDERSIGHT_PORT=str(port),
+        RENDERSIGHT_CACHE_DIR=str(tmp_path),
+        RENDERSIGHT_LOG_FORMAT="json",
+    ) as running:
+        assert running.stderr
+        log = (line for line in map(json.loads, running.stderr) if not line["logger"].startswith("model_store."))
+        address = f"http://127.0.0.1:{port}"
+        assert next(log)["message"] == f"The page is at {address}, the API's docs at {address}/docs"
+        example = next(log)["message"]
+        assert example.startswith("Try: curl -F image=@")
+        assert example.endswith(f".jpg {address}/detect")
+        assert post(port)[0] == 200  # at once: the address is open when it is named
+        line = next(log)
+        assert (line["method"], line["path"], line["status"]) == ("POST", "/detect", 200)
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(30) == 0
+        assert [line["message"] for line in log] == ["SIGTERM: the service stops, 0 requests are in flight"]
+
+
+def test_hanging_worker_ends_the_process_with_status_70() -> None:
+    port = free_port()
+    with process(HANGING_SERVICE, str(port)) as running, ThreadPoolExecutor() as threads:
         assert running.stdout
         assert running.stderr
         wait_until(lambda: accepts(port))
@@ -239,50 +155,134 @@ def test_a_worker_that_hangs_ends_the_process_to_be_started_anew() -> None:
     assert [line["level"] for line in said if line["logger"] == "app.watchdog"] == ["ERROR", "CRITICAL"]
 
 
-def test_sighup_reads_the_keys_and_looks_for_a_newer_release(release_store: Path, tmp_path: Path) -> None:
-    port, keys, models = free_port(), tmp_path / "keys", tmp_path / "models"
-    shutil.copytree(release_store / "tiny", models / "tiny")
-    keys.write_text(f"a detect,metrics {hash_of('rs_old')}\n")
-    with process(
-        "-m",
-        "app",
-        RENDERSIGHT_MODEL="tiny",
-        RENDERSIGHT_MODEL_STORE=str(models),
-        RENDERSIGHT_CACHE_DIR=str(tmp_path / "cache"),
-        RENDERSIGHT_DEVICE="cpu",
-        RENDERSIGHT_PORT=str(port),
-        RENDERSIGHT_RELOAD_INTERVAL_S="0",
-        RENDERSIGHT_API_KEYS_FILE=str(keys),
-    ) as running:
-        wait_until(lambda: accepts(port))
+def serve_while(drive: Callable[[], None], app: FastAPI, settings: Settings) -> None:
+    """Serve in this thread, as only the main thread takes signals, while `drive` runs in another; then stop."""
 
-        def answer(key: str) -> tuple[int, str]:
-            request = urllib.request.Request(
-                f"http://127.0.0.1:{port}/models", headers={"Authorization": f"Bearer {key}"}
-            )
+    def run() -> None:
+        try:
+            wait_until(lambda: accepts(settings.port))
+            drive()
+        finally:
+            if not app.state.lifecycle.stopping:
+                os.kill(os.getpid(), signal.SIGTERM)
+            app.state.lifecycle.stop(0)
+
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            driving = threads.submit(run)
+            serve(app, settings)
+            driving.result()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def terminate(port: int) -> None:
+    """Send SIGTERM to this process, and wait until the service at the port takes no requests any more."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    wait_until(lambda: post(port, "/readyz")[0] == 503)
+
+
+@dataclass
+class InFlight:
+    """A service that has begun a detection.
+
+    Attributes:
+        port: where it listens, at 127.0.0.1.
+        app: its app.
+        engine: finishes no detection before it is released.
+        answer: to the request that the detection is for.
+    """
+
+    port: int
+    app: FastAPI
+    engine: HeldEngine
+    answer: Future[tuple[int, bytes]]
+
+
+def serve_in_flight(drive: Callable[[InFlight], None], **chosen: Any) -> None:
+    """Serve while `drive` runs, once a detection is in flight."""
+    engine, settings = HeldEngine(), Settings(port=free_port(), **chosen)
+    app = app_with(engine, **chosen)
+
+    def begin() -> None:
+        with ThreadPoolExecutor(1) as threads:
+            answer = threads.submit(post, settings.port)
             try:
-                with urllib.request.urlopen(request, timeout=30) as response:
-                    return response.status, json.load(response)["models"][0]["version"]
-            except urllib.error.HTTPError as error:
-                with error:
-                    return error.code, ""
+                assert engine.started.wait(30)
+                drive(InFlight(settings.port, app, engine, answer))
+            finally:
+                engine.release.set()
 
-        assert answer("rs_old") == (200, "1")
-        shutil.copytree(models / "tiny" / "1", models / "tiny" / ".2")
-        manifest = models / "tiny" / ".2" / "manifest.json"
-        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"version": 2}))
-        (models / "tiny" / ".2").rename(models / "tiny" / "2")
+    serve_while(begin, app, settings)
+
+
+def test_sighup_reads_the_keys_and_looks_for_a_newer_release(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f"a detect {hash_of('rs_old')}\n")
+    settings = Settings(model="fruit", model_store=tmp_path, port=free_port(), reload_interval_s=0, api_keys_file=keys)
+    opened = (Detector(replace(CARD, version=version), FixedEngine()) for version in ("3", "4"))
+    app = create_app(settings, open_detector=lambda *_, **__: next(opened))
+
+    def served_to(key: str) -> str:
+        status, body = post(settings.port, "/models", key)
+        return str(json.loads(body)["models"][0]["version"]) if status == 200 else str(status)
+
+    def drive() -> None:
+        assert served_to("rs_old") == "3"
+        (tmp_path / "fruit" / "4").mkdir(parents=True)
         keys.write_text(f"b detect {hash_of('rs_new')}\n")
-        running.send_signal(signal.SIGHUP)
-        wait_until(lambda: answer("rs_new") == (200, "2"))
-        assert answer("rs_old") == (401, "")
+        os.kill(os.getpid(), signal.SIGHUP)
+        wait_until(lambda: served_to("rs_new") == "4")
+        assert served_to("rs_old") == "401"
         keys.write_text("nonsense\n")
-        running.send_signal(signal.SIGHUP)
-        assert running.stderr
-        wait_until(lambda: "the API keys stay as they were" in running.stderr.readline())  # type: ignore[union-attr]
-        assert answer("rs_new") == (200, "2")
-        running.send_signal(signal.SIGTERM)
-        assert running.wait(30) == 0
+        os.kill(os.getpid(), signal.SIGHUP)
+        wait_until(lambda: "the API keys stay as they were" in caplog.text)
+        assert served_to("rs_new") == "4"
+
+    serve_while(drive, app, settings)
+
+
+def test_sigterm_lets_requests_in_flight_finish_and_refuses_others() -> None:
+    def drive(service: InFlight) -> None:
+        with ThreadPoolExecutor(1) as threads:
+            second = threads.submit(post, service.port)
+            wait_until(lambda: sample(service.app.state.metrics, "detect_queue_depth") == 1)
+            terminate(service.port)
+            status, body = post(service.port)
+            assert (status, json.loads(body)["type"]) == (503, "urn:rendersight:problem:not-ready")
+            assert post(service.port, "/livez")[0] == 200
+            with closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)) as connection:
+                connection.request("POST", "/detect", bytes(15_000_000), {"Content-Type": "image/jpeg"})
+                assert connection.getresponse().status == 503  # and the upload is not cut off before
+            assert not service.answer.done()
+            service.engine.release.set()
+            answers = [service.answer.result(30), second.result(30)]
+        assert [status for status, _ in answers] == [200, 200]
+        assert all(len(json.loads(body)["detections"]) == 2 for _, body in answers)
+
+    serve_in_flight(drive)
+
+
+def test_cuts_off_what_does_not_finish_in_time(caplog: pytest.LogCaptureFixture) -> None:
+    def drive(service: InFlight) -> None:
+        terminate(service.port)
+        status, body = service.answer.result(30)
+        assert (status, json.loads(body)["detail"]) == (503, "the service has stopped")
+
+    serve_in_flight(drive, drain_timeout_s=0.5)
+    assert "1 requests are cut off: they did not end in time" in caplog.text
+
+
+def test_second_signal_leaves_no_more_time() -> None:
+    def drive(service: InFlight) -> None:
+        terminate(service.port)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert service.answer.result(10)[0] == 503
+
+    serve_in_flight(drive)
 
 
 def test_a_wrong_file_of_keys_ends_the_start(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -134,6 +134,16 @@ def test_an_engine_that_finds_something_else_is_left_out(
     assert "engine openvino-int8 is left out: golden images" in caplog.text
 
 
+def test_refuses_engine_with_another_number_of_classes(
+    prepared: Callable[..., Release], engine_of: Callable[..., str], change_manifest: Callable[..., None]
+) -> None:
+    release = prepared(openvino_int8=True)
+    names = (*release.manifest.class_names, "more")
+    change_manifest(release, class_names=names)
+    with pytest.raises(ModelError, match=rf"the manifest names {len(names)} classes, its network has {len(names) - 1}"):
+        engine_of(store.open_release(release.folder), "openvino-int8")
+
+
 def test_fp16_is_for_cuda(tiny_release: Release, engine_of: Callable[..., str]) -> None:
     with pytest.raises(EngineNotAvailable, match="runs on CUDA"):
         engine_of(tiny_release, "torch-fp16")

@@ -64,6 +64,11 @@ def test_every_size_gives_what_torch_gives(
     assert_alike(found, expected)
 
 
+def test_image_too_narrow_to_resize_has_no_objects(engine: OpenVinoEngine) -> None:
+    (found,) = engine.detect([np.zeros((1, 2000, 3), np.uint8)])
+    assert len(found) == 0
+
+
 def trivial_graphs(first_input: str) -> dict[str, ov.Model]:
     """Graphs with the inputs of a detector, compiled at once."""
 
