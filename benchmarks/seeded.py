@@ -65,6 +65,7 @@ def main() -> None:
     from training.accelerate import Plan, accelerate  # noqa: PLC0415 - OpenVINO, which the network does without
     from training.console import progress_bar, say  # noqa: PLC0415
     from training.dataset import LabelledImages, read_dataset  # noqa: PLC0415
+    from training.work_folder import WorkFolder  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.seeded", description=__doc__)
     parser.add_argument("folder", type=Path)
@@ -78,7 +79,7 @@ def main() -> None:
     data = read_dataset(PHOTOS)
     data = LabelledImages(data.images[:1], data.class_names)
     plan = Plan(photos, "photos that it cannot read", data, ("openvino-int8",), even_if_unjudged=True)
-    accelerate(release, plan, store_root=folder / "store", bar=progress_bar, say=say)
+    accelerate(release, plan, store_root=folder / "store", work=WorkFolder(folder / "work", say), bar=progress_bar)
 
 
 if __name__ == "__main__":

@@ -160,7 +160,8 @@ class Manifest(_Data):
     """Everything about a release but its weights. Labels 1..K are `class_names` in their order.
 
     `score_threshold_from` names the data sets that chose the threshold, as `metrics` does; empty are the images held
-    out of the training. `provenance` says in words which choice used which data.
+    out of the training. `provenance` says in words which choice used which data. `refused_engines` has each engine that
+    was prepared and left out, with the reason.
     """
 
     schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
@@ -182,6 +183,7 @@ class Manifest(_Data):
     metrics: tuple[Metrics, ...] = ()
     origin: Origin = Origin()
     engines: dict[str, EngineRecord] = {}
+    refused_engines: dict[str, str] = {}
     golden: tuple[GoldenImage, ...] = (GoldenImage(),)
 
     @field_validator("golden", mode="before")

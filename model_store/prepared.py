@@ -22,6 +22,11 @@ _FACTS = TypeAdapter(NetworkFacts)
 _log = logging.getLogger(__name__)
 
 
+def converter_sha256() -> str:
+    """Return the sha256 of the code that converts networks to graphs."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in _CONVERTER)).hexdigest()
+
+
 class GraphCache:
     """A folder of converted graphs, by sha256 of the weights and the converter, options, OpenVINO and the processor.
 
@@ -30,8 +35,7 @@ class GraphCache:
     """
 
     def __init__(self, root: Path, *, sha256: str, options: str = "") -> None:
-        converter = hashlib.sha256(b"".join(path.read_bytes() for path in _CONVERTER)).hexdigest()
-        machine = hashlib.sha256(f"{converter} {ov.__version__} {model_name()} {options}".encode()).hexdigest()
+        machine = hashlib.sha256(f"{converter_sha256()} {ov.__version__} {model_name()} {options}".encode()).hexdigest()
         self.folder = root / f"{sha256[:16]}-{machine[:16]}"
 
     def facts(self) -> NetworkFacts | None:

@@ -201,7 +201,7 @@ def publish(root: Path, name: str, fill: Callable[[Path, int], None], check: Cal
             release = open_release(draft)
             release.verify()
             check(release)
-            _sync(draft)
+            sync(draft)
             try:
                 # fails where another publisher took the number meanwhile: a folder replaces only an empty one
                 draft.rename(root / name / str(version))
@@ -215,7 +215,7 @@ def publish(root: Path, name: str, fill: Callable[[Path, int], None], check: Cal
             return open_release(root / name / str(version))
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
     """Make a folder's files readable for other users (a container's, say) and force them to disk."""
     folder.chmod(0o755)
     for path in folder.rglob("*"):

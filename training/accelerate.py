@@ -2,12 +2,13 @@
 
 import copy
 import datetime
+import inspect
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as version_of
 from pathlib import Path
+from typing import Any
 
 from torchvision.models.detection import FasterRCNN
 
@@ -15,24 +16,28 @@ from model_store import store
 from model_store.engines import Engine
 from model_store.engines.openvino import OpenVinoEngine, graphs_in
 from model_store.engines.torch import TorchEngine
+from model_store.errors import ModelError
 from model_store.graphs import write_graphs
-from model_store.manifest import SCHEMA_VERSION, EngineRecord, InputRule
+from model_store.manifest import SCHEMA_VERSION, EngineRecord
 from model_store.network import LoadedNetwork, load
-from model_store.store import CARD, Release
+from model_store.prepared import converter_sha256
+from model_store.store import CARD, Release, sha256_of
 from training.card import rewrite_card
 from training.console import Bar
 from training.dataset import LabelledImages
-from training.evaluation import Evaluation, detect_all, evaluate
-from training.publish import ENGINES_FOLDER, PreparedEngine, add_engines, check_release, hashes_of
+from training.evaluation import Evaluation, evaluate
+from training.publish import ENGINES_FOLDER, Prepared, PreparedEngine, add_engines, check_release, hashes_of
 from training.quantise import Job, run_apart
-from training.run import Say
 from training.run_folder import RunError
+from training.work_folder import WorkFolder, identity_of
 
 MAX_LOSS = {"openvino-bf16": 0.005, "openvino-int8": 0.01}
 """Engine -> by how much mAP@[.5:.95] may be below that of eager fp32."""
 
 MIN_AP50 = 0.1
 """Below this AP50 of eager fp32 nothing can be told about what is lost."""
+
+_LIBRARIES = ("nncf", "openvino")
 
 # What stays in higher precision, tried in this order until the loss is small enough. Names are the converted graph's:
 # those of the network's modules.
@@ -67,65 +72,80 @@ class Plan:
     even_if_unjudged: bool = False
 
 
-def accelerate(release: Release, plan: Plan, *, store_root: Path, bar: Bar, say: Say) -> Release:
+def accelerate(release: Release, plan: Plan, *, store_root: Path, work: WorkFolder, bar: Bar) -> Release:
     """Prepare a release's engines, measure them, and publish them with it as its next version.
 
     Args:
         release: stays as it is.
         plan: what to prepare.
         store_root: where the next version is published.
+        work: keeps the graphs and what is detected, and says so.
         bar: a progress bar, as tqdm.
-        say: prints a line.
 
     Raises:
-        RunError: eager fp32 is too weak on the images, or an engine loses too much.
+        RunError: eager fp32 is too weak on the images, or no engine is good enough.
         ModelError: the release cannot be used.
     """
     release.verify()
-    with tempfile.TemporaryDirectory() as scratch:
-        prepared = prepare(load(release), plan, scratch=Path(scratch), bar=bar, say=say)
-        return store.publish(
-            store_root,
-            release.manifest.name,
-            lambda folder, number: _fill(folder, number, release, prepared),
-            check_release,
-        )
+    prepared = prepare(load(release), plan, work=work, bar=bar)
+    return store.publish(
+        store_root,
+        release.manifest.name,
+        lambda folder, number: _fill(folder, number, release, prepared, work),
+        check_release,
+    )
 
 
-def prepare(loaded: LoadedNetwork, plan: Plan, *, scratch: Path, bar: Bar, say: Say) -> dict[str, PreparedEngine]:
-    """Prepare a network's engines in folders below `scratch`, and measure them as they are written there.
+def prepare(loaded: LoadedNetwork, plan: Plan, *, work: WorkFolder, bar: Bar) -> Prepared:
+    """Prepare a network's engines, and measure them as they are written.
 
     Raises:
-        RunError: as `accelerate`.
+        RunError: eager fp32 is too weak on the images.
     """
-    reference = _measure(TorchEngine(loaded.network, "cpu"), plan.data, bar=bar)
+    reference = _measure(TorchEngine(loaded.network, "cpu"), identity_of(loaded), plan, work=work, bar=bar)
     ap50 = reference.figures["AP50"]
-    say(f"eager fp32 on {plan.data_name}: AP {reference.figures['AP']:.4f}, AP50 {ap50:.4f}")
+    work.say(f"eager fp32 on {plan.data_name}: AP {reference.figures['AP']:.4f}, AP50 {ap50:.4f}")
     is_judged = ap50 >= MIN_AP50
     if not (is_judged or plan.even_if_unjudged):
         raise RunError(
             f"AP50 of {loaded.card.name} on {plan.data_name} is {ap50:.3f}; below {MIN_AP50} nothing can be told about "
             "what an engine loses"
         )
-    prepared = {}
-    network = _with_floor(loaded.network, plan.rpn_score_floor)
+    prepared = Prepared()
     for name in bar(plan.engines, desc="engines"):
-        losses: list[float] = []
-        for spared in _SPARED if name == "openvino-int8" else ((),):
-            folder = scratch / f"{name}-{len(losses)}"
-            _make(name, network, folder, plan, loaded.facts.input, spared=spared)
-            engine = OpenVinoEngine(graphs_in(folder), name, rule=loaded.facts.input)
-            result = _measure(engine, plan.data, bar=bar)
-            losses.append(reference.figures["AP"] - result.figures["AP"])
-            said = f", sparing {' '.join(spared)}" if spared else ""
-            say(f"{name}{said}: AP {result.figures['AP']:.4f}, {losses[-1]:.4f} lost")
-            if losses[-1] <= MAX_LOSS[name] or not is_judged:
-                record = _record(name, plan, result, reference, is_judged=is_judged)
-                prepared[name] = PreparedEngine(record, folder)
-                break
-        else:
-            raise RunError(f"{name} loses {min(losses):.4f} of AP on {plan.data_name}; {MAX_LOSS[name]} is accepted")
+        try:
+            prepared.engines[name] = _prepare_one(
+                name, loaded, plan, reference, is_judged=is_judged, work=work, bar=bar
+            )
+        except (RunError, ModelError, FloatingPointError) as error:
+            prepared.refused[name] = str(error)
     return prepared
+
+
+def _prepare_one(
+    name: str, loaded: LoadedNetwork, plan: Plan, reference: Evaluation, *, is_judged: bool, work: WorkFolder, bar: Bar
+) -> PreparedEngine:
+    """Prepare one engine, sparing more layers until it loses little enough.
+
+    Raises:
+        RunError: it always loses too much, or cannot be quantised.
+        BrokenRelease: OpenVINO cannot compile it.
+        FloatingPointError: it finds something that is not finite.
+    """
+    losses: list[float] = []
+    for spared in _SPARED if name == "openvino-int8" else ((),):
+        graphs = _graphs(name, loaded, plan, spared, work=work)
+        engine = OpenVinoEngine(graphs_in(graphs), name, rule=loaded.facts.input)
+        result = _measure(engine, {"graphs": graphs.name}, plan, work=work, bar=bar)
+        losses.append(reference.figures["AP"] - result.figures["AP"])
+        work.say(f"{_in_words(name, spared)}: AP {result.figures['AP']:.4f}, {losses[-1]:.4f} lost")
+        if losses[-1] <= MAX_LOSS[name] or not is_judged:
+            return PreparedEngine(_record(name, plan, result, reference, is_judged=is_judged), graphs)
+    raise RunError(f"loses {min(losses):.4f} of AP on {plan.data_name}; {MAX_LOSS[name]} is accepted")
+
+
+def _in_words(name: str, spared: Sequence[str]) -> str:
+    return f"{name}, sparing {' '.join(spared)}" if spared else name
 
 
 def _with_floor(network: FasterRCNN, rpn_score_floor: float | None) -> FasterRCNN:
@@ -137,23 +157,36 @@ def _with_floor(network: FasterRCNN, rpn_score_floor: float | None) -> FasterRCN
     return pruned
 
 
-def _make(name: str, network: FasterRCNN, folder: Path, plan: Plan, rule: InputRule, *, spared: Sequence[str]) -> None:
-    """Write an engine's graphs into a new folder."""
-    folder.mkdir()
-    if name != "openvino-int8":
-        write_graphs(network, folder, compress=True)
-        return
-    with tempfile.TemporaryDirectory() as exact:
-        write_graphs(network, Path(exact))
+def _graphs(name: str, loaded: LoadedNetwork, plan: Plan, spared: Sequence[str] = (), *, work: WorkFolder) -> Path:
+    """Return the folder of an engine's graphs, written now or before from the same network and photos."""
+    is_quantised = name == "openvino-int8"
+    depends_on = {
+        "network": identity_of(loaded),
+        "engine": name,
+        "rpn_score_floor": plan.rpn_score_floor,
+        "spared": spared,
+        "calibration": [sha256_of(path) for path in plan.calibration] if is_quantised else [],
+        "libraries": {package: version_of(package) for package in ("torch", "torchvision", *_LIBRARIES)},
+        "code": [converter_sha256(), sha256_of(Path(inspect.getfile(Job)))],
+    }
+
+    def write(folder: Path) -> None:
+        if not is_quantised:
+            network = _with_floor(loaded.network, plan.rpn_score_floor)
+            write_graphs(network, folder, compress=name != "openvino-fp32")
+            return
+        exact = _graphs("openvino-fp32", loaded, plan, work=work)
         run_apart(
             Job(
-                graphs=Path(exact),
+                graphs=exact.resolve(),
                 out=folder.resolve(),
-                rule=rule,
+                rule=loaded.facts.input,
                 photos=tuple(plan.calibration),
                 spared=tuple(spared),
             )
         )
+
+    return work.keep("graphs", f"graphs of {_in_words(name, spared)}", depends_on, write)
 
 
 def _record(name: str, plan: Plan, result: Evaluation, reference: Evaluation, *, is_judged: bool) -> EngineRecord:
@@ -165,15 +198,15 @@ def _record(name: str, plan: Plan, result: Evaluation, reference: Evaluation, *,
         reference=reference.summary(),
         rpn_score_floor=plan.rpn_score_floor,
         is_judged=is_judged,
-        library_versions={package: version_of(package) for package in ("nncf", "openvino")},
+        library_versions={package: version_of(package) for package in _LIBRARIES},
     )
 
 
-def _measure(engine: Engine, data: LabelledImages, *, bar: Bar) -> Evaluation:
-    return evaluate(data, detect_all(engine, data.images, progress=lambda items: bar(items, desc=engine.name)))
+def _measure(engine: Engine, network: Mapping[str, Any], plan: Plan, *, work: WorkFolder, bar: Bar) -> Evaluation:
+    return evaluate(plan.data, work.detect(engine, network, plan.data_name, plan.data.images, bar=bar))
 
 
-def _fill(folder: Path, number: int, release: Release, prepared: Mapping[str, PreparedEngine]) -> None:
+def _fill(folder: Path, number: int, release: Release, prepared: Prepared, work: WorkFolder) -> None:
     for name in release.manifest.files:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(release.folder / name, folder / name)
@@ -185,5 +218,9 @@ def _fill(folder: Path, number: int, release: Release, prepared: Mapping[str, Pr
         }
     )
     manifest = add_engines(folder, manifest, prepared)
+    if not set(prepared.engines) & set(manifest.engines):
+        refused = {name: manifest.refused_engines[name] for name in (*prepared.engines, *prepared.refused)}
+        reasons = "; ".join(f"{name} is left out: {reason}" for name, reason in refused.items())
+        raise RunError(f"nothing new to publish, {reasons}; {work.root} keeps what was made")
     rewrite_card(folder / CARD, manifest)
     manifest.model_copy(update={"files": hashes_of(folder)}).write(folder)

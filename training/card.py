@@ -84,8 +84,8 @@ def rewrite_card(path: Path, manifest: Manifest) -> None:
 
 
 def _engines(manifest: Manifest) -> list[str]:
-    """Return what each prepared engine keeps of eager fp32."""
-    if not manifest.engines:
+    """Return what each prepared engine keeps of eager fp32, and why others are left out."""
+    if not (manifest.engines or manifest.refused_engines):
         return []
     rows = [
         f"| `{name}` | {record.figures['AP']:.3f} | {record.reference['AP']:.3f} | {record.figures['AP50']:.3f} | "
@@ -93,9 +93,7 @@ def _engines(manifest: Manifest) -> list[str]:
         f"{'' if record.is_judged else '; too weak to judge by: used only where asked for'} |"
         for name, record in manifest.engines.items()
     ]
-    return [
-        _ENGINES,
-        "",
+    table = [
         "Prepared for faster runtimes; the service takes the fastest that runs.",
         "",
         "| engine | mAP@[.5:.95] | eager fp32 | AP50 | eager fp32 | measured on |",
@@ -103,3 +101,5 @@ def _engines(manifest: Manifest) -> list[str]:
         *rows,
         "",
     ]
+    refused = [f"`{name}` is left out: {reason}." for name, reason in manifest.refused_engines.items()]
+    return [_ENGINES, "", *(table if rows else []), *(line for text in refused for line in (text, ""))]

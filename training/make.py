@@ -21,15 +21,16 @@ from training.checkpoint import LAST, write_atomically
 from training.config import TrainConfig
 from training.console import Bar, Stopped
 from training.dataset import BrokenDataset, LabelledImages, read_dataset, with_margin
-from training.domain import Domain, detect
+from training.domain import Domain
 from training.loading import load_run
 from training.report import write_evaluation, write_sim2real
 from training.run import Say, Surroundings
-from training.run_folder import RunError, RunRecord, read_metrics, read_names
+from training.run_folder import WORK, RunError, RunRecord, read_metrics, read_names
 from training.sim2real import Sim2Real
 from training.synthetic.blender import Workers
 from training.synthetic.dataset import render_dataset
 from training.synthetic.recipes import Draw
+from training.work_folder import WorkFolder, measure_kept
 
 MAKE = "make.json"
 RENDERS = "renders"
@@ -258,6 +259,7 @@ class _Maker:
                 also_measure=[(PHOTOS, Path(self._job.photos))] if self._job.photos is not None else [],
                 threshold_from=[PHOTOS] if self.done.photos_decide else [],
                 with_report=self._job.photos is not None,
+                work=WorkFolder(self._out / RUN / WORK, self._around.say),
                 bar=self._stoppable_bar,
             )
         self.remember(release=release.ref)
@@ -296,7 +298,10 @@ def measure(
     """
     loaded = load_run(folder)
     engine = TorchEngine(loaded.network, around.device)
-    measured = {key: detect(engine, names[key], images, bar=around.bar) for key, images in data.items()}
+    work = WorkFolder(folder / WORK, around.say)
+    measured = {
+        key: measure_kept(engine, loaded, names[key], images, work=work, bar=around.bar) for key, images in data.items()
+    }
     for domain in measured.values():
         figures, best = domain.figures(), domain.result.best_f1
         around.say(

@@ -2,18 +2,18 @@
 
 import datetime
 import shutil
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from model_store import architectures, store
+from model_store.cpu import usable_cores
 from model_store.detector import check_golden, golden_moves, open_detector
 from model_store.engines import Engine
-from model_store.engines.openvino import OpenVinoEngine, graphs_in
 from model_store.engines.torch import TorchEngine
+from model_store.errors import ModelError
 from model_store.manifest import Drift, EngineRecord, InputRule, Manifest, Origin
 from model_store.network import LoadedNetwork, load_network
 from model_store.store import CARD, WEIGHTS, Release, sha256_of
@@ -23,13 +23,14 @@ from training import golden_images
 from training.card import write_card
 from training.console import Bar
 from training.dataset import read_dataset, with_margin
-from training.domain import Domain, detect, pool
+from training.domain import Domain, pool
 from training.loading import load_run
 from training.page import PRECISION_RECALL
 from training.plots import plot_precision_recall
 from training.report import write_sim2real_pictures
 from training.run_folder import HOLD_OUT_LIST, RunError, RunRecord, read_names
 from training.sim2real import Sim2Real
+from training.work_folder import WorkFolder, measure_kept
 
 DETECTIONS_PICTURE = "detections.jpg"
 ENGINES_FOLDER = "engines"
@@ -41,6 +42,14 @@ class PreparedEngine:
 
     record: EngineRecord
     folder: Path
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What came of preparing engines: by name those that are ready, and why others are left out."""
+
+    engines: dict[str, PreparedEngine] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,8 @@ def publish(
     threshold_from: Sequence[str] = (),
     with_report: bool = False,
     gallery_from: Sequence[str] = (),
-    prepare: Callable[[LoadedNetwork, Path], Mapping[str, PreparedEngine]] | None = None,
+    prepare: Callable[[LoadedNetwork], Prepared] | None = None,
+    work: WorkFolder,
     bar: Bar,
 ) -> Release:
     """Measure a run's best checkpoint in eager fp32 on its hold-out images and publish it as the next version.
@@ -94,7 +104,8 @@ def publish(
         with_report: put the report from renders to photos into the card, with the hold-out images as the renders and
             `also_measure` as the photos.
         gallery_from: those of `also_measure` whose crops the report may show; none shows all of them.
-        prepare: makes engines, in a folder given, to publish with the state dict; see `training.accelerate`.
+        prepare: makes engines to publish with the state dict; see `training.accelerate`.
+        work: keeps what is detected.
         bar: a progress bar, as tqdm.
 
     Raises:
@@ -115,25 +126,25 @@ def publish(
         dataset=dataset,
         also_measure=also_measure,
         threshold_from=threshold_from,
+        work=work,
         bar=bar,
     )
-    with tempfile.TemporaryDirectory() as scratch:
-        prepared = prepare(measured.loaded, Path(scratch)) if prepare else {}
-        return store.publish(
-            store_root,
+    prepared = prepare(measured.loaded) if prepare else Prepared()
+    return store.publish(
+        store_root,
+        name,
+        lambda folder, version: _fill(
+            folder,
             name,
-            lambda folder, version: _fill(
-                folder,
-                name,
-                version,
-                measured,
-                words,
-                with_report=with_report,
-                gallery_from=gallery_from,
-                prepared=prepared,
-            ),
-            check_release,
-        )
+            version,
+            measured,
+            words,
+            with_report=with_report,
+            gallery_from=gallery_from,
+            prepared=prepared,
+        ),
+        check_release,
+    )
 
 
 def _measure(
@@ -143,6 +154,7 @@ def _measure(
     dataset: Path | None,
     also_measure: Sequence[tuple[str, Path]],
     threshold_from: Sequence[str],
+    work: WorkFolder,
     bar: Bar,
 ) -> _Measured:
     record = RunRecord.read(run)
@@ -153,8 +165,9 @@ def _measure(
     held_out = data.widened(record.config.box_margin).select(read_names(run / HOLD_OUT_LIST))
     read = [(label, read_dataset(folder, class_names=record.class_names)) for label, folder in also_measure]
     engine = TorchEngine(loaded.network, "cpu")
-    hold_out = detect(engine, with_margin(f"{data_name}, held out", record.config.box_margin), held_out, bar=bar)
-    others = tuple(detect(engine, label, other, bar=bar) for label, other in read)
+    held_out_name = with_margin(f"{data_name}, held out", record.config.box_margin)
+    hold_out = measure_kept(engine, loaded, held_out_name, held_out, work=work, bar=bar)
+    others = tuple(measure_kept(engine, loaded, label, other, work=work, bar=bar) for label, other in read)
     deciding = tuple(item for item in others if item.name in threshold_from)
     best = pool(deciding or (hold_out,)).result.best_f1
     if deciding and best.f1 == 0:
@@ -181,7 +194,7 @@ def _fill(
     *,
     with_report: bool,
     gallery_from: Sequence[str],
-    prepared: Mapping[str, PreparedEngine],
+    prepared: Prepared,
 ) -> None:
     """Write a release's files, the manifest last."""
     torch.save(measured.loaded.network.state_dict(), folder / WEIGHTS)
@@ -216,20 +229,45 @@ def add_golden(folder: Path, manifest: Manifest, pixels: Sequence[images.RgbImag
     return manifest.model_copy(update={"golden": written})
 
 
-def add_engines(folder: Path, manifest: Manifest, prepared: Mapping[str, PreparedEngine]) -> Manifest:
+def add_engines(folder: Path, manifest: Manifest, prepared: Prepared) -> Manifest:
     """Copy prepared engines into a release's folder, and return its manifest with them.
 
-    What each moves on the golden images, which must lie in the folder, becomes part of its record.
+    They replace those of the same name. What each moves on the golden images, which must lie in the folder, becomes
+    part of its record. An engine that does not pass the golden check is left out, an older one too.
     """
-    records = {}
-    for name, item in prepared.items():
-        graphs = folder / str(item.record.graphs)
-        shutil.copytree(item.folder, graphs)
-        engine = OpenVinoEngine(graphs_in(graphs), name, rule=manifest.input)
-        (moved,) = golden_moves(engine, folder, manifest)
+    engines, refused = dict(manifest.engines), {**manifest.refused_engines, **prepared.refused}
+    for name in {*prepared.engines, *prepared.refused} & set(engines):
+        shutil.rmtree(folder / str(engines.pop(name).graphs))
+    for name, item in prepared.engines.items():
+        shutil.copytree(item.folder, folder / str(item.record.graphs))
+        engines[name] = item.record
+        refused.pop(name, None)
+    for name, record in list(engines.items()):
+        try:
+            engines[name] = _checked(name, record, folder, manifest, is_new=name in prepared.engines)
+        except ModelError as error:
+            shutil.rmtree(folder / str(engines.pop(name).graphs))
+            refused[name] = str(error)
+    return manifest.model_copy(update={"engines": engines, "refused_engines": refused})
+
+
+def _checked(name: str, record: EngineRecord, folder: Path, manifest: Manifest, *, is_new: bool) -> EngineRecord:
+    """Run the golden check of an engine as `open_detector` does, and return its record; a new one gets its drift.
+
+    Raises:
+        ModelError: it does not compile, or does not pass.
+    """
+    if record.graphs is None:
+        return record
+    from model_store.engines.openvino import OpenVinoEngine, graphs_in  # noqa: PLC0415 - not in every installation
+
+    engine = OpenVinoEngine(graphs_in(folder / record.graphs), name, rule=manifest.input, streams=usable_cores())
+    if is_new:
+        moved, *_ = golden_moves(engine, folder, manifest)
         drift = Drift(box=round(moved.box, 5), logit=round(moved.logit, 4))
-        records[name] = item.record.model_copy(update={"golden_drift": drift})
-    return manifest.model_copy(update={"engines": {**manifest.engines, **records}})
+        record = record.model_copy(update={"golden_drift": drift})
+    check_golden(engine, Release(folder, manifest.model_copy(update={"engines": {name: record}})))
+    return record
 
 
 def hashes_of(folder: Path) -> dict[str, str]:

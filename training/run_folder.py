@@ -20,6 +20,7 @@ TRAIN_LIST = "train.txt"
 HOLD_OUT_LIST = "hold_out.txt"
 PLOTS = "plots"
 PAGE = "report.html"
+WORK = "work"
 
 _PACKAGES = ("torch", "torchvision", "numpy", "pillow", "pycocotools")
 

@@ -39,10 +39,14 @@ def test_it_reads_back_what_it_wrote(tmp_path: Path) -> None:
 
 
 def test_a_manifest_from_before_a_field_was_there_is_read_with_its_default(tmp_path: Path) -> None:
-    manifest(provenance="photos chose the threshold", score_threshold_from=("desk",)).write(tmp_path)
+    manifest(
+        provenance="photos chose the threshold",
+        score_threshold_from=("desk",),
+        refused_engines={"openvino-int8": "why"},
+    ).write(tmp_path)
     path = tmp_path / "manifest.json"
     document = json.loads(path.read_text("utf-8"))
-    del document["provenance"], document["score_threshold_from"]
+    del document["provenance"], document["score_threshold_from"], document["refused_engines"]
     del document["metrics"][0]["intervals"], document["metrics"][0]["per_class_ap50"]
     path.write_text(json.dumps(document), "utf-8")
     assert Manifest.read(tmp_path) == manifest()

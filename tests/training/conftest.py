@@ -17,6 +17,8 @@ from PIL import Image, ImageDraw
 from tests.model_store.conftest import (  # noqa: F401 - fixtures
     noise,
     random_network,
+    tiny_cache,
+    tiny_graphs,
     tiny_network,
     tiny_options,
     tiny_release,

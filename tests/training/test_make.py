@@ -57,10 +57,10 @@ def make_it(root: Path, wanted: Job | None = None, *, behaviour: str = "pass", *
 
 
 class StopIn:
-    """Asks for a stop at the second question within a stage."""
+    """Asks for a stop at a question within a stage, the second one if no other is given."""
 
-    def __init__(self, stage: str) -> None:
-        self._stage, self._questions = stage, -1
+    def __init__(self, stage: str, *, question: int = 2) -> None:
+        self._stage, self._question, self._questions = stage, question, -1
 
     def say(self, line: str) -> None:
         if line[1:3] == "/4":
@@ -68,7 +68,7 @@ class StopIn:
 
     def asked(self) -> bool:
         self._questions += self._questions >= 0
-        return self._questions > 1
+        return self._questions >= self._question
 
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -99,8 +99,12 @@ def test_the_chain_ends_with_a_release_of_what_was_rendered(made: tuple[Path, Re
     assert release.manifest.score_threshold_from == (("photos",) if decides else ())
 
 
-def test_without_photos_the_report_is_on_renders(tmp_path: Path) -> None:
-    release = make_it(tmp_path, job(tmp_path))
+def test_without_photos_the_report_is_on_renders_and_publishing_takes_over_what_it_found(tmp_path: Path) -> None:
+    said: list[str] = []
+    release = make_it(tmp_path, job(tmp_path), say=said.append)
+    assert [line.partition(": taken over")[0] for line in said if "taken over" in line] == [
+        "torch-fp32 on renders for shapes, held out"
+    ]
     figures = json.loads((tmp_path / "work" / "report" / "figures.json").read_text())
     assert figures["image_count"] == 2
     assert release.manifest.score_threshold_from == ()
@@ -131,7 +135,7 @@ def test_a_chain_that_is_stopped_in_every_stage_ends_as_one_that_is_not(
 ) -> None:
     wanted = job(tmp_path, photos=str(shapes))
     for number, stage in enumerate(("render", "train", "report", "publish"), 1):
-        stop = StopIn(stage)
+        stop = StopIn(stage, question=1 if stage == "publish" else 2)  # it takes over what the report found
         with pytest.raises(Stopped, match=f"stopped in {number}/4, {stage}; repeat the command to go on"):
             make_it(tmp_path, wanted, say=stop.say, stop_asked=stop.asked)
         assert store.versions(tmp_path / "store", "shapes") == []

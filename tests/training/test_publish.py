@@ -26,8 +26,9 @@ from training.config import TrainConfig
 from training.dataset import read_dataset
 from training.domain import detect, pool
 from training.loading import load_run
-from training.publish import Words, check_release, publish
-from training.run_folder import RunError
+from training.publish import Prepared, Words, check_release, publish
+from training.run_folder import WORK, RunError
+from training.work_folder import WorkFolder
 
 CONFIG = TrainConfig(
     architecture="fasterrcnn_mobilenet_v2_fpn",
@@ -63,7 +64,8 @@ def publish_it(finished: Path, root: Path, **more: Any) -> Release:
     photos = Path(run.RunRecord.read(finished).dataset)
     options: dict[str, Any] = {"also_measure": [("the same again", photos)], **more}
     words = Words("Finds drawn shapes.", "drawn shapes", "MIT", "No photo gave a gradient.")
-    return publish(finished, "shapes", store_root=root, words=words, dataset=None, bar=bar, **options)
+    work = WorkFolder(finished / WORK, lambda _: None)
+    return publish(finished, "shapes", store_root=root, words=words, dataset=None, work=work, bar=bar, **options)
 
 
 @pytest.fixture(scope="module")
@@ -107,14 +109,21 @@ def other_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def reported(finished: Path, shapes: Path, other_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Release:
-    """A release whose threshold comes from two sets of photos, with the report in its card."""
+    """A release whose threshold comes from two sets of photos, with the report in its card and a refused engine."""
     return publish_it(
         finished,
         tmp_path_factory.mktemp("reported"),
         also_measure=[("desk", shapes), ("table", other_photos)],
         threshold_from=["desk", "table"],
         with_report=True,
+        prepare=lambda _: Prepared(refused={"openvino-int8": "loses 0.02 of AP on desk; 0.01 is accepted"}),
     )
+
+
+def test_it_names_the_engine_that_was_left_out(reported: Release) -> None:
+    assert reported.manifest.refused_engines == {"openvino-int8": "loses 0.02 of AP on desk; 0.01 is accepted"}
+    section = "## Engines\n\n`openvino-int8` is left out: loses 0.02 of AP on desk; 0.01 is accepted.\n\n## Making\n"
+    assert section in (reported.folder / "README.md").read_text()
 
 
 def test_photos_choose_the_threshold_when_they_are_named(

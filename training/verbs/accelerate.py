@@ -1,7 +1,7 @@
 """The verb `accelerate`: a release -> its next version, with engines prepared for a faster runtime."""
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +14,10 @@ from training.console import print_release, progress_bar, say
 
 if TYPE_CHECKING:
     from model_store.network import LoadedNetwork
+    from model_store.store import Release
     from training.accelerate import Plan
-    from training.publish import PreparedEngine
+    from training.publish import Prepared
+    from training.work_folder import WorkFolder
 
 ENGINES = ("openvino-bf16", "openvino-int8")
 _MOST_CALIBRATION = 300
@@ -29,6 +31,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("release", help="dice, dice@2, or a release's folder")
     add_plan(parser, is_required=True)
+    parser.add_argument(
+        "--work", type=Path, help="folder that keeps each stage's result (default: runs/accelerate/NAME@VERSION)"
+    )
     parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
     flags.add_release_json(parser)
 
@@ -89,11 +94,21 @@ def read_plan(options: argparse.Namespace, class_names: Sequence[str]) -> "Plan"
     )
 
 
-def preparation(plan: "Plan") -> "Callable[[LoadedNetwork, Path], Mapping[str, PreparedEngine]]":
+def preparation(plan: "Plan", work: "WorkFolder") -> "Callable[[LoadedNetwork], Prepared]":
     """Return what `publish` calls to carry a plan out."""
     from training.accelerate import prepare
 
-    return lambda loaded, scratch: prepare(loaded, plan, scratch=scratch, bar=progress_bar, say=say)
+    return lambda loaded: prepare(loaded, plan, work=work, bar=progress_bar)
+
+
+def say_published(release: "Release") -> None:
+    """Print where a release is, which engines it lacks, and how to serve it."""
+    say(f"published {release.ref}: {release.folder}")
+    for name, reason in release.manifest.refused_engines.items():
+        say(f"{name} is left out: {reason}")
+    if not any(image.expected for image in release.manifest.golden):
+        say("warning: nothing is found on the golden images, so the check at each start proves little")
+    say(f"serve it: RENDERSIGHT_MODEL={release.ref} python -m app")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -103,9 +118,10 @@ def run(options: argparse.Namespace) -> None:
         raise ReleaseNotFound(f"{options.release} is a state dict's file; publish it as a release first")
     plan = read_plan(options, release.manifest.class_names)
     from training.accelerate import accelerate
+    from training.work_folder import WorkFolder
 
-    published = accelerate(release, plan, store_root=options.store, bar=progress_bar, say=say)
-    say(f"published {published.ref}: {published.folder}")
-    say(f"serve it: RENDERSIGHT_MODEL={published.ref} python -m app")
+    work = WorkFolder(options.work or Path("runs/accelerate") / release.ref, say)
+    published = accelerate(release, plan, store_root=options.store, work=work, bar=progress_bar)
+    say_published(published)
     if options.json:
         print_release(published.ref, published.folder)

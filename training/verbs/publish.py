@@ -6,7 +6,7 @@ from pathlib import Path
 from model_store import store
 from training import flags
 from training.console import print_release, progress_bar, say
-from training.verbs.accelerate import add_plan, preparation, read_plan
+from training.verbs.accelerate import add_plan, preparation, read_plan, say_published
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +50,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--provenance", default="", help="which choice used which data, for the card")
     parser.add_argument("--accelerate", action="store_true", help="prepare fast engines too; see the verb accelerate")
     add_plan(parser, is_required=False)
+    parser.add_argument("--work", type=Path, help="folder that keeps each stage's result (default: RUN/work)")
     parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
     flags.add_release_json(parser)
 
@@ -57,7 +58,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the verb."""
     from training.publish import Words, publish
-    from training.run_folder import RunError, RunRecord
+    from training.run_folder import WORK, RunError, RunRecord
+    from training.work_folder import WorkFolder
 
     record = RunRecord.read(options.run)
     data = options.data or Path(options.dataset or record.dataset).name
@@ -65,6 +67,7 @@ def run(options: argparse.Namespace) -> None:
         raise RunError("--accelerate needs photos: --calibration PHOTOS and --judge-by NAME=FOLDER")
     if not options.accelerate and (options.calibration or options.judge_by or options.engine):
         raise RunError("--calibration, --judge-by and --engine are for --accelerate")
+    work = WorkFolder(options.work or options.run / WORK, say)
     release = publish(
         options.run,
         options.name,
@@ -75,12 +78,10 @@ def run(options: argparse.Namespace) -> None:
         threshold_from=options.threshold_from,
         with_report=options.sim2real,
         gallery_from=options.gallery_from,
-        prepare=preparation(read_plan(options, record.class_names)) if options.accelerate else None,
+        prepare=preparation(read_plan(options, record.class_names), work) if options.accelerate else None,
+        work=work,
         bar=progress_bar,
     )
-    say(f"published {release.ref}: {release.folder}")
-    if not any(image.expected for image in release.manifest.golden):
-        say("warning: nothing is found on the golden images, so the check at each start proves little")
-    say(f"serve it: RENDERSIGHT_MODEL={release.ref} python -m app")
+    say_published(release)
     if options.json:
         print_release(release.ref, release.folder)
