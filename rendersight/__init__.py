@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncClient", "Client", "RendersightError"]
 
+__version__ = "0.2.0"
+"""Version of Rendersight. The package's metadata and the command line read it from here."""
+
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:

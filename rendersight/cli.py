@@ -8,7 +8,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import metadata
+
+from rendersight import __version__
 
 PROGRAM = "rendersight"
 SHELLS = ("bash", "zsh", "fish")
@@ -111,7 +112,7 @@ def overview() -> argparse.ArgumentParser:
         epilog=f"`{PROGRAM} VERB --help` tells what a verb takes.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"{PROGRAM} {_version()}")
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     parser.add_argument("verb", metavar="VERB", choices=list(verbs()), help=argparse.SUPPRESS)
     return parser
 
@@ -128,13 +129,6 @@ def whole_parser() -> argparse.ArgumentParser:
             if str(error.name).partition(".")[0] in _OURS:
                 raise
     return parser
-
-
-def _version() -> str:
-    try:
-        return metadata.version(PROGRAM)
-    except metadata.PackageNotFoundError:
-        return "from its sources"
 
 
 def _flags_of_detect(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rendersight import cli
+from rendersight import __version__, cli
 from rendersight.cli import main, verbs
 from training.verbs import VERBS
 
@@ -142,8 +142,16 @@ def test_it_is_installed_under_its_name_and_runs_as_a_module() -> None:
     assert done.stderr.startswith("usage: rendersight VERB")
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_prints_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
     assert ended.value.code == 0
-    assert capsys.readouterr().out.startswith("rendersight ")
+    assert capsys.readouterr().out == f"rendersight {__version__}\n"
+
+
+def test_package_takes_its_version_from_the_module() -> None:
+    document = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert "version" not in document["project"]
+    assert "version" in document["project"]["dynamic"]
+    read_from = ROOT / document["tool"]["hatch"]["version"]["path"]
+    assert f'\n__version__ = "{__version__}"\n' in read_from.read_text("utf-8")
