@@ -9,8 +9,7 @@ from textwrap import dedent
 ROOT = Path(__file__).parents[2]
 
 PAGES = [
-    ROOT / "README.md",
-    ROOT / "SECURITY.md",
+    *sorted(ROOT.glob("*.md")),
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "examples" / "README.md",
 ]
