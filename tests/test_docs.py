@@ -47,7 +47,7 @@ def test_every_verb_of_the_console_script_is_on_the_page_of_the_client() -> None
 def test_every_make_target_is_in_the_contributors_page() -> None:
     targets = re.findall(r"^([a-z-]+):.*##", page("Makefile"), re.MULTILINE)
     assert {"serve", "test", "reference"} <= set(targets)
-    listed = re.findall(r"^\| `make ([a-z-]+)` \|", page("docs/contributing.md"), re.MULTILINE)
+    listed = re.findall(r"^\| `make ([a-z-]+)` \|", page("CONTRIBUTING.md"), re.MULTILINE)
     assert sorted(listed) == sorted(targets)
 
 
@@ -66,7 +66,7 @@ def test_every_marker_is_explained_to_contributors() -> None:
     text = page("pyproject.toml")
     markers = re.findall(r'^  "([a-z]+): ', text[text.index("markers = [") :], re.MULTILINE)
     assert {"long", "container"} <= set(markers)
-    assert [marker for marker in markers if f"`{marker}`" not in page("docs/contributing.md")] == []
+    assert [marker for marker in markers if f"`{marker}`" not in page("CONTRIBUTING.md")] == []
 
 
 def test_the_python_example_prints_what_was_found(
