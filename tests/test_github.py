@@ -1,4 +1,4 @@
-"""The files for GitHub name commands, versions and folders that exist."""
+"""The files for GitHub and pre-commit name commands, versions and folders that exist."""
 
 import re
 import tomllib
@@ -55,3 +55,10 @@ def test_make_targets_in_templates_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     named = re.findall(r"`make ([a-z-]+)`", (GITHUB / "pull_request_template.md").read_text("utf-8"))
     assert {"test", "reference"} <= set(named) <= targets
+
+
+def test_pre_commit_checks_what_make_test_checks() -> None:
+    hooks = [hook for repo in loaded(ROOT / ".pre-commit-config.yaml")["repos"] for hook in repo["hooks"]]
+    recipe = (ROOT / "Makefile").read_text("utf-8").partition("\ntest: ")[2].partition("\n\n")[0]
+    tools = re.findall(r"\$\(BIN\)/((?:ruff|mypy)(?: (?:check|format))?)", recipe)
+    assert [hook["entry"].removeprefix(".venv/bin/") for hook in hooks] == tools
