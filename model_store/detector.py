@@ -183,8 +183,9 @@ def _by_speed(request: _Request) -> Iterator[str]:
     if request.device != "cpu":
         yield from (name for name in accurate if name == "torch-fp16")
     else:
-        yield from (name for name in accurate if name != "torch-fp16" and _is_fast_here(name))
-        yield "openvino-bf16" if request.release is None and cpu.has_bfloat16() else "openvino-fp32"
+        converted = "openvino-bf16" if request.release is None and cpu.has_bfloat16() else "openvino-fp32"
+        here = [name for name in accurate if name != "torch-fp16" and _is_fast_here(name)]
+        yield from dict.fromkeys((*here, converted))
     yield "torch-fp32"
 
 

@@ -68,12 +68,11 @@ def tolerance(name: str, record: EngineRecord | None, *, is_cpu: bool, count: in
         is_cpu: whether it runs on a CPU; a GPU computes fp32 convolutions in TF32.
         count: number of objects that are compared.
     """
-    if name.endswith("-fp32") and is_cpu:
-        return EXACT.of(count)
+    is_exact = name.endswith("-fp32") and is_cpu
     if record is None or record.golden_drift is None:
-        return REDUCED.of(count)
-    drift = record.golden_drift
-    return Tolerance(max(_LEAST.box, _TIMES_RECORDED * drift.box), max(_LEAST.logit, _TIMES_RECORDED * drift.logit))
+        return (EXACT if is_exact else REDUCED).of(count)
+    least, drift = EXACT.of(count) if is_exact else _LEAST, record.golden_drift
+    return Tolerance(max(least.box, _TIMES_RECORDED * drift.box), max(least.logit, _TIMES_RECORDED * drift.logit))
 
 
 @dataclass(frozen=True)

@@ -221,6 +221,8 @@ def add_golden(folder: Path, manifest: Manifest, pixels: Sequence[images.RgbImag
         engine: eager fp32.
     """
     threshold = manifest.score_threshold
+    for image in manifest.golden:  # of the version before, if this one was copied from it
+        (folder / image.file).unlink(missing_ok=True)
     written = golden_images.write(folder, pixels, engine, score_threshold=threshold)
     first = images.read(folder / written[0].file)
     (found,) = engine.detect([first])

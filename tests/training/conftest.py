@@ -6,12 +6,15 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino as ov
 import pytest
 import torch
+from openvino import opset13 as op
 from PIL import Image, ImageDraw
 
 from tests.model_store.conftest import (  # noqa: F401 - fixtures
@@ -97,9 +100,17 @@ def figures(folder: Path) -> list[dict[str, Any]]:
     return [{key: value for key, value in line.items() if key != "images_per_s"} for line in read_metrics(folder)]
 
 
+@cache
+def _start_openvino() -> None:
+    """Let OpenVINO count the cores while all are there: it keeps the number for the process, for other tests too."""
+    value = op.parameter([1], ov.Type.f32)
+    ov.compile_model(ov.Model([op.relu(value)], [value]), "CPU")
+
+
 @contextmanager
 def on_one_core() -> Iterator[None]:
     """Keep a training on one core: its sums round alike everywhere, and threads do not wait for each other."""
+    _start_openvino()
     threads = torch.get_num_threads()
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else set()  # Linux alone
     if cores:

@@ -150,7 +150,7 @@ def test_a_repeated_command_takes_over_what_a_killed_one_finished(
 
     Image.new("RGB", (96, 64)).save(photos / "0.png")  # both what is measured on and what int8 is made of
     second = repeat()
-    assert taken_over() == {"graphs of openvino-bf16", "graphs of openvino-fp32"}
+    assert taken_over() == {"graphs of openvino-bf16", "graphs of exact fp32"}
     assert len(quantised) == 2
     for name, record in second.manifest.engines.items():
         assert record.reference["AP"] < first.manifest.engines[name].reference["AP"]
@@ -168,6 +168,7 @@ def test_refused_engines_are_named_and_the_rest_is_published(
     root, work = tiny_release.folder.parents[1], tmp_path / "work"
     command = ["accelerate", str(tiny_release.folder), "--store", str(root), "--work", str(work)]
     command += ["--calibration", str(photos / "0.png"), "--judge-by", f"noise={photos}"]
+    command += ["--engine", "openvino-bf16", "--engine", "openvino-int8"]
 
     monkeypatch.setattr(module, "check_release", lambda release: None)
     monkeypatch.setattr(module, "_SPARED", ((), (".*head.*",)))
@@ -200,6 +201,15 @@ def test_refused_engines_are_named_and_the_rest_is_published(
     assert main(["accelerate", str(release.folder), *command[2:]]) == 0  # its engines are replaced
     again = store.find(root, "tiny@3").manifest
     assert (len(quantised), set(again.engines), again.refused_engines) == (2, {"openvino-bf16", "openvino-int8"}, {})
+
+
+@pytest.mark.usefixtures("lenient")
+def test_golden_images_are_chosen_anew_where_asked(tiny_release: Release, photos: Path, work: WorkFolder) -> None:
+    golden = read_dataset(photos, class_names=("ant", "bee", "cat"))
+    published = run(tiny_release, plan_of(photos, "openvino-fp32", golden=golden), work)
+    images_of = {image.file for image in published.manifest.golden}
+    assert images_of == {path.name for path in published.folder.glob("golden*.jpg")}
+    assert published.manifest.golden != tiny_release.manifest.golden
 
 
 def test_nothing_is_judged_where_the_network_itself_finds_nothing(

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from training.publish import Prepared
     from training.work_folder import WorkFolder
 
-ENGINES = ("openvino-bf16", "openvino-int8")
+ENGINES = ("openvino-fp32", "openvino-bf16", "openvino-int8")
+_DEFAULT_ENGINES = ("openvino-fp32", "openvino-int8")
+"""int8 runs on every CPU, and fp32 where int8 is refused; bf16 is between them on the few CPUs that compute in it."""
+
 _MOST_CALIBRATION = 300
 
 
@@ -33,6 +37,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add_plan(parser, is_required=True)
     parser.add_argument(
         "--work", type=Path, help="folder that keeps each stage's result (default: runs/accelerate/NAME@VERSION)"
+    )
+    parser.add_argument(
+        "--golden-from",
+        type=Path,
+        metavar="FOLDER",
+        help="choose new golden images from these (default: keep those of the release)",
     )
     parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
     flags.add_release_json(parser)
@@ -55,7 +65,10 @@ def add_plan(parser: argparse.ArgumentParser, *, is_required: bool) -> None:
         help="labelled images that tell what each engine loses",
     )
     parser.add_argument(
-        "--engine", choices=ENGINES, action="append", help="what to prepare; repeatable (default: all of them)"
+        "--engine",
+        choices=ENGINES,
+        action="append",
+        help="engine to prepare; repeatable (default: openvino-fp32 and openvino-int8)",
     )
     parser.add_argument(
         "--rpn-score-floor",
@@ -88,7 +101,7 @@ def read_plan(options: argparse.Namespace, class_names: Sequence[str]) -> "Plan"
         calibration=photos[:: -(-len(photos) // _MOST_CALIBRATION)],
         data_name=name,
         data=read_dataset(folder, class_names=class_names),
-        engines=options.engine or ENGINES,
+        engines=options.engine or _DEFAULT_ENGINES,
         rpn_score_floor=options.rpn_score_floor,
         even_if_unjudged=options.even_if_unjudged,
     )
@@ -118,6 +131,10 @@ def run(options: argparse.Namespace) -> None:
         raise ReleaseNotFound(f"{options.release} is a state dict's file; publish it as a release first")
     plan = read_plan(options, release.manifest.class_names)
     from training.accelerate import accelerate
+    from training.dataset import read_dataset
+
+    if options.golden_from is not None:
+        plan = replace(plan, golden=read_dataset(options.golden_from, class_names=release.manifest.class_names))
     from training.work_folder import WorkFolder
 
     work = WorkFolder(options.work or Path("runs/accelerate") / release.ref, say)
