@@ -28,6 +28,7 @@ from training.card import rewrite_card
 from training.console import Bar
 from training.dataset import LabelledImages
 from training.evaluation import Evaluation, detect_all, evaluate
+from training.page import CROPS
 from training.publish import (
     ENGINES_FOLDER,
     Prepared,
@@ -74,6 +75,7 @@ class Plan:
         rpn_score_floor: engines drop proposals below this objectness; None: those that the release drops. Fewer
             proposals cost less, and what they lose counts as the engine's.
         golden: images to choose the golden images from; None keeps those of the release.
+        licence: the new terms of use; None keeps those of the release.
         even_if_unjudged: go on where eager fp32 is too weak on `data` to judge; the manifest says so, and the service
             then uses such an engine only where it is asked for.
     """
@@ -84,6 +86,7 @@ class Plan:
     engines: Sequence[str]
     rpn_score_floor: float | None = None
     golden: LabelledImages | None = None
+    licence: str | None = None
     even_if_unjudged: bool = False
 
 
@@ -109,6 +112,8 @@ def accelerate(release: Release, plan: Plan, *, store_root: Path, work: WorkFold
 
     def fill(folder: Path, number: int) -> None:
         manifest = _copy(folder, number, release)
+        if plan.licence is not None:
+            manifest = manifest.model_copy(update={"licence": plan.licence})
         if golden is not None:
             manifest = add_golden(folder, manifest, golden, exact)
         manifest = add_engines(folder, manifest, prepared)
@@ -235,8 +240,13 @@ def _measure(engine: Engine, network: Mapping[str, Any], plan: Plan, *, work: Wo
 
 
 def _copy(folder: Path, number: int, release: Release) -> Manifest:
-    """Copy a release's files into the folder of its next version, and return that one's manifest."""
+    """Copy a release's files into the folder of its next version, and return that one's manifest.
+
+    Crops of the photos that it was measured on stay behind: they are somebody's, and prove nothing.
+    """
     for name in release.manifest.files:
+        if name in CROPS:
+            continue
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(release.folder / name, folder / name)
     return release.manifest.model_copy(

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from model_store.manifest import Manifest
-from training.page import PRECISION_RECALL, figures, sections
+from training.page import MISTAKES, PRECISION_RECALL, figures, sections
 from training.sim2real import Sim2Real
 from training.tables import class_table, column_of, figures_table
 
@@ -73,11 +73,16 @@ def _figures(manifest: Manifest) -> list[str]:
 
 
 def rewrite_card(path: Path, manifest: Manifest) -> None:
-    """Give the card of the version before, as it was copied, the name of this one and its engines; if it has a card."""
+    """Adapt the card copied from the version before: name, engines, licence, no crops of photos; if there is a card."""
     if not path.exists():
         return
-    text = re.sub(r"\A# .*", f"# {manifest.name}@{manifest.version}", path.read_text("utf-8"))
+    ref = f"{manifest.name}@{manifest.version}"
+    text = re.sub(r"\A# .*", f"# {ref}", path.read_text("utf-8"))
+    text = re.sub(r"(?<=python -m training evaluate )\S+", ref, text)
     text = re.sub(rf"^{_ENGINES}\n.*?(?=^## |\Z)", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(rf"^{MISTAKES}\n.*?(?=^## |\Z)", "", text, flags=re.MULTILINE | re.DOTALL)
+    licence = manifest.licence or "Not stated."
+    text = re.sub(r"(?<=^## Licence\n\n).*", lambda _: licence, text, flags=re.MULTILINE)
     section = "\n".join(_engines(manifest)) + "\n"
     before, making, after = text.partition(f"{_MAKING}\n")
     path.write_text(f"{before}{section}{making}{after}", "utf-8")

@@ -13,6 +13,10 @@ RELIABILITY = "reliability.png"
 CONFUSION = "confusion.png"
 FALSE_ALARMS = "false_alarms.jpg"
 MISSES = "misses.jpg"
+CROPS = (FALSE_ALARMS, MISSES)
+"""Pictures that show parts of the photos, in the section `MISTAKES`."""
+
+MISTAKES = "## Worst mistakes"
 
 
 def page(report: Sim2Real) -> str:
@@ -67,7 +71,7 @@ def sections(report: Sim2Real) -> list[str]:
         "",
         f"![confusion matrix]({CONFUSION})",
         "",
-        "## Worst mistakes",
+        MISTAKES,
         "",
         f"On {report.shown.name}. The truth is blue, a detection orange.",
         "",

@@ -99,7 +99,9 @@ def quantised(tiny_graphs: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
 def test_the_next_version_carries_engines_and_what_they_lose(
     tiny_release: Release, photos: Path, work: WorkFolder
 ) -> None:
-    (tiny_release.folder / store.CARD).write_text("# tiny@1\n\nWords.\n\n## Making\n\nMore words.\n")
+    (tiny_release.folder / store.CARD).write_text(
+        "# tiny@1\n\nWords.\n\n## Worst mistakes\n\n![misses](misses.jpg)\n\n## Making\n\nMore words.\n"
+    )
     files = {**tiny_release.manifest.files, store.CARD: store.sha256_of(tiny_release.folder / store.CARD)}
     tiny_release.manifest.model_copy(update={"files": files}).write(tiny_release.folder)
     published = run(store.open_release(tiny_release.folder), plan_of(photos, "openvino-bf16", "openvino-int8"), work)

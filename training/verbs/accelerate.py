@@ -44,6 +44,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="choose new golden images from these (default: keep those of the release)",
     )
+    parser.add_argument("--licence", help="new terms of use, for the card (default: keep those of the release)")
     parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
     flags.add_release_json(parser)
 
@@ -129,7 +130,7 @@ def run(options: argparse.Namespace) -> None:
     release = store.locate(options.store, options.release)
     if isinstance(release, Path):
         raise ReleaseNotFound(f"{options.release} is a state dict's file; publish it as a release first")
-    plan = read_plan(options, release.manifest.class_names)
+    plan = replace(read_plan(options, release.manifest.class_names), licence=options.licence)
     from training.accelerate import accelerate
     from training.dataset import read_dataset
 
