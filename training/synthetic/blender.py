@@ -38,12 +38,12 @@ class Rendering:
 
     Attributes:
         light: float32 (H, W, 3), scene-linear RGB.
-        index: uint8 (H, W), number of the labelled thing that each pixel shows, or 0.
+        index: uint16 (H, W), number of the labelled thing that each pixel shows, or 0.
         outlines: of the labelled things, in the order of the spec.
     """
 
     light: NDArray[np.float32]
-    index: NDArray[np.uint8]
+    index: NDArray[np.uint16]
     outlines: tuple[Outline, ...]
 
 
@@ -94,7 +94,7 @@ class Blender:
                 labelled = sum(thing.label is not None for thing in spec.things)
                 return Rendering(
                     light=arrays["light"].astype(np.float32),
-                    index=arrays["index"],
+                    index=np.rint(arrays["index"]).astype(np.uint16),
                     outlines=tuple(
                         Outline(arrays[f"vertices_{number}"], arrays[f"faces_{number}"])
                         for number in range(1, labelled + 1)
