@@ -1,7 +1,6 @@
 """What the verb `make` does, and everything that can be checked before the first scene is rendered."""
 
 import argparse
-import os
 import re
 import shlex
 from pathlib import Path
@@ -20,7 +19,7 @@ from training.dataset import LabelledImages, names_in, read_dataset, split
 from training.make import Job
 from training.presets import MAKE_COUNTS, MAKE_PRESETS
 from training.run import Surroundings
-from training.run_folder import RunError
+from training.run_folder import check_folder
 from training.synthetic import recipes
 from training.synthetic.blender import check_python
 from training.synthetic.dataset import name_of
@@ -142,7 +141,7 @@ def _check(job: Job, out: Path, options: argparse.Namespace) -> None:
         BlenderMissing: no bpy.
     """
     for folder in (out, options.store):
-        _check_folder(folder)
+        check_folder(folder)
     if options.photos is not None:
         _check_photos(options.photos, job.class_names)
     if make.has_begun_to_train(out):
@@ -161,14 +160,6 @@ def _check(job: Job, out: Path, options: argparse.Namespace) -> None:
         class_names=job.class_names,
         store_root=options.store,
     )
-
-
-def _check_folder(folder: Path) -> None:
-    nearest = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
-    if not nearest.is_dir():
-        raise RunError(f"{folder} cannot be made: {nearest} is no folder")
-    if not os.access(nearest, os.W_OK):
-        raise RunError(f"{folder} cannot be written: no permission in {nearest}")
 
 
 def _check_photos(folder: Path, class_names: tuple[str, ...]) -> None:
