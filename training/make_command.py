@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from model_store import architectures, store
+from model_store.cpu import usable_cores
 from model_store.devices import choose_device
 from model_store.store import Release, sha256_of
 from rendersight.annotations import AnnotatedImage, AnnotationError
@@ -23,7 +24,7 @@ from training.run_folder import check_folder
 from training.synthetic import recipes
 from training.synthetic.blender import check_python
 from training.synthetic.dataset import name_of
-from training.synthetic.sources import cores, draw_of, workers_of
+from training.synthetic.sources import draw_of, workers_of
 from training.synthetic.trial import try_mesh
 from training.weights import load_initial_weights
 
@@ -59,7 +60,7 @@ def _make_or_tell(options: argparse.Namespace) -> None:
         say(_plan(job, out, device))
         around = Surroundings(
             device=device,
-            workers=1 if device == "cpu" else max(1, cores() // 2),
+            workers=1 if device == "cpu" else max(1, usable_cores() // 2),
             store_root=options.store,
             say=say,
             bar=progress_bar,
@@ -185,8 +186,9 @@ def _plan(job: Job, out: Path, device: str) -> str:
     config = job.config
     what = (
         f"{job.name}: {job.count} renders, {config.epochs} epochs of {config.architecture} on {device}, in {out}; "
-        f"assumed: {make.in_words(job.count * RENDER_CORE_S / cores())} to render all"
+        f"assumed: {make.in_words(job.count * RENDER_CORE_S / usable_cores())} to render all"
     )
     if device != "cpu" or config.architecture != "fasterrcnn_mobilenet_v2_fpn":
         return f"{what}, unknown for the training; measured figures follow"
-    return f"{what}, {make.in_words(job.count * config.epochs * TRAIN_CORE_S / cores())} to train; measured ones follow"
+    train_s = job.count * config.epochs * TRAIN_CORE_S / usable_cores()
+    return f"{what}, {make.in_words(train_s)} to train; measured ones follow"
