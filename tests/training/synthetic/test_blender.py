@@ -129,6 +129,26 @@ def test_a_scene_of_more_things_than_blender_numbers_is_refused() -> None:
         crowd(MAX_LABELLED + 1)
 
 
+def test_a_process_that_ends_is_told_with_its_last_line(tmp_path: Path) -> None:
+    python = fake(tmp_path, "raise ImportError('NumPy is of another Python')")
+    with Blender(python, threads=1) as process, pytest.raises(RenderFailed, match="ended: ImportError: NumPy is of"):
+        process.render(small(0))
+
+
+def test_a_worker_sees_no_packages_but_its_interpreters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter has no bpy; what lies in the way would else be imported in its place."""
+    (tmp_path / "bpy.py").write_text("raise SystemExit('the bpy of another Python')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with (
+        Blender(Path(sys.executable), threads=1) as process,
+        pytest.raises(RenderFailed, match="No module named 'bpy'"),
+    ):
+        process.render(small(0))
+    with pytest.raises(BlenderMissing, match="No module named 'bpy'"):
+        check_python(Path(sys.executable))
+
+
 def test_an_interpreter_without_bpy_is_told_with_the_way_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(BlenderMissing, match="make render-env"):
         check_python(tmp_path / "nothing")

@@ -12,6 +12,10 @@ import json
 import os
 import sys
 import tempfile
+from pathlib import Path
+
+# last: where this file is installed there may be another Python's NumPy
+sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 import bpy
 
