@@ -71,7 +71,9 @@ def serve_model(settings: Settings) -> int:
     # torch takes seconds to import: a wrong setting is told before
     from app.main import create_app  # noqa: PLC0415
     from model_store.errors import ModelError  # noqa: PLC0415
+    from rendersight import images  # noqa: PLC0415
 
+    images.configure_pillow(max_pixels=settings.max_pixels)
     try:
         serve(create_app(settings), settings)
     except (ModelError, WrongKeysFile, OSError) as error:

@@ -1,8 +1,9 @@
 """A form taken apart: the image files in it, and their names. The format: RFC 7578."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import PureWindowsPath
 
 from python_multipart.exceptions import FormParserError
@@ -168,19 +169,22 @@ def _parts(data: bytes, boundary: bytes, limits: FormLimits) -> list[Part]:
 
 def _images(parts: list[Part]) -> list[Part]:
     """Return the parts of a form that has files named `image` alone, at least one."""
-    wrong: list[errors.InvalidInput] = []
-    for part in parts:
-        if part.name != FIELD:
-            wrong.append(errors.InvalidInput("form", errors.shown(part.name), None, f"no field but {FIELD}"))
-        elif not part.filename:
-            text = errors.shown(b"".join(part.pieces).decode("utf-8", "replace"))
-            wrong.append(errors.InvalidInput("form", FIELD, text, "a file, with a filename"))
-    if not parts:
-        wrong.append(errors.InvalidInput("form", FIELD, None, "a file, this form has none"))
-    if wrong:
+    if wrong := list(islice(_wrong_in(parts), errors.MOST_INPUTS)):
         listed = "; ".join(f"form field {item.name}: {item.accepted}" for item in wrong)
         raise errors.InvalidForm(listed, errors=wrong)
     return parts
+
+
+def _wrong_in(parts: list[Part]) -> Iterator[errors.InvalidInput]:
+    """Yield why a form does not hold images alone."""
+    for part in parts:
+        if part.name != FIELD:
+            yield errors.InvalidInput("form", errors.shown(part.name), None, f"no field but {FIELD}")
+        elif not part.filename:
+            text = errors.shown(b"".join(part.pieces).decode("utf-8", "replace"))
+            yield errors.InvalidInput("form", FIELD, text, "a file, with a filename")
+    if not parts:
+        yield errors.InvalidInput("form", FIELD, None, "a file, this form has none")
 
 
 def default_name(data: bytes) -> str:

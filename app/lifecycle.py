@@ -55,7 +55,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._lifecycle.stopping and scope["path"] not in _STILL_ANSWERED:
+        if self._lifecycle.stopping and problems.path_of(scope) not in _STILL_ANSWERED:
             response = problems.response_to(Request(scope), NotReady("the service is stopping"))
             response.headers["Connection"] = "close"
             await response(scope, receive, send)

@@ -49,8 +49,8 @@ curl -F image=@a.jpg -F image=@b.jpg http://127.0.0.1:8000/detect/batch
 
 - **Boxes** are `[x0, y0, x1, y1]` in pixels of the upright photo, origin top-left.
 - **Thresholds**: an object is reported if its score is strictly above `score_threshold`; without one the default
-  shown by `GET /models` holds. Then `labels` filters, then `iou_threshold` drops the lesser of two that overlap, then
-  `max_detections` cuts.
+  shown by `GET /models` holds. `iou_threshold` first drops the lesser of two that overlap; then the threshold and
+  `labels` filter, and `max_detections` cuts.
 - **Forms of the answer**: JSON, or by `format` or the header Accept the photo with its boxes, an annotation file for
   LabelMe or of COCO's form, or CSV.
 - **Errors** are `application/problem+json` (RFC 9457), also for a path that does not exist (404) or a method that a

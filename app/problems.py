@@ -86,8 +86,14 @@ def _shape_at(path: str) -> _Shape:
     return next((shape for top, shape in _SHAPES.items() if f"{path}/".startswith(f"{top}/")), _PROBLEM)
 
 
+def path_of(scope: Scope) -> str:
+    """Return a request's path below the prefix that the app is mounted at."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
+
+
 def _shape_of(scope: Scope) -> _Shape:
-    return _shape_at(scope["path"].removeprefix(scope.get("root_path", "")))  # which is where the app is mounted
+    return _shape_at(path_of(scope))
 
 
 def type_of(error: type[ServiceError]) -> str:

@@ -55,7 +55,7 @@ class Reload:
 
 
 def open_newest(ref: str, *, root: Path, open_model: Callable[[str], Detector]) -> tuple[Detector, Reload | None]:
-    """Open what a reference leads to at the start; where that is a name, an older release if the newest is broken.
+    """Open what a reference leads to at the start; if it is a name in the store and its newest is broken, an older one.
 
     A release that was refused while another served must not keep the process from starting anew.
 
@@ -73,7 +73,7 @@ def open_newest(ref: str, *, root: Path, open_model: Callable[[str], Detector]) 
     try:
         return open_model(ref), None
     except _MODELS_FAULT as error:
-        older = [] if "@" in ref or Path(ref).is_file() else store.versions(root, ref)[-2::-1]
+        older = [] if "@" in ref or store.is_path(ref) else store.versions(root, ref)[-2::-1]
         for version in older:
             with suppress(ModelError):
                 detector = open_model(f"{ref}@{version}")

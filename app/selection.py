@@ -1,4 +1,4 @@
-"""Which of the objects that the network found are reported: score, then labels, then overlap, then the count."""
+"""Which of the objects that the network found are reported: overlap, then score, then labels, then the count."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,11 +32,12 @@ class Selection:
 
     def of(self, found: Detections) -> Detections:
         """Return what is to be reported of `found`, best score first."""
-        kept = found.above(self.score_threshold)
+        kept = found
+        if self.iou_threshold is not None:  # before the labels: the second guess on an object is not an answer
+            kept = kept.suppressed(self.iou_threshold, class_agnostic=self.class_agnostic)
+        kept = kept.above(self.score_threshold)
         if self.label_ids is not None:
             kept = kept.of_labels(self.label_ids)
-        if self.iou_threshold is not None:
-            kept = kept.suppressed(self.iou_threshold, class_agnostic=self.class_agnostic)
         kept = kept.by_score()
         if self.max_detections is None:
             return kept

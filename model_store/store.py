@@ -120,14 +120,24 @@ def locate(root: Path, ref: str) -> Release | Path:
         ReleaseNotFound: nothing there.
         BrokenRelease: a release that is not valid.
     """
+    if not is_path(ref):
+        return find(root, ref)
     path = Path(ref)
     if path.is_file():
         return path
     if (path / FILE_NAME).is_file():
         return open_release(path)
-    if "/" in ref or "\\" in ref:  # else a name: a data set's folder `dice` does not hide the release `dice`
-        raise ReleaseNotFound(f"{ref!r} is neither a state dict's file nor a folder with a {FILE_NAME}")
-    return find(root, ref)
+    raise ReleaseNotFound(f"{ref!r} is neither a state dict's file nor a folder with a {FILE_NAME}")
+
+
+def is_path(ref: str) -> bool:
+    """Return whether a reference, as `locate` takes it, is a path, not the name of a release in the store.
+
+    A bare name is a path only if a file or a release's folder is there: a data set's folder `dice` does not hide the
+    release `dice`.
+    """
+    path = Path(ref)
+    return "/" in ref or "\\" in ref or path.is_file() or (path / FILE_NAME).is_file()
 
 
 def _folders(root: Path) -> list[Path]:
@@ -149,7 +159,7 @@ def fingerprint(root: Path, ref: str) -> str:
         OSError: the store cannot be read.
     """
     path = Path(ref)
-    if not (path.is_file() or (path / FILE_NAME).is_file() or "/" in ref or "\\" in ref):  # as `locate` decides
+    if not is_path(ref):
         name, _, pinned = ref.partition("@")
         path = root / name / (pinned or str(max(versions(root, name), default="")))
     told = []

@@ -4,8 +4,6 @@ An image is uint8 `(H, W, 3)`, RGB, with its EXIF orientation applied. Of an ani
 """
 
 import ctypes
-import re
-import threading
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,12 +14,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError, _imaging, features
+from PIL import GifImagePlugin, Image, UnidentifiedImageError, _imaging, features
 
 from rendersight import bombs
-
-# What Pillow grumbles about, say a corrupt EXIF block, does not spoil the pixels. In the form of `warnings.filters`.
-_IGNORE_PILLOW = ("ignore", None, UserWarning, re.compile(r"PIL\."), 0)
 
 # Pillow steps through JPEG segments, PNG chunks and GIF blocks in Python, a few reads each, and remembers many: 20 MB
 # of empty ones took it 8 s and 900 MB. A photo of that size needs some thousands; a million are less than a second.
@@ -139,6 +134,7 @@ def decode(
     Args:
         data: the whole encoded image.
         max_pixels: the most pixels (width x height) that the header may announce; checked before room is made for them.
+            Pillow's own limit, twice `PIL.Image.MAX_IMAGE_PIXELS`, holds in any case.
         formats: Pillow's names of the formats to accept; None takes those of `file_formats`.
         apply_exif: turn the image as its EXIF orientation says; Pillow always turns a TIFF.
 
@@ -148,7 +144,7 @@ def decode(
 
     Raises:
         UnknownImageFormat: no known signature.
-        ImageTooLarge: more than `max_pixels`.
+        ImageTooLarge: more pixels than the limit.
         BrokenImage: a known format that does not decode.
     """
     return np.array(_decode(data, max_pixels, formats, apply_exif=apply_exif, need=None).pixels)
@@ -186,18 +182,17 @@ def _decode(
     if formats is not None and name not in formats:
         start = data[:8].hex(" ") or "nothing"
         raise UnknownImageFormat(f"no signature of {', '.join(formats)}; the data begins with {start}")
-    if name is not None and (reason := bombs.find(data, name, max_pixels=max_pixels)):
+    limit = _pixel_limit(max_pixels)
+    if name is not None and (reason := bombs.find(data, name, max_pixels=limit)):
         raise BrokenImage(reason)
-    _ignore_pillows_warnings()
     accepted = (name,) if name is not None else tuple(dict.fromkeys(file_formats().values()))
     # a run-length encoded bitmap is read two bytes at a time, and rightly
     file = BytesIO(data) if name in (None, "BMP") else _FewReads(data)
-    _PIXEL_LIMIT.pixels = max_pixels
     try:
-        with Image.open(file, formats=accepted) as image:
+        with _FirstFrame(file) if name == "GIF" else Image.open(file, formats=accepted) as image:
             width, height = image.size
-            if max_pixels is not None and width * height > max_pixels:  # should a format be opened without comparing
-                raise ImageTooLarge(f"image has {width * height} px, the limit is {max_pixels}")
+            if limit is not None and width * height > limit:
+                raise ImageTooLarge(f"image has {width * height} px, the limit is {limit}")
             reduction = _reduce(image, need)
             image.load()
             orientation = _orientation(image) if apply_exif else 1  # only now: loading a TIFF has turned it already
@@ -208,34 +203,34 @@ def _decode(
         if name is None:
             raise UnknownImageFormat("not an image that Pillow reads") from error
         raise BrokenImage(f"the {name} header cannot be read") from error
+    except Image.DecompressionBombError as error:
+        raise ImageTooLarge(f"image has more than {limit} px, the limit") from error
     except MemoryError:
         raise
     except Exception as error:  # decoders of foreign bytes raise whatever their parsers stumble on
         raise BrokenImage(f"the image does not decode: {error or type(error).__name__}") from error
-    finally:
-        _PIXEL_LIMIT.pixels = None
 
 
-class _PixelLimit(threading.local):
-    """What Pillow compares the size of an image with before it makes room for it, one for each call of `decode`.
+def _pixel_limit(max_pixels: int | None) -> int | None:
+    """Return the most pixels to decode: the caller's limit or Pillow's, whichever is lower."""
+    pillows = None if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
+    return min((limit for limit in (max_pixels, pillows) if limit is not None), default=None)
 
-    A look at the opened image would come too late: opening a GIF may clear its first frame, of 4 gigapixels. Pillow's
-    own limit is one for the process, and of what is up to twice as large it only warns.
+
+class _FirstFrame(GifImagePlugin.GifImageFile):
+    """A GIF that stays at its first frame.
+
+    Pillow makes room for what will clear a frame when it opens the file, before anybody can compare the image's size.
     """
 
-    pixels: int | None = None
+    @property
+    def disposal_method(self) -> int:
+        """0: do not clear."""
+        return 0
 
-    def __rmul__(self, _twice: int) -> "_PixelLimit":
-        return self
-
-    def __lt__(self, pixels: int) -> bool:
-        if self.pixels is not None and pixels > self.pixels:
-            raise ImageTooLarge(f"image has {pixels} px, the limit is {self.pixels}")
-        return False
-
-
-_PIXEL_LIMIT = _PixelLimit()
-Image.MAX_IMAGE_PIXELS = _PIXEL_LIMIT  # type: ignore[assignment]
+    @disposal_method.setter
+    def disposal_method(self, _method: int) -> None:
+        pass
 
 
 class _FewReads(BytesIO):
@@ -291,11 +286,21 @@ def read(path: Path) -> RgbImage:
     return decode(path.read_bytes(), formats=None)
 
 
-def _silence_libtiff() -> None:
-    """Have libtiff print nothing: its lines on stderr would stand among the log's, and Pillow raises an error anyway.
+def configure_pillow(*, max_pixels: int | None = None) -> None:
+    """Set Pillow's state for the whole process; only for an application, at its entry point, before it starts threads.
 
-    Pillow has no switch for it; the symbols are found through its own library, whichever libtiff that was linked to.
+    Pillow's warnings are ignored and libtiff prints nothing: a corrupt EXIF block does not spoil the pixels, and what
+    does raises an error.
+
+    Args:
+        max_pixels: the most pixels that Pillow opens, so that `decode` may have a limit above Pillow's own; None leaves
+            Pillow's.
     """
+    if max_pixels is not None:
+        Image.MAX_IMAGE_PIXELS = -(-max_pixels // 2)  # Pillow refuses an image of more than twice this
+    for category in (UserWarning, Image.DecompressionBombWarning):
+        warnings.filterwarnings("ignore", category=category, module=r"PIL\.")
+    # Pillow has no switch for libtiff; its library finds the symbols of whichever libtiff it is linked to
     library = ctypes.CDLL(_imaging.__file__)
     with suppress(AttributeError):  # linked in and not exported
         for set_handler in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler):
@@ -303,18 +308,8 @@ def _silence_libtiff() -> None:
             set_handler(None)
 
 
-_silence_libtiff()
-
-
-def _ignore_pillows_warnings() -> None:
-    """Put the filter in front, where it then stays: `warnings.catch_warnings` is not safe among threads."""
-    if warnings.filters[:1] != [_IGNORE_PILLOW]:
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-
-
 def orientation_of(path: Path) -> int:
     """Return an image file's EXIF orientation, 1 to 8; 1 (upright) where there is none that can be read."""
-    _ignore_pillows_warnings()
     try:
         with Image.open(path) as image:
             found = _orientation(image)

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from model_store.errors import ModelError
+from rendersight import images
 from rendersight.annotations import AnnotationError
 from training.console import Stopped
 from training.errors import Elsewhere, NotShared, TrainingError
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> i
     Returns:
         The exit status: 0, 1 where a file cannot be used, 2 for bad input, 130 when stopped.
     """
+    images.configure_pillow()
     place = place_here()
     try:
         options = _parse(arguments, program, place)

@@ -11,6 +11,7 @@ from rendersight.annotations.folder import read_folder
 from rendersight.annotations.formats import format_of
 from rendersight.annotations.writing import Place, renamed, unwritable, write_dataset
 from training.dataset import BrokenDataset, all_faults, names_in
+from training.run_folder import check_folder
 
 _DRAFT = ".converting-"
 
@@ -110,6 +111,7 @@ def check_target(source: Path, target: Path) -> None:
 
     Raises:
         AnnotationError: it is a file, holds something, or lies inside the source, whose files it would join.
+        RunError: it cannot be made or written.
     """
     if target.exists() and not target.is_dir():
         raise AnnotationError(f"{target} is a file; name a folder that does not exist")
@@ -117,3 +119,4 @@ def check_target(source: Path, target: Path) -> None:
         raise AnnotationError(f"{target} is not empty; name a folder that does not exist")
     if source.is_dir() and source.resolve() in target.resolve().parents:
         raise AnnotationError(f"{target} lies inside {source}, and would be read with it; name another folder")
+    check_folder(target)

@@ -1,7 +1,6 @@
 """What the verb `make` does, and everything that can be checked before the first scene is rendered."""
 
 import argparse
-import os
 import re
 import shlex
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from model_store import architectures, store
+from model_store.cpu import usable_cores
 from model_store.devices import choose_device
 from model_store.store import Release, sha256_of
 from rendersight.annotations import AnnotatedImage, AnnotationError
@@ -20,11 +20,11 @@ from training.dataset import LabelledImages, names_in, read_dataset, split
 from training.make import Job
 from training.presets import MAKE_COUNTS, MAKE_PRESETS
 from training.run import Surroundings
-from training.run_folder import RunError
+from training.run_folder import check_folder
 from training.synthetic import recipes
 from training.synthetic.blender import check_python
 from training.synthetic.dataset import name_of
-from training.synthetic.sources import cores, draw_of, workers_of
+from training.synthetic.sources import draw_of, workers_of
 from training.synthetic.trial import try_mesh
 from training.weights import load_initial_weights
 
@@ -60,7 +60,7 @@ def _make_or_tell(options: argparse.Namespace) -> None:
         say(_plan(job, out, device))
         around = Surroundings(
             device=device,
-            workers=1 if device == "cpu" else max(1, cores() // 2),
+            workers=1 if device == "cpu" else max(1, usable_cores() // 2),
             store_root=options.store,
             say=say,
             bar=progress_bar,
@@ -142,7 +142,7 @@ def _check(job: Job, out: Path, options: argparse.Namespace) -> None:
         BlenderMissing: no bpy.
     """
     for folder in (out, options.store):
-        _check_folder(folder)
+        check_folder(folder)
     if options.photos is not None:
         _check_photos(options.photos, job.class_names)
     if make.has_begun_to_train(out):
@@ -161,14 +161,6 @@ def _check(job: Job, out: Path, options: argparse.Namespace) -> None:
         class_names=job.class_names,
         store_root=options.store,
     )
-
-
-def _check_folder(folder: Path) -> None:
-    nearest = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
-    if not nearest.is_dir():
-        raise RunError(f"{folder} cannot be made: {nearest} is no folder")
-    if not os.access(nearest, os.W_OK):
-        raise RunError(f"{folder} cannot be written: no permission in {nearest}")
 
 
 def _check_photos(folder: Path, class_names: tuple[str, ...]) -> None:
@@ -194,8 +186,9 @@ def _plan(job: Job, out: Path, device: str) -> str:
     config = job.config
     what = (
         f"{job.name}: {job.count} renders, {config.epochs} epochs of {config.architecture} on {device}, in {out}; "
-        f"assumed: {make.in_words(job.count * RENDER_CORE_S / cores())} to render all"
+        f"assumed: {make.in_words(job.count * RENDER_CORE_S / usable_cores())} to render all"
     )
     if device != "cpu" or config.architecture != "fasterrcnn_mobilenet_v2_fpn":
         return f"{what}, unknown for the training; measured figures follow"
-    return f"{what}, {make.in_words(job.count * config.epochs * TRAIN_CORE_S / cores())} to train; measured ones follow"
+    train_s = job.count * config.epochs * TRAIN_CORE_S / usable_cores()
+    return f"{what}, {make.in_words(train_s)} to train; measured ones follow"

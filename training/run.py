@@ -60,6 +60,7 @@ def start(
     world = around.world
     world.check_same("hyperparameters", config)
     _check_batch(config, world)
+    world.first(lambda: run_folder.check_new(out))
 
     def read() -> tuple[LabelledImages, LabelledImages, LabelledImages]:
         data = read_dataset(dataset, class_names=class_names, format=dataset_format)

@@ -1,6 +1,7 @@
 """The files of a run: what it was, which images it used, how it went; enough to repeat it."""
 
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -101,14 +102,49 @@ def prepare(folder: Path, *, resume: bool) -> None:
     if resume:
         if not (folder / LAST).is_file():
             raise RunError(f"{folder} has no {LAST} to resume from; start without --resume")
-    elif any((folder / name).exists() for name in (LAST, BEST, METRICS)):
-        raise RunError(f"{folder} already holds a run; go on with --resume, or choose another folder with --out")
+    else:
+        check_new(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{folder} cannot be made: {error.strerror}") from error
     for name in (LAST, BEST, METRICS, RUN, TRAIN_LIST, HOLD_OUT_LIST, PAGE):
         remove_abandoned(drafts_of(folder / name))
+
+
+def check_new(folder: Path) -> None:
+    """Check, without making it, that a folder can become that of a new run.
+
+    Raises:
+        RunError: it holds a run, or cannot be made or written.
+    """
+    if any((folder / name).exists() for name in (LAST, BEST, METRICS)):
+        raise RunError(f"{folder} already holds a run; go on with --resume, or choose another folder with --out")
+    check_folder(folder)
+
+
+def check_folder(folder: Path) -> None:
+    """Check, without making it, that a folder can be made and written: before the work whose results go there.
+
+    Raises:
+        RunError: it cannot.
+    """
+    nearest = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
+    if not nearest.is_dir():
+        raise RunError(f"{folder} cannot be made: {nearest} is no folder")
+    if not os.access(nearest, os.W_OK):
+        raise RunError(f"{folder} cannot be written: no permission in {nearest}")
+
+
+def check_file(path: Path) -> None:
+    """Check that a file can be written, in a folder that may not exist yet.
+
+    Raises:
+        RunError: it cannot.
+    """
+    check_folder(path.parent)
+    if path.is_dir():
+        raise RunError(f"{path} is a folder; accepted is a file")
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -51,6 +51,7 @@ class Predict:
             ahead: photos that are read and decoded beside those that are computed.
         """
         memory.keep_few_heaps()
+        images.configure_pillow(max_pixels=job.max_pixels)
         self._job = job
         self._failure: str | None = None
         try:

@@ -19,6 +19,7 @@ from app.watchdog import Watchdog
 from deploy.ray import series
 from model_store.detector import Detector, open_detector
 from model_store.errors import ModelError
+from rendersight import images
 
 _BESIDE = 128
 """Requests that a replica takes beside those that wait: what uploads, what is computed, metrics and health checks."""
@@ -49,6 +50,7 @@ class Detect:
         self._failure: str | None = None
         configure_logging(self._settings.log_format)
         memory.keep_few_heaps()
+        images.configure_pillow(max_pixels=self._settings.max_pixels)
         _log.info("cores of this replica: %s", cores or "all")
 
     def __serve_build_asgi_app__(self) -> FastAPI:

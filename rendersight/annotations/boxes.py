@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from rendersight.annotations import AnnotatedImage
 
+_MOST_DIGITS = 10
+
 BoxXyxy = tuple[float, float, float, float]
 
 
@@ -21,6 +23,11 @@ def extent_of_polygon(coordinates: Sequence[float]) -> BoxXyxy:
     """Return the tight box around a polygon x, y, x, y, ..."""
     xs, ys = coordinates[0::2], coordinates[1::2]
     return min(xs), min(ys), max(xs), max(ys)
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number that up to ten decimal digits write; None for any other text."""
+    return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None  # int() refuses thousands of digits
 
 
 def plain(box_xyxy: NDArray[np.float32]) -> list[float]:

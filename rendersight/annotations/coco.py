@@ -6,6 +6,7 @@ in the upright image, and a stated size that is that of the stored one is a faul
 """
 
 import json
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,8 @@ _LISTS = ("images", "annotations", "categories")
 _DECIMALS = 9
 _MOST_PX = 1e9
 _POLYGON_NUMBERS = 6
+
+_Id = int | float | str  # 1.0 is the id 1: they are equal, and so one key of a dict
 
 
 def mark(tree: Tree) -> str | None:
@@ -159,7 +162,7 @@ class _File:
             return
         categories = self._categories(data["categories"])
         images = self._images(data["images"])
-        objects: dict[int | str, list[LabelledBox]] = {image_id: [] for image_id in images}
+        objects: dict[_Id, list[LabelledBox]] = {image_id: [] for image_id in images}
         broken = set()
         for i, item in enumerate(data["annotations"]):
             try:
@@ -180,13 +183,15 @@ class _File:
     def _blame(self, reason: str) -> None:
         self.faults.append(Fault(self.tree.name(self.path), reason))
 
-    def _categories(self, items: list[Any]) -> dict[int | str, str]:
-        found: dict[int | str, str] = {}
+    def _categories(self, items: list[Any]) -> dict[_Id, str]:
+        found: dict[_Id, str] = {}
         for i, item in enumerate(items):
             number = _id_or_none(item, "id")
-            name = item.get("name") if isinstance(item, dict) else None
+            name = _value(item, "name")
             if number is None or number in found:
-                self._blame(f"categories[{i}]: id is {number!r}, a number that no other category has is needed")
+                self._blame(
+                    f"categories[{i}]: id is {_value(item, 'id')!r}, a number that no other category has is needed"
+                )
             elif not isinstance(name, str) or not name.strip():
                 self._blame(f"categories[{i}]: name is {name!r}, a name is needed")
             else:
@@ -195,8 +200,8 @@ class _File:
         self.class_names = list(dict.fromkeys(name for _, name in in_order))
         return found
 
-    def _images(self, items: list[Any]) -> dict[int | str, Record]:
-        found: dict[int | str, Record] = {}
+    def _images(self, items: list[Any]) -> dict[_Id, Record]:
+        found: dict[_Id, Record] = {}
         names: set[str] = set()
         folders = self._folders()
         splits = split_of(self.path.stem) or split_of(self.path.parent.name)
@@ -204,7 +209,7 @@ class _File:
             try:
                 number = _id_or_none(item, "id")
                 if number is None or number in found:
-                    raise AnnotationError(f"id is {number!r}, a number that no other image has is needed")
+                    raise AnnotationError(f"id is {_value(item, 'id')!r}, a number that no other image has is needed")
                 written = item.get("file_name")
                 if not isinstance(written, str) or not written:
                     raise AnnotationError(f"file_name is {written!r}, a name is needed")
@@ -232,7 +237,7 @@ class _File:
         except AnnotationError as error:
             raise AnnotationError(f"file_name {written!r}: {error}") from error
 
-    def _object(self, item: dict[str, Any], categories: dict[int | str, str]) -> LabelledBox | None:
+    def _object(self, item: dict[str, Any], categories: dict[_Id, str]) -> LabelledBox | None:
         label = categories[_known_id(item, "category_id", categories)]
         if item.get("iscrowd"):
             self.ignored[CROWD] += 1
@@ -258,20 +263,25 @@ def _parse(text: str) -> dict[str, Any]:
     return data
 
 
-def _id_or_none(item: object, key: str) -> int | str | None:
-    value = item.get(key) if isinstance(item, dict) else None
-    return value if isinstance(value, int | str) and not isinstance(value, bool) else None
+def _value(item: object, key: str) -> object:
+    return item.get(key) if isinstance(item, dict) else None
 
 
-def _known_id(item: object, key: str, known: dict[int | str, Any]) -> int | str:
+def _id_or_none(item: object, key: str) -> _Id | None:
+    value = _value(item, key)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _known_id(item: object, key: str, known: dict[_Id, Any]) -> _Id:
     number = _id_or_none(item, key)
     if number is None or number not in known:
-        value = item.get(key) if isinstance(item, dict) else None
-        raise AnnotationError(f"{key} is {value!r}, which the file does not list, or lists with a fault")
+        raise AnnotationError(f"{key} is {_value(item, key)!r}, which the file does not list, or lists with a fault")
     return number
 
 
-def _whose(item: object, images: dict[int | str, Record]) -> str:
+def _whose(item: object, images: dict[_Id, Record]) -> str:
     number = _id_or_none(item, "image_id")
     return f" ({images[number].name})" if number is not None and number in images else ""
 
@@ -280,7 +290,8 @@ def _size(item: dict[str, Any], key: str) -> int | None:
     value = item.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+    is_whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not is_whole:
         raise AnnotationError(f"{key} is {value!r}, a whole number is needed")
     return int(value)
 

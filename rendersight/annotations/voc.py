@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element, SubElement
 from xml.parsers import expat
 
 from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, LabelledBox, Listing, Record
-from rendersight.annotations.boxes import flags_of, plain
+from rendersight.annotations.boxes import flags_of, plain, whole_number
 from rendersight.annotations.tree import Tree, read_text, split_of, split_of_folders, without_twins
 
 IMAGES = "JPEGImages"
@@ -227,11 +227,10 @@ def _number(corners: Element, key: str) -> float:
 
 def _size(top: Element, key: str) -> int | None:
     text = (top.findtext(f"size/{key}") or "").strip()
-    if not text.removesuffix(".0").isdecimal():
-        if text:
-            raise AnnotationError(f"{key} is {text!r}, a whole number is needed")
-        return None
-    return int(text.removesuffix(".0")) or None  # some programs write 0 for what they do not know
+    number = whole_number(text.removesuffix(".0"))
+    if text and number is None:
+        raise AnnotationError(f"{key} is {text!r:.40}, a whole number is needed")
+    return number or None  # some programs write 0 for what they do not know
 
 
 def _from_one(record: Record) -> Record:

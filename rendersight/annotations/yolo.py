@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, LabelledBox, Listing, Record
-from rendersight.annotations.boxes import BoxXyxy, extent_of_polygon
+from rendersight.annotations.boxes import BoxXyxy, extent_of_polygon, whole_number
 from rendersight.annotations.tree import (
     Tree,
     images_below,
@@ -220,10 +220,11 @@ class _Data:
         items = dict(enumerate(names)) if isinstance(names, list) else names
         found: dict[int, str] = {}
         for key, name in items.items() if isinstance(items, dict) else ():
-            if not isinstance(name, str) or not name.strip() or not str(key).isdecimal():
+            number = whole_number(str(key))
+            if not isinstance(name, str) or not name.strip() or number is None:
                 self._blame(f"names: {key!r:.20}: {name!r:.40} is no number with a name")
             else:
-                found[int(key)] = name
+                found[number] = name
         if not found:
             self._blame("names is no list of names, nor numbers with names")
         if (count := data.get("nc")) is not None and found and count != str(len(found)):

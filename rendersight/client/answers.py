@@ -144,7 +144,7 @@ def read_detections(answer: Answer) -> DetectResult:
             request_id=answer.headers.get("x-request-id"),
             server_timing_s=server_timing(answer.headers.get("server-timing", "")),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _not_ours(answer, f"its JSON has no such detections ({error!r})") from error
 
 
@@ -158,7 +158,7 @@ def read_models(answer: Answer) -> tuple[Model, ...]:
     data = _json(answer)
     try:
         return tuple(_model(item) for item in data["models"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _not_ours(answer, f"its JSON has no such models ({error!r})") from error
 
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from rendersight.client.errors import RendersightError, ServiceUnreachable, TimedOut, Unavailable, WrongSetting
 
 TIMEOUT_S = 60.0
+MAX_TIMEOUT_S = 86_400.0
+"""A day: the service takes no infinite X-Request-Timeout, and a socket none above 24 days."""
+
 RETRIES = 4
 
 _FIRST_PAUSE_S = 0.25
@@ -55,8 +58,10 @@ class Attempts:
         self._end_s = timing.clock() + timeout_s
         self._done = 0
 
-        if not timeout_s > 0:
-            raise WrongSetting(f"timeout_s={timeout_s} is not accepted; accepted: seconds above 0")
+        if not 0 < timeout_s <= MAX_TIMEOUT_S:
+            raise WrongSetting(
+                f"timeout_s={timeout_s} is not accepted; accepted: seconds above 0, at most {MAX_TIMEOUT_S:g}"
+            )
         if retries < 0:
             raise WrongSetting(f"retries={retries} is not accepted; accepted: a whole number from 0 on")
 

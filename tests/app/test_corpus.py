@@ -20,11 +20,13 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from app.detecting import decode
 from app.errors import ServiceError
 from app.form import FORM, FormLimits
 from app.upload import IMAGE_TYPES, Upload
+from rendersight import images
 from rendersight.detections import Detections
 from rendersight.images import WEB_FORMATS, RgbImage
 from tests.app import corpus
@@ -128,8 +130,14 @@ def watching(
 ) -> Iterator[Watch]:
     app = app_with(engine, max_pixels=MAX_PIXELS, max_bytes=MAX_BYTES)
     # not as errors, which a `try` would swallow: as a list, for all threads
-    with warnings.catch_warnings(record=True) as warned, TestClient(app) as client:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        warnings.catch_warnings(record=True) as warned,
+        TestClient(app) as client,
+    ):
         warnings.simplefilter("always")
+        patch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # put back after `configure_pillow`
+        images.configure_pillow(max_pixels=MAX_PIXELS)
         yield Watch(client, capfd, log, temporary, warned)
 
 

@@ -2,22 +2,27 @@ import asyncio
 import math
 
 import pytest
+
 from fastapi.testclient import TestClient
+from starlette.applications import Starlette
 
 from app.lifecycle import Lifecycle
 from tests.app.fakes import PHOTO, FixedEngine, app_with
 
 
+@pytest.mark.parametrize("prefix", ["", "/prefix", "/livez"])
 @pytest.mark.parametrize("path", ["/readyz", "/detect", "/models", "/docs", "/nothing"])
-def test_a_service_that_stops_refuses_what_comes(path: str) -> None:
+def test_a_service_that_stops_refuses_what_comes(path: str, prefix: str) -> None:
     app = app_with(FixedEngine())
-    with TestClient(app) as client:
+    outer = Starlette()
+    outer.mount(prefix, app)
+    with TestClient(app), TestClient(outer, base_url=f"http://testserver{prefix}") as client:
         app.state.lifecycle.stopping = True
         response = client.post(path, content=PHOTO) if path == "/detect" else client.get(path)
         assert response.status_code == 503
         assert response.json()["type"] == "urn:rendersight:problem:not-ready"
         assert (response.headers["retry-after"], response.headers["connection"]) == ("1", "close")
-        assert [client.get(watched).status_code for watched in ("/livez", "/metrics")] == [200, 200]
+        assert [client.get(watched).status_code for watched in ("/livez", "/v2/health/live", "/metrics")] == [200] * 3
 
 
 def test_draining_waits_for_what_is_in_flight_and_not_for_ever() -> None:

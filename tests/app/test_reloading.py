@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 
 from app.keys import hash_of
 from app.main import create_app
+from app.reloading import open_newest
 from app.settings import Settings
 from model_store import store
 from model_store.detector import Detector
@@ -311,3 +312,23 @@ def test_a_start_takes_nothing_else_where_one_is_pinned_or_none_opens(
     settings = Settings(model=ref, model_store=tmp_path, device="cpu", engine=NOT_CONVERTED)
     with pytest.raises(BrokenRelease, match=r"tiny/2/model\.pt: sha256 is "), TestClient(create_app(settings)):
         pass
+
+
+def test_a_start_does_not_replace_a_broken_folder_by_a_release_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in "12":
+        (tmp_path / "store" / "tiny" / version).mkdir(parents=True)
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "manifest.json").write_text("{")
+    monkeypatch.chdir(tmp_path)
+    opened = []
+
+    def open_model(ref: str) -> Detector:
+        opened.append(ref)
+        store.locate(tmp_path / "store", ref)
+        return Detector(CARD, FixedEngine())
+
+    with pytest.raises(BrokenRelease, match=r"tiny/manifest\.json"):
+        open_newest("tiny", root=tmp_path / "store", open_model=open_model)
+    assert opened == ["tiny"]

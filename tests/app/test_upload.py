@@ -114,8 +114,9 @@ def test_nothing_is_a_400(client: TestClient, body: bytes, content_type: str | N
         (part(b"", "image", "") + END, [("image", "")]),
         (part(PHOTO, "a") + part(b"text", "image", None) + END, [("a", None), ("image", "text")]),
         (part(PHOTO, "x" * 1000) + END, [("x" * 100 + "...", None)]),
+        (part(b"1", "x", None) * 32 + END, [("x", None)] * errors.MOST_INPUTS),
     ],
-    ids=["empty", "misnamed", "extra", "twice", "text", "no-file-chosen", "two-faults", "long"],
+    ids=["empty", "misnamed", "extra", "twice", "text", "no-file-chosen", "two-faults", "long", "many"],
 )
 def test_a_form_that_is_not_one_file_named_image_is_a_422(
     client: TestClient, body: bytes, named: list[tuple[str, str | None]]

@@ -237,6 +237,7 @@ class TestOrientation:
     )
     @pytest.mark.parametrize("name", ["JPEG", "PNG"])
     def test_a_broken_exif_block_neither_spoils_the_pixels_nor_warns(self, name: str, block: bytes) -> None:
+        images.configure_pillow()
         expected = decode(encode(picture(), name))
         np.testing.assert_array_equal(decode(encode(picture(), name, exif=b"Exif\0\0" + block)), expected)
 
@@ -289,6 +290,31 @@ class TestPixelLimit:
     def test_a_turned_tiff_is_held_to_the_same_limit(self) -> None:
         with pytest.raises(ImageTooLarge, match="960"):
             decode(encode(picture(), "TIFF", exif=exif_of(6)), max_pixels=959)
+
+    @pytest.mark.parametrize("name", GIANTS)
+    def test_what_pillow_refuses_is_refused_without_a_limit(self, name: str) -> None:
+        with pytest.raises(ImageTooLarge, match="the limit"):
+            decode(GIANTS[name])
+
+    def test_an_application_may_raise_pillows_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        data = encode(picture(), "PNG")
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
+        with pytest.raises(ImageTooLarge, match="image has more than 800 px, the limit"):
+            decode(data, max_pixels=1000)
+        images.configure_pillow(max_pixels=961)
+        assert decode(data, max_pixels=1000).shape == (24, 40, 3)
+        with pytest.raises(Image.DecompressionBombError):
+            Image.open(BytesIO(encode(picture(31, 32), "PNG")))
+
+    def test_a_gif_makes_no_room_for_what_clears_its_first_frame(self) -> None:
+        frame = b"!\xf9\4\x08\0\0\0\0" + b"," + struct.pack("<HHHHB", 0, 0, 9_000, 9_000, 0) + b"\x08"
+        data = b"GIF89a" + struct.pack("<HHBBB", 9_000, 9_000, 0, 0, 0) + frame
+        with Image.open(BytesIO(data)) as opened:
+            assert opened.dispose is not None  # type: ignore[attr-defined]
+        with images._FirstFrame(BytesIO(data)) as opened:
+            assert opened.dispose is None
+        with pytest.raises(ImageTooLarge, match="image has 81000000 px, the limit is 50000000"):
+            decode(data, max_pixels=50_000_000)
 
     @pytest.mark.parametrize("name", GIANTS)
     def test_a_lying_header_costs_no_memory(self, name: str, tmp_path: Path) -> None:
@@ -394,12 +420,44 @@ class TestPieces:
         assert decoded[0, 0].tolist() != decoded[0, 1].tolist()
 
 
-def test_libtiff_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_libtiff_prints_nothing_in_an_application(capfd: pytest.CaptureFixture[str]) -> None:
+    images.configure_pillow()
     data = bytearray(encode(picture(), "TIFF", compression="tiff_adobe_deflate"))
     data[8:40] = bytes(32)
     with pytest.raises(BrokenImage):
         decode(bytes(data))
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_library_leaves_the_process_as_it_was() -> None:
+    program = """
+import ctypes, io, pkgutil, sys, warnings
+from importlib import import_module
+from PIL import Image, _imaging
+
+def state():
+    library, handlers = ctypes.CDLL(_imaging.__file__), []
+    for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+        if set_handler := getattr(library, name, None):
+            set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+            handlers.append(set_handler(None))
+            set_handler(handlers[-1])
+    return Image.MAX_IMAGE_PIXELS, handlers, warnings.filters[:]
+
+import numpy  # which adds filters of its own
+before = state()
+import rendersight
+for module in pkgutil.walk_packages(rendersight.__path__, "rendersight."):
+    if not module.name.endswith("__main__"):
+        import_module(module.name)
+from rendersight.images import decode
+for name in ("PNG", "TIFF", "GIF"):
+    Image.new("RGB", (4, 4)).save(file := io.BytesIO(), name)
+    decode(file.getvalue(), max_pixels=50)
+after = state()
+assert before == after, (before, after)
+"""
+    subprocess.run([sys.executable, "-c", program], cwd=Path(images.__file__).parents[1], check=True)
 
 
 class TestRead:

@@ -12,7 +12,7 @@ PAWN = ROOT / "examples" / "pawn.obj"
 FAKE = """#!{python}
 import json, sys
 import numpy as np
-if sys.argv[1] == "-c":  # the question whether bpy is there
+if "-c" in sys.argv:  # the question whether bpy is there
     sys.exit({rc})
 for line in sys.stdin:
     request = json.loads(line)

@@ -112,12 +112,40 @@ def test_a_flag_out_of_range_is_a_usage_error(arguments: list[str], capsys: pyte
     assert caught.value.code == 2
 
 
-def test_a_folder_that_cannot_be_written_ends_with_one_message_and_status_1(
-    shapes: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["inspect", "nowhere", "--report"],
+        ["inspect", "nowhere", "--sheet"],
+        ["convert", "nowhere", "--to", "coco", "OUT"],
+        ["train", "nowhere", "--weights", "none", "--out"],
+        ["evaluate", "RUN", "nowhere", "--out"],
+        ["predict", "nowhere", "nowhere.jpg", "--out"],
+        ["sim2real", "RUN", "--synthetic", "nowhere", "--real", "nowhere", "--out"],
+        ["publish", "RUN", "--name", "x", "--dataset", "nowhere", "--store"],
+        ["publish", "RUN", "--name", "x", "--dataset", "nowhere", "--work"],
+        ["render", "dice", "--count", "1", "--blender", "nowhere", "--out"],
+        ["preview", "dice", "--blender", "nowhere", "--out"],
+    ],
+    ids=lambda arguments: f"{arguments[0]} {arguments[-1]}",
+)
+def test_refuses_unwritable_output_before_the_work(
+    finished: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["evaluate", str(finished), str(shapes), "--out", str(finished / METRICS / "x")]
-    assert main(arguments) == 1
-    assert str(finished / METRICS / "x") in capsys.readouterr().err
+    """Else the message would be about `nowhere`."""
+    out = str(finished / METRICS / "x" / "y")
+    given = {"RUN": str(finished), "OUT": out}
+    last = [] if arguments[-1] == "OUT" else [out]
+    assert main([*(given.get(argument, argument) for argument in arguments), *last]) == 2
+    assert f"cannot be made: {finished.resolve() / METRICS} is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("sheet", "message"), [("", "is a folder"), ("x.sheet", "is no image file's name")])
+def test_inspect_refuses_a_sheet_that_cannot_be_saved(
+    tmp_path: Path, sheet: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", "nowhere", "--sheet", str(tmp_path / sheet)]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_evaluate_writes_coco_files(

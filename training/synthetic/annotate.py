@@ -54,11 +54,11 @@ class TooHidden(ValueError):
     """An object is seen, but too little of it to be labelled; the scene must be drawn anew."""
 
 
-def annotate(index: NDArray[np.uint8], outlines: Sequence[Outline], labels: Sequence[str]) -> list[Instance]:
+def annotate(index: NDArray[np.uint16], outlines: Sequence[Outline], labels: Sequence[str]) -> list[Instance]:
     """Turn an instance mask into boxes.
 
     Args:
-        index: uint8 (H, W), the number of the object that each pixel shows, from 1; 0 is none of them.
+        index: uint16 (H, W), the number of the object that each pixel shows, from 1; 0 is none of them.
         outlines: of objects 1, 2, ...
         labels: their classes.
 

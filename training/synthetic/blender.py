@@ -17,8 +17,9 @@ from training.errors import TrainingError
 from training.synthetic.annotate import Outline
 from training.synthetic.scene import SceneSpec
 
-_ROOT = Path(__file__).parents[2]
-WORKER = "training.synthetic.render"
+_WORKER = Path(__file__).parent / "render" / "__main__.py"
+_ISOLATED = "-I"
+"""Neither PYTHONPATH, the user's packages nor the working folder: they may hold another Python's NumPy."""
 SCENES_PER_PROCESS = 60
 """Blender keeps some memory of every scene; a new process starts in a second."""
 TIMEOUT_S = 180.0
@@ -38,12 +39,12 @@ class Rendering:
 
     Attributes:
         light: float32 (H, W, 3), scene-linear RGB.
-        index: uint8 (H, W), number of the labelled thing that each pixel shows, or 0.
+        index: uint16 (H, W), number of the labelled thing that each pixel shows, or 0.
         outlines: of the labelled things, in the order of the spec.
     """
 
     light: NDArray[np.float32]
-    index: NDArray[np.uint8]
+    index: NDArray[np.uint16]
     outlines: tuple[Outline, ...]
 
 
@@ -94,7 +95,7 @@ class Blender:
                 labelled = sum(thing.label is not None for thing in spec.things)
                 return Rendering(
                     light=arrays["light"].astype(np.float32),
-                    index=arrays["index"],
+                    index=np.rint(arrays["index"]).astype(np.uint16),
                     outlines=tuple(
                         Outline(arrays[f"vertices_{number}"], arrays[f"faces_{number}"])
                         for number in range(1, labelled + 1)
@@ -121,19 +122,14 @@ class Blender:
     def _start(self) -> None:
         self._answers = queue.Queue()
         self._process = subprocess.Popen(  # noqa: S603
-            [self._python, "-m", WORKER],
+            [self._python, _ISOLATED, "-X", "utf8", _WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.STDOUT,  # its last line says why the process ended
             encoding="utf-8",
             errors="replace",  # Blender's own lines need not be text
             start_new_session=True,  # Ctrl-C is for the program that asked: the scene in work is finished
-            env={
-                **os.environ,
-                "PYTHONPATH": str(_ROOT),
-                "PYTHONUTF8": "1",
-                "RENDERSIGHT_THREADS": str(self._threads),
-            },
+            env={**os.environ, "RENDERSIGHT_THREADS": str(self._threads)},
         )
         self._left = SCENES_PER_PROCESS
         threading.Thread(target=_listen, args=(self._process, self._answers), daemon=True).start()
@@ -148,13 +144,15 @@ class Blender:
 def _listen(process: "subprocess.Popen[str]", answers: "queue.Queue[str]") -> None:
     """Pass on the lines that are answers; Blender itself prints many others."""
     assert process.stdout is not None
+    last = "it said nothing"
     try:
         for line in process.stdout:
             if line.startswith("@"):
                 answers.put(line.strip())
+            last = line.strip() or last
     except ValueError:  # closed by `_stop` in the middle of a line
         pass
-    answers.put("@error the process ended")
+    answers.put(f"@error the process ended: {last}")
 
 
 def check_python(python: Path) -> None:
@@ -164,6 +162,10 @@ def check_python(python: Path) -> None:
         BlenderMissing: it cannot, or is not there.
     """
     try:
-        subprocess.run([python, "-c", "import bpy"], check=True, capture_output=True, timeout=120)  # noqa: S603
+        command = [str(python), _ISOLATED, "-c", "import bpy"]
+        subprocess.run(command, check=True, capture_output=True, timeout=120, text=True, errors="replace")  # noqa: S603
     except (OSError, subprocess.SubprocessError) as error:
-        raise BlenderMissing(f"{python} has no bpy ({type(error).__name__}); make it with: make render-env") from error
+        said = (getattr(error, "stderr", None) or "").strip() or str(error)
+        raise BlenderMissing(
+            f"{python} cannot import bpy ({said.splitlines()[-1]}); make one that can with: make render-env"
+        ) from error

@@ -125,7 +125,7 @@ def _replace(path: Path, content: bytes) -> None:
     write_atomically(path, write)
 
 
-def _labelme(seed: int, index: NDArray[np.uint8], instances: Sequence[Instance]) -> dict[str, Any]:
+def _labelme(seed: int, index: NDArray[np.uint16], instances: Sequence[Instance]) -> dict[str, Any]:
     return {
         "version": VERSION,
         "flags": {},

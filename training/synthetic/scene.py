@@ -7,6 +7,9 @@ are linear RGB in 0..1. Angles are degrees.
 from dataclasses import asdict, dataclass
 from typing import Any
 
+MAX_LABELLED = 32767
+"""Labelled things in a scene: Blender's object index is a signed 16-bit number."""
+
 Vector = tuple[float, float, float]
 Rgb = tuple[float, float, float]
 
@@ -188,6 +191,9 @@ class SceneSpec:
         lamps: more lights.
         samples: paths for each pixel.
         sensor: what happens to the light.
+
+    Raises:
+        ValueError: more than `MAX_LABELLED` labelled things.
     """
 
     recipe: str
@@ -201,6 +207,11 @@ class SceneSpec:
     lamps: tuple[Lamp, ...]
     samples: int
     sensor: Sensor
+
+    def __post_init__(self) -> None:
+        labelled = sum(thing.label is not None for thing in self.things)
+        if labelled > MAX_LABELLED:
+            raise ValueError(f"the scene has {labelled} labelled things, the limit is {MAX_LABELLED}")
 
     def as_json(self) -> dict[str, Any]:
         """Return the spec as plain JSON data."""

@@ -1,11 +1,11 @@
 """What is rendered, and with how many processes: the flags of `render`, `preview` and `make`, and what they mean."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from model_store.cpu import usable_cores
 from rendersight.annotations import AnnotationError
 from training import flags
 from training.synthetic import recipes
@@ -23,7 +23,7 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
         "what", nargs="+", help=f"a recipe ({', '.join(recipes.RECIPES)}), or mesh files ({' '.join(MESH_SUFFIXES)})"
     )
     parser.add_argument("--label", action="append", default=[], help="class of a mesh file; once for each, in order")
-    workers = max(2, cores() // 2)
+    workers = max(2, usable_cores() // 2)
     parser.add_argument(
         "--workers", type=flags.positive, default=workers, help=f"Blender processes (default: {workers})"
     )
@@ -33,14 +33,11 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--blender", type=Path, default=_BLENDER, help=f"interpreter with bpy (default: {_BLENDER})")
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def workers_of(options: argparse.Namespace) -> Workers:
     """Give each process twice its share of the cores: one traces while the other builds its scene."""
-    return Workers(options.blender, options.workers, threads=options.threads or max(1, 2 * cores() // options.workers))
+    return Workers(
+        options.blender, options.workers, threads=options.threads or max(1, 2 * usable_cores() // options.workers)
+    )
 
 
 def draw_of(what: Sequence[str], labels: Sequence[str]) -> Draw:

@@ -133,12 +133,15 @@ def run(options: argparse.Namespace) -> None:
     plan = replace(read_plan(options, release.manifest.class_names), licence=options.licence)
     from training.accelerate import accelerate
     from training.dataset import read_dataset
+    from training.run_folder import check_folder
+    from training.work_folder import WorkFolder
 
     if options.golden_from is not None:
         plan = replace(plan, golden=read_dataset(options.golden_from, class_names=release.manifest.class_names))
-    from training.work_folder import WorkFolder
 
     work = WorkFolder(options.work or Path("runs/accelerate") / release.ref, say)
+    for folder in (options.store, work.root):
+        check_folder(folder)
     published = accelerate(release, plan, store_root=options.store, work=work, bar=progress_bar)
     say_published(published)
     if options.json:

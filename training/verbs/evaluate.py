@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     from training.evaluation import as_one_class, detect_all, evaluate
     from training.loading import load_model
     from training.report import DETECTIONS, write_evaluation
-    from training.run_folder import RUN, RunError
+    from training.run_folder import RUN, RunError, check_folder
 
     if options.out and (options.out / RUN).exists():
         raise RunError(f"{options.out} holds a run, whose report would be lost; accepted is another folder")
@@ -50,6 +50,9 @@ def run(options: argparse.Namespace) -> None:
         device = device_of(world, options.device)
         loaded = world.together(lambda: load_model(options.model, store_root=options.store, class_names=options.labels))
         world.check_same(f"weights in {options.model}", loaded.card.sha256)
+        name = f"{loaded.card.name}-{loaded.card.version}-on-{options.dataset.resolve().name}"
+        out = options.out or Path("runs/evaluate") / (name + ("-one-class" if options.one_class else ""))
+        world.first(lambda: check_folder(out))
         known = None if options.one_class else loaded.card.class_names
         data = world.together(
             lambda: read_listed(options.dataset, known, options.names, format=options.format, split=options.split)
@@ -67,8 +70,6 @@ def run(options: argparse.Namespace) -> None:
     if options.one_class:
         data, found = as_one_class(data, found)
     result = evaluate(data, found)
-    name = f"{loaded.card.name}-{loaded.card.version}-on-{options.dataset.resolve().name}"
-    out = options.out or Path("runs/evaluate") / (name + ("-one-class" if options.one_class else ""))
     write_evaluation(out, data, found, result)
     print(json.dumps(result.as_json(), indent=2) if options.json else result.table())
     say(f"detections: {out / DETECTIONS}")

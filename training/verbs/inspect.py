@@ -37,13 +37,21 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the verb."""
     from rendersight.annotations.folder import read_folder
+    from rendersight.images import file_formats
     from training import inspection
     from training.config import parse_assignments, resolve
     from training.dataset import BrokenDataset, all_faults, names_in
     from training.inspection_page import page
     from training.lookalikes import look_at
     from training.reach import geometry_of
+    from training.run_folder import RunError, check_file
 
+    name = options.dataset.resolve().name
+    path, sheet = options.report or _RESULTS / f"{name}.html", options.sheet or _RESULTS / f"{name}.jpg"
+    check_file(path)
+    check_file(sheet)
+    if sheet.suffix.lower() not in file_formats():
+        raise RunError(f"{sheet} is no image file's name; accepted is one such as sheet.jpg or sheet.png")
     given = {"architecture": options.architecture} if options.architecture else {}
     geometry = geometry_of(resolve(options.preset, {**given, **parse_assignments(options.set)}))
     found = read_folder(options.dataset, format=options.format, bar=progress_bar)
@@ -51,18 +59,15 @@ def run(options: argparse.Namespace) -> None:
     others = None
     if options.against:
         others = (str(options.against), look_at(read_folder(options.against, bar=progress_bar).images))
-    name = options.dataset.resolve().name
     report = inspection.inspect(name, found, class_names, geometry, against=others)
     if options.json:
         print(json.dumps(inspection.as_json(report), indent=2))
     else:
         print(inspection.describe(report))
-    path = _made(options.report or _RESULTS / f"{name}.html")
-    path.write_text(page(report), "utf-8")
+    _made(path).write_text(page(report), "utf-8")
     say(f"report: {path}")
     if found.images:
-        sheet = _made(options.sheet or _RESULTS / f"{name}.jpg")
-        inspection.sheet(found, report.all_labels, bar=progress_bar).save(sheet, quality=88)
+        inspection.sheet(found, report.all_labels, bar=progress_bar).save(_made(sheet), quality=88)
         say(f"contact sheet: {sheet}")
     if faults := all_faults(found, class_names):
         raise BrokenDataset(faults)

@@ -33,7 +33,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the verb."""
     from training.prediction import predict
+    from training.run_folder import check_folder
 
+    check_folder(options.out)
     photos = find_photos(options.photos)
     loaded, engine = flags.open_model(options)
     threshold = loaded.card.score_threshold if options.score_threshold is None else options.score_threshold

@@ -24,11 +24,15 @@ def run(options: argparse.Namespace) -> None:
     """Run the verb."""
     from training import inspection
     from training.dataset import names_in
+    from training.run_folder import check_file, check_folder
     from training.synthetic.dataset import name_of, render_dataset
 
     draw = draw_of(options.what, options.label)
-    check_python(options.blender)
     out = options.out or Path("runs/preview") / Path(options.what[0]).stem
+    sheet = out.parent / f"{out.resolve().name}.jpg"
+    check_folder(out)
+    check_file(sheet)
+    check_python(options.blender)
     seeds = range(options.first_seed, options.first_seed + PREVIEW_COUNT)
     for seed in seeds:  # the recipe may have changed since
         for path in out.glob(f"{name_of(seed)}.*"):
@@ -44,6 +48,5 @@ def run(options: argparse.Namespace) -> None:
     found = read_folder(out)
     wanted = {f"{name_of(seed)}.jpg" for seed in seeds}
     found = replace(found, images=tuple(image for image in found.images if image.name in wanted))
-    sheet = out.with_suffix(".jpg")
     inspection.sheet(found, names_in(found), most=PREVIEW_COUNT, bar=progress_bar).save(sheet, quality=88)
     say(f"contact sheet: {sheet}")

@@ -58,7 +58,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the verb."""
     from training.publish import Words, publish
-    from training.run_folder import WORK, RunError, RunRecord
+    from training.run_folder import WORK, RunError, RunRecord, check_folder
     from training.work_folder import WorkFolder
 
     record = RunRecord.read(options.run)
@@ -68,6 +68,8 @@ def run(options: argparse.Namespace) -> None:
     if not options.accelerate and (options.calibration or options.judge_by or options.engine):
         raise RunError("--calibration, --judge-by and --engine are for --accelerate")
     work = WorkFolder(options.work or options.run / WORK, say)
+    for folder in (options.store, work.root):
+        check_folder(folder)
     release = publish(
         options.run,
         options.name,

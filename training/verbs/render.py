@@ -31,9 +31,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the verb."""
+    from training.run_folder import check_folder
     from training.synthetic.dataset import render_dataset
 
     draw = draw_of(options.what, options.label)
+    check_folder(options.out)
     check_python(options.blender)
     seeds = options.shard.of(range(options.first_seed, options.first_seed + options.count))
     stop_asked = stop_on_signals()

@@ -50,15 +50,16 @@ def run(options: argparse.Namespace) -> None:
     from training.dataset import with_margin
     from training.domain import detect
     from training.report import REPORT, write_sim2real
+    from training.run_folder import check_folder
     from training.sim2real import Sim2Real
 
     names = _lists_of(options.real_names, [name for name, _ in options.real])
     loaded, engine = flags.open_model(options)
+    out = options.out or Path("runs/sim2real") / f"{loaded.card.name}-{loaded.card.version}"
+    check_folder(out)
     class_names = loaded.card.class_names
     synthetic = read_listed(options.synthetic, class_names, options.synthetic_names).widened(options.box_margin)
     real = [(name, read_listed(folder, class_names, names.get(name))) for name, folder in options.real]
-    out = options.out or Path("runs/sim2real") / f"{loaded.card.name}-{loaded.card.version}"
-    out.mkdir(parents=True, exist_ok=True)  # if it cannot be made, better before the minutes of detection
     report = Sim2Real.of(
         f"{loaded.card.name}@{loaded.card.version}",
         sha256=loaded.card.sha256,

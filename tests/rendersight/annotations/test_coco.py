@@ -138,7 +138,33 @@ class TestLayouts:
         assert read_folder(tmp_path / "instances.json").faults == ()
 
 
+@pytest.mark.parametrize("number", [1.0, 2.5, "one"])
+def test_an_id_may_be_any_number_or_text(tmp_path: Path, number: float | str) -> None:
+    write_image(tmp_path / "a.png")
+    write_coco(
+        tmp_path / "labels.json",
+        [image(number)],  # type: ignore[arg-type]
+        [annotation(image_id=int(number) if number == 1 else number, category_id=number)],  # type: ignore[arg-type]
+        [{"id": number, "name": "dog"}],
+    )
+    found = read_folder(tmp_path)
+    assert found.faults == ()
+    assert the_image(found).labels == ("dog",)
+
+
 class TestFaults:
+    @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "40.5"])
+    @pytest.mark.parametrize("key", ["width", "id"])
+    def test_a_number_that_is_not_finite_is_a_fault(self, tmp_path: Path, key: str, number: str) -> None:
+        write_image(tmp_path / "a.png")
+        path = write_coco(tmp_path / "labels.json", [image(**{key: "HERE"})] if key == "width" else [image("HERE")])
+        path.write_text(path.read_text().replace('"HERE"', number))
+        if key == "id" and number == "40.5":
+            assert read_folder(tmp_path).faults == ()
+        else:
+            (fault,) = read_folder(tmp_path).faults
+            assert fault.reason.startswith(f"images[0]: {key} is {float(number)!r}, a ")
+
     def test_all_are_reported_at_once_with_their_place(self, tmp_path: Path) -> None:
         write_image(tmp_path / "a.png")
         write_image(tmp_path / "b.png")

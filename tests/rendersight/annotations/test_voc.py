@@ -109,13 +109,14 @@ class TestLayouts:
 
 class TestFaults:
     def test_all_are_reported_at_once(self, tmp_path: Path) -> None:
-        for name in ("good", "bare", "swapped", "word", "size", "broken", "nameless"):
+        for name in ("good", "bare", "swapped", "word", "size", "long", "broken", "nameless"):
             write_image(tmp_path / f"{name}.png")
         write_xml(tmp_path / "good.xml", box())
         write_xml(tmp_path / "bare.xml", "<object><name>dog</name></object>")
         write_xml(tmp_path / "swapped.xml", box(), box(20, 7, 15, 26))
         write_xml(tmp_path / "word.xml", box("six"))
         write_xml(tmp_path / "size.xml", size=size(30, 40))
+        write_xml(tmp_path / "long.xml", size=size("9" * 5000, 40))  # type: ignore[arg-type]
         write_xml(tmp_path / "nameless.xml", box(name=" "))
         write_xml(tmp_path / "lost.xml", box(), filename="nowhere.jpg")
         (tmp_path / "broken.xml").write_text("<annotation>")
@@ -128,6 +129,7 @@ class TestFaults:
         assert told["swapped.xml"] == "object 2 (dog): bndbox 20 7 15 26 ends before it begins"
         assert told["word.xml"] == "object 1 (dog): xmin is 'six', a number is needed"
         assert told["size.xml"] == "size is 30x40, but the upright image is 40x30"
+        assert told["long.xml"].startswith("width is '99999")
         assert told["nameless.xml"] == "object 1 ( ): it has no name"
         assert told["lost.xml"] == "no image of this stem; filename 'nowhere.jpg': no such image file"
         assert told["broken.xml"].startswith("not XML: no element found")

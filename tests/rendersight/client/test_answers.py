@@ -47,6 +47,7 @@ def test_detections_as_arrays() -> None:
         ({**FOUND, "detections": [{"label": "a"}]}, "KeyError"),
         ({**FOUND, "detections": [{**FOUND["detections"][0], "box": [1, 2, 3]}]}, "ValueError"),
         ({**FOUND, "image": None}, "TypeError"),
+        ({**FOUND, "image": {"width": float("inf"), "height": 1}}, "OverflowError"),
     ],
 )
 def test_something_else_that_answers(body: Any, reason: str) -> None:

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from rendersight.client import (
@@ -9,6 +11,7 @@ from rendersight.client import (
     TimedOut,
     Unavailable,
     UnexpectedAnswer,
+    WrongSetting,
 )
 from rendersight.client.retries import Attempts, Polls, Timing
 
@@ -70,3 +73,10 @@ def test_polls_go_on_until_there_is_no_time() -> None:
     assert isinstance(caught.value.__cause__, Unavailable)
     with pytest.raises(UnexpectedAnswer):
         Polls(timeout_s=1, timing=Timing()).pause_after(UnexpectedAnswer("x"))
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, math.nan, math.inf, 1e300, 86_401])
+def test_refuses_timeout_that_cannot_be_waited(timeout_s: float) -> None:
+    with pytest.raises(WrongSetting, match=r"timeout_s=.* accepted: seconds above 0, at most 86400"):
+        attempts(timeout_s=timeout_s)
+    assert attempts(timeout_s=86_400).left_s() == 86_400

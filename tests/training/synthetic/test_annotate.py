@@ -10,9 +10,9 @@ def square(x0: float, y0: float, x1: float, y1: float) -> Outline:
     return Outline(corners, np.array([(0, 1, 2), (0, 2, 3)], np.int32))
 
 
-def mask(*boxes: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+def mask(*boxes: tuple[int, int, int, int]) -> NDArray[np.uint16]:
     """Object 1, 2, ... where its box is; later ones lie in front."""
-    index = np.zeros((100, 120), np.uint8)
+    index = np.zeros((100, 120), np.uint16)
     for number, (x0, y0, x1, y1) in enumerate(boxes, 1):
         index[y0:y1, x0:x1] = number
     return index
@@ -54,7 +54,7 @@ def test_an_object_outside_is_left_out() -> None:
         (mask((10, 20, 16, 60)), [square(10, 20, 16, 60)]),  # 6 px wide
     ],
 )
-def test_what_is_seen_too_little_of_is_refused(index: NDArray[np.uint8], outlines: list[Outline]) -> None:
+def test_what_is_seen_too_little_of_is_refused(index: NDArray[np.uint16], outlines: list[Outline]) -> None:
     with pytest.raises(TooHidden, match="thing 1"):
         annotate(index, outlines, ["thing"] * len(outlines))
 

@@ -2,6 +2,7 @@
 
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from training.dataset import BrokenDataset
 from training.synthetic.blender import Blender, BlenderMissing, RenderFailed, Workers, check_python
 from training.synthetic.dataset import render_dataset
 from training.synthetic.recipes import dice
-from training.synthetic.scene import SceneSpec
+from training.synthetic.scene import MAX_LABELLED, SceneSpec
 
 FAKE = """#!{python}
 import json, os, sys
@@ -103,6 +104,49 @@ def test_a_process_that_hangs_is_given_up(tmp_path: Path) -> None:
     python = fake(tmp_path, "import time; time.sleep(60)")
     with Blender(python, threads=1, timeout_s=0.5) as process, pytest.raises(RenderFailed, match=r"within 0\.5 s"):
         process.render(small(0))
+
+
+def crowd(count: int) -> SceneSpec:
+    die = next(thing for seed in range(9) for thing in dice(seed).things if thing.label is not None)
+    return replace(small(0), things=(die,) * count)
+
+
+def test_a_mask_counts_beyond_255_things(tmp_path: Path) -> None:
+    behaviour = """index = np.arange(64 * 64, dtype=np.float32).reshape(64, 64) + 0.01
+    nothing = {k: np.zeros((3, 2)) for n in range(1, 301) for k in (f"vertices_{n}", f"faces_{n}")}
+    np.savez(request["out"], light=np.ones((64, 64, 3)), index=index, **nothing)
+    print("@ok", flush=True)
+    continue"""
+    with Blender(fake(tmp_path, behaviour), threads=1) as process:
+        rendering = process.render(crowd(300))
+    assert rendering.index.ravel().tolist() == list(range(64 * 64))
+    assert len(rendering.outlines) == 300
+
+
+def test_a_scene_of_more_things_than_blender_numbers_is_refused() -> None:
+    assert len(crowd(MAX_LABELLED).things) == MAX_LABELLED
+    with pytest.raises(ValueError, match="the scene has 32768 labelled things, the limit is 32767"):
+        crowd(MAX_LABELLED + 1)
+
+
+def test_a_process_that_ends_is_told_with_its_last_line(tmp_path: Path) -> None:
+    python = fake(tmp_path, "raise ImportError('NumPy is of another Python')")
+    with Blender(python, threads=1) as process, pytest.raises(RenderFailed, match="ended: ImportError: NumPy is of"):
+        process.render(small(0))
+
+
+def test_a_worker_sees_no_packages_but_its_interpreters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter has no bpy; what lies in the way would else be imported in its place."""
+    (tmp_path / "bpy.py").write_text("raise SystemExit('the bpy of another Python')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with (
+        Blender(Path(sys.executable), threads=1) as process,
+        pytest.raises(RenderFailed, match="No module named 'bpy'"),
+    ):
+        process.render(small(0))
+    with pytest.raises(BlenderMissing, match="No module named 'bpy'"):
+        check_python(Path(sys.executable))
 
 
 def test_an_interpreter_without_bpy_is_told_with_the_way_to_make_one(tmp_path: Path) -> None:

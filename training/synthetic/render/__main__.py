@@ -4,7 +4,7 @@ A worker: it reads one JSON object a line, `{"spec": ..., "out": PATH}`, and ans
 `@`: `@ok` or `@error REASON`. It writes PATH, a NumPy archive:
 
 - `light`: float16 (H, W, 3), scene-linear RGB;
-- `index`: uint8 (H, W), the number of the labelled thing that each pixel shows, from 1 in the order of the spec, or 0;
+- `index`: float32 (H, W), the number of the labelled thing that each pixel shows, from 1 in the spec's order, or 0;
 - `vertices_K`, `faces_K` for each labelled thing K: float32 (V, 2) px and int32 (F, 3), its silhouette as triangles.
 """
 
@@ -12,6 +12,10 @@ import json
 import os
 import sys
 import tempfile
+from pathlib import Path
+
+# last: where this file is installed there may be another Python's NumPy
+sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 import bpy
 
@@ -101,7 +105,7 @@ def _run_cycles(scene: bpy.types.Scene, spec: dict, folder: str) -> tuple[np.nda
     bpy.ops.render.render()
     light = _read_exr(f"{folder}/light0001.exr", size)[..., :3]
     index = _read_exr(f"{folder}/index0001.exr", size)[..., 0]
-    return np.minimum(light, 60000).astype(np.float16), np.rint(index).astype(np.uint8)
+    return np.minimum(light, 60000).astype(np.float16), index
 
 
 def _read_exr(path: str, size: int) -> np.ndarray:
