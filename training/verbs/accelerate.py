@@ -138,7 +138,6 @@ def run(options: argparse.Namespace) -> None:
 
     if options.golden_from is not None:
         plan = replace(plan, golden=read_dataset(options.golden_from, class_names=release.manifest.class_names))
-
     work = WorkFolder(options.work or Path("runs/accelerate") / release.ref, say)
     for folder in (options.store, work.root):
         check_folder(folder)

@@ -178,7 +178,9 @@ class TestFaults:
             "val.txt: line 1: 'images/ghost.png': no such image file",
         ]
 
-    @pytest.mark.parametrize("names", ["3", "[]", "[[a], b]", "{x: a}", "&a [*a]", pytest.param(f"{{{'9' * 5000}: a}}", id="huge")])
+    @pytest.mark.parametrize(
+        "names", ["3", "[]", "[[a], b]", "{x: a}", "&a [*a]", pytest.param(f"{{{'9' * 5000}: a}}", id="huge")]
+    )
     def test_names_that_are_none(self, tmp_path: Path, names: str) -> None:
         assert any(
             "names" in fault.reason for fault in read_one(tmp_path, data=f"train: images\nnames: {names}").faults
