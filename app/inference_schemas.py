@@ -133,7 +133,7 @@ class InferenceResponse(_Answer):
             "examples": [
                 {
                     "model_name": "dice",
-                    "model_version": "5",
+                    "model_version": "6",
                     "id": "42",
                     "outputs": [
                         {
@@ -169,7 +169,7 @@ class ModelMetadata(_Answer):
     """What a model takes and gives."""
 
     name: str = Field(examples=["dice"], description="As `GET /models` has it.")
-    versions: list[str] = Field(examples=[["5"]], description="The one that is served.")
+    versions: list[str] = Field(examples=[["6"]], description="The one that is served.")
     platform: str = Field(examples=["openvino-int8"], description="What runs it: runtime and arithmetic.")
     inputs: list[TensorMetadata] = Field(examples=[[{"name": INPUT, "datatype": "BYTES", "shape": [-1]}]])
     outputs: list[TensorMetadata] = Field(examples=[[{"name": "boxes", "datatype": "FP32", "shape": [-1, -1, 4]}]])

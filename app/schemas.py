@@ -238,7 +238,7 @@ class ReloadOut(_Answer):
         frozen=True,
         json_schema_extra={
             "examples": [
-                {"at": "2026-01-31T12:00:00Z", "outcome": "swapped", "detail": "dice@6 is served, before it dice@5"}
+                {"at": "2026-01-31T12:00:00Z", "outcome": "swapped", "detail": "dice@7 is served, before it dice@6"}
             ]
         },
     )

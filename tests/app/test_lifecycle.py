@@ -2,7 +2,6 @@ import asyncio
 import math
 
 import pytest
-
 from fastapi.testclient import TestClient
 from starlette.applications import Starlette
 

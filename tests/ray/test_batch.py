@@ -25,7 +25,7 @@ from benchmarks.servers import ROOT
 from deploy.ray import batch
 from model_store import store
 
-MODEL = "dice@5"
+MODEL = "dice@6"
 EXAMPLES = sorted((ROOT / "examples").glob("*.jpg"))
 
 _READ = "import json, sys, pyarrow.dataset as d; print(json.dumps(d.dataset(sys.argv[1]).to_table().to_pylist()))"
@@ -130,7 +130,7 @@ def test_each_photo_has_the_detections_of_the_service(photos: Path, written: tup
                 )
             ]
             assert result["detections"] == found, path
-            assert (row["model"], row["version"]) == ("dice", "5")
+            assert (row["model"], row["version"]) == ("dice", "6")
             objects += len(found)
     assert objects > 50
     errors = {Path(path).name: row["error"] for path, row in rows.items() if row["error"] is not None}
@@ -144,7 +144,7 @@ def test_each_photo_has_the_detections_of_the_service(photos: Path, written: tup
 @pytest.mark.timeout(300)
 def test_the_job_says_a_few_lines(written: tuple[Path, str]) -> None:
     first, second, last = written[1].splitlines()
-    assert re.fullmatch(r"12 images, 12 to predict with dice@5 \(\w{8}\) above 0\.\d+, up to 50000000 px", first)
+    assert re.fullmatch(r"12 images, 12 to predict with dice@6 \(\w{8}\) above 0\.\d+, up to 50000000 px", first)
     assert re.fullmatch(r"actors: 1, of \d+ cores each, computing on cpu", second)
     assert re.fullmatch(r"12 images predicted, \d+ objects, 2 of 12 images in \S+ with an error", last)
 
@@ -238,8 +238,8 @@ def test_photos_come_by_url_and_what_cannot_be_read_now_is_left_to_the_next_run(
 def test_a_model_that_an_actor_cannot_load_ends_the_job_in_a_line(
     photos: Path, machines: Cluster, tmp_path: Path
 ) -> None:
-    shutil.copytree(store.DEFAULT_ROOT / "dice" / "5", tmp_path / "store" / "dice" / "5")
-    (tmp_path / "store" / "dice" / "5" / "model.pt").write_bytes(b"changed")
+    shutil.copytree(store.DEFAULT_ROOT / "dice" / "6", tmp_path / "store" / "dice" / "6")
+    (tmp_path / "store" / "dice" / "6" / "model.pt").write_bytes(b"changed")
     said = run(photos, tmp_path / "out", "--store", tmp_path / "store", on=machines, status=1)
     assert len(said.splitlines()) == 3
     assert "model.pt: sha256 is" in said.splitlines()[-1]
@@ -352,7 +352,7 @@ def test_bad_input_ends_with_a_line(
 ) -> None:
     out = tmp_path / "out"
     (photos.parent / "something").touch()
-    state = store.DEFAULT_ROOT / "dice" / "5" / "model.pt"
+    state = store.DEFAULT_ROOT / "dice" / "6" / "model.pt"
     assert batch.main([word.format(photos=photos, out=out, state=state) for word in arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("python -m deploy.ray.batch: ")

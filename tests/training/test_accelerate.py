@@ -95,6 +95,7 @@ def quantised(tiny_graphs: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     return jobs
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("lenient")
 def test_the_next_version_carries_engines_and_what_they_lose(
     tiny_release: Release, photos: Path, work: WorkFolder

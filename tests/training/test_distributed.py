@@ -60,6 +60,7 @@ def files(run: Path) -> list[str]:
     return sorted(path.name for path in run.rglob("*") if "tfevents" not in path.name)
 
 
+@pytest.mark.long
 def test_a_kill_and_a_stop_of_one_process_end_both_and_lose_nothing(
     processes: Processes, shapes: Path, finished: Path, tmp_path: Path
 ) -> None:

@@ -130,6 +130,7 @@ def test_the_same_call_again_changes_nothing(made: tuple[Path, Release], shapes:
     assert store.versions(root / "store", "shapes") == [1]
 
 
+@pytest.mark.long
 def test_a_chain_that_is_stopped_in_every_stage_ends_as_one_that_is_not(
     made: tuple[Path, Release], shapes: Path, tmp_path: Path
 ) -> None:
