@@ -21,6 +21,7 @@ import pytest
 import torch
 
 from model_store import architectures
+from model_store.engines import ENGINES
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "rendersight-test"
@@ -183,13 +184,29 @@ def test_answers_problems_and_describes_itself(either: Service) -> None:
     (example, *_) = httpx.get(f"{either.url}/examples").json()["photos"]
     assert httpx.get(f"{either.url}/examples/{example}").headers["content-type"] == "image/jpeg"
     assert "/detect" in httpx.get(f"{either.url}/openapi.json").json()["paths"]
-    assert httpx.get(f"{either.url}/models").json()["models"][0]["engine"] == "openvino-int8"
+    assert httpx.get(f"{either.url}/models").json()["models"][0]["engine"] in ENGINES
 
 
 def test_the_slim_image_is_small_and_has_no_torch(detect_slim: Service) -> None:
     assert int(run("docker", "image", "inspect", "--format", "{{.Size}}", "rendersight-slim")) <= SLIM_BYTES
     look = "import importlib.util as u; print([n for n in ('torch', 'torchvision', 'nvidia') if u.find_spec(n)])"
     assert detect_slim.execute("python", "-c", look).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("setting", ["RENDERSIGHT_ENGINE=openvino-fp32", "ONEDNN_MAX_CPU_ISA=AVX2"])
+def test_the_slim_image_serves_with_an_empty_cache(compose: Compose, setting: str) -> None:
+    """As on a processor where int8 is refused, and on one with AVX2 alone."""
+    port = free_port()
+    command = ["docker", "run", "-d", "--rm", "--name", f"{PROJECT}-empty-cache", "--tmpfs", "/cache", "-e", setting]
+    command += ["-v", f"{ROOT}/model_store/releases:{RELEASES}:ro", "-p", f"127.0.0.1:{port}:8000", "rendersight-slim"]
+    service = Service(run(*command), port)
+    try:
+        service.wait_until_healthy()
+        answer = httpx.post(f"{service.url}/detect", files={"image": ("photo.jpg", photo(), "image/jpeg")}, timeout=60)
+        assert answer.json()["detections"]
+        assert answer.json()["model"]["engine"].startswith("openvino-")
+    finally:
+        run("docker", "stop", service.container)
 
 
 @pytest.mark.parametrize("model", ["state dict", "dice@1"])
