@@ -1,4 +1,4 @@
-"""The golden check refuses what is broken and accepts what is rounded: the embedded release, mutated in every known way."""
+"""The golden check refuses what is broken and accepts rounding: `dice`, mutated in every known way."""
 
 import pytest
 
