@@ -55,8 +55,8 @@ REDUCED = Tolerance(box=0.007, logit=0.7)
 """bf16, fp16, int8 and TF32, over many objects; `python -m benchmarks.golden` prints what lies on both sides."""
 
 _LEAST = Tolerance(box=0.003, logit=0.3)
-_TIMES_RECORDED = 2.0
-"""int8 of `dice` moves 1.4 times as far on AVX2 as on VNNI."""
+_TIMES_RECORDED = 2.5
+"""int8 of `dice@6` moves 1.6 times as far on AVX2 as on VNNI, where it was prepared; with BGR it moves 3.2 times as far."""
 
 
 def tolerance(name: str, record: EngineRecord | None, *, is_cpu: bool, count: int) -> Tolerance:

@@ -117,10 +117,10 @@ def test_tolerance_follows_what_the_engine_moved_when_it_was_prepared() -> None:
     def box(name: str, record: EngineRecord | None, *, is_cpu: bool = True) -> float:
         return golden.tolerance(name, record, is_cpu=is_cpu, count=COUNT).box
 
-    assert box("openvino-int8", known) == pytest.approx(0.04)
+    assert box("openvino-int8", known) == pytest.approx(0.05)
     assert box("openvino-int8", record) == box("torch-fp32", None, is_cpu=False) == REDUCED.of(COUNT).box
     assert box("torch-fp32", None) == EXACT.of(COUNT).box
-    assert box("openvino-fp32", known) == pytest.approx(0.04)  # its weights may be kept as fp16
+    assert box("openvino-fp32", known) == pytest.approx(0.05)  # its weights may be kept as fp16
 
 
 def test_unclear_objects_count_where_no_other_is_expected() -> None:
