@@ -56,7 +56,7 @@ REDUCED = Tolerance(box=0.007, logit=0.7)
 
 _LEAST = Tolerance(box=0.003, logit=0.3)
 _TIMES_RECORDED = 2.5
-"""int8 of `dice@6` moves 1.6 times as far on AVX2 as on VNNI, where it was prepared; with BGR it moves 3.2 times as far."""
+"""int8 of `dice@6` moves 1.6 times as far on AVX2 as on VNNI, where it was prepared, and 3.2 times with BGR."""
 
 
 def tolerance(name: str, record: EngineRecord | None, *, is_cpu: bool, count: int) -> Tolerance:
