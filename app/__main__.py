@@ -19,8 +19,8 @@ from fastapi import FastAPI
 
 from app import memory
 from app.keys import WrongKeysFile, read_keys
+from app.observability.logging import configure_logging
 from app.settings import Settings, WrongSetting, accepted, read_settings, variable
-from app.telemetry import configure_logging
 from app.watchdog import Watchdog
 from app.workers import at_work
 

@@ -8,7 +8,7 @@ from typing import Any
 from app import errors
 from app.form import EncodedImage
 from app.formats import Format, Result
-from app.metrics import Metrics
+from app.observability.metrics import Metrics
 from app.scheduler import Found, Scheduler
 from app.schemas import SelectQuery
 from app.selection import Selection, default_threshold, selection_of

@@ -14,13 +14,14 @@ from app import access, inference_schemas, problems
 from app.inference_protocol import LENGTH_HEADER
 from app.keys import read_keys
 from app.lifecycle import Gate, Lifecycle
-from app.metrics import Metrics
 from app.middleware import HeadAsGet, LingeringClose, SecurityHeaders
+from app.observability.metrics import Metrics
+from app.observability.request_ids import REQUEST_ID_HEADER
+from app.observability.request_log import RequestLog
 from app.reloading import Reloader, open_newest
 from app.routes import batch, detect, docs, health, metrics, models, page, v2
 from app.scheduler import Scheduler
 from app.settings import Settings
-from app.telemetry import REQUEST_ID_HEADER, RequestLog
 from app.upload import BodyMemory
 from model_store import store
 from model_store.detector import Detector, open_detector

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from app.errors import NotReady
-from app.metrics import Metrics
+from app.observability.metrics import Metrics
 from app.reloading import Reloader
 from app.scheduler import Scheduler
 from app.settings import Settings

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from app import memory
-from app.metrics import Metrics
+from app.observability.metrics import Metrics
 from app.scheduler import Scheduler
 from app.workers import Workers
 from model_store import store

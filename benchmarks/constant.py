@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from app.__main__ import serve
 from app.main import create_app
+from app.observability.logging import configure_logging
 from app.settings import read_settings
-from app.telemetry import configure_logging
 from model_store.card import ModelCard
 from model_store.detector import Detector
 from model_store.manifest import InputRule

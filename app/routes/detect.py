@@ -10,11 +10,11 @@ from app.access import needs
 from app.beginning import BeginDep
 from app.form import FIELD, FORM, FormLimits
 from app.formats import CSV_COLUMNS, FORMATS, chosen
+from app.observability.request_log import note_stages
 from app.problems import responses
 from app.query import known_once
 from app.readiness import MemoryDep, SettingsDep
 from app.schemas import DetectionsOut, DetectQuery
-from app.telemetry import note_stages
 from app.upload import IMAGE_TYPES, read_upload
 
 router = APIRouter(tags=["Detection"])

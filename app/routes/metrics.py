@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.access import needs
 from app.errors import Forbidden, Unauthorized
-from app.metrics import CONTENT_TYPE
+from app.observability.metrics import CONTENT_TYPE
 from app.problems import responses
 
 router = APIRouter(tags=["Health"])

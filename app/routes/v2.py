@@ -25,11 +25,11 @@ from app.inference_protocol import (
     respond,
 )
 from app.inference_schemas import InferenceResponse, ModelMetadata, ModelReady, ServerLive, ServerMetadata, ServerReady
+from app.observability.request_log import note_stages
 from app.problems import responses
 from app.readiness import MemoryDep, SchedulerDep, SettingsDep
 from app.routes import health
 from app.schemas import SelectQuery
-from app.telemetry import note_stages
 from app.upload import read_body
 from model_store.card import ModelCard
 from model_store.detector import Detector

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app import problems
 from app.errors import DeadlineExceeded, NotReady, Overloaded, ServiceError
 from app.middleware import SecurityHeaders
-from app.telemetry import REQUEST_ID_HEADER, request_id_of
+from app.observability.request_ids import REQUEST_ID_HEADER, request_id_of
 
 _OF_SERVE = "/-/"
 """Paths below this are Serve's own, such as /-/healthz, and their answers its affair."""

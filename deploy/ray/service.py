@@ -13,8 +13,8 @@ from ray import serve
 
 from app import memory
 from app.main import create_app
+from app.observability.logging import configure_logging
 from app.settings import read_settings
-from app.telemetry import configure_logging
 from app.watchdog import Watchdog
 from deploy.ray import series
 from model_store.detector import Detector, open_detector

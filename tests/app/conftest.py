@@ -15,8 +15,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from app.main import create_app
+from app.observability.logging import configure_logging
 from app.settings import PREFIX, Settings
-from app.telemetry import configure_logging
 from model_store import architectures, golden, store
 from model_store.engines.torch import TorchEngine
 from model_store.manifest import InputRule, Manifest, Metrics

@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 
 from app.__main__ import serve
+from app.observability.logging import configure_logging
 from app.settings import Settings
-from app.telemetry import configure_logging
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
 from tests.app.fakes import FixedEngine, app_with

@@ -79,7 +79,7 @@ def test_a_key_is_never_logged_and_its_name_is(keyed: TestClient, caplog: pytest
         ask(keyed, "POST", "/detect", Authorization=f"Bearer {KEYS['detect']}")
         ask(keyed, "POST", "/detect", Authorization=f"Bearer {KEYS['admin']}")
         ask(keyed, "POST", "/detect", Authorization="Bearer rs_unknown")
-    logged = [record.fields for record in caplog.records if record.name == "app.telemetry"]  # type: ignore[attr-defined]
+    logged = [record.fields for record in caplog.records if record.name == "app.observability.request_log"]  # type: ignore[attr-defined]
     assert [(fields["status"], fields.get("key")) for fields in logged] == [
         (200, "for-detect"),
         (403, "for-admin"),

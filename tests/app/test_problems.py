@@ -9,9 +9,9 @@ from fastapi.testclient import TestClient
 from app import errors, problems
 from app.errors import ServiceError
 from app.main import create_app
-from app.metrics import Metrics
+from app.observability.metrics import Metrics
+from app.observability.request_log import RequestLog
 from app.settings import Settings
-from app.telemetry import RequestLog
 from tests.app.fakes import PHOTO, FailingEngine, app_with
 
 ERRORS = ServiceError.__subclasses__()

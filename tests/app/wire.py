@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.metrics import Metrics
+from app.observability.metrics import Metrics
 
 
 def free_port() -> int:

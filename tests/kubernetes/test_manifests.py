@@ -13,7 +13,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from app.metrics import Metrics
+from app.observability.metrics import Metrics
 from app.settings import read_settings
 from tests.app.fakes import FixedEngine, app_with
 

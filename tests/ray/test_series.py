@@ -1,6 +1,6 @@
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.metrics import Metrics
+from app.observability.metrics import Metrics
 from deploy.ray import series
 from model_store.detector import Detector
 from tests.app.fakes import CARD, FixedEngine

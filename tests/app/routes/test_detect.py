@@ -288,7 +288,7 @@ def test_a_client_that_leaves_while_it_waits_costs_no_inference(caplog: pytest.L
         assert connections[0].recv(65536).startswith(b"HTTP/1.1 200 ")
         connections[0].close()
     assert len(engine.images) == 1
-    logged = [record.fields for record in caplog.records if record.name == "app.telemetry"]  # type: ignore[attr-defined]
+    logged = [record.fields for record in caplog.records if record.name == "app.observability.request_log"]  # type: ignore[attr-defined]
     assert [fields["status"] for fields in logged] == [499] * 4 + [200]
     assert sample(app.state.metrics, "detect_requests_total", outcome="client-gone", version="3") == 4
 

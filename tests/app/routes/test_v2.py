@@ -287,7 +287,7 @@ def test_requests_are_counted_and_logged(caplog: pytest.LogCaptureFixture) -> No
     assert sample(app.state.metrics, "detect_images_total") >= 3
     route = {"http_route": "/v2/models/{model_name}/infer", "http_response_status_code": "200"}
     assert sample(app.state.metrics, "http_server_request_duration_seconds_count", **route) == 1
-    logged = [record.fields for record in caplog.records if record.name == "app.telemetry"]  # type: ignore[attr-defined]
+    logged = [record.fields for record in caplog.records if record.name == "app.observability.request_log"]  # type: ignore[attr-defined]
     assert logged[0]["model"] == "fruit@3"
     assert {"queue_ms", "decode_ms", "inference_ms", "encode_ms"} <= logged[0].keys()
     assert logged[1]["outcome"] == "unknown-image-format"

@@ -1,19 +1,14 @@
-import io
-import json
 import logging
 import re
-import struct
-import sys
 
 import pytest
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
+from app.observability.logging import _TextFormatter
+from app.observability.request_log import _ASKING
 from app.routes import batch, detect, v2
-from app.telemetry import _ASKING, _JsonFormatter, _TextFormatter
 from tests.app.fakes import PHOTO
-
-TOO_MANY_SAMPLES = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in [(256, 9), (257, 9), (277, 9999)])
 
 
 def test_every_route_that_detects_is_counted() -> None:
@@ -32,7 +27,7 @@ def test_every_answer_has_a_request_id_and_a_log_line(
 ) -> None:
     with caplog.at_level(logging.INFO, "app"):
         response = client.get(path)
-    (record,) = (record for record in caplog.records if record.name == "app.telemetry")
+    (record,) = (record for record in caplog.records if record.name == "app.observability.request_log")
     fields = record.fields  # type: ignore[attr-defined]
     assert fields.pop("ms") >= 0
     assert fields == {
@@ -43,67 +38,16 @@ def test_every_answer_has_a_request_id_and_a_log_line(
     }
 
 
-def test_ids_differ_unless_the_client_gives_one(client: TestClient) -> None:
-    assert client.get("/livez").headers["x-request-id"] != client.get("/livez").headers["x-request-id"]
-    given = "Abc-1.2_" + "x" * 120
-    assert client.post("/detect", content=PHOTO, headers={"X-Request-ID": given}).headers["x-request-id"] == given
-
-
-@pytest.mark.parametrize("given", ["", "a b", "x" * 129, "a/b", "é".encode()])
-def test_an_id_that_is_no_id_is_replaced(client: TestClient, given: str | bytes) -> None:
-    answered = client.get("/livez", headers={"X-Request-ID": given}).headers["x-request-id"]
-    assert len(answered) == 32
-    assert answered.isalnum()
-
-
 def test_a_path_cannot_forge_log_lines(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "app"):
         client.get("/a%0AINFO%20forged")
-    (record,) = (record for record in caplog.records if record.name == "app.telemetry")
+    (record,) = (record for record in caplog.records if record.name == "app.observability.request_log")
     assert "\n" not in _TextFormatter().format(record)
     assert "path=/a%0AINFO%20forged" in _TextFormatter().format(record)
 
 
-def test_what_libraries_say_of_a_refused_body_is_left_to_the_answer(client: TestClient, log: io.StringIO) -> None:
-    for body in (b"II*\0\x08\0\0\0\3\0" + TOO_MANY_SAMPLES, b"--cut\r\nno form"):
-        for content_type in ("image/tiff", "multipart/form-data; boundary=cut"):
-            assert client.post("/detect", content=body, headers={"Content-Type": content_type}).status_code >= 400
-    lines = [json.loads(line) for line in log.getvalue().splitlines()]
-    assert {line["level"] for line in lines} == {"INFO"}
-    assert [line["message"] for line in lines if line["logger"] == "app.telemetry"] == ["request"] * 4
-
-
-def a_record(*, failed: bool = False) -> logging.LogRecord:
-    info = None
-    if failed:
-        try:
-            raise ValueError("two\nlines")
-        except ValueError:
-            info = sys.exc_info()
-    record = logging.LogRecord("app.x", logging.INFO, "x.py", 1, "it took %d", (3,), info)
-    record.fields = {"status": 200, "path": "/x"}
-    return record
-
-
-def test_json_is_one_object_a_line_with_the_fields() -> None:
-    text = _JsonFormatter().format(a_record(failed=True))
-    assert "\n" not in text
-    line = json.loads(text)
-    assert (line["level"], line["logger"], line["message"]) == ("INFO", "app.x", "it took 3")
-    assert (line["status"], line["path"]) == (200, "/x")
-    assert "ValueError: two\nlines" in line["traceback"]
-    assert line["time"].endswith("Z")
-
-
-def test_text_ends_with_the_fields_and_then_the_traceback() -> None:
-    assert _TextFormatter().format(a_record()).endswith(" INFO it took 3 status=200 path=/x")
-    first, *rest = _TextFormatter().format(a_record(failed=True)).splitlines()
-    assert first.endswith("path=/x")
-    assert rest[0].startswith("Traceback")
-
-
 def fields_of(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
-    return [record.fields for record in caplog.records if record.name == "app.telemetry"]  # type: ignore[attr-defined]
+    return [record.fields for record in caplog.records if record.name == "app.observability.request_log"]  # type: ignore[attr-defined]
 
 
 def test_a_detection_tells_where_its_time_went(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,24 +1,20 @@
-"""Request ids, times and logs: one line for each request, as text or as JSON."""
+"""Each request in the log: one line, with its id, its times and its trace."""
 
-import json
 import logging
-import logging.config
-import random
 import re
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Literal
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.metrics import Metrics
+from app.observability.metrics import Metrics
+from app.observability.request_ids import REQUEST_ID_HEADER, request_id_of
 from model_store.card import ModelCard
 
-REQUEST_ID_HEADER = "X-Request-ID"
 _REFUSED = 400
 _ASKING = (
     "/detect",
@@ -27,7 +23,6 @@ _ASKING = (
 )
 """Routes whose requests count as one each, however many photos they have; those of a batch count singly."""
 
-_ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _TRACEPARENT = re.compile(
     "(?P<version>[0-9a-f]{2})-(?P<trace_id>[0-9a-f]{32})-(?P<parent_id>[0-9a-f]{16})-[0-9a-f]{2}(?P<rest>-.*)?"
 )
@@ -99,12 +94,6 @@ class RequestLog:
         _log.info("request", extra={"fields": fields})
 
 
-def request_id_of(headers: Headers) -> str:
-    """Return the id that a client gave its request, or a new one where there is none or one that is not taken."""
-    asked = headers.get(REQUEST_ID_HEADER, "")
-    return asked if _ACCEPTED_ID.fullmatch(asked) else f"{random.getrandbits(128):032x}"
-
-
 def note_stages(request: Request, stages_s: Mapping[str, float]) -> None:
     """Leave a request's stages, each with its time in seconds, for its line in the log and for Server-Timing."""
     request.state.stages_s = stages_s
@@ -121,58 +110,3 @@ def _trace(traceparent: str) -> dict[str, str]:
         return {}
     ids = {"trace_id": match["trace_id"], "parent_id": match["parent_id"]}
     return ids if all(value.strip("0") for value in ids.values()) else {}
-
-
-class _TextFormatter(logging.Formatter):
-    """`2026-01-31 12:00:00 INFO message key=value ...`."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        fields = "".join(f" {name}={value}" for name, value in _fields(record).items())
-        return super().formatMessage(record) + fields
-
-
-class _JsonFormatter(logging.Formatter):
-    """One JSON object a line: `time` (ISO 8601, UTC), `level`, `logger`, `message`, the fields, `traceback`."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-            **_fields(record),
-        }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
-
-
-def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    """Return what a caller gave as `extra={"fields": {...}}`."""
-    fields: dict[str, Any] = getattr(record, "fields", {})
-    return fields
-
-
-_FORMATTERS = {"text": _TextFormatter, "json": _JsonFormatter}
-
-
-def configure_logging(log_format: Literal["text", "json"]) -> None:
-    """Send the logs of this process to stderr; of uvicorn's only warnings, for `RequestLog` writes the requests."""
-    logging.config.dictConfig(
-        {
-            "version": 1,
-            "disable_existing_loggers": False,
-            "formatters": {"chosen": {"()": _FORMATTERS[log_format]}},
-            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "chosen"}},
-            "root": {"handlers": ["stderr"], "level": "INFO"},
-            "loggers": {
-                "uvicorn": {"level": "WARNING"},
-                # what these say of a body is what the client is told anyway
-                "python_multipart": {"level": "ERROR"},
-                "PIL": {"level": "CRITICAL"},
-            },
-        }
-    )
