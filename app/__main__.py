@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, NoReturn
 import uvicorn
 from fastapi import FastAPI
 
-from app import memory
+from app.inference import malloc
+from app.inference.watchdog import Watchdog
+from app.inference.workers import at_work
 from app.keys import WrongKeysFile, read_keys
 from app.observability.logging import configure_logging
 from app.settings import Settings, WrongSetting, accepted, read_settings, variable
-from app.watchdog import Watchdog
-from app.workers import at_work
 
 if TYPE_CHECKING:
     from app.lifecycle import Lifecycle
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> i
     except WrongSetting as error:
         return _refuse(str(error))
     configure_logging(settings.log_format)
-    memory.keep_few_heaps()
+    malloc.keep_few_heaps()
     return serve_model(settings)
 
 

@@ -12,8 +12,9 @@ from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from app import errors
-from app.detecting import Answer, Detecting
-from app.form import EncodedImage, Part
+from app.form import Part
+from app.inference.decoding import EncodedImage
+from app.inference.pipeline import Answer, Detecting
 from app.problems import problem_of
 from model_store.detector import Detector
 

@@ -5,8 +5,8 @@ from typing import Annotated, Protocol
 
 from fastapi import Depends, Header, Request
 
-from app.detecting import Detecting
-from app.formats import Format
+from app.inference.formats import Format
+from app.inference.pipeline import Detecting
 from app.readiness import MetricsDep, SchedulerDep, SettingsDep
 from app.schemas import SelectQuery
 

@@ -1,6 +1,6 @@
 """A form taken apart: the image files in it, and their names. The format: RFC 7578."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -10,6 +10,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from app import errors
+from app.inference.decoding import EncodedImage
 from rendersight import images
 
 FORM = "multipart/form-data"
@@ -31,24 +32,6 @@ class FormLimits:
 
     max_parts: int
     max_header_bytes: int
-
-
-@dataclass(frozen=True)
-class EncodedImage:
-    """One image as it was sent.
-
-    Attributes:
-        name: its file's name without a folder; where none was given, `photo` with the suffix of its format.
-        pieces: its bytes, one after the other.
-    """
-
-    name: str
-    pieces: Sequence[bytes | memoryview] = field(repr=False)
-
-    @property
-    def data(self) -> bytes:
-        """All of its bytes, put together anew."""
-        return b"".join(self.pieces)
 
 
 @dataclass

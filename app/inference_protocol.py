@@ -19,8 +19,8 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.responses import Response
 
 from app import errors
-from app.form import EncodedImage
-from app.formats import Format, Result, as_json
+from app.inference.decoding import EncodedImage
+from app.inference.formats import Format, Result, as_json
 from app.inference_schemas import (
     INPUT,
     InferenceParameters,

@@ -11,6 +11,8 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from app import access, inference_schemas, problems
+from app.inference.reloading import Reloader, open_newest
+from app.inference.scheduler import Scheduler
 from app.inference_protocol import LENGTH_HEADER
 from app.keys import read_keys
 from app.lifecycle import Gate, Lifecycle
@@ -18,9 +20,7 @@ from app.middleware import HeadAsGet, LingeringClose, SecurityHeaders
 from app.observability.metrics import Metrics
 from app.observability.request_ids import REQUEST_ID_HEADER
 from app.observability.request_log import RequestLog
-from app.reloading import Reloader, open_newest
 from app.routes import batch, detect, docs, health, metrics, models, page, v2
-from app.scheduler import Scheduler
 from app.settings import Settings
 from app.upload import BodyMemory
 from model_store import store

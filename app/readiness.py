@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from app.errors import NotReady
+from app.inference.reloading import Reloader
+from app.inference.scheduler import Scheduler
 from app.observability.metrics import Metrics
-from app.reloading import Reloader
-from app.scheduler import Scheduler
 from app.settings import Settings
 from app.upload import BodyMemory
 

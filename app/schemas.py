@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from app import errors
-from app.reloading import Reload
+from app.inference.reloading import Reload
 from model_store.card import ModelCard
 from model_store.detector import Detector
 from model_store.manifest import Metrics

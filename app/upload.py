@@ -15,7 +15,8 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
 from app import errors
-from app.form import FIELD, FORM, EncodedImage, FormLimits, Part, default_name, files_in
+from app.form import FIELD, FORM, FormLimits, Part, default_name, files_in
+from app.inference.decoding import EncodedImage
 from rendersight import images
 
 IMAGE_TYPES = tuple(f"image/{name.lower()}" for name in images.WEB_FORMATS)

@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.errors import ServiceError
-from app.reloading import Reload
+from app.inference.reloading import Reload
 from app.settings import Settings
 from tests.app.fakes import PHOTO, FixedEngine, app_with
 from tests.promql import parse

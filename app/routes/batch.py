@@ -11,7 +11,7 @@ from app.access import needs
 from app.batch import MEDIA_TYPE, LinesResponse, answer_in_order
 from app.beginning import BeginDep
 from app.form import FIELD, FORM, FormLimits
-from app.formats import FORMATS
+from app.inference.formats import FORMATS
 from app.problems import responses
 from app.query import known_once
 from app.readiness import MemoryDep, SettingsDep

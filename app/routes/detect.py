@@ -9,7 +9,7 @@ from app import errors
 from app.access import needs
 from app.beginning import BeginDep
 from app.form import FIELD, FORM, FormLimits
-from app.formats import CSV_COLUMNS, FORMATS, chosen
+from app.inference.formats import CSV_COLUMNS, FORMATS, chosen
 from app.observability.request_log import note_stages
 from app.problems import responses
 from app.query import known_once

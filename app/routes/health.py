@@ -3,9 +3,9 @@
 from fastapi import APIRouter, Request
 
 from app.errors import NotAlive, NotReady
+from app.inference.scheduler import Scheduler
 from app.problems import responses
 from app.readiness import SchedulerDep, SettingsDep
-from app.scheduler import Scheduler
 from app.schemas import Health
 
 router = APIRouter(tags=["Health"])

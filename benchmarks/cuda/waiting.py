@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
-from app.scheduler import Scheduler
+from app.inference.scheduler import Scheduler
 from model_store.detector import Detector
 from model_store.engines import Engine
 from rendersight import images

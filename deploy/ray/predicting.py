@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from app import memory
+from app.inference import malloc
 from deploy.ray import parts
 from deploy.ray.errors import JobError
 from deploy.ray.job import Job
@@ -50,7 +50,7 @@ class Predict:
             open_detector: loads the model.
             ahead: photos that are read and decoded beside those that are computed.
         """
-        memory.keep_few_heaps()
+        malloc.keep_few_heaps()
         images.configure_pillow(max_pixels=job.max_pixels)
         self._job = job
         self._failure: str | None = None

@@ -11,11 +11,11 @@ import ray
 from fastapi import FastAPI
 from ray import serve
 
-from app import memory
+from app.inference import malloc
+from app.inference.watchdog import Watchdog
 from app.main import create_app
 from app.observability.logging import configure_logging
 from app.settings import read_settings
-from app.watchdog import Watchdog
 from deploy.ray import series
 from model_store.detector import Detector, open_detector
 from model_store.errors import ModelError
@@ -49,7 +49,7 @@ class Detect:
         self._app: FastAPI | None = None
         self._failure: str | None = None
         configure_logging(self._settings.log_format)
-        memory.keep_few_heaps()
+        malloc.keep_few_heaps()
         images.configure_pillow(max_pixels=self._settings.max_pixels)
         _log.info("cores of this replica: %s", cores or "all")
 

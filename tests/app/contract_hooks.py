@@ -11,7 +11,7 @@ from schemathesis.openapi import format as register_format
 
 from rendersight.images import WEB_FORMATS
 from tests.app.fakes import encoded
-from tests.app.inference import LENGTH, binary_request
+from tests.app.v2_requests import LENGTH, binary_request
 
 IMAGES = [encoded(Image.linear_gradient("L").convert("RGB").resize((8, 6)), name) for name in WEB_FORMATS]
 IN_BASE64 = [base64.b64encode(image).decode() for image in IMAGES]

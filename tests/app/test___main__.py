@@ -152,7 +152,7 @@ def test_hanging_worker_ends_the_process_with_status_70() -> None:
         assert running.wait(30) == 70
         assert isinstance(cut_off.exception(), ConnectionError | http.client.HTTPException)
         said = [json.loads(line) for line in running.stderr]
-    assert [line["level"] for line in said if line["logger"] == "app.watchdog"] == ["ERROR", "CRITICAL"]
+    assert [line["level"] for line in said if line["logger"] == "app.inference.watchdog"] == ["ERROR", "CRITICAL"]
 
 
 def serve_while(drive: Callable[[], None], app: FastAPI, settings: Settings) -> None:

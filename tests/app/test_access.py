@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 
 from app.keys import hash_of
 from tests.app.fakes import PHOTO, FixedEngine, app_with
-from tests.app.inference import json_request
+from tests.app.v2_requests import json_request
 
 KEYS = {"detect": "rs_one", "metrics": "rs_two", "admin": "rs_three"}
 NEEDED = {

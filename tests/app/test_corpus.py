@@ -22,9 +22,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from app.detecting import decode
 from app.errors import ServiceError
 from app.form import FORM, FormLimits
+from app.inference.decoding import decode
 from app.upload import IMAGE_TYPES, Upload
 from rendersight import images
 from rendersight.detections import Detections

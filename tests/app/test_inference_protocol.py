@@ -15,7 +15,7 @@ from app import errors
 from app.inference_protocol import LENGTH_HEADER, OUTPUTS, Asked, read_request, respond
 from app.inference_schemas import InferenceRequest
 from tests.app.fakes import CARD
-from tests.app.inference import binary_request, elements, json_request, outputs_of, tensor
+from tests.app.v2_requests import binary_request, elements, json_request, outputs_of, tensor
 
 MAX_IMAGES, MAX_BYTES = 8, 2000
 

@@ -10,8 +10,8 @@ from PIL import Image
 from starlette.requests import Request
 
 from app import errors
-from app.detecting import decode
 from app.form import FormLimits
+from app.inference.decoding import decode
 from app.upload import Upload, read_upload
 from tests.app.fakes import PHOTO, FixedEngine, app_with, encoded
 from tests.app.wire import connect, read_to_end, serving

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from benchmarks import variants
 from benchmarks.cluster import Cluster, Node, wait_for
 from tests.app.fakes import encoded
-from tests.app.inference import json_request
+from tests.app.v2_requests import json_request
 from tests.ray.conftest import MOST_REPLICAS
 from tests.ray.fake import HANGS_PX, SLOW_PX, SLOW_S
 from tests.ray.load import Attempt, asking

@@ -20,7 +20,7 @@ from model_store.detector import Detector
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
 from tests.app.fakes import CARD, PHOTO, FixedEngine, HeldEngine, app_with
-from tests.app.inference import (
+from tests.app.v2_requests import (
     INFER,
     LENGTH,
     binary_request,

@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from tests.app.fakes import PHOTO, FailingEngine, FixedEngine, app_with, encoded
-from tests.app.inference import (
+from tests.app.v2_requests import (
     INFER,
     LENGTH,
     binary_request,

@@ -13,9 +13,9 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from app.inference.reloading import open_newest
 from app.keys import hash_of
 from app.main import create_app
-from app.reloading import open_newest
 from app.settings import Settings
 from model_store import store
 from model_store.detector import Detector

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from app.errors import InvalidParameter
+from app.inference.selection import Selection, default_threshold, selection_of
 from app.schemas import DetectQuery
-from app.selection import Selection, default_threshold, selection_of
 from rendersight.detections import Detections
 from tests.app.fakes import CARD, FOUND
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from app.errors import ClientGone, DeadlineExceeded, NotReady, Overloaded
-from app.workers import Workers
+from app.inference.workers import Workers
 from model_store.detector import Detector
 from model_store.engines import DeviceLost
 from rendersight.detections import Detections

@@ -4,7 +4,7 @@ from concurrent.futures import wait
 
 import pytest
 
-from app.workers import Workers, at_work
+from app.inference.workers import Workers, at_work
 
 
 def test_work_is_done_in_its_order_by_the_threads_there_are() -> None:

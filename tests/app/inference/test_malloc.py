@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from app import memory
+from app.inference import malloc
 
 
 def resident_bytes() -> int:
@@ -12,11 +12,11 @@ def resident_bytes() -> int:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc alone is told")
 def test_what_was_freed_goes_back() -> None:
-    memory.keep_few_heaps()
+    malloc.keep_few_heaps()
     small = [bytes(5000) for _ in range(40_000)]  # 200 MB in pieces that a heap keeps
     held = small[-1]
     before = resident_bytes()
     del small
-    memory.give_back()
+    malloc.give_back()
     assert resident_bytes() < before - 100_000_000
     assert held == bytes(5000)

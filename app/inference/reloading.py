@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from app import memory
+from app.inference import malloc
+from app.inference.scheduler import Scheduler
+from app.inference.workers import Workers
 from app.observability.metrics import Metrics
-from app.scheduler import Scheduler
-from app.workers import Workers
 from model_store import store
 from model_store.detector import Detector
 from model_store.errors import (
@@ -224,7 +224,7 @@ class Reloader:
 
 def _let_go(old: list[Detector]) -> None:
     old.clear()
-    memory.give_back()
+    malloc.give_back()
 
 
 def _reload(outcome: Literal["swapped", "unchanged", "refused"], detail: str) -> Reload:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.errors import ClientGone, DeadlineExceeded, NotReady, Overloaded
-from app.scheduler import Found, MovingMean, Scheduler
+from app.inference.scheduler import Found, MovingMean, Scheduler
 from model_store.detector import Detector
 from rendersight.detections import Detections
 from rendersight.images import Photo, RgbImage

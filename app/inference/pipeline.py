@@ -5,17 +5,15 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from app import errors
-from app.form import EncodedImage
-from app.formats import Format, Result
+from app.inference.decoding import EncodedImage, decode
+from app.inference.formats import Format, Result
+from app.inference.scheduler import Found, Scheduler
+from app.inference.selection import Selection, default_threshold, selection_of
 from app.observability.metrics import Metrics
-from app.scheduler import Found, Scheduler
 from app.schemas import SelectQuery
-from app.selection import Selection, default_threshold, selection_of
 from app.settings import Settings
 from model_store.detector import Detector
-from rendersight import images
-from rendersight.images import Need, Photo, RgbImage
+from rendersight.images import Photo, RgbImage
 
 
 @dataclass(frozen=True)
@@ -116,26 +114,3 @@ def _all_pixels(image: EncodedImage, photo: Photo | None, max_pixels: int) -> Rg
     if photo is None or photo.reduction > 1:
         photo = decode(image, max_pixels=max_pixels)
     return photo.pixels
-
-
-def decode(image: EncodedImage, *, max_pixels: int, need: Need | None = None) -> Photo:
-    """Decode an image; it blocks.
-
-    Args:
-        image: as it was sent.
-        max_pixels: the most pixels (width x height), by the image's header.
-        need: as `images.decode_photo` takes it.
-
-    Raises:
-        UnknownImageFormat: no signature of `images.WEB_FORMATS`.
-        ImageTooLarge: more than `max_pixels`, by its header.
-        BrokenImage: a known format that does not decode.
-    """
-    try:
-        return images.decode_photo(image.data, max_pixels=max_pixels, need=need)
-    except images.UnknownImageFormat as error:
-        raise errors.UnknownImageFormat(str(error)) from error
-    except images.ImageTooLarge as error:
-        raise errors.ImageTooLarge(str(error)) from error
-    except images.BrokenImage as error:
-        raise errors.BrokenImage(str(error)) from error

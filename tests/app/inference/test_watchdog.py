@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from app import watchdog
-from app.watchdog import EXIT_STATUS, Watchdog
+from app.inference import watchdog
+from app.inference.watchdog import EXIT_STATUS, Watchdog
 from tests.app.wire import wait_until
 
 LOOK_S = 0.01

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from app.errors import NotAcceptable
-from app.formats import FORMATS, chosen
+from app.inference.formats import FORMATS, chosen
 from app.schemas import DetectQuery, FormatName
 from rendersight.annotations.folder import read_folder
 from rendersight.detections import Detections
