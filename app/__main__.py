@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, NoReturn
 import uvicorn
 from fastapi import FastAPI
 
+from app.http.keys import WrongKeysFile, read_keys
 from app.inference import malloc
 from app.inference.watchdog import Watchdog
 from app.inference.workers import at_work
-from app.keys import WrongKeysFile, read_keys
 from app.observability.logging import configure_logging
 from app.settings import Settings, WrongSetting, accepted, read_settings, variable
 
 if TYPE_CHECKING:
-    from app.lifecycle import Lifecycle
+    from app.http.lifecycle import Lifecycle
 
 PROGRAM = "python -m app"
 

@@ -10,19 +10,19 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from app import access, inference_schemas, problems
+from app.http import access, problems, v2_schemas
+from app.http.keys import read_keys
+from app.http.lifecycle import Gate, Lifecycle
+from app.http.middleware import HeadAsGet, LingeringClose, SecurityHeaders
+from app.http.uploads import BodyMemory
+from app.http.v2_protocol import LENGTH_HEADER
 from app.inference.reloading import Reloader, open_newest
 from app.inference.scheduler import Scheduler
-from app.inference_protocol import LENGTH_HEADER
-from app.keys import read_keys
-from app.lifecycle import Gate, Lifecycle
-from app.middleware import HeadAsGet, LingeringClose, SecurityHeaders
 from app.observability.metrics import Metrics
 from app.observability.request_ids import REQUEST_ID_HEADER
 from app.observability.request_log import RequestLog
 from app.routes import batch, detect, docs, health, metrics, models, page, v2
 from app.settings import Settings
-from app.upload import BodyMemory
 from model_store import store
 from model_store.detector import Detector, open_detector
 
@@ -68,7 +68,7 @@ class _Service(FastAPI):
         """Return the document; it is made once, and the classes are those of the moment."""
         if self.openapi_schema is None:
             made = problems.describe(super().openapi())
-            inference_schemas.describe(made)
+            v2_schemas.describe(made)
             access.describe(made, has_keys=self.state.keys is not None)
             _leave_out_null(made)
         document = super().openapi()

@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from app.errors import NotReady
+from app.http.uploads import BodyMemory
 from app.inference.reloading import Reloader
 from app.inference.scheduler import Scheduler
 from app.observability.metrics import Metrics
 from app.settings import Settings
-from app.upload import BodyMemory
 
 
 async def _settings(request: Request) -> Settings:

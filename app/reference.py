@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from app.errors import ServiceError
-from app.keys import Keys
+from app.http.keys import Keys
+from app.http.problems import type_of
 from app.main import create_app
-from app.problems import type_of
 from app.settings import PREFIX, Settings, accepted, variable
 
 _ROOT = Path(__file__).parent.parent

@@ -7,16 +7,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 
 from app import errors
-from app.access import needs
-from app.batch import MEDIA_TYPE, LinesResponse, answer_in_order
 from app.beginning import BeginDep
-from app.form import FIELD, FORM, FormLimits
+from app.http.access import needs
+from app.http.batch import MEDIA_TYPE, LinesResponse, answer_in_order
+from app.http.multipart import FIELD, FORM, FormLimits
+from app.http.problems import responses
+from app.http.query import known_once
+from app.http.uploads import read_upload
 from app.inference.formats import FORMATS
-from app.problems import responses
-from app.query import known_once
 from app.readiness import MemoryDep, SettingsDep
 from app.schemas import BatchLine, SelectQuery
-from app.upload import read_upload
 
 router = APIRouter(tags=["Detection"])
 

@@ -6,16 +6,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app import errors
-from app.access import needs
 from app.beginning import BeginDep
-from app.form import FIELD, FORM, FormLimits
+from app.http.access import needs
+from app.http.multipart import FIELD, FORM, FormLimits
+from app.http.problems import responses
+from app.http.query import known_once
+from app.http.uploads import IMAGE_TYPES, read_upload
 from app.inference.formats import CSV_COLUMNS, FORMATS, chosen
 from app.observability.request_log import note_stages
-from app.problems import responses
-from app.query import known_once
 from app.readiness import MemoryDep, SettingsDep
 from app.schemas import DetectionsOut, DetectQuery
-from app.upload import IMAGE_TYPES, read_upload
 
 router = APIRouter(tags=["Detection"])
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, HTTPException
 from fastapi.responses import Response
 from fastapi_swagger import resources as swagger
 
-from app.assets import STATIC, whole_file
+from app.http.assets import STATIC, whole_file
 
 router = APIRouter(include_in_schema=False)
 

@@ -3,8 +3,8 @@
 from fastapi import APIRouter, Request
 
 from app.errors import NotAlive, NotReady
+from app.http.problems import responses
 from app.inference.scheduler import Scheduler
-from app.problems import responses
 from app.readiness import SchedulerDep, SettingsDep
 from app.schemas import Health
 

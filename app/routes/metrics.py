@@ -4,10 +4,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from app.access import needs
 from app.errors import Forbidden, Unauthorized
+from app.http.access import needs
+from app.http.problems import responses
 from app.observability.metrics import CONTENT_TYPE
-from app.problems import responses
 
 router = APIRouter(tags=["Health"])
 

@@ -2,10 +2,10 @@
 
 from fastapi import APIRouter
 
-from app.access import always_needs, needs
 from app.errors import Forbidden, InternalError, NotReady, ReleaseRefused, Unauthorized
+from app.http.access import always_needs, needs
+from app.http.problems import responses
 from app.inference.selection import default_threshold
-from app.problems import responses
 from app.readiness import ReloaderDep, SchedulerDep, SettingsDep
 from app.schemas import ModelOut, ModelsOut, ReloadOut
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from fastapi import APIRouter, HTTPException
 from fastapi.responses import Response
 
-from app.assets import STATIC, whole_file
+from app.http.assets import STATIC, whole_file
 
 router = APIRouter(include_in_schema=False)
 

@@ -9,10 +9,12 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Depends, Header, Request, Response
 
 from app import errors
-from app.access import needs
-from app.batch import answer_together
 from app.beginning import BeginDep
-from app.inference_protocol import (
+from app.http.access import needs
+from app.http.batch import answer_together
+from app.http.problems import responses
+from app.http.uploads import read_body
+from app.http.v2_protocol import (
     BINARY,
     INPUTS,
     JSON,
@@ -24,13 +26,11 @@ from app.inference_protocol import (
     read_request,
     respond,
 )
-from app.inference_schemas import InferenceResponse, ModelMetadata, ModelReady, ServerLive, ServerMetadata, ServerReady
+from app.http.v2_schemas import InferenceResponse, ModelMetadata, ModelReady, ServerLive, ServerMetadata, ServerReady
 from app.observability.request_log import note_stages
-from app.problems import responses
 from app.readiness import MemoryDep, SchedulerDep, SettingsDep
 from app.routes import health
 from app.schemas import SelectQuery
-from app.upload import read_body
 from model_store.card import ModelCard
 from model_store.detector import Detector
 

@@ -13,9 +13,9 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import problems
 from app.errors import DeadlineExceeded, NotReady, Overloaded, ServiceError
-from app.middleware import SecurityHeaders
+from app.http import problems
+from app.http.middleware import SecurityHeaders
 from app.observability.request_ids import REQUEST_ID_HEADER, request_id_of
 
 _OF_SERVE = "/-/"

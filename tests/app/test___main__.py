@@ -18,7 +18,7 @@ from fastapi import FastAPI
 
 from app import __main__
 from app.__main__ import main, serve, serve_model
-from app.keys import hash_of
+from app.http.keys import hash_of
 from app.main import create_app
 from app.settings import Settings, variable
 from model_store.detector import Detector

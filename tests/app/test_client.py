@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.keys import hash_of
+from app.http.keys import hash_of
 from rendersight import AsyncClient, Client
 from rendersight.client import DetectResult, InputRefused, KeyRefused, ServiceProblem, ServiceUnreachable
 from rendersight.client.calls import AnnotationFormat, PictureFormat

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.keys import hash_of
+from app.http.keys import hash_of
 from tests.app.fakes import FixedEngine, app_with
 from tests.app.wire import serving
 

@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app.errors import ServiceError
-from app.form import FORM, FormLimits
+from app.http.multipart import FORM, FormLimits
+from app.http.uploads import IMAGE_TYPES, Upload
 from app.inference.decoding import decode
-from app.upload import IMAGE_TYPES, Upload
 from rendersight import images
 from rendersight.detections import Detections
 from rendersight.images import WEB_FORMATS, RgbImage

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from app.keys import WrongKeysFile, hash_of, main, read_keys
+from app.http.keys import hash_of, read_keys
+from app.keys import main
 
 
 def made(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
@@ -32,34 +33,6 @@ def test_a_key_that_was_made_is_found_and_no_other(tmp_path: Path, capsys: pytes
 
 def test_two_keys_differ(capsys: pytest.CaptureFixture[str]) -> None:
     assert made(capsys, "alice") != made(capsys, "alice")
-
-
-@pytest.mark.parametrize(
-    ("text", "fault"),
-    [
-        ("alice detect", ":1: not a key's line; accepted: NAME SCOPES SHA256"),
-        (f"alice root {hash_of('a')}", ":1: not a key's line"),
-        (
-            f"# ours\nalice detect {hash_of('a')}\nalice admin {hash_of('b')}",
-            ":3: the name 'alice' or its key is there",
-        ),
-        (f"alice detect {hash_of('a')}\nbob admin {hash_of('a')}", ":2: the name 'bob' or its key is there twice"),
-    ],
-)
-def test_a_wrong_line_is_told_with_its_number(tmp_path: Path, text: str, fault: str) -> None:
-    file = tmp_path / "keys"
-    file.write_text(text)
-    with pytest.raises(WrongKeysFile) as raised:
-        read_keys(file)
-    assert str(raised.value).startswith(f"{file}{fault}")
-
-
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    with pytest.raises(WrongKeysFile, match="No such file"):
-        read_keys(tmp_path / "missing")
-    (tmp_path / "binary").write_bytes(b"\xff\xfe")
-    with pytest.raises(WrongKeysFile, match="utf-8"):
-        read_keys(tmp_path / "binary")
 
 
 def test_a_name_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Request, expect
 
-from app.keys import hash_of
+from app.http.keys import hash_of
 from app.main import create_app
 from app.settings import Settings
 from model_store.detector import Detector, SkippedEngine

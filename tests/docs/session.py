@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from app import keys
+from app.http import keys
 from app.main import create_app
 from app.settings import PREFIX, Settings
 from tests.app.wire import free_port, serving

@@ -13,8 +13,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from app.http.keys import hash_of
 from app.inference.reloading import open_newest
-from app.keys import hash_of
 from app.main import create_app
 from app.settings import Settings
 from model_store import store

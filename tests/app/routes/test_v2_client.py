@@ -10,7 +10,7 @@ import pytest
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 from tritonclient.utils import InferenceServerException
 
-from app.keys import hash_of
+from app.http.keys import hash_of
 from tests.app.fakes import PHOTO, FailingEngine, FixedEngine, app_with
 from tests.app.wire import serving
 

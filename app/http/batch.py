@@ -12,10 +12,10 @@ from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from app import errors
-from app.form import Part
+from app.http.multipart import Part
+from app.http.problems import problem_of
 from app.inference.decoding import EncodedImage
 from app.inference.pipeline import Answer, Detecting
-from app.problems import problem_of
 from model_store.detector import Detector
 
 MEDIA_TYPE = "application/x-ndjson"

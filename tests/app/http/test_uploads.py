@@ -10,9 +10,9 @@ from PIL import Image
 from starlette.requests import Request
 
 from app import errors
-from app.form import FormLimits
+from app.http.multipart import FormLimits
+from app.http.uploads import Upload, read_upload
 from app.inference.decoding import decode
-from app.upload import Upload, read_upload
 from tests.app.fakes import PHOTO, FixedEngine, app_with, encoded
 from tests.app.wire import connect, read_to_end, serving
 

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
 from app import errors
-from app.form import FIELD, FORM, FormLimits, Part, default_name, files_in
+from app.http.multipart import FIELD, FORM, FormLimits, Part, default_name, files_in
 from app.inference.decoding import EncodedImage
 from rendersight import images
 

@@ -19,9 +19,7 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.responses import Response
 
 from app import errors
-from app.inference.decoding import EncodedImage
-from app.inference.formats import Format, Result, as_json
-from app.inference_schemas import (
+from app.http.v2_schemas import (
     INPUT,
     InferenceParameters,
     InferenceRequest,
@@ -31,6 +29,8 @@ from app.inference_schemas import (
     RequestInput,
     TensorMetadata,
 )
+from app.inference.decoding import EncodedImage
+from app.inference.formats import Format, Result, as_json
 from model_store.card import ModelCard
 
 LENGTH_HEADER = "Inference-Header-Content-Length"

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import Depends, Request
 
 from app.errors import Forbidden, Unauthorized
-from app.keys import Keys
+from app.http.keys import Keys
 
 _SCOPE = "x-scope"
 _SCHEMES = {"key": {"type": "http", "scheme": "bearer", "description": "An API key, as `Authorization: Bearer KEY`."}}

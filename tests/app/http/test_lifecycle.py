@@ -5,7 +5,7 @@ import pytest
 from fastapi.testclient import TestClient
 from starlette.applications import Starlette
 
-from app.lifecycle import Lifecycle
+from app.http.lifecycle import Lifecycle
 from tests.app.fakes import PHOTO, FixedEngine, app_with
 
 

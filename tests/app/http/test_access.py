@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from app.keys import hash_of
+from app.http.keys import hash_of
 from tests.app.fakes import PHOTO, FixedEngine, app_with
 from tests.app.v2_requests import json_request
 

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from app.middleware import HeadAsGet, LingeringClose
+from app.http.middleware import HeadAsGet, LingeringClose
 from tests.app.fakes import FixedEngine, app_with
 from tests.app.wire import connect, read_to_end, serving
 

@@ -6,8 +6,9 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from app import errors, problems
+from app import errors
 from app.errors import ServiceError
+from app.http import problems
 from app.main import create_app
 from app.observability.metrics import Metrics
 from app.observability.request_log import RequestLog

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fastapi import Response
 
-STATIC = Path(__file__).parent / "static"
+STATIC = Path(__file__).parents[1] / "static"
 
 
 def whole_file(path: Path, headers: dict[str, str]) -> Response:

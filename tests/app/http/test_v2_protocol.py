@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import errors
-from app.inference_protocol import LENGTH_HEADER, OUTPUTS, Asked, read_request, respond
-from app.inference_schemas import InferenceRequest
+from app.http.v2_protocol import LENGTH_HEADER, OUTPUTS, Asked, read_request, respond
+from app.http.v2_schemas import InferenceRequest
 from tests.app.fakes import CARD
 from tests.app.v2_requests import binary_request, elements, json_request, outputs_of, tensor
 

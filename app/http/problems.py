@@ -35,7 +35,7 @@ from app.errors import (
     UnsupportedMediaType,
     shown,
 )
-from app.inference_schemas import InferenceError
+from app.http.v2_schemas import InferenceError
 from app.schemas import InvalidInputOut, Problem
 
 MEDIA_TYPE = "application/problem+json"

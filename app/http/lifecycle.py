@@ -7,8 +7,8 @@ import time
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app import problems
 from app.errors import NotReady
+from app.http import problems
 
 _STILL_ANSWERED = ("/livez", "/v2/health/live", "/metrics")
 _LOOK_S = 0.05
