@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 
 from app import errors
-from app.beginning import BeginDep
+from app.dependencies import BeginDep, MemoryDep, SettingsDep
 from app.http.access import needs
 from app.http.batch import MEDIA_TYPE, LinesResponse, answer_in_order
 from app.http.multipart import FIELD, FORM, FormLimits
@@ -15,7 +15,6 @@ from app.http.problems import responses
 from app.http.query import known_once
 from app.http.uploads import read_upload
 from app.inference.formats import FORMATS
-from app.readiness import MemoryDep, SettingsDep
 from app.schemas import BatchLine, SelectQuery
 
 router = APIRouter(tags=["Detection"])

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app import errors
-from app.beginning import BeginDep
+from app.dependencies import BeginDep, MemoryDep, SettingsDep
 from app.http.access import needs
 from app.http.multipart import FIELD, FORM, FormLimits
 from app.http.problems import responses
@@ -14,7 +14,6 @@ from app.http.query import known_once
 from app.http.uploads import IMAGE_TYPES, read_upload
 from app.inference.formats import CSV_COLUMNS, FORMATS, chosen
 from app.observability.request_log import note_stages
-from app.readiness import MemoryDep, SettingsDep
 from app.schemas import DetectionsOut, DetectQuery
 
 router = APIRouter(tags=["Detection"])

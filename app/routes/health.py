@@ -2,10 +2,10 @@
 
 from fastapi import APIRouter, Request
 
+from app.dependencies import SchedulerDep, SettingsDep
 from app.errors import NotAlive, NotReady
 from app.http.problems import responses
 from app.inference.scheduler import Scheduler
-from app.readiness import SchedulerDep, SettingsDep
 from app.schemas import Health
 
 router = APIRouter(tags=["Health"])

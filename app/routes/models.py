@@ -2,11 +2,11 @@
 
 from fastapi import APIRouter
 
+from app.dependencies import ReloaderDep, SchedulerDep, SettingsDep
 from app.errors import Forbidden, InternalError, NotReady, ReleaseRefused, Unauthorized
 from app.http.access import always_needs, needs
 from app.http.problems import responses
 from app.inference.selection import default_threshold
-from app.readiness import ReloaderDep, SchedulerDep, SettingsDep
 from app.schemas import ModelOut, ModelsOut, ReloadOut
 
 router = APIRouter(tags=["Models"])

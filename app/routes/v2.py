@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Depends, Header, Request, Response
 
 from app import errors
-from app.beginning import BeginDep
+from app.dependencies import BeginDep, MemoryDep, SchedulerDep, SettingsDep
 from app.http.access import needs
 from app.http.batch import answer_together
 from app.http.problems import responses
@@ -28,7 +28,6 @@ from app.http.v2_protocol import (
 )
 from app.http.v2_schemas import InferenceResponse, ModelMetadata, ModelReady, ServerLive, ServerMetadata, ServerReady
 from app.observability.request_log import note_stages
-from app.readiness import MemoryDep, SchedulerDep, SettingsDep
 from app.routes import health
 from app.schemas import SelectQuery
 from model_store.card import ModelCard
