@@ -1,6 +1,7 @@
 """The four packages import in one direction, and the leaf needs neither torch nor FastAPI."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ FORBIDDEN = {
     "app": {"training"},
     "training": {"app", "fastapi", "starlette"},
 }
+# a part of the service imports none that stands after it
+APP_LAYERS = ("observability", "inference", "http", "dependencies", "routes", "main")
 CONSOLE_SCRIPT = ROOT / "rendersight" / "cli.py"
 
 
@@ -65,6 +68,18 @@ def test_imports_go_one_way(package: str) -> None:
         path.relative_to(ROOT).as_posix(): sorted(found)
         for path in modules(package)
         if path != CONSOLE_SCRIPT and (found := FORBIDDEN[package] & set(imported(path.read_text("utf-8"))))
+    }
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("layer", APP_LAYERS)
+def test_parts_of_the_service_import_one_way(layer: str) -> None:
+    inside = modules(f"app/{layer}") or [ROOT / "app" / f"{layer}.py"]
+    later = set(APP_LAYERS[APP_LAYERS.index(layer) + 1 :])
+    wrong = {
+        path.relative_to(ROOT).as_posix(): sorted(found)
+        for path in inside
+        if (found := later & set(re.findall(r"^ *(?:from|import) app\.(\w+)", path.read_text("utf-8"), re.MULTILINE)))
     }
     assert wrong == {}
 
