@@ -39,7 +39,7 @@ from training.publish import (
     hashes_of,
 )
 from training.quantise import Job, run_apart
-from training.run_folder import RunError
+from training.records.run_folder import RunError
 from training.work_folder import WorkFolder, identity_of
 
 MAX_LOSS = {"openvino-fp32": 0.002, "openvino-bf16": 0.005, "openvino-int8": 0.01}

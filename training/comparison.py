@@ -10,8 +10,8 @@ from typing import Any
 from training.console import clock
 from training.errors import TrainingError
 from training.findings import counted
-from training.history import History
-from training.run_folder import RunError
+from training.records.history import History
+from training.records.run_folder import RunError
 from training.tables import LABELS, NO_VALUE, number
 
 FIGURES = ("AP", "AP50", "AP75", "f1", "threshold")

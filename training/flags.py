@@ -39,7 +39,7 @@ def open_model(options: argparse.Namespace) -> "tuple[LoadedNetwork, TorchEngine
     """Load the network that `add_model` asked for, on the device that `add_machine` asked for."""
     from model_store.devices import choose_device
     from model_store.engines.torch import TorchEngine
-    from training.loading import load_model
+    from training.records.loading import load_model
 
     loaded = load_model(options.model, store_root=options.store, class_names=options.labels)
     return loaded, TorchEngine(loaded.network, choose_device(options.device))

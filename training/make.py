@@ -16,16 +16,17 @@ from model_store import store
 from model_store.engines.torch import TorchEngine
 from model_store.errors import ReleaseNotFound
 from model_store.store import Release
-from training import publish, run, run_folder
-from training.checkpoint import LAST, write_atomically
+from training import publish, run
 from training.config import TrainConfig
 from training.console import Bar, Stopped
 from training.dataset import BrokenDataset, LabelledImages, read_dataset, with_margin
 from training.domain import Domain
-from training.loading import load_run
+from training.records import run_folder
+from training.records.checkpoint import LAST, write_atomically
+from training.records.loading import load_run
+from training.records.run_folder import WORK, RunError, RunRecord, read_metrics, read_names
 from training.report import write_evaluation, write_sim2real
 from training.run import Say, Surroundings
-from training.run_folder import WORK, RunError, RunRecord, read_metrics, read_names
 from training.sim2real import Sim2Real
 from training.synthetic.blender import Workers
 from training.synthetic.dataset import render_dataset

@@ -19,8 +19,8 @@ from training.console import Stopped, print_release, progress_bar, say, stop_on_
 from training.dataset import LabelledImages, names_in, read_dataset, split
 from training.make import Job
 from training.presets import MAKE_COUNTS, MAKE_PRESETS
+from training.records.run_folder import check_folder
 from training.run import Surroundings
-from training.run_folder import check_folder
 from training.synthetic import recipes
 from training.synthetic.blender import check_python
 from training.synthetic.dataset import name_of

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from model_store.engines.openvino import GRAPHS, OpenVinoEngine, graphs_in
 from model_store.manifest import InputRule
 from rendersight import images
-from training.run_folder import RunError
+from training.records.run_folder import RunError
 
 _QUANTISED = ("features", "head")
 _ROOT = Path(__file__).parent.parent

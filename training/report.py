@@ -7,17 +7,17 @@ from pathlib import Path
 from rendersight.detections import Detections
 from training import report_page, tensorboard
 from training.calibration import reliability
-from training.checkpoint import write_atomically
 from training.confusion import confusion_matrix
 from training.dataset import LabelledImages
 from training.evaluation import Evaluation, detections_as_coco, truth_as_coco
 from training.gallery import false_alarms, gallery, misses
-from training.history import History
 from training.page import BOX_SIZES, CONFUSION, FALSE_ALARMS, MISSES, PRECISION_RECALL, RELIABILITY, page
 from training.pictures import compare_with_truth
 from training.plots import plot_box_sizes, plot_confusion, plot_epochs, plot_precision_recall, plot_reliability
+from training.records.checkpoint import write_atomically
+from training.records.history import History
+from training.records.run_folder import PAGE, PLOTS
 from training.report_page import HOLD_OUT_SHEET
-from training.run_folder import PAGE, PLOTS
 from training.sim2real import Sim2Real
 from training.thresholds import worth_recommending
 

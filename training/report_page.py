@@ -12,10 +12,10 @@ from training.console import clock
 from training.dataset import LabelledImages
 from training.evaluation import Evaluation
 from training.findings import counted
-from training.history import History
 from training.html_page import document, figure, file, jpeg, table, tiles
 from training.page import CONFUSION, FALSE_ALARMS, MISSES, PRECISION_RECALL, RELIABILITY
 from training.plots import AP, LEARNING_RATE, LOSSES
+from training.records.history import History
 from training.reproduction import publishing_commands, training_command
 from training.tables import NO_VALUE, Column, figure_rows, number
 

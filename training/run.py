@@ -6,8 +6,6 @@ from pathlib import Path
 import torch
 
 from model_store import architectures
-from training import run_folder
-from training.checkpoint import LAST
 from training.config import ConfigError, TrainConfig
 from training.dataset import (
     LabelledImages,
@@ -18,7 +16,9 @@ from training.dataset import (
     without_test,
 )
 from training.distributed import World
-from training.run_folder import RunError, RunRecord
+from training.records import run_folder
+from training.records.checkpoint import LAST
+from training.records.run_folder import RunError, RunRecord
 from training.trainer import Say, Surroundings, Trainer
 from training.weights import load_initial_weights
 

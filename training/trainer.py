@@ -18,9 +18,7 @@ from model_store import architectures
 from model_store.engines.torch import TorchEngine
 from rendersight.annotations import AnnotatedImage
 from rendersight.detections import Detections
-from training import checkpoint, run_folder
 from training.batches import epoch_batches, part
-from training.checkpoint import Progress
 from training.console import Bar, Stopped, clock
 from training.dataset import DetectionDataset, LabelledImages, collate
 from training.distributed import World
@@ -28,8 +26,10 @@ from training.evaluation import Evaluation, detect_all, evaluate
 from training.loop import Schedule, Step, WeightAverage, train_one_epoch
 from training.network import accelerate, make_optimizer, size_for_training
 from training.precision import fold_frozen_norms
+from training.records import checkpoint, run_folder
+from training.records.checkpoint import Progress
+from training.records.run_folder import RunRecord
 from training.report import write_run_plots
-from training.run_folder import RunRecord
 from training.sampling import SeededSampling
 from training.transforms import augmentation
 

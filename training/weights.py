@@ -19,7 +19,7 @@ from model_store.errors import ModelError
 from model_store.manifest import FILE_NAME
 from model_store.network import load_network
 from model_store.state_dict import read_state_dict
-from training.run_folder import RUN
+from training.records.run_folder import RUN
 
 _COCO: dict[str, WeightsEnum] = {
     "fasterrcnn_resnet50_fpn": FasterRCNN_ResNet50_FPN_Weights.COCO_V1,

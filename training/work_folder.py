@@ -21,7 +21,7 @@ from training.console import Bar
 from training.dataset import LabelledImages
 from training.domain import Domain, measure
 from training.evaluation import detect_all
-from training.run_folder import library_versions
+from training.records.run_folder import library_versions
 from training.trainer import Say
 
 _DETECTIONS = "detections.npz"

@@ -28,7 +28,7 @@ from tests.model_store.test_store import accept, fill_with
 from tests.training.conftest import CONFIG, surroundings
 from tests.training.test_publish import publish_it
 from training import run
-from training.checkpoint import LAST
+from training.records.checkpoint import LAST
 
 ROOT = Path(__file__).parents[2]
 LAZY = (plt, pycocotools.cocoeval, torch._dynamo)  # what a training imports late: once here instead of in each child

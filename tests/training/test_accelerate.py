@@ -26,7 +26,7 @@ from training.accelerate import Plan, accelerate
 from training.commands import main
 from training.dataset import read_dataset
 from training.quantise import Job, calibration_inputs
-from training.run_folder import RunError
+from training.records.run_folder import RunError
 from training.work_folder import WorkFolder
 
 

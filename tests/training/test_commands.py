@@ -10,7 +10,7 @@ from PIL import Image
 
 from model_store.architectures import build
 from training.commands import main
-from training.run_folder import METRICS
+from training.records.run_folder import METRICS
 from training.verbs import VERBS
 
 ROOT = Path(__file__).parents[2]

@@ -19,9 +19,9 @@ from tests.app.wire import free_port
 from tests.training.conftest import CONFIG, draw_dataset, figures
 from tests.training.test_run import wait_for
 from tests.training.together import Ended, Processes
-from training.checkpoint import LAST
 from training.config import TrainConfig
-from training.run_folder import METRICS, RunRecord, read_metrics, read_names
+from training.records.checkpoint import LAST
+from training.records.run_folder import METRICS, RunRecord, read_metrics, read_names
 
 TOLERANCE = 0.001
 

@@ -17,8 +17,8 @@ from training import make
 from training.console import Stopped
 from training.dataset import BrokenDataset
 from training.make import Job, in_words
+from training.records.run_folder import RunError
 from training.run import Surroundings
-from training.run_folder import RunError
 from training.synthetic.blender import Workers
 from training.synthetic.sources import draw_of
 

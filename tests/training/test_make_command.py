@@ -20,7 +20,7 @@ from tests.training.fake_blender import CONFIG, COUNT, PAWN, ROOT, fake
 from training.commands import main
 from training.config import resolve
 from training.presets import MAKE_PRESETS
-from training.run_folder import read_metrics
+from training.records.run_folder import read_metrics
 from training.synthetic import recipes
 
 

@@ -20,14 +20,14 @@ from model_store.store import Release
 from rendersight import images
 from tests.training.conftest import draw_dataset
 from training import run
-from training.checkpoint import BEST
 from training.commands import main
 from training.config import TrainConfig
 from training.dataset import read_dataset
 from training.domain import detect, pool
-from training.loading import load_run
 from training.publish import Prepared, Words, check_release, publish
-from training.run_folder import WORK, RunError
+from training.records.checkpoint import BEST
+from training.records.loading import load_run
+from training.records.run_folder import WORK, RunError
 from training.work_folder import WorkFolder
 
 CONFIG = TrainConfig(

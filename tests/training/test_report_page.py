@@ -12,7 +12,7 @@ from training import report_page
 from training.config import TrainConfig
 from training.dataset import LabelledImages
 from training.evaluation import evaluate
-from training.history import History
+from training.records.history import History
 
 BOX = (0, 0, 50, 50)
 NASTY = "<b>&\"six'"

@@ -7,7 +7,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.training.conftest import write_run
-from training.run_folder import read_metrics
+from training.records.run_folder import read_metrics
 from training.tensorboard import FOLDER, scalars, write_scalars
 
 

@@ -133,7 +133,7 @@ def run(options: argparse.Namespace) -> None:
     plan = replace(read_plan(options, release.manifest.class_names), licence=options.licence)
     from training.accelerate import accelerate
     from training.dataset import read_dataset
-    from training.run_folder import check_folder
+    from training.records.run_folder import check_folder
     from training.work_folder import WorkFolder
 
     if options.golden_from is not None:

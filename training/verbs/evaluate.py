@@ -40,9 +40,9 @@ def run(options: argparse.Namespace) -> None:
     from rendersight.detections import Detections
     from training.distributed import device_of, joined
     from training.evaluation import as_one_class, detect_all, evaluate
-    from training.loading import load_model
+    from training.records.loading import load_model
+    from training.records.run_folder import RUN, RunError, check_folder
     from training.report import DETECTIONS, write_evaluation
-    from training.run_folder import RUN, RunError, check_folder
 
     if options.out and (options.out / RUN).exists():
         raise RunError(f"{options.out} holds a run, whose report would be lost; accepted is another folder")
@@ -90,7 +90,7 @@ def read_listed(
         RunError: the list cannot be read.
     """
     from training.dataset import read_dataset
-    from training.run_folder import read_names
+    from training.records.run_folder import read_names
 
     data = read_dataset(folder, class_names=class_names, format=format)
     data = data.of_split(split) if split else data

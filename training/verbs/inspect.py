@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
     from training.inspection_page import page
     from training.lookalikes import look_at
     from training.reach import geometry_of
-    from training.run_folder import RunError, check_file
+    from training.records.run_folder import RunError, check_file
 
     name = options.dataset.resolve().name
     path, sheet = options.report or _RESULTS / f"{name}.html", options.sheet or _RESULTS / f"{name}.jpg"

@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> None:
     """Run the verb."""
     from training import inspection
     from training.dataset import names_in
-    from training.run_folder import check_file, check_folder
+    from training.records.run_folder import check_file, check_folder
     from training.synthetic.dataset import name_of, render_dataset
 
     draw = draw_of(options.what, options.label)

@@ -58,7 +58,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the verb."""
     from training.publish import Words, publish
-    from training.run_folder import WORK, RunError, RunRecord, check_folder
+    from training.records.run_folder import WORK, RunError, RunRecord, check_folder
     from training.work_folder import WorkFolder
 
     record = RunRecord.read(options.run)

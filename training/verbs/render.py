@@ -31,7 +31,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the verb."""
-    from training.run_folder import check_folder
+    from training.records.run_folder import check_folder
     from training.synthetic.dataset import render_dataset
 
     draw = draw_of(options.what, options.label)

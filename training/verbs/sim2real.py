@@ -49,8 +49,8 @@ def run(options: argparse.Namespace) -> None:
     """Run the verb."""
     from training.dataset import with_margin
     from training.domain import detect
+    from training.records.run_folder import check_folder
     from training.report import REPORT, write_sim2real
-    from training.run_folder import check_folder
     from training.sim2real import Sim2Real
 
     names = _lists_of(options.real_names, [name for name, _ in options.real])

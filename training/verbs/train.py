@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     from training import run as runs
     from training.config import ConfigError, TrainConfig, parse_assignments, resolve
     from training.distributed import device_of, joined
-    from training.run_folder import read_names
+    from training.records.run_folder import read_names
 
     given = {name: getattr(options, name) for name in _DIRECT if getattr(options, name) is not None}
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from model_store.drafts import remove_abandoned
-from training.checkpoint import BEST, LAST, drafts_of, write_atomically
 from training.config import TrainConfig, validate
 from training.errors import TrainingError
+from training.records.checkpoint import BEST, LAST, drafts_of, write_atomically
 
 RUN = "run.json"
 METRICS = "metrics.jsonl"

@@ -8,9 +8,9 @@ from model_store.card import DEFAULT_SCORE_THRESHOLD, ModelCard
 from model_store.network import LoadedNetwork, facts_of, input_rule, load_network
 from model_store.state_dict import read_state_dict
 from model_store.store import sha256_of
-from training.checkpoint import BEST
-from training.history import best_epoch
-from training.run_folder import RUN, RunError, RunRecord, read_metrics
+from training.records.checkpoint import BEST
+from training.records.history import best_epoch
+from training.records.run_folder import RUN, RunError, RunRecord, read_metrics
 
 
 def load_model(ref: str, *, store_root: Path, class_names: Sequence[str] | None = None) -> LoadedNetwork:

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from tests.training.conftest import write_run
-from training.history import History, best_epoch
-from training.run_folder import HOLD_OUT_LIST, METRICS, RunError
+from training.records.history import History, best_epoch
+from training.records.run_folder import HOLD_OUT_LIST, METRICS, RunError
 
 
 def test_a_run_tells_its_best_epoch_and_how_long_it_trained(tmp_path: Path) -> None:

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from training.run_folder import HOLD_OUT_LIST, METRICS, TRAIN_LIST, RunError, RunRecord, read_metrics, read_names
+from training.records.run_folder import (
+    HOLD_OUT_LIST,
+    METRICS,
+    TRAIN_LIST,
+    RunError,
+    RunRecord,
+    read_metrics,
+    read_names,
+)
 
 
 @dataclass(frozen=True)
