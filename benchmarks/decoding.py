@@ -22,7 +22,7 @@ from rendersight import images
 from rendersight.annotations.folder import load_pixels
 from rendersight.detections import Detections
 from rendersight.images import Need, Photo
-from training.dataset import LabelledImages, read_dataset
+from training.data.dataset import LabelledImages, read_dataset
 from training.evaluation import evaluate
 
 MEGAPIXELS = 12e6

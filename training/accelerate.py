@@ -26,7 +26,7 @@ from rendersight.images import RgbImage
 from training import golden_images
 from training.card import rewrite_card
 from training.console import Bar
-from training.dataset import LabelledImages
+from training.data.dataset import LabelledImages
 from training.evaluation import Evaluation, detect_all, evaluate
 from training.page import CROPS
 from training.publish import (

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from training.console import clock
+from training.data.findings import counted
 from training.errors import TrainingError
-from training.findings import counted
 from training.records.history import History
 from training.records.run_folder import RunError
 from training.tables import LABELS, NO_VALUE, number

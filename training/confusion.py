@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rendersight.detections import Detections, box_iou
-from training.dataset import LabelledImages
+from training.data.dataset import LabelledImages
 
 MIN_IOU = 0.5
 NONE = -1

@@ -12,7 +12,7 @@ from rendersight.detections import Detections
 from training import bootstrap
 from training.bootstrap import Interval
 from training.console import Bar
-from training.dataset import LabelledImages
+from training.data.dataset import LabelledImages
 from training.evaluation import Evaluation, as_one_class, detect_all, evaluate
 
 ANY_AP50 = "AP50_any"

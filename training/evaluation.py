@@ -15,7 +15,7 @@ from model_store.engines import Engine
 from rendersight.annotations import AnnotatedImage
 from rendersight.annotations.folder import load_pixels
 from rendersight.detections import Detections
-from training.dataset import LabelledImages
+from training.data.dataset import LabelledImages
 from training.matches import IOU_50, Matches
 from training.thresholds import Curve, OperatingPoint, best_f1
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rendersight.annotations.folder import load_pixels
 from rendersight.detections import Detections, box_iou
 from training.confusion import MIN_IOU, NONE, missed, pair
-from training.dataset import LabelledImages
+from training.data.dataset import LabelledImages
 
 MOST = 12
 _MOST_OF_A_PHOTO = 2

@@ -10,10 +10,10 @@ from PIL import Image, ImageDraw
 from rendersight.annotations import AnnotatedImage
 from rendersight.annotations.folder import load_pixels
 from rendersight.drawing import draw_boxes
-from training.findings import SEVERITIES, Finding, Spot, counted
+from training.data.anchor_fit import FEWEST_PX
+from training.data.findings import SEVERITIES, Finding, Spot, counted
+from training.data.inspection import Inspection, sheet
 from training.html_page import document, figure, jpeg, tiles
-from training.inspection import Inspection, sheet
-from training.reach import FEWEST_PX
 from training.svg import histogram
 
 _MOST_PICTURES = 6

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchvision.models.detection import FasterRCNN
 
-from training.dataset import to_network
+from training.data.dataset import to_network
+from training.data.transforms import Sample
 from training.distributed import World
 from training.errors import TrainingError
 from training.sampling import SeededSampling
-from training.transforms import Sample
 
 
 class NonFiniteLoss(TrainingError, ArithmeticError):

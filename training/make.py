@@ -19,7 +19,7 @@ from model_store.store import Release
 from training import publish, run
 from training.config import TrainConfig
 from training.console import Bar, Stopped
-from training.dataset import BrokenDataset, LabelledImages, read_dataset, with_margin
+from training.data.dataset import BrokenDataset, LabelledImages, read_dataset, with_margin
 from training.domain import Domain
 from training.records import run_folder
 from training.records.checkpoint import LAST, write_atomically

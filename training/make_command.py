@@ -16,7 +16,7 @@ from rendersight.annotations.folder import read_folder
 from training import make
 from training.config import ConfigError, TrainConfig, resolve
 from training.console import Stopped, print_release, progress_bar, say, stop_on_signals
-from training.dataset import LabelledImages, names_in, read_dataset, split
+from training.data.dataset import LabelledImages, names_in, read_dataset, split
 from training.make import Job
 from training.presets import MAKE_COUNTS, MAKE_PRESETS
 from training.records.run_folder import check_folder

@@ -9,7 +9,7 @@ from rendersight import images
 from rendersight.annotations import Fault, labelme
 from rendersight.detections import Detections
 from rendersight.drawing import draw_detections
-from training.dataset import BrokenDataset
+from training.data.dataset import BrokenDataset
 
 PICTURES = "pictures"
 LABELME = "labelme"

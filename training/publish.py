@@ -22,7 +22,7 @@ from rendersight.drawing import draw_detections
 from training import golden_images
 from training.card import write_card
 from training.console import Bar
-from training.dataset import read_dataset, with_margin
+from training.data.dataset import read_dataset, with_margin
 from training.domain import Domain, pool
 from training.page import PRECISION_RECALL
 from training.plots import plot_precision_recall

@@ -8,11 +8,11 @@ from rendersight.detections import Detections
 from training import report_page, tensorboard
 from training.calibration import reliability
 from training.confusion import confusion_matrix
-from training.dataset import LabelledImages
+from training.data.dataset import LabelledImages
+from training.data.pictures import compare_with_truth
 from training.evaluation import Evaluation, detections_as_coco, truth_as_coco
 from training.gallery import false_alarms, gallery, misses
 from training.page import BOX_SIZES, CONFUSION, FALSE_ALARMS, MISSES, PRECISION_RECALL, RELIABILITY, page
-from training.pictures import compare_with_truth
 from training.plots import plot_box_sizes, plot_confusion, plot_epochs, plot_precision_recall, plot_reliability
 from training.records.checkpoint import write_atomically
 from training.records.history import History

@@ -9,9 +9,9 @@ from typing import Any
 from PIL import Image
 
 from training.console import clock
-from training.dataset import LabelledImages
+from training.data.dataset import LabelledImages
+from training.data.findings import counted
 from training.evaluation import Evaluation
-from training.findings import counted
 from training.html_page import document, figure, file, jpeg, table, tiles
 from training.page import CONFUSION, FALSE_ALARMS, MISSES, PRECISION_RECALL, RELIABILITY
 from training.plots import AP, LEARNING_RATE, LOSSES

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rendersight.annotations import AnnotationError
 from training.config import TrainConfig
-from training.dataset import LabelledImages, own_split, split
+from training.data.dataset import LabelledImages, own_split, split
 from training.records.run_folder import HOLD_OUT_LIST, RunRecord
 
 _FLAGS = ("architecture", "weights", "epochs", "batch_size", "learning_rate", "seed")

@@ -7,7 +7,7 @@ import torch
 
 from model_store import architectures
 from training.config import ConfigError, TrainConfig
-from training.dataset import (
+from training.data.dataset import (
     LabelledImages,
     own_split,
     read_dataset,

@@ -18,9 +18,10 @@ from model_store import architectures
 from model_store.engines.torch import TorchEngine
 from rendersight.annotations import AnnotatedImage
 from rendersight.detections import Detections
-from training.batches import epoch_batches, part
 from training.console import Bar, Stopped, clock
-from training.dataset import DetectionDataset, LabelledImages, collate
+from training.data.batches import epoch_batches, part
+from training.data.dataset import DetectionDataset, LabelledImages, collate
+from training.data.transforms import augmentation
 from training.distributed import World
 from training.evaluation import Evaluation, detect_all, evaluate
 from training.loop import Schedule, Step, WeightAverage, train_one_epoch
@@ -31,7 +32,6 @@ from training.records.checkpoint import Progress
 from training.records.run_folder import RunRecord
 from training.report import write_run_plots
 from training.sampling import SeededSampling
-from training.transforms import augmentation
 
 SAVE_EVERY_S = 300.0
 

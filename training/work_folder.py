@@ -18,7 +18,7 @@ from model_store.store import sha256_of, sync
 from rendersight.annotations import AnnotatedImage
 from rendersight.detections import Detections
 from training.console import Bar
-from training.dataset import LabelledImages
+from training.data.dataset import LabelledImages
 from training.domain import Domain, measure
 from training.evaluation import detect_all
 from training.records.run_folder import library_versions

@@ -24,7 +24,7 @@ from training import accelerate as module
 from training import publish
 from training.accelerate import Plan, accelerate
 from training.commands import main
-from training.dataset import read_dataset
+from training.data.dataset import read_dataset
 from training.quantise import Job, calibration_inputs
 from training.records.run_folder import RunError
 from training.work_folder import WorkFolder

@@ -12,10 +12,10 @@ from PIL import Image
 from rendersight.annotations.folder import read_folder
 from tests.training.html_tags import tags_of_a_whole_page
 from training.config import TrainConfig
-from training.dataset import names_in
-from training.inspection import Inspection, as_json, describe, inspect
+from training.data.anchor_fit import geometry_of
+from training.data.dataset import names_in
+from training.data.inspection import Inspection, as_json, describe, inspect
 from training.inspection_page import page
-from training.reach import geometry_of
 from training.svg import histogram
 
 LABEL = "<b>&\"six'"

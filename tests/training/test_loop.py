@@ -6,9 +6,9 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import LinearLR, StepLR
 
 from model_store.architectures import NetworkOptions, build
+from training.data.transforms import Sample
 from training.loop import NonFiniteLoss, Schedule, WeightAverage, train_one_epoch
 from training.sampling import SeededSampling
-from training.transforms import Sample
 
 OPTIONS = NetworkOptions(min_size=64, max_size=64)
 

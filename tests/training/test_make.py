@@ -15,7 +15,7 @@ from model_store.store import Release
 from tests.training.fake_blender import CONFIG, COUNT, PAWN, fake
 from training import make
 from training.console import Stopped
-from training.dataset import BrokenDataset
+from training.data.dataset import BrokenDataset
 from training.make import Job, in_words
 from training.records.run_folder import RunError
 from training.run import Surroundings

@@ -22,7 +22,7 @@ from tests.training.conftest import draw_dataset
 from training import run
 from training.commands import main
 from training.config import TrainConfig
-from training.dataset import read_dataset
+from training.data.dataset import read_dataset
 from training.domain import detect, pool
 from training.publish import Prepared, Words, check_release, publish
 from training.records.checkpoint import BEST

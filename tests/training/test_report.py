@@ -5,7 +5,7 @@ from shutil import rmtree
 from rendersight.detections import Detections
 from tests.training.conftest import write_run
 from tests.training.html_tags import tags_of_a_whole_page
-from training.dataset import LabelledImages, read_dataset
+from training.data.dataset import LabelledImages, read_dataset
 from training.domain import measure
 from training.evaluation import evaluate
 from training.report import write_evaluation, write_run_plots, write_sim2real

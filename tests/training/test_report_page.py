@@ -10,7 +10,7 @@ from tests.training.html_tags import tags_of_a_whole_page
 from tests.training.truth import NOTHING, labelled
 from training import report_page
 from training.config import TrainConfig
-from training.dataset import LabelledImages
+from training.data.dataset import LabelledImages
 from training.evaluation import evaluate
 from training.records.history import History
 

@@ -10,7 +10,7 @@ from tests.training.conftest import RECORD
 from tests.training.truth import labelled
 from training.commands import build_parser
 from training.config import TrainConfig, parse_assignments, resolve
-from training.dataset import LabelledImages, own_split, split, split_by_names, without_test
+from training.data.dataset import LabelledImages, own_split, split, split_by_names, without_test
 from training.reproduction import publishing_commands, training_command
 from training.verbs.train import _DIRECT
 

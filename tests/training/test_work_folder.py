@@ -11,7 +11,7 @@ from PIL import Image
 
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
-from training.dataset import read_dataset
+from training.data.dataset import read_dataset
 from training.work_folder import WorkFolder
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rendersight.annotations import Fault
 from rendersight.annotations.labelme import VERSION
-from training.dataset import BrokenDataset
+from training.data.dataset import BrokenDataset
 from training.records.checkpoint import write_atomically
 from training.synthetic import sensor
 from training.synthetic.annotate import Instance, TooHidden, annotate

@@ -94,7 +94,7 @@ def read_plan(options: argparse.Namespace, class_names: Sequence[str]) -> "Plan"
     if missing := [name for name in ("openvino", "nncf") if find_spec(name) is None]:
         raise EngineNotAvailable(f"not installed: {', '.join(missing)}; pip install 'rendersight[accelerate]'")
     from training.accelerate import Plan
-    from training.dataset import read_dataset
+    from training.data.dataset import read_dataset
 
     photos = find_photos(options.calibration)
     name, folder = options.judge_by
@@ -132,7 +132,7 @@ def run(options: argparse.Namespace) -> None:
         raise ReleaseNotFound(f"{options.release} is a state dict's file; publish it as a release first")
     plan = replace(read_plan(options, release.manifest.class_names), licence=options.licence)
     from training.accelerate import accelerate
-    from training.dataset import read_dataset
+    from training.data.dataset import read_dataset
     from training.records.run_folder import check_folder
     from training.work_folder import WorkFolder
 

@@ -33,7 +33,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the verb."""
     from rendersight.annotations.writing import copy, link
-    from training.conversion import convert
+    from training.data.conversion import convert
 
     done = convert(
         options.dataset,

@@ -11,7 +11,7 @@ from training.console import bar_of, say
 from training.torchrun import place_here
 
 if TYPE_CHECKING:
-    from training.dataset import LabelledImages
+    from training.data.dataset import LabelledImages
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -89,7 +89,7 @@ def read_listed(
         AnnotationError: files that cannot be used, or a name that is not in the folder.
         RunError: the list cannot be read.
     """
-    from training.dataset import read_dataset
+    from training.data.dataset import read_dataset
     from training.records.run_folder import read_names
 
     data = read_dataset(folder, class_names=class_names, format=format)

@@ -38,12 +38,12 @@ def run(options: argparse.Namespace) -> None:
     """Run the verb."""
     from rendersight.annotations.folder import read_folder
     from rendersight.images import file_formats
-    from training import inspection
     from training.config import parse_assignments, resolve
-    from training.dataset import BrokenDataset, all_faults, names_in
+    from training.data import inspection
+    from training.data.anchor_fit import geometry_of
+    from training.data.dataset import BrokenDataset, all_faults, names_in
+    from training.data.duplicates import look_at
     from training.inspection_page import page
-    from training.lookalikes import look_at
-    from training.reach import geometry_of
     from training.records.run_folder import RunError, check_file
 
     name = options.dataset.resolve().name

@@ -22,8 +22,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the verb."""
-    from training import inspection
-    from training.dataset import names_in
+    from training.data import inspection
+    from training.data.dataset import names_in
     from training.records.run_folder import check_file, check_folder
     from training.synthetic.dataset import name_of, render_dataset
 

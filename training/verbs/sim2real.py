@@ -47,7 +47,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the verb."""
-    from training.dataset import with_margin
+    from training.data.dataset import with_margin
     from training.domain import detect
     from training.records.run_folder import check_folder
     from training.report import REPORT, write_sim2real

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rendersight.annotations.folder import read_folder
-from training.dataset import BrokenDataset
+from training.data.dataset import BrokenDataset
 from training.synthetic.blender import Blender, BlenderMissing, RenderFailed, Workers, check_python
 from training.synthetic.dataset import render_dataset
 from training.synthetic.recipes import dice

@@ -8,7 +8,7 @@ from PIL import Image
 
 from rendersight.annotations.formats import FORMATS
 from training.commands import main
-from training.dataset import own_split, read_dataset, without_test
+from training.data.dataset import own_split, read_dataset, without_test
 
 
 def paths_in(folder: Path) -> set[str]:

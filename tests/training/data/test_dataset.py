@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from rendersight.annotations import AnnotationError
 from training.config import TrainConfig
-from training.dataset import (
+from training.data.dataset import (
     BrokenDataset,
     DetectionDataset,
     LabelledImages,
@@ -20,7 +20,7 @@ from training.dataset import (
     split_by_names,
     to_network,
 )
-from training.transforms import augmentation
+from training.data.transforms import augmentation
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from rendersight.annotations import AnnotatedImage, Fault
 from rendersight.annotations.folder import Folder, Misfit
 from rendersight.annotations.formats import FORMATS
-from training.findings import Finding, Severity, Spot, counted, in_order
-from training.lookalikes import Look, alike, groups
-from training.reach import Boxes, Geometry, check_reach
+from training.data.anchor_fit import Boxes, Geometry, check_reach
+from training.data.duplicates import Look, alike, groups
+from training.data.findings import Finding, Severity, Spot, counted, in_order
 
 _ROUNDED_PX = 1.0
 _SAME_BOX_IOU = 0.9
@@ -41,7 +41,7 @@ def examine(
 
     Args:
         found: the dataset.
-        faults: its own and those that its labels make, see `training.dataset.all_faults`.
+        faults: its own and those that its labels make, see `training.data.dataset.all_faults`.
         class_names: the classes.
         looks: of `found.images`, in their order.
         boxes: of `found.images` at the network's input.

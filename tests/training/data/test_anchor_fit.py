@@ -5,8 +5,8 @@ import pytest
 
 from rendersight.annotations import AnnotatedImage
 from training.config import TrainConfig
-from training.findings import Finding
-from training.reach import Boxes, Geometry, boxes_at_input, check_reach, geometry_of
+from training.data.anchor_fit import Boxes, Geometry, boxes_at_input, check_reach, geometry_of
+from training.data.findings import Finding
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from model_store.manifest import InputRule
 from model_store.network import input_rule
 from rendersight.annotations import AnnotatedImage
 from training.config import TrainConfig
-from training.findings import Finding, Spot, counted
+from training.data.findings import Finding, Spot, counted
 
 FEWEST_PX = 8.0
 """A side shorter than this, at the network's input, leaves about a cell of the finest feature map, or less."""

@@ -16,8 +16,8 @@ from rendersight.annotations.folder import Folder, load_pixels, read_folder
 from rendersight.annotations.formats import FORMATS
 from rendersight.annotations.tree import name_below
 from training.console import Bar, progress_bar
+from training.data.transforms import Sample
 from training.seeds import mixed_seed
-from training.transforms import Sample
 
 
 class BrokenDataset(AnnotationError):

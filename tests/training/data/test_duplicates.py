@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance
 
 from rendersight.annotations import AnnotatedImage
-from training.lookalikes import Look, alike, groups, look_at
+from training.data.duplicates import Look, alike, groups, look_at
 
 
 def scene(*, seed: int = 0, disc_xy: tuple[int, int] = (60, 50)) -> Image.Image:

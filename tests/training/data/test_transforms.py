@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from training.config import TrainConfig
-from training.transforms import (
+from training.data.transforms import (
     Sample,
     Zoom,
     add_noise,

@@ -10,7 +10,7 @@ from rendersight.annotations import AnnotationError
 from rendersight.annotations.folder import read_folder
 from rendersight.annotations.formats import format_of
 from rendersight.annotations.writing import Place, renamed, unwritable, write_dataset
-from training.dataset import BrokenDataset, all_faults, names_in
+from training.data.dataset import BrokenDataset, all_faults, names_in
 from training.records.run_folder import check_folder
 
 _DRAFT = ".converting-"

@@ -8,7 +8,7 @@ from PIL import Image
 from rendersight.annotations.folder import load_pixels
 from rendersight.detections import Detections
 from rendersight.drawing import draw_boxes, draw_detections
-from training.dataset import LabelledImages
+from training.data.dataset import LabelledImages
 
 _GAP_PX = 6
 

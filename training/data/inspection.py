@@ -12,12 +12,12 @@ from rendersight.annotations import AnnotatedImage
 from rendersight.annotations.folder import Folder, load_pixels, no_bar
 from rendersight.drawing import draw_boxes
 from training.console import Bar
-from training.dataset import all_faults, names_in
-from training.doctor import examine
-from training.findings import Finding
-from training.lookalikes import Look, look_at
-from training.pictures import contact_sheet
-from training.reach import Boxes, Geometry, boxes_at_input
+from training.data.anchor_fit import Boxes, Geometry, boxes_at_input
+from training.data.checks import examine
+from training.data.dataset import all_faults, names_in
+from training.data.duplicates import Look, look_at
+from training.data.findings import Finding
+from training.data.pictures import contact_sheet
 
 _SIZE_EDGES_PX = (0, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
 _BAR = 40

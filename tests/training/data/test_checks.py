@@ -9,7 +9,7 @@ import pytest
 
 from rendersight.annotations import AnnotatedImage, Fault
 from rendersight.annotations.folder import Folder, Misfit
-from training.doctor import (
+from training.data.checks import (
     check_balance,
     check_duplicates,
     check_files,
@@ -21,7 +21,7 @@ from training.doctor import (
     check_same_boxes,
     check_unused,
 )
-from training.lookalikes import Look
+from training.data.duplicates import Look
 
 BOX = [10, 10, 30, 30]
 LOOK = Look("a.png", "sha", 1, np.zeros((32, 32), np.float32), np.ones(256, np.float32), is_flat=False)

@@ -1,6 +1,6 @@
 import pytest
 
-from training.batches import epoch_batches, epoch_order, part
+from training.data.batches import epoch_batches, epoch_order, part
 
 
 def test_an_epoch_visits_every_image_once_in_an_order_of_its_own() -> None:
