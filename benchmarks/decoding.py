@@ -23,7 +23,7 @@ from rendersight.annotations.folder import load_pixels
 from rendersight.detections import Detections
 from rendersight.images import Need, Photo
 from training.data.dataset import LabelledImages, read_dataset
-from training.evaluation import evaluate
+from training.measuring.evaluation import evaluate
 
 MEGAPIXELS = 12e6
 _QUALITY = 90

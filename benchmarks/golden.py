@@ -29,7 +29,7 @@ from rendersight.annotations.folder import load_pixels
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
 from training.data.dataset import LabelledImages, read_dataset
-from training.evaluation import detect_all, evaluate
+from training.measuring.evaluation import detect_all, evaluate
 
 RENDERS = Path(__file__).parent.parent / "docs" / "renders"
 MAX_LOSS = 0.01

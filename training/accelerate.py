@@ -27,7 +27,7 @@ from training import golden_images
 from training.card import rewrite_card
 from training.console import Bar
 from training.data.dataset import LabelledImages
-from training.evaluation import Evaluation, detect_all, evaluate
+from training.measuring.evaluation import Evaluation, detect_all, evaluate
 from training.page import CROPS
 from training.publish import (
     ENGINES_FOLDER,

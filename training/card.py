@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 from model_store.manifest import Manifest
+from training.measuring.sim2real import Sim2Real
+from training.measuring.tables import class_table, column_of, figures_table
 from training.page import MISTAKES, PRECISION_RECALL, figures, sections
-from training.sim2real import Sim2Real
-from training.tables import class_table, column_of, figures_table
 
 _ENGINES = "## Engines"
 _MAKING = "## Making"

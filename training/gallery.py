@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rendersight.annotations.folder import load_pixels
 from rendersight.detections import Detections, box_iou
-from training.confusion import MIN_IOU, NONE, missed, pair
 from training.data.dataset import LabelledImages
+from training.measuring.confusion import MIN_IOU, NONE, missed, pair
 
 MOST = 12
 _MOST_OF_A_PHOTO = 2

@@ -20,14 +20,14 @@ from training import publish, run
 from training.config import TrainConfig
 from training.console import Bar, Stopped
 from training.data.dataset import BrokenDataset, LabelledImages, read_dataset, with_margin
-from training.domain import Domain
+from training.measuring.measured import Domain
+from training.measuring.sim2real import Sim2Real
 from training.records import run_folder
 from training.records.checkpoint import LAST, write_atomically
 from training.records.loading import load_run
 from training.records.run_folder import WORK, RunError, RunRecord, read_metrics, read_names
 from training.report import write_evaluation, write_sim2real
 from training.run import Say, Surroundings
-from training.sim2real import Sim2Real
 from training.synthetic.blender import Workers
 from training.synthetic.dataset import render_dataset
 from training.synthetic.recipes import Draw

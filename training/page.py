@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from training import bootstrap
-from training.sim2real import Sim2Real
-from training.tables import NO_VALUE, class_table, figures_table, number, table
-from training.thresholds import SURE, OperatingPoint, at_precision, at_score
+from training.measuring import bootstrap
+from training.measuring.sim2real import Sim2Real
+from training.measuring.tables import NO_VALUE, class_table, figures_table, number, table
+from training.measuring.thresholds import SURE, OperatingPoint, at_precision, at_score
 
 PRECISION_RECALL = "precision_recall.png"
 BOX_SIZES = "box_sizes.png"

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from training.calibration import Reliability
-from training.evaluation import Evaluation
-from training.thresholds import OperatingPoint
+from training.measuring.calibration import Reliability
+from training.measuring.evaluation import Evaluation
+from training.measuring.thresholds import OperatingPoint
 
 LOSSES = "losses.png"
 LEARNING_RATE = "learning_rate.png"

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from training.evaluation import FIGURES
+from training.measuring.evaluation import FIGURES
 
 FOLDER = "tensorboard"
 

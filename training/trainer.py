@@ -23,8 +23,8 @@ from training.data.batches import epoch_batches, part
 from training.data.dataset import DetectionDataset, LabelledImages, collate
 from training.data.transforms import augmentation
 from training.distributed import World
-from training.evaluation import Evaluation, detect_all, evaluate
 from training.loop import Schedule, Step, WeightAverage, train_one_epoch
+from training.measuring.evaluation import Evaluation, detect_all, evaluate
 from training.network import accelerate, make_optimizer, size_for_training
 from training.precision import fold_frozen_norms
 from training.records import checkpoint, run_folder

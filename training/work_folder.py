@@ -19,8 +19,8 @@ from rendersight.annotations import AnnotatedImage
 from rendersight.detections import Detections
 from training.console import Bar
 from training.data.dataset import LabelledImages
-from training.domain import Domain, measure
-from training.evaluation import detect_all
+from training.measuring.evaluation import detect_all
+from training.measuring.measured import Domain, measure
 from training.records.run_folder import library_versions
 from training.trainer import Say
 

@@ -23,7 +23,7 @@ from training import run
 from training.commands import main
 from training.config import TrainConfig
 from training.data.dataset import read_dataset
-from training.domain import detect, pool
+from training.measuring.measured import detect, pool
 from training.publish import Prepared, Words, check_release, publish
 from training.records.checkpoint import BEST
 from training.records.loading import load_run

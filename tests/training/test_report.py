@@ -6,10 +6,10 @@ from rendersight.detections import Detections
 from tests.training.conftest import write_run
 from tests.training.html_tags import tags_of_a_whole_page
 from training.data.dataset import LabelledImages, read_dataset
-from training.domain import measure
-from training.evaluation import evaluate
+from training.measuring.evaluation import evaluate
+from training.measuring.measured import measure
+from training.measuring.sim2real import Sim2Real
 from training.report import write_evaluation, write_run_plots, write_sim2real
-from training.sim2real import Sim2Real
 
 
 def guesses(data: LabelledImages) -> list[Detections]:

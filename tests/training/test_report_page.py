@@ -11,7 +11,7 @@ from tests.training.truth import NOTHING, labelled
 from training import report_page
 from training.config import TrainConfig
 from training.data.dataset import LabelledImages
-from training.evaluation import evaluate
+from training.measuring.evaluation import evaluate
 from training.records.history import History
 
 BOX = (0, 0, 50, 50)

@@ -18,7 +18,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the verb."""
-    from training.comparison import compare
+    from training.measuring.comparison import compare
 
     found = compare([options.first, *options.others])
     print(json.dumps(found.as_json(), indent=2) if options.json else found.table())

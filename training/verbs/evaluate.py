@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> None:
     from rendersight.annotations import AnnotatedImage
     from rendersight.detections import Detections
     from training.distributed import device_of, joined
-    from training.evaluation import as_one_class, detect_all, evaluate
+    from training.measuring.evaluation import as_one_class, detect_all, evaluate
     from training.records.loading import load_model
     from training.records.run_folder import RUN, RunError, check_folder
     from training.report import DETECTIONS, write_evaluation

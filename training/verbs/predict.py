@@ -32,7 +32,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the verb."""
-    from training.prediction import predict
+    from training.measuring.prediction import predict
     from training.records.run_folder import check_folder
 
     check_folder(options.out)

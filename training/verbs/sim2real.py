@@ -48,10 +48,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the verb."""
     from training.data.dataset import with_margin
-    from training.domain import detect
+    from training.measuring.measured import detect
+    from training.measuring.sim2real import Sim2Real
     from training.records.run_folder import check_folder
     from training.report import REPORT, write_sim2real
-    from training.sim2real import Sim2Real
 
     names = _lists_of(options.real_names, [name for name, _ in options.real])
     loaded, engine = flags.open_model(options)

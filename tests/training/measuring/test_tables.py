@@ -1,5 +1,5 @@
 from model_store.manifest import Metrics
-from training.tables import Column, class_table, column_of, figures_table, table
+from training.measuring.tables import Column, class_table, column_of, figures_table, table
 
 DESK = Metrics(
     data="the desk",

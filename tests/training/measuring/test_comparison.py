@@ -5,8 +5,8 @@ import pytest
 
 from tests.training.conftest import write_run
 from training.commands import main
-from training.comparison import compare
 from training.config import TrainConfig
+from training.measuring.comparison import compare
 from training.records.run_folder import RunError
 
 LARGER = TrainConfig(epochs=3, min_size=1024, learning_rate=1e-4)

@@ -3,8 +3,8 @@ import pytest
 
 from rendersight.detections import Detections
 from tests.training.truth import NOTHING, labelled, random_case
-from training.domain import ANY_AP50, measure, pool
-from training.evaluation import evaluate
+from training.measuring.evaluation import evaluate
+from training.measuring.measured import ANY_AP50, measure, pool
 
 LEFT, RIGHT = (0, 0, 50, 50), (100, 0, 150, 50)
 

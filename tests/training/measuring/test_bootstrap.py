@@ -3,9 +3,9 @@ import pytest
 
 from rendersight.detections import Detections
 from tests.training.truth import NOTHING, labelled, random_case
-from training.bootstrap import average_precision, interval, resample
 from training.data.dataset import LabelledImages
-from training.evaluation import evaluate
+from training.measuring.bootstrap import average_precision, interval, resample
+from training.measuring.evaluation import evaluate
 
 LEFT, RIGHT = (0, 0, 50, 50), (100, 0, 150, 50)
 

@@ -10,9 +10,9 @@ from typing import Any
 from training.console import clock
 from training.data.findings import counted
 from training.errors import TrainingError
+from training.measuring.tables import LABELS, NO_VALUE, number
 from training.records.history import History
 from training.records.run_folder import RunError
-from training.tables import LABELS, NO_VALUE, number
 
 FIGURES = ("AP", "AP50", "AP75", "f1", "threshold")
 """What is compared, by the names of `LABELS`; --json has all figures."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from model_store.manifest import Metrics
-from training.bootstrap import Interval
+from training.measuring.bootstrap import Interval
 
 LABELS = {
     "AP": "mAP@[.5:.95]",

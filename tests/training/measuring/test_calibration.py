@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from training.calibration import reliability
-from training.thresholds import Curve
+from training.measuring.calibration import reliability
+from training.measuring.thresholds import Curve
 
 
 def curve(*detections: tuple[float, int]) -> Curve:

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from model_store.engines import Engine
 from model_store.manifest import Metrics
 from rendersight.detections import Detections
-from training import bootstrap
-from training.bootstrap import Interval
 from training.console import Bar
 from training.data.dataset import LabelledImages
-from training.evaluation import Evaluation, as_one_class, detect_all, evaluate
+from training.measuring import bootstrap
+from training.measuring.bootstrap import Interval
+from training.measuring.evaluation import Evaluation, as_one_class, detect_all, evaluate
 
 ANY_AP50 = "AP50_any"
 """AP50 with all classes merged into one, beside COCO's names."""

@@ -2,7 +2,7 @@ import pytest
 
 from rendersight.detections import Detections
 from tests.training.truth import NOTHING, labelled, random_case
-from training.evaluation import evaluate
+from training.measuring.evaluation import evaluate
 
 LEFT, RIGHT = (0, 0, 50, 50), (100, 0, 150, 50)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.matches import IOU_50, ClassMatches, Matches
+from training.measuring.matching import IOU_50, ClassMatches, Matches
 
 RESAMPLES = 1000
 SEED = 0

@@ -16,8 +16,8 @@ from rendersight.annotations import AnnotatedImage
 from rendersight.annotations.folder import load_pixels
 from rendersight.detections import Detections
 from training.data.dataset import LabelledImages
-from training.matches import IOU_50, Matches
-from training.thresholds import Curve, OperatingPoint, best_f1
+from training.measuring.matching import IOU_50, Matches
+from training.measuring.thresholds import Curve, OperatingPoint, best_f1
 
 FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 """COCO's twelve, in pycocotools' order (cocodataset.org/#detection-eval); -1 where the data has no such object."""

@@ -3,7 +3,7 @@ import pytest
 
 from rendersight.detections import Detections
 from tests.training.truth import NOTHING, labelled, random_case
-from training.confusion import confusion_matrix, missed, pair
+from training.measuring.confusion import confusion_matrix, missed, pair
 
 LEFT, RIGHT, ELSEWHERE = (0, 0, 50, 50), (100, 0, 150, 50), (60, 60, 90, 90)
 

@@ -8,7 +8,7 @@ from pycocotools.cocoeval import COCOeval
 
 from rendersight.detections import Detections
 from tests.training.truth import NOTHING, labelled, random_case
-from training.evaluation import FIGURES, as_one_class, detections_as_coco, evaluate, truth_as_coco
+from training.measuring.evaluation import FIGURES, as_one_class, detections_as_coco, evaluate, truth_as_coco
 
 
 @pytest.mark.parametrize("seed", range(4))

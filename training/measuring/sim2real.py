@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training import bootstrap
-from training.bootstrap import Interval
-from training.calibration import Reliability, reliability
-from training.confusion import confusion_matrix
-from training.domain import Domain, pool
-from training.tables import Column, cell, column_of
-from training.thresholds import SURE, OperatingPoint, at_precision, at_score, worth_recommending
+from training.measuring import bootstrap
+from training.measuring.bootstrap import Interval
+from training.measuring.calibration import Reliability, reliability
+from training.measuring.confusion import confusion_matrix
+from training.measuring.measured import Domain, pool
+from training.measuring.tables import Column, cell, column_of
+from training.measuring.thresholds import SURE, OperatingPoint, at_precision, at_score, worth_recommending
 
 _NO_RATIO = ("threshold",)
 

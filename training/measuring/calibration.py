@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.thresholds import Curve
+from training.measuring.thresholds import Curve
 
 BINS = 10
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.thresholds import Curve, at_precision, at_score, best_f1
+from training.measuring.thresholds import Curve, at_precision, at_score, best_f1
 
 
 def curve(scores: list[float], hits: list[int], *, true_count: int) -> Curve:
