@@ -24,11 +24,9 @@ from model_store.prepared import converter_sha256
 from model_store.store import CARD, Release, sha256_of
 from rendersight.images import RgbImage
 from training import golden_images
-from training.card import rewrite_card
 from training.console import Bar
 from training.data.dataset import LabelledImages
 from training.measuring.evaluation import Evaluation, detect_all, evaluate
-from training.page import CROPS
 from training.publish import (
     ENGINES_FOLDER,
     Prepared,
@@ -40,6 +38,8 @@ from training.publish import (
 )
 from training.quantise import Job, run_apart
 from training.records.run_folder import RunError
+from training.reports.markdown import CROPS
+from training.reports.model_card import rewrite_card
 from training.work_folder import WorkFolder, identity_of
 
 MAX_LOSS = {"openvino-fp32": 0.002, "openvino-bf16": 0.005, "openvino-int8": 0.01}

@@ -26,7 +26,7 @@ from training.records import run_folder
 from training.records.checkpoint import LAST, write_atomically
 from training.records.loading import load_run
 from training.records.run_folder import WORK, RunError, RunRecord, read_metrics, read_names
-from training.report import write_evaluation, write_sim2real
+from training.reports.report_folder import write_evaluation, write_sim2real
 from training.run import Say, Surroundings
 from training.synthetic.blender import Workers
 from training.synthetic.dataset import render_dataset

@@ -20,16 +20,16 @@ from model_store.store import CARD, WEIGHTS, Release, sha256_of
 from rendersight import images
 from rendersight.drawing import draw_detections
 from training import golden_images
-from training.card import write_card
 from training.console import Bar
 from training.data.dataset import read_dataset, with_margin
 from training.measuring.measured import Domain, pool
 from training.measuring.sim2real import Sim2Real
-from training.page import PRECISION_RECALL
-from training.plots import plot_precision_recall
 from training.records.loading import load_run
 from training.records.run_folder import HOLD_OUT_LIST, RunError, RunRecord, read_names
-from training.report import write_sim2real_pictures
+from training.reports.markdown import PRECISION_RECALL
+from training.reports.model_card import write_card
+from training.reports.plots import plot_precision_recall
+from training.reports.report_folder import write_sim2real_pictures
 from training.work_folder import WorkFolder, measure_kept
 
 DETECTIONS_PICTURE = "detections.jpg"

@@ -30,7 +30,7 @@ from training.precision import fold_frozen_norms
 from training.records import checkpoint, run_folder
 from training.records.checkpoint import Progress
 from training.records.run_folder import RunRecord
-from training.report import write_run_plots
+from training.reports.report_folder import write_run_plots
 from training.sampling import SeededSampling
 
 SAVE_EVERY_S = 300.0

@@ -36,7 +36,7 @@ from training.records.run_folder import (
     read_metrics,
     read_names,
 )
-from training.tensorboard import FOLDER as SCALARS
+from training.reports.tensorboard import FOLDER as SCALARS
 
 SEED = 9
 RUN_FILES = (RUN, TRAIN_LIST, HOLD_OUT_LIST, METRICS, LAST, BEST, PAGE)

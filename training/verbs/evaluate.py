@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     from training.measuring.evaluation import as_one_class, detect_all, evaluate
     from training.records.loading import load_model
     from training.records.run_folder import RUN, RunError, check_folder
-    from training.report import DETECTIONS, write_evaluation
+    from training.reports.report_folder import DETECTIONS, write_evaluation
 
     if options.out and (options.out / RUN).exists():
         raise RunError(f"{options.out} holds a run, whose report would be lost; accepted is another folder")

@@ -43,8 +43,8 @@ def run(options: argparse.Namespace) -> None:
     from training.data.anchor_fit import geometry_of
     from training.data.dataset import BrokenDataset, all_faults, names_in
     from training.data.duplicates import look_at
-    from training.inspection_page import page
     from training.records.run_folder import RunError, check_file
+    from training.reports.inspection_page import page
 
     name = options.dataset.resolve().name
     path, sheet = options.report or _RESULTS / f"{name}.html", options.sheet or _RESULTS / f"{name}.jpg"

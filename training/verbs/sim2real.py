@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     from training.measuring.measured import detect
     from training.measuring.sim2real import Sim2Real
     from training.records.run_folder import check_folder
-    from training.report import REPORT, write_sim2real
+    from training.reports.report_folder import REPORT, write_sim2real
 
     names = _lists_of(options.real_names, [name for name, _ in options.real])
     loaded, engine = flags.open_model(options)

@@ -6,7 +6,7 @@ from rendersight.detections import Detections
 from tests.training.truth import NOTHING, labelled, random_case
 from training.measuring.measured import Domain, measure
 from training.measuring.sim2real import Sim2Real
-from training.page import page
+from training.reports.markdown import page
 
 LEFT, RIGHT = (0, 0, 50, 50), (100, 0, 150, 50)
 PAIR = [("cat", LEFT), ("cat", RIGHT)]

@@ -15,8 +15,8 @@ from training.config import TrainConfig
 from training.data.anchor_fit import geometry_of
 from training.data.dataset import names_in
 from training.data.inspection import Inspection, as_json, describe, inspect
-from training.inspection_page import page
-from training.svg import histogram
+from training.reports.inspection_page import page
+from training.reports.svg import histogram
 
 LABEL = "<b>&\"six'"
 

@@ -3,7 +3,7 @@ from pathlib import Path
 from PIL import Image
 
 from tests.training.html_tags import tags_of_a_whole_page
-from training.html_page import document, figure, file, jpeg, table, tiles
+from training.reports.html_page import document, figure, file, jpeg, table, tiles
 
 NASTY = "<script>\"&'"
 

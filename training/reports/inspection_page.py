@@ -13,8 +13,8 @@ from rendersight.drawing import draw_boxes
 from training.data.anchor_fit import FEWEST_PX
 from training.data.findings import SEVERITIES, Finding, Spot, counted
 from training.data.inspection import Inspection, sheet
-from training.html_page import document, figure, jpeg, tiles
-from training.svg import histogram
+from training.reports.html_page import document, figure, jpeg, tiles
+from training.reports.svg import histogram
 
 _MOST_PICTURES = 6
 _MOST_FILES = 40

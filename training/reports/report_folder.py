@@ -5,21 +5,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rendersight.detections import Detections
-from training import report_page, tensorboard
 from training.data.dataset import LabelledImages
 from training.data.pictures import compare_with_truth
-from training.gallery import false_alarms, gallery, misses
 from training.measuring.calibration import reliability
 from training.measuring.confusion import confusion_matrix
 from training.measuring.evaluation import Evaluation, detections_as_coco, truth_as_coco
 from training.measuring.sim2real import Sim2Real
 from training.measuring.thresholds import worth_recommending
-from training.page import BOX_SIZES, CONFUSION, FALSE_ALARMS, MISSES, PRECISION_RECALL, RELIABILITY, page
-from training.plots import plot_box_sizes, plot_confusion, plot_epochs, plot_precision_recall, plot_reliability
 from training.records.checkpoint import write_atomically
 from training.records.history import History
 from training.records.run_folder import PAGE, PLOTS
-from training.report_page import HOLD_OUT_SHEET
+from training.reports import report_page, tensorboard
+from training.reports.gallery import false_alarms, gallery, misses
+from training.reports.markdown import BOX_SIZES, CONFUSION, FALSE_ALARMS, MISSES, PRECISION_RECALL, RELIABILITY, page
+from training.reports.plots import plot_box_sizes, plot_confusion, plot_epochs, plot_precision_recall, plot_reliability
+from training.reports.report_page import HOLD_OUT_SHEET
 
 DETECTIONS = "detections.json"
 TRUTH = "truth.json"

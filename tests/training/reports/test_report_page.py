@@ -8,11 +8,11 @@ from PIL import Image
 from tests.training.conftest import write_run
 from tests.training.html_tags import tags_of_a_whole_page
 from tests.training.truth import NOTHING, labelled
-from training import report_page
 from training.config import TrainConfig
 from training.data.dataset import LabelledImages
 from training.measuring.evaluation import evaluate
 from training.records.history import History
+from training.reports import report_page
 
 BOX = (0, 0, 50, 50)
 NASTY = "<b>&\"six'"

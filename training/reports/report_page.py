@@ -11,13 +11,13 @@ from PIL import Image
 from training.console import clock
 from training.data.dataset import LabelledImages
 from training.data.findings import counted
-from training.html_page import document, figure, file, jpeg, table, tiles
 from training.measuring.evaluation import Evaluation
 from training.measuring.tables import NO_VALUE, Column, figure_rows, number
-from training.page import CONFUSION, FALSE_ALARMS, MISSES, PRECISION_RECALL, RELIABILITY
-from training.plots import AP, LEARNING_RATE, LOSSES
 from training.records.history import History
-from training.reproduction import publishing_commands, training_command
+from training.reports.html_page import document, figure, file, jpeg, table, tiles
+from training.reports.markdown import CONFUSION, FALSE_ALARMS, MISSES, PRECISION_RECALL, RELIABILITY
+from training.reports.plots import AP, LEARNING_RATE, LOSSES
+from training.reports.reproduction import publishing_commands, training_command
 
 HOLD_OUT_SHEET = "hold_out.png"
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training.plots import plot_confusion
+from training.reports.plots import plot_confusion
 
 
 @pytest.mark.parametrize("name", ["$\\frac$", "サイコロ", "骰子$"])

@@ -8,7 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.training.conftest import write_run
 from training.records.run_folder import read_metrics
-from training.tensorboard import FOLDER, scalars, write_scalars
+from training.reports.tensorboard import FOLDER, scalars, write_scalars
 
 
 @pytest.fixture(autouse=True)

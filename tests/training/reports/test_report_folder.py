@@ -9,7 +9,7 @@ from training.data.dataset import LabelledImages, read_dataset
 from training.measuring.evaluation import evaluate
 from training.measuring.measured import measure
 from training.measuring.sim2real import Sim2Real
-from training.report import write_evaluation, write_run_plots, write_sim2real
+from training.reports.report_folder import write_evaluation, write_run_plots, write_sim2real
 
 
 def guesses(data: LabelledImages) -> list[Detections]:

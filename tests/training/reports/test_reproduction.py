@@ -11,7 +11,7 @@ from tests.training.truth import labelled
 from training.commands import build_parser
 from training.config import TrainConfig, parse_assignments, resolve
 from training.data.dataset import LabelledImages, own_split, split, split_by_names, without_test
-from training.reproduction import publishing_commands, training_command
+from training.reports.reproduction import publishing_commands, training_command
 from training.verbs.train import _DIRECT
 
 RUN = Path("runs/my run")

@@ -8,7 +8,7 @@ from PIL import Image
 from rendersight.detections import Detections
 from tests.training.truth import NOTHING, labelled
 from training.data.dataset import LabelledImages
-from training.gallery import Mistake, false_alarms, gallery, misses
+from training.reports.gallery import Mistake, false_alarms, gallery, misses
 
 LEFT, RIGHT, ELSEWHERE = (0, 0, 50, 50), (100, 0, 150, 50), (60, 60, 90, 90)
 TRUTH, FOUND = (0, 190, 255), (255, 96, 0)

@@ -6,7 +6,7 @@ from pathlib import Path
 from model_store.manifest import Manifest
 from training.measuring.sim2real import Sim2Real
 from training.measuring.tables import class_table, column_of, figures_table
-from training.page import MISTAKES, PRECISION_RECALL, figures, sections
+from training.reports.markdown import MISTAKES, PRECISION_RECALL, figures, sections
 
 _ENGINES = "## Engines"
 _MAKING = "## Making"
