@@ -48,7 +48,7 @@ import torch.nn as nn, numpy
 from app.main import create_app
 from . import sibling
 def later():
-    from training import loop
+    from training.learning import loop
     importlib.import_module("fastapi.testclient")
 """
     assert set(imported(source)) == {"torch", "numpy", "app", "training", "fastapi"}

@@ -16,10 +16,12 @@ from model_store import store
 from model_store.engines.torch import TorchEngine
 from model_store.errors import ReleaseNotFound
 from model_store.store import Release
-from training import publish, run
+from training import publish
 from training.config import TrainConfig
 from training.console import Bar, Stopped
 from training.data.dataset import BrokenDataset, LabelledImages, read_dataset, with_margin
+from training.learning import run
+from training.learning.run import Say, Surroundings
 from training.measuring.measured import Domain
 from training.measuring.sim2real import Sim2Real
 from training.records import run_folder
@@ -27,7 +29,6 @@ from training.records.checkpoint import LAST, write_atomically
 from training.records.loading import load_run
 from training.records.run_folder import WORK, RunError, RunRecord, read_metrics, read_names
 from training.reports.report_folder import write_evaluation, write_sim2real
-from training.run import Say, Surroundings
 from training.synthetic.blender import Workers
 from training.synthetic.dataset import render_dataset
 from training.synthetic.recipes import Draw

@@ -17,16 +17,16 @@ from training import make
 from training.config import ConfigError, TrainConfig, resolve
 from training.console import Stopped, print_release, progress_bar, say, stop_on_signals
 from training.data.dataset import LabelledImages, names_in, read_dataset, split
+from training.learning.run import Surroundings
+from training.learning.weights import load_initial_weights
 from training.make import Job
 from training.presets import MAKE_COUNTS, MAKE_PRESETS
 from training.records.run_folder import check_folder
-from training.run import Surroundings
 from training.synthetic import recipes
 from training.synthetic.blender import check_python
 from training.synthetic.dataset import name_of
 from training.synthetic.sources import draw_of, workers_of
 from training.synthetic.trial import try_mesh
-from training.weights import load_initial_weights
 
 RENDER_CORE_S = 3.0
 """Seconds of one core for a render, assumed until it is measured; pawns and dice took 2.7 to 3.1."""

@@ -19,10 +19,10 @@ from rendersight.annotations import AnnotatedImage
 from rendersight.detections import Detections
 from training.console import Bar
 from training.data.dataset import LabelledImages
+from training.learning.trainer import Say
 from training.measuring.evaluation import detect_all
 from training.measuring.measured import Domain, measure
 from training.records.run_folder import library_versions
-from training.trainer import Say
 
 _DETECTIONS = "detections.npz"
 

@@ -27,7 +27,7 @@ from model_store.store import publish
 from tests.model_store.test_store import accept, fill_with
 from tests.training.conftest import CONFIG, surroundings
 from tests.training.test_publish import publish_it
-from training import run
+from training.learning import run
 from training.records.checkpoint import LAST
 
 ROOT = Path(__file__).parents[2]

@@ -16,9 +16,9 @@ from tests.training.fake_blender import CONFIG, COUNT, PAWN, fake
 from training import make
 from training.console import Stopped
 from training.data.dataset import BrokenDataset
+from training.learning.run import Surroundings
 from training.make import Job, in_words
 from training.records.run_folder import RunError
-from training.run import Surroundings
 from training.synthetic.blender import Workers
 from training.synthetic.sources import draw_of
 

@@ -19,10 +19,10 @@ from model_store.manifest import ExpectedDetection, GoldenImage
 from model_store.store import Release
 from rendersight import images
 from tests.training.conftest import draw_dataset
-from training import run
 from training.commands import main
 from training.config import TrainConfig
 from training.data.dataset import read_dataset
+from training.learning import run
 from training.measuring.measured import detect, pool
 from training.publish import Prepared, Words, check_release, publish
 from training.records.checkpoint import BEST

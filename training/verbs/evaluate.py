@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
     from model_store.engines.torch import TorchEngine
     from rendersight.annotations import AnnotatedImage
     from rendersight.detections import Detections
-    from training.distributed import device_of, joined
+    from training.learning.distributed import device_of, joined
     from training.measuring.evaluation import as_one_class, detect_all, evaluate
     from training.records.loading import load_model
     from training.records.run_folder import RUN, RunError, check_folder

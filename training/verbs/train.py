@@ -48,9 +48,9 @@ _DIRECT = ("architecture", "weights", "epochs", "batch_size", "learning_rate", "
 
 def run(options: argparse.Namespace) -> None:
     """Run the verb; under torchrun in each of its processes."""
-    from training import run as runs
     from training.config import ConfigError, TrainConfig, parse_assignments, resolve
-    from training.distributed import device_of, joined
+    from training.learning import run as runs
+    from training.learning.distributed import device_of, joined
     from training.records.run_folder import read_names
 
     given = {name: getattr(options, name) for name in _DIRECT if getattr(options, name) is not None}

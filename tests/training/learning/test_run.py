@@ -18,13 +18,13 @@ from model_store.cpu import usable_cores
 from model_store.state_dict import read_state_dict
 from tests.training.conftest import CONFIG, STEPS, Finished, figures, never, surroundings
 from tests.training.data.test_conversion import write_splits
-from training import run, trainer
 from training.config import TrainConfig
 from training.console import Stopped
 from training.data.dataset import LabelledImages, read_dataset, split
+from training.learning import run, trainer
+from training.learning.run import Surroundings
 from training.records.checkpoint import BEST, LAST, save_best, write_atomically
 from training.records.run_folder import METRICS, RunError, RunRecord, prepare, read_metrics, read_names
-from training.run import Surroundings
 
 
 def after(calls: int) -> Callable[[], bool]:

@@ -22,16 +22,16 @@ from training.console import Bar, Stopped, clock
 from training.data.batches import epoch_batches, part
 from training.data.dataset import DetectionDataset, LabelledImages, collate
 from training.data.transforms import augmentation
-from training.distributed import World
-from training.loop import Schedule, Step, WeightAverage, train_one_epoch
+from training.learning.distributed import World
+from training.learning.loop import Schedule, Step, WeightAverage, train_one_epoch
+from training.learning.network import accelerate, make_optimizer, size_for_training
+from training.learning.precision import fold_frozen_norms
+from training.learning.sampling import SeededSampling
 from training.measuring.evaluation import Evaluation, detect_all, evaluate
-from training.network import accelerate, make_optimizer, size_for_training
-from training.precision import fold_frozen_norms
 from training.records import checkpoint, run_folder
 from training.records.checkpoint import Progress
 from training.records.run_folder import RunRecord
 from training.reports.report_folder import write_run_plots
-from training.sampling import SeededSampling
 
 SAVE_EVERY_S = 300.0
 

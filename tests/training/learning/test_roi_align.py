@@ -5,7 +5,7 @@ from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops import roi_align as reference
 
 from model_store.architectures import build
-from training.roi_align import GatheringRoIAlign, gathering, roi_align
+from training.learning.roi_align import GatheringRoIAlign, gathering, roi_align
 
 
 def boxes(count: int, *, reach: float, seed: int) -> Tensor:

@@ -12,7 +12,7 @@ from model_store.architectures import build
 from model_store.errors import ModelError
 from model_store.manifest import InputRule, Manifest
 from model_store.store import GOLDEN_IMAGE, WEIGHTS, sha256_of
-from training.weights import Loaded, WeightsNotFound, load_initial_weights
+from training.learning.weights import Loaded, WeightsNotFound, load_initial_weights
 
 NAME = "fasterrcnn_mobilenet_v2_fpn"
 

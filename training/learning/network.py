@@ -8,8 +8,8 @@ from torchvision.models.detection import FasterRCNN
 
 from model_store.engines.torch import reduce_precision
 from training.config import TrainConfig
-from training.precision import fold_frozen_norms, has_bfloat16
-from training.roi_align import gathering
+from training.learning.precision import fold_frozen_norms, has_bfloat16
+from training.learning.roi_align import gathering
 
 
 def size_for_training(network: FasterRCNN, config: TrainConfig) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from tests.app.wire import free_port
 from tests.training.conftest import CONFIG, draw_dataset, figures
-from tests.training.test_run import wait_for
+from tests.training.learning.test_run import wait_for
 from tests.training.together import Ended, Processes
 from training.config import TrainConfig
 from training.records.checkpoint import LAST

@@ -11,9 +11,9 @@ from torchvision.models.detection import FasterRCNN
 
 from training.data.dataset import to_network
 from training.data.transforms import Sample
-from training.distributed import World
 from training.errors import TrainingError
-from training.sampling import SeededSampling
+from training.learning.distributed import World
+from training.learning.sampling import SeededSampling
 
 
 class NonFiniteLoss(TrainingError, ArithmeticError):

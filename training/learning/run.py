@@ -15,12 +15,12 @@ from training.data.dataset import (
     split_by_names,
     without_test,
 )
-from training.distributed import World
+from training.learning.distributed import World
+from training.learning.trainer import Say, Surroundings, Trainer
+from training.learning.weights import load_initial_weights
 from training.records import run_folder
 from training.records.checkpoint import LAST
 from training.records.run_folder import RunError, RunRecord
-from training.trainer import Say, Surroundings, Trainer
-from training.weights import load_initial_weights
 
 __all__ = ["Say", "Surroundings", "begun_by_this_command", "resume", "start"]
 

@@ -2,7 +2,7 @@ import torch
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 
 from model_store.architectures import NetworkOptions, build
-from training.sampling import SeededSampler, SeededSampling
+from training.learning.sampling import SeededSampler, SeededSampling
 
 
 def matched(*, objects: int, background: int, neither: int = 5) -> torch.Tensor:

@@ -7,8 +7,8 @@ from torch.optim.lr_scheduler import LinearLR, StepLR
 
 from model_store.architectures import NetworkOptions, build
 from training.data.transforms import Sample
-from training.loop import NonFiniteLoss, Schedule, WeightAverage, train_one_epoch
-from training.sampling import SeededSampling
+from training.learning.loop import NonFiniteLoss, Schedule, WeightAverage, train_one_epoch
+from training.learning.sampling import SeededSampling
 
 OPTIONS = NetworkOptions(min_size=64, max_size=64)
 
