@@ -16,7 +16,6 @@ from model_store import store
 from model_store.engines.torch import TorchEngine
 from model_store.errors import ReleaseNotFound
 from model_store.store import Release
-from training import publish
 from training.config import TrainConfig
 from training.console import Bar, Stopped
 from training.data.dataset import BrokenDataset, LabelledImages, read_dataset, with_margin
@@ -28,11 +27,12 @@ from training.records import run_folder
 from training.records.checkpoint import LAST, write_atomically
 from training.records.loading import load_run
 from training.records.run_folder import WORK, RunError, RunRecord, read_metrics, read_names
+from training.releasing import publish
+from training.releasing.work_folder import WorkFolder, measure_kept
 from training.reports.report_folder import write_evaluation, write_sim2real
 from training.synthetic.blender import Workers
 from training.synthetic.dataset import render_dataset
 from training.synthetic.recipes import Draw
-from training.work_folder import WorkFolder, measure_kept
 
 MAKE = "make.json"
 RENDERS = "renders"

@@ -26,7 +26,7 @@ import torch._dynamo
 from model_store.store import publish
 from tests.model_store.test_store import accept, fill_with
 from tests.training.conftest import CONFIG, surroundings
-from tests.training.test_publish import publish_it
+from tests.training.releasing.test_publish import publish_it
 from training.learning import run
 from training.records.checkpoint import LAST
 

@@ -23,7 +23,6 @@ from model_store.store import Release
 from tests.model_store.test_store import accept
 from tests.training.conftest import CONFIG, Finished, figures
 from tests.training.killed import Forks
-from training.publish import check_release, hashes_of
 from training.records.checkpoint import BEST, LAST, drafts_of
 from training.records.run_folder import (
     HOLD_OUT_LIST,
@@ -36,6 +35,7 @@ from training.records.run_folder import (
     read_metrics,
     read_names,
 )
+from training.releasing.publish import check_release, hashes_of
 from training.reports.tensorboard import FOLDER as SCALARS
 
 SEED = 9

@@ -16,9 +16,9 @@ from training.console import print_release, progress_bar, say
 if TYPE_CHECKING:
     from model_store.network import LoadedNetwork
     from model_store.store import Release
-    from training.accelerate import Plan
-    from training.publish import Prepared
-    from training.work_folder import WorkFolder
+    from training.releasing.accelerate import Plan
+    from training.releasing.publish import Prepared
+    from training.releasing.work_folder import WorkFolder
 
 ENGINES = ("openvino-fp32", "openvino-bf16", "openvino-int8")
 _DEFAULT_ENGINES = ("openvino-fp32", "openvino-int8")
@@ -93,8 +93,8 @@ def read_plan(options: argparse.Namespace, class_names: Sequence[str]) -> "Plan"
     """
     if missing := [name for name in ("openvino", "nncf") if find_spec(name) is None]:
         raise EngineNotAvailable(f"not installed: {', '.join(missing)}; pip install 'rendersight[accelerate]'")
-    from training.accelerate import Plan
     from training.data.dataset import read_dataset
+    from training.releasing.accelerate import Plan
 
     photos = find_photos(options.calibration)
     name, folder = options.judge_by
@@ -110,7 +110,7 @@ def read_plan(options: argparse.Namespace, class_names: Sequence[str]) -> "Plan"
 
 def preparation(plan: "Plan", work: "WorkFolder") -> "Callable[[LoadedNetwork], Prepared]":
     """Return what `publish` calls to carry a plan out."""
-    from training.accelerate import prepare
+    from training.releasing.accelerate import prepare
 
     return lambda loaded: prepare(loaded, plan, work=work, bar=progress_bar)
 
@@ -131,10 +131,10 @@ def run(options: argparse.Namespace) -> None:
     if isinstance(release, Path):
         raise ReleaseNotFound(f"{options.release} is a state dict's file; publish it as a release first")
     plan = replace(read_plan(options, release.manifest.class_names), licence=options.licence)
-    from training.accelerate import accelerate
     from training.data.dataset import read_dataset
     from training.records.run_folder import check_folder
-    from training.work_folder import WorkFolder
+    from training.releasing.accelerate import accelerate
+    from training.releasing.work_folder import WorkFolder
 
     if options.golden_from is not None:
         plan = replace(plan, golden=read_dataset(options.golden_from, class_names=release.manifest.class_names))

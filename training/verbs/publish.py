@@ -57,9 +57,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the verb."""
-    from training.publish import Words, publish
     from training.records.run_folder import WORK, RunError, RunRecord, check_folder
-    from training.work_folder import WorkFolder
+    from training.releasing.publish import Words, publish
+    from training.releasing.work_folder import WorkFolder
 
     record = RunRecord.read(options.run)
     data = options.data or Path(options.dataset or record.dataset).name

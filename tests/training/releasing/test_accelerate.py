@@ -20,14 +20,14 @@ from model_store.graphs import write_graphs
 from model_store.network import load_network
 from model_store.store import Release
 from rendersight import images
-from training import accelerate as module
-from training import publish
-from training.accelerate import Plan, accelerate
 from training.commands import main
 from training.data.dataset import read_dataset
-from training.quantise import Job, calibration_inputs
 from training.records.run_folder import RunError
-from training.work_folder import WorkFolder
+from training.releasing import accelerate as module
+from training.releasing import publish
+from training.releasing.accelerate import Plan, accelerate
+from training.releasing.quantise import Job, calibration_inputs
+from training.releasing.work_folder import WorkFolder
 
 
 def bar(items: Iterable[Any], **_: Any) -> Iterable[Any]:

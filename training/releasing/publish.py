@@ -19,18 +19,18 @@ from model_store.network import LoadedNetwork, load_network
 from model_store.store import CARD, WEIGHTS, Release, sha256_of
 from rendersight import images
 from rendersight.drawing import draw_detections
-from training import golden_images
 from training.console import Bar
 from training.data.dataset import read_dataset, with_margin
 from training.measuring.measured import Domain, pool
 from training.measuring.sim2real import Sim2Real
 from training.records.loading import load_run
 from training.records.run_folder import HOLD_OUT_LIST, RunError, RunRecord, read_names
+from training.releasing import golden_images
+from training.releasing.work_folder import WorkFolder, measure_kept
 from training.reports.markdown import PRECISION_RECALL
 from training.reports.model_card import write_card
 from training.reports.plots import plot_precision_recall
 from training.reports.report_folder import write_sim2real_pictures
-from training.work_folder import WorkFolder, measure_kept
 
 DETECTIONS_PICTURE = "detections.jpg"
 ENGINES_FOLDER = "engines"
@@ -104,7 +104,7 @@ def publish(
         with_report: put the report from renders to photos into the card, with the hold-out images as the renders and
             `also_measure` as the photos.
         gallery_from: those of `also_measure` whose crops the report may show; none shows all of them.
-        prepare: makes engines to publish with the state dict; see `training.accelerate`.
+        prepare: makes engines to publish with the state dict; see `training.releasing.accelerate`.
         work: keeps what is detected.
         bar: a progress bar, as tqdm.
 

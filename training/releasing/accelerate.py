@@ -23,11 +23,12 @@ from model_store.network import LoadedNetwork, load
 from model_store.prepared import converter_sha256
 from model_store.store import CARD, Release, sha256_of
 from rendersight.images import RgbImage
-from training import golden_images
 from training.console import Bar
 from training.data.dataset import LabelledImages
 from training.measuring.evaluation import Evaluation, detect_all, evaluate
-from training.publish import (
+from training.records.run_folder import RunError
+from training.releasing import golden_images
+from training.releasing.publish import (
     ENGINES_FOLDER,
     Prepared,
     PreparedEngine,
@@ -36,11 +37,10 @@ from training.publish import (
     check_release,
     hashes_of,
 )
-from training.quantise import Job, run_apart
-from training.records.run_folder import RunError
+from training.releasing.quantise import Job, run_apart
+from training.releasing.work_folder import WorkFolder, identity_of
 from training.reports.markdown import CROPS
 from training.reports.model_card import rewrite_card
-from training.work_folder import WorkFolder, identity_of
 
 MAX_LOSS = {"openvino-fp32": 0.002, "openvino-bf16": 0.005, "openvino-int8": 0.01}
 """Engine -> by how much mAP@[.5:.95] may be below that of eager fp32."""

@@ -12,8 +12,8 @@ from model_store.golden import Seen
 from rendersight.annotations import AnnotatedImage
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
-from training import golden_images
-from training.golden_images import MAX_IMAGES, choose
+from training.releasing import golden_images
+from training.releasing.golden_images import MAX_IMAGES, choose
 
 SIZE = 96
 THRESHOLD = 0.5

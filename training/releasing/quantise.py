@@ -1,7 +1,8 @@
-"""fp32 graphs and photos -> int8 graphs, by NNCF, in a process of its own: `python -m training.quantise < job.json`.
+"""fp32 graphs and photos -> int8 graphs, by NNCF, in a process of its own.
 
-NNCF changes torch's functions when it is imported and brings a second OpenMP runtime along; neither belongs into the
-process that goes on to measure, train or serve.
+It runs as `python -m training.releasing.quantise < job.json`, because NNCF changes torch's functions when it is
+imported and brings a second OpenMP runtime along; neither belongs into the process that goes on to measure, train or
+serve.
 """
 
 import logging
@@ -22,7 +23,7 @@ from rendersight import images
 from training.records.run_folder import RunError
 
 _QUANTISED = ("features", "head")
-_ROOT = Path(__file__).parent.parent
+_ROOT = Path(__file__).parents[2]
 
 
 class Job(BaseModel):
@@ -53,7 +54,7 @@ def run_apart(job: Job) -> None:
     """
     absolute = job.model_copy(update={"photos": tuple(path.resolve() for path in job.photos)})
     done = subprocess.run(
-        [sys.executable, "-m", "training.quantise"],
+        [sys.executable, "-m", "training.releasing.quantise"],
         input=absolute.model_dump_json(),
         cwd=_ROOT,
         capture_output=True,

@@ -12,7 +12,7 @@ from PIL import Image
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
 from training.data.dataset import read_dataset
-from training.work_folder import WorkFolder
+from training.releasing.work_folder import WorkFolder
 
 
 def bar(items: Iterable[Any], **_: Any) -> Iterable[Any]:

@@ -24,11 +24,11 @@ from training.config import TrainConfig
 from training.data.dataset import read_dataset
 from training.learning import run
 from training.measuring.measured import detect, pool
-from training.publish import Prepared, Words, check_release, publish
 from training.records.checkpoint import BEST
 from training.records.loading import load_run
 from training.records.run_folder import WORK, RunError
-from training.work_folder import WorkFolder
+from training.releasing.publish import Prepared, Words, check_release, publish
+from training.releasing.work_folder import WorkFolder
 
 CONFIG = TrainConfig(
     architecture="fasterrcnn_mobilenet_v2_fpn",
