@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from training.synthetic.blender import check_python
 from training.synthetic.dataset import render_dataset
+from training.synthetic.renderer import check_python
 from training.synthetic.sources import add_sources, draw_of, workers_of
 
 FIRST_SEED = 10_000_000

@@ -30,9 +30,9 @@ from training.records.run_folder import WORK, RunError, RunRecord, read_metrics,
 from training.releasing import publish
 from training.releasing.work_folder import WorkFolder, measure_kept
 from training.reports.report_folder import write_evaluation, write_sim2real
-from training.synthetic.blender import Workers
 from training.synthetic.dataset import render_dataset
 from training.synthetic.recipes import Draw
+from training.synthetic.renderer import Workers
 
 MAKE = "make.json"
 RENDERS = "renders"

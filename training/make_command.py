@@ -23,10 +23,10 @@ from training.make import Job
 from training.presets import MAKE_COUNTS, MAKE_PRESETS
 from training.records.run_folder import check_folder
 from training.synthetic import recipes
-from training.synthetic.blender import check_python
 from training.synthetic.dataset import name_of
+from training.synthetic.mesh_check import try_mesh
+from training.synthetic.renderer import check_python
 from training.synthetic.sources import draw_of, workers_of
-from training.synthetic.trial import try_mesh
 
 RENDER_CORE_S = 3.0
 """Seconds of one core for a render, assumed until it is measured; pawns and dice took 2.7 to 3.1."""

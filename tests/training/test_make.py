@@ -19,7 +19,7 @@ from training.data.dataset import BrokenDataset
 from training.learning.run import Surroundings
 from training.make import Job, in_words
 from training.records.run_folder import RunError
-from training.synthetic.blender import Workers
+from training.synthetic.renderer import Workers
 from training.synthetic.sources import draw_of
 
 

@@ -9,8 +9,8 @@ from model_store.cpu import usable_cores
 from rendersight.annotations import AnnotationError
 from training import flags
 from training.synthetic import recipes
-from training.synthetic.blender import Workers
 from training.synthetic.recipes import Draw
+from training.synthetic.renderer import Workers
 
 MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".stl", ".ply", ".blend")
 

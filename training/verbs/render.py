@@ -5,8 +5,8 @@ from pathlib import Path
 
 from training import flags
 from training.console import Stopped, bar_of, say, stop_on_signals
-from training.synthetic.blender import check_python
-from training.synthetic.shards import Shard, shard
+from training.synthetic.renderer import check_python
+from training.synthetic.seed_shares import Shard, shard
 from training.synthetic.sources import add_sources, draw_of, workers_of
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from model_store import cpu
 from model_store.cpu import usable_cores
-from training.synthetic.blender import Workers
+from training.synthetic.renderer import Workers
 from training.synthetic.sources import add_sources, workers_of
 
 

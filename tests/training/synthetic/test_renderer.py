@@ -10,9 +10,9 @@ import pytest
 
 from rendersight.annotations.folder import read_folder
 from training.data.dataset import BrokenDataset
-from training.synthetic.blender import Blender, BlenderMissing, RenderFailed, Workers, check_python
 from training.synthetic.dataset import render_dataset
 from training.synthetic.recipes import dice
+from training.synthetic.renderer import Blender, BlenderMissing, RenderFailed, Workers, check_python
 from training.synthetic.scene import MAX_LABELLED, SceneSpec
 
 FAKE = """#!{python}

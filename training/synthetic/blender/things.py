@@ -9,8 +9,8 @@ import bmesh  # bpy brings this and the others along
 import numpy as np
 from mathutils import Matrix, Vector
 
-from training.synthetic.render.materials import material_of
-from training.synthetic.render.meshes import add_mesh
+from training.synthetic.blender.materials import material_of
+from training.synthetic.blender.meshes import add_mesh
 
 _FACE_PX = 128
 # Pips by value, in units of the spread, x right and y up on the face.

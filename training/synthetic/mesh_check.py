@@ -5,8 +5,8 @@ from itertools import count
 from pathlib import Path
 
 from rendersight.annotations import AnnotationError
-from training.synthetic.blender import Blender, RenderFailed
 from training.synthetic.recipes import Draw
+from training.synthetic.renderer import Blender, RenderFailed
 from training.synthetic.scene import SceneSpec
 
 _SIZE_PX = 32

@@ -23,8 +23,8 @@ import bpy
 import numpy as np
 from bpy_extras.object_utils import world_to_camera_view  # bpy brings it along
 
-from training.synthetic.render.stage import add_camera, add_ground, add_lamp, add_tray, set_world
-from training.synthetic.render.things import add_thing
+from training.synthetic.blender.stage import add_camera, add_ground, add_lamp, add_tray, set_world
+from training.synthetic.blender.things import add_thing
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from training.errors import TrainingError
 from training.synthetic.annotate import Outline
 from training.synthetic.scene import SceneSpec
 
-_WORKER = Path(__file__).parent / "render" / "__main__.py"
+_WORKER = Path(__file__).parent / "blender" / "__main__.py"
 _ISOLATED = "-I"
 """Neither PYTHONPATH, the user's packages nor the working folder: they may hold another Python's NumPy."""
 SCENES_PER_PROCESS = 60

@@ -11,7 +11,7 @@ import bmesh  # bpy brings this and the others along
 import numpy as np
 from mathutils import Matrix, Vector
 
-from training.synthetic.render.materials import material_of
+from training.synthetic.blender.materials import material_of
 
 
 def add_mesh(scene: bpy.types.Scene, spec: dict) -> bpy.types.Object:

@@ -10,11 +10,11 @@ import pytest
 
 from tests.training.fake_blender import PAWN, fake
 from training.commands import main
-from training.synthetic.blender import Workers
 from training.synthetic.dataset import render_dataset
 from training.synthetic.recipes import MeshObject, meshes
+from training.synthetic.renderer import Workers
 from training.synthetic.scene import SceneSpec
-from training.synthetic.shards import Shard, shard
+from training.synthetic.seed_shares import Shard, shard
 
 COUNT = 7
 

@@ -8,8 +8,8 @@ import bpy
 # isort: split
 from mathutils import Matrix, Vector  # bpy brings it along
 
-from training.synthetic.render.materials import material_of
-from training.synthetic.render.things import add_box
+from training.synthetic.blender.materials import material_of
+from training.synthetic.blender.things import add_box
 
 
 def add_camera(scene: bpy.types.Scene, spec: dict) -> bpy.types.Object:
