@@ -23,7 +23,7 @@ import pycocotools.cocoeval
 import torch._dynamo
 
 from tests.app.wire import free_port
-from training.commands import main
+from training.cli import main
 from training.learning import distributed, run
 
 ROOT = Path(__file__).parents[2]

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from rendersight.annotations.formats import FORMATS
-from training.commands import main
+from training.cli import main
 from training.data.dataset import own_split, read_dataset, without_test
 
 

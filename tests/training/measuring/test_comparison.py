@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.conftest import write_run
-from training.commands import main
+from training.cli import main
 from training.config import TrainConfig
 from training.measuring.comparison import compare
 from training.records.run_folder import RunError

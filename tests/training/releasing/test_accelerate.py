@@ -20,7 +20,7 @@ from model_store.graphs import write_graphs
 from model_store.network import load_network
 from model_store.store import Release
 from rendersight import images
-from training.commands import main
+from training.cli import main
 from training.data.dataset import read_dataset
 from training.records.run_folder import RunError
 from training.releasing import accelerate as module

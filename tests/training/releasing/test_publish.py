@@ -19,7 +19,7 @@ from model_store.manifest import ExpectedDetection, GoldenImage
 from model_store.store import Release
 from rendersight import images
 from tests.training.conftest import draw_dataset
-from training.commands import main
+from training.cli import main
 from training.config import TrainConfig
 from training.data.dataset import read_dataset
 from training.learning import run

@@ -8,11 +8,11 @@ import pytest
 from model_store.store import check_name
 from tests.training.conftest import RECORD
 from tests.training.truth import labelled
-from training.commands import build_parser
+from training.cli import build_parser
+from training.commands.train import _DIRECT
 from training.config import TrainConfig, parse_assignments, resolve
 from training.data.dataset import LabelledImages, own_split, split, split_by_names, without_test
 from training.reports.reproduction import publishing_commands, training_command
-from training.verbs.train import _DIRECT
 
 RUN = Path("runs/my run")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.training.fake_blender import PAWN, fake
-from training.commands import main
+from training.cli import main
 from training.synthetic.dataset import render_dataset
 from training.synthetic.recipes import MeshObject, meshes
 from training.synthetic.renderer import Workers

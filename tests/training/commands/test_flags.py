@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from training.flags import maybe_named, maybe_named_folder, named_folder
+from training.commands.flags import maybe_named, maybe_named_folder, named_folder
 
 
 def test_a_folder_with_and_without_a_name(tmp_path: Path) -> None:

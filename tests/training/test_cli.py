@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from model_store.architectures import build
-from training.commands import main
+from training.cli import main
+from training.commands import VERBS
 from training.records.run_folder import METRICS
-from training.verbs import VERBS
 
 ROOT = Path(__file__).parents[2]
 SIM2REAL = ["sim2real", "STATE_DICT", "--labels", "disc,square", "--synthetic"]
@@ -269,7 +269,7 @@ def test_help_needs_no_torch() -> None:
     code = """
 import sys
 sys.modules["torch"] = None
-from training.commands import main
+from training.cli import main
 for verb in sys.argv[1:]:
     try:
         main([verb, "--help"])

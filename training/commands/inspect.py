@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from training import flags
+from training.commands import flags
 from training.console import progress_bar, say
 
 _RESULTS = Path("runs/inspect")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from model_store import store
 from model_store.errors import EngineNotAvailable, ReleaseNotFound
 from rendersight.photos import find_photos
-from training import flags
+from training.commands import flags
 from training.console import print_release, progress_bar, say
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from rendersight.annotations.folder import read_folder
+from training.commands.render_flags import add_sources, draw_of, workers_of
 from training.console import bar_of, progress_bar, say, stop_on_signals
 from training.synthetic.renderer import check_python
-from training.synthetic.sources import add_sources, draw_of, workers_of
 
 PREVIEW_COUNT = 16
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rendersight.photos import find_photos
-from training import flags
+from training.commands import flags
 from training.console import bar_of, say, show
 
 if TYPE_CHECKING:

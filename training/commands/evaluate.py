@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training import flags
+from training.commands import flags
 from training.console import bar_of, say
 from training.torchrun import place_here
 

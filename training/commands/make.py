@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from training import flags
+from training.commands import flags
+from training.commands.render_flags import add_sources
 from training.presets import MAKE_COUNTS, preset_names
-from training.synthetic.sources import add_sources
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +36,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the verb."""
-    from training.make_command import make_release
+    from training.commands.make_job import make_release
 
     make_release(options)

@@ -11,10 +11,10 @@ from pathlib import Path
 from model_store.errors import ModelError
 from rendersight import images
 from rendersight.annotations import AnnotationError
+from training.commands import SHARED_VERBS, VERBS
 from training.console import Stopped
 from training.errors import Elsewhere, NotShared, TrainingError
 from training.torchrun import Place, place_here
-from training.verbs import SHARED_VERBS, VERBS
 
 PROGRAM = "python -m training"
 
@@ -87,6 +87,6 @@ def build_parser(program: str = PROGRAM, verbs: Iterable[str] = VERBS) -> argpar
 
 def add_flags(parser: argparse.ArgumentParser, verb: str) -> None:
     """Give a parser the flags of a verb, and what it runs as the value of `verb`."""
-    module = import_module(f"training.verbs.{verb}")
+    module = import_module(f"training.commands.{verb}")
     module.add_flags(parser)
     parser.set_defaults(verb=module.run, verb_name=verb)

@@ -1,6 +1,6 @@
 """The verbs of training, each with what it does in a line.
 
-`training/verbs/NAME.py` has `add_flags(parser)`, what the verb takes, and `run(options)`, what it does. What takes
+`training/commands/NAME.py` has `add_flags(parser)`, what the verb takes, and `run(options)`, what it does. What takes
 seconds to import, torch first of all, is imported in `run`: help and the completion of a command line do not wait.
 """
 

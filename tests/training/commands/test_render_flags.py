@@ -8,8 +8,8 @@ import pytest
 
 from model_store import cpu
 from model_store.cpu import usable_cores
+from training.commands.render_flags import add_sources, workers_of
 from training.synthetic.renderer import Workers
-from training.synthetic.sources import add_sources, workers_of
 
 
 def workers(*flags: str) -> Workers:

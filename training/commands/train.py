@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from training import flags
+from training.commands import flags
 from training.console import progress_bar, say, stop_on_signals
 from training.presets import preset_names
 from training.torchrun import place_here

@@ -17,7 +17,7 @@ from PIL import Image
 from model_store import store
 from model_store.architectures import build
 from tests.training.fake_blender import CONFIG, COUNT, PAWN, ROOT, fake
-from training.commands import main
+from training.cli import main
 from training.config import resolve
 from training.presets import MAKE_PRESETS
 from training.records.run_folder import read_metrics

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from model_store.cpu import usable_cores
 from rendersight.annotations import AnnotationError
-from training import flags
+from training.commands import flags
 from training.synthetic import recipes
 from training.synthetic.recipes import Draw
 from training.synthetic.renderer import Workers

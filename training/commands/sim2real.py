@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rendersight.annotations import AnnotationError
-from training import flags
+from training.commands import flags
+from training.commands.evaluate import read_listed
 from training.console import progress_bar, say
-from training.verbs.evaluate import read_listed
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from model_store import store
-from training import flags
+from training.commands import flags
+from training.commands.accelerate import add_plan, preparation, read_plan, say_published
 from training.console import print_release, progress_bar, say
-from training.verbs.accelerate import add_plan, preparation, read_plan, say_published
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

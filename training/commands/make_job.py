@@ -14,6 +14,7 @@ from model_store.store import Release, sha256_of
 from rendersight.annotations import AnnotatedImage, AnnotationError
 from rendersight.annotations.folder import read_folder
 from training import make
+from training.commands.render_flags import draw_of, workers_of
 from training.config import ConfigError, TrainConfig, resolve
 from training.console import Stopped, print_release, progress_bar, say, stop_on_signals
 from training.data.dataset import LabelledImages, names_in, read_dataset, split
@@ -26,7 +27,6 @@ from training.synthetic import recipes
 from training.synthetic.dataset import name_of
 from training.synthetic.mesh_check import try_mesh
 from training.synthetic.renderer import check_python
-from training.synthetic.sources import draw_of, workers_of
 
 RENDER_CORE_S = 3.0
 """Seconds of one core for a render, assumed until it is measured; pawns and dice took 2.7 to 3.1."""

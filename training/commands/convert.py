@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from rendersight.annotations.formats import FORMATS
-from training import flags
+from training.commands import flags
 from training.console import say
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from training.commands import main
+from training.cli import main
 
 
 @pytest.fixture(autouse=True)

@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from training import flags
+from training.commands import flags
+from training.commands.render_flags import add_sources, draw_of, workers_of
 from training.console import Stopped, bar_of, say, stop_on_signals
 from training.synthetic.renderer import check_python
 from training.synthetic.seed_shares import Shard, shard
-from training.synthetic.sources import add_sources, draw_of, workers_of
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
