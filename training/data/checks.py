@@ -1,4 +1,4 @@
-"""The dataset doctor: what in a dataset stops a training, spoils it, or makes its figures better than they are.
+"""The checks of a dataset: what stops a training, spoils it, or makes its figures better than they are.
 
 Each check is a function from what was read to findings; `examine` runs them all.
 """

@@ -1,4 +1,4 @@
-"""What the dataset doctor says: findings, each with what to do about it and where to look."""
+"""Findings: what is wrong with a dataset, each with what to do about it and where to look."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the dataset doctor found, as one HTML page that needs nothing from outside."""
+"""What a dataset holds and what is wrong with it, as one HTML page that needs nothing from outside."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Each check of the dataset doctor: what it finds, and what it leaves alone."""
+"""Each check of a dataset: what it finds, and what it leaves alone."""
 
 from collections import Counter
 from dataclasses import replace

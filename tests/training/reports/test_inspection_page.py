@@ -1,4 +1,4 @@
-"""The page of the dataset doctor: whole in itself, with nothing of a dataset's text taken for markup."""
+"""The page about a dataset: whole in itself, with nothing of a dataset's text taken for markup."""
 
 import json
 import re
