@@ -22,8 +22,8 @@ from rendersight import images
 from rendersight.annotations.folder import load_pixels
 from rendersight.detections import Detections
 from rendersight.images import Need, Photo
-from training.dataset import LabelledImages, read_dataset
-from training.evaluation import evaluate
+from training.data.dataset import LabelledImages, read_dataset
+from training.measuring.evaluation import evaluate
 
 MEGAPIXELS = 12e6
 _QUALITY = 90

@@ -28,8 +28,8 @@ from model_store.store import Release
 from rendersight.annotations.folder import load_pixels
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
-from training.dataset import LabelledImages, read_dataset
-from training.evaluation import detect_all, evaluate
+from training.data.dataset import LabelledImages, read_dataset
+from training.measuring.evaluation import detect_all, evaluate
 
 RENDERS = Path(__file__).parent.parent / "docs" / "renders"
 MAX_LOSS = 0.01

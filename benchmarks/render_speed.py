@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from training.synthetic.blender import check_python
+from training.commands.render_flags import add_sources, draw_of, workers_of
 from training.synthetic.dataset import render_dataset
-from training.synthetic.sources import add_sources, draw_of, workers_of
+from training.synthetic.renderer import check_python
 
 FIRST_SEED = 10_000_000
 

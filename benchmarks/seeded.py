@@ -62,10 +62,10 @@ def publish(root: Path, weights: Path) -> store.Release:
 
 def main() -> None:
     """Write the files."""
-    from training.accelerate import Plan, accelerate  # noqa: PLC0415 - OpenVINO, which the network does without
     from training.console import progress_bar, say  # noqa: PLC0415
-    from training.dataset import LabelledImages, read_dataset  # noqa: PLC0415
-    from training.work_folder import WorkFolder  # noqa: PLC0415
+    from training.data.dataset import LabelledImages, read_dataset  # noqa: PLC0415
+    from training.releasing.accelerate import Plan, accelerate  # noqa: PLC0415 - OpenVINO, which the network does without
+    from training.releasing.work_folder import WorkFolder  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.seeded", description=__doc__)
     parser.add_argument("folder", type=Path)

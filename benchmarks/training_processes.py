@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from benchmarks.servers import ROOT
-from training.run_folder import read_metrics
+from training.records.run_folder import read_metrics
 
 HELD_OUT = 8
 SETTINGS = ("architecture=fasterrcnn_mobilenet_v2_fpn", "weights=none", "batch_size=4", f"hold_out={HELD_OUT}")

@@ -17,11 +17,11 @@ from torchvision.models.detection import FasterRCNN
 
 from model_store.architectures import build, freeze_stages
 from training.config import resolve
-from training.dataset import DetectionDataset, LabelledImages, read_dataset
-from training.loop import Schedule, train_one_epoch
-from training.network import accelerate, make_optimizer
-from training.sampling import SeededSampling
-from training.transforms import Sample, augmentation
+from training.data.dataset import DetectionDataset, LabelledImages, read_dataset
+from training.data.transforms import Sample, augmentation
+from training.learning.loop import Schedule, train_one_epoch
+from training.learning.network import accelerate, make_optimizer
+from training.learning.sampling import SeededSampling
 
 CONFIG = resolve("notebook-2021", {"min_size": 512, "max_size": 512})
 DEFAULT_DATASET = Path(__file__).parent.parent / "examples"

@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def groups() -> Mapping[str, Mapping[str, Verb]]:
     """Return all verbs, in the order of the help and under its headings."""
-    from training.verbs import VERBS
+    from training.commands import VERBS
 
     return {
         "with a running service": {
@@ -170,13 +170,13 @@ def _keys(arguments: Sequence[str]) -> int:
 
 
 def _flags_of_training(name: str, parser: argparse.ArgumentParser) -> None:
-    from training.commands import add_flags
+    from training.cli import add_flags
 
     add_flags(parser, name)
 
 
 def _train(name: str, arguments: Sequence[str]) -> int:
-    from training.commands import main as train
+    from training.cli import main as train
 
     return train([name, *arguments], program=PROGRAM)
 

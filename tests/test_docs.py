@@ -10,8 +10,8 @@ from model_store.architectures import ARCHITECTURES
 from rendersight.cli import verbs
 from tests.app.fakes import FixedEngine, app_with
 from tests.app.wire import serving
+from training.commands import VERBS
 from training.presets import preset_names
-from training.verbs import VERBS
 
 ROOT = Path(__file__).parent.parent
 

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,13 @@ FORBIDDEN = {
 # a part of the service imports none that stands after it
 APP_LAYERS = ("observability", "inference", "http", "dependencies", "routes", "main")
 CONSOLE_SCRIPT = ROOT / "rendersight" / "cli.py"
+
+# the folders and modules of training: each imports only those after it
+TRAINING = (
+    "__main__", "cli", "commands", "make", "releasing", "learning", "reports", "measuring", "synthetic", "data",
+    "records", "console", "torchrun", "config", "presets", "seeds", "errors",
+)  # fmt: skip
+MOST_MODULES = 15
 
 
 def modules(package: str) -> list[Path]:
@@ -51,7 +59,7 @@ import torch.nn as nn, numpy
 from app.main import create_app
 from . import sibling
 def later():
-    from training import loop
+    from training.learning import loop
     importlib.import_module("fastapi.testclient")
 """
     assert set(imported(source)) == {"torch", "numpy", "app", "training", "fastapi"}
@@ -82,6 +90,49 @@ def test_parts_of_the_service_import_one_way(layer: str) -> None:
         if (found := later & set(re.findall(r"^ *(?:from|import) app\.(\w+)", path.read_text("utf-8"), re.MULTILINE)))
     }
     assert wrong == {}
+
+
+def part_of_training(module: Path) -> str:
+    return module.relative_to(ROOT / "training").parts[0].removesuffix(".py")
+
+
+def imported_parts_of_training(source: str) -> Iterator[str]:
+    """Yield the folders and modules of training that a module imports anywhere, also inside functions."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from (name.split(".")[1] for name in names if name.startswith("training."))
+
+
+def test_the_search_sees_the_parts_of_training() -> None:
+    source = """
+import training.seeds
+from training import config, learning
+def later():
+    from training.data.dataset import split
+"""
+    assert set(imported_parts_of_training(source)) == {"seeds", "config", "learning", "data"}
+
+
+def test_the_folders_of_training_import_one_way() -> None:
+    found = {part_of_training(path) for path in modules("training")} - {"__init__"}
+    assert found == set(TRAINING)
+    wrong = {}
+    for path in modules("training"):
+        part = part_of_training(path)
+        allowed = TRAINING[TRAINING.index(part) :] if part != "__init__" else ()
+        if back := set(imported_parts_of_training(path.read_text("utf-8"))) - set(allowed):
+            wrong[path.relative_to(ROOT).as_posix()] = sorted(back)
+    assert wrong == {}
+
+
+def test_no_folder_of_training_is_crowded() -> None:
+    counts = Counter(path.parent for path in modules("training") if path.name != "__init__.py")
+    assert max(counts.values()) <= MOST_MODULES
 
 
 def loaded_after(*statements: str) -> set[str]:

@@ -20,10 +20,10 @@ from tests.model_store.conftest import (  # noqa: F401 - fixtures
     tiny_options,
     tiny_store,
 )
-from tests.training.test_make_command import command as make_command
+from tests.training.commands.test_make_job import command as make_command
 
 ROOT = Path(__file__).parents[1]
-BLENDERS = ROOT / "training" / "synthetic" / "render"
+BLENDERS = ROOT / "training" / "synthetic" / "blender"
 """Its modules run in Blender's interpreter, which brings what they import."""
 
 HERE = "import importlib.util, runpy, sys; from tests.other_system import take_away; take_away(sys.argv.pop(1)); "

@@ -2,7 +2,7 @@
 
 import sys
 
-from training.commands import main
+from training.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

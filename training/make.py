@@ -16,21 +16,23 @@ from model_store import store
 from model_store.engines.torch import TorchEngine
 from model_store.errors import ReleaseNotFound
 from model_store.store import Release
-from training import publish, run, run_folder
-from training.checkpoint import LAST, write_atomically
 from training.config import TrainConfig
 from training.console import Bar, Stopped
-from training.dataset import BrokenDataset, LabelledImages, read_dataset, with_margin
-from training.domain import Domain
-from training.loading import load_run
-from training.report import write_evaluation, write_sim2real
-from training.run import Say, Surroundings
-from training.run_folder import WORK, RunError, RunRecord, read_metrics, read_names
-from training.sim2real import Sim2Real
-from training.synthetic.blender import Workers
+from training.data.dataset import BrokenDataset, LabelledImages, read_dataset, with_margin
+from training.learning import run
+from training.learning.run import Say, Surroundings
+from training.measuring.measured import Domain
+from training.measuring.sim2real import Sim2Real
+from training.records import run_folder
+from training.records.checkpoint import LAST, write_atomically
+from training.records.loading import load_run
+from training.records.run_folder import WORK, RunError, RunRecord, read_metrics, read_names
+from training.releasing import publish
+from training.releasing.work_folder import WorkFolder, measure_kept
+from training.reports.report_folder import write_evaluation, write_sim2real
 from training.synthetic.dataset import render_dataset
 from training.synthetic.recipes import Draw
-from training.work_folder import WorkFolder, measure_kept
+from training.synthetic.renderer import Workers
 
 MAKE = "make.json"
 RENDERS = "renders"

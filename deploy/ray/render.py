@@ -17,7 +17,7 @@ from deploy.ray.errors import FAILED, JobError, exit_status
 from deploy.ray.pool import pool_of
 from rendersight import flags
 from rendersight.console import progress_bar, say
-from training.verbs.render import add_flags
+from training.commands.render import add_flags
 
 PROGRAM = "python -m deploy.ray.render"
 

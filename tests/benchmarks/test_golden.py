@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.golden import RENDERS, measure
 from model_store import store
-from training.dataset import read_dataset
+from training.data.dataset import read_dataset
 
 
 @pytest.mark.long

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from training.synthetic.annotate import annotate
-from training.synthetic.blender import Blender, RenderFailed
 from training.synthetic.geometry import project
 from training.synthetic.recipes import MeshObject, dice, meshes
+from training.synthetic.renderer import Blender, RenderFailed
 from training.synthetic.scene import SceneSpec
 
 ROOT = Path(__file__).parent.parent.parent

@@ -13,7 +13,7 @@ from rendersight.annotations.writing import copy
 from tests.docs.markdown import ROOT
 from tests.training.conftest import draw_dataset
 from tests.training.fake_blender import CONFIG, fake
-from training.conversion import convert
+from training.data.conversion import convert
 
 _AS_THEY_ARE = ("app", "training", "rendersight", "benchmarks", "requirements", "deploy")
 _FILES = ("Makefile", "pyproject.toml", "docker-compose.yml", "LICENSE")

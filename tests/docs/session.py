@@ -20,7 +20,7 @@ from app.settings import PREFIX, Settings
 from tests.app.wire import free_port, serving
 from tests.docs.markdown import Block, commands_in
 from tests.docs.place import STORE, TINY_PRESET
-from training.commands import main as train
+from training.cli import main as train
 
 READY_WITHIN_S = 90
 LINE_WITHIN_S = 60

@@ -11,7 +11,7 @@ import yaml
 
 from rendersight.cli import verbs, whole_parser
 from tests.docs.markdown import PAGES, ROOT, Block, blocks, commands_in, inline_code
-from training.commands import build_parser
+from training.cli import build_parser
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 LANGUAGES = {"sh", "python", "json", "yaml", "text"}

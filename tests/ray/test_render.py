@@ -11,7 +11,7 @@ from benchmarks.cluster import BINARIES, Cluster, wait_for
 from benchmarks.servers import ROOT
 from deploy.ray import render
 from tests.training.fake_blender import PAWN, fake
-from training.commands import main as training
+from training.cli import main as training
 
 COUNT = 9
 WHAT = [str(PAWN), "--label", "pawn", "--count", str(COUNT)]

@@ -14,7 +14,7 @@ import pytest
 
 from rendersight import __version__, cli
 from rendersight.cli import main, verbs
-from training.verbs import VERBS
+from training.commands import VERBS
 
 ROOT = Path(cli.__file__).parents[1]
 COMMAND = [sys.executable, "-m", "rendersight"]

@@ -27,9 +27,9 @@ from tests.model_store.conftest import (  # noqa: F401 - fixtures
     tiny_release,
     tiny_store,
 )
-from training import run
 from training.config import TrainConfig
-from training.run_folder import HOLD_OUT_LIST, TRAIN_LIST, RunRecord, read_metrics, write_metrics, write_names
+from training.learning import run
+from training.records.run_folder import HOLD_OUT_LIST, TRAIN_LIST, RunRecord, read_metrics, write_metrics, write_names
 
 COLOURS = {"disc": (220, 40, 40), "square": (40, 60, 220)}
 

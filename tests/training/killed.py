@@ -26,9 +26,9 @@ import torch._dynamo
 from model_store.store import publish
 from tests.model_store.test_store import accept, fill_with
 from tests.training.conftest import CONFIG, surroundings
-from tests.training.test_publish import publish_it
-from training import run
-from training.checkpoint import LAST
+from tests.training.releasing.test_publish import publish_it
+from training.learning import run
+from training.records.checkpoint import LAST
 
 ROOT = Path(__file__).parents[2]
 LAZY = (plt, pycocotools.cocoeval, torch._dynamo)  # what a training imports late: once here instead of in each child

@@ -23,9 +23,8 @@ from model_store.store import Release
 from tests.model_store.test_store import accept
 from tests.training.conftest import CONFIG, Finished, figures
 from tests.training.killed import Forks
-from training.checkpoint import BEST, LAST, drafts_of
-from training.publish import check_release, hashes_of
-from training.run_folder import (
+from training.records.checkpoint import BEST, LAST, drafts_of
+from training.records.run_folder import (
     HOLD_OUT_LIST,
     METRICS,
     PAGE,
@@ -36,7 +35,8 @@ from training.run_folder import (
     read_metrics,
     read_names,
 )
-from training.tensorboard import FOLDER as SCALARS
+from training.releasing.publish import check_release, hashes_of
+from training.reports.tensorboard import FOLDER as SCALARS
 
 SEED = 9
 RUN_FILES = (RUN, TRAIN_LIST, HOLD_OUT_LIST, METRICS, LAST, BEST, PAGE)

@@ -14,13 +14,13 @@ from model_store import store
 from model_store.store import Release
 from tests.training.fake_blender import CONFIG, COUNT, PAWN, fake
 from training import make
+from training.commands.render_flags import draw_of
 from training.console import Stopped
-from training.dataset import BrokenDataset
+from training.data.dataset import BrokenDataset
+from training.learning.run import Surroundings
 from training.make import Job, in_words
-from training.run import Surroundings
-from training.run_folder import RunError
-from training.synthetic.blender import Workers
-from training.synthetic.sources import draw_of
+from training.records.run_folder import RunError
+from training.synthetic.renderer import Workers
 
 
 def job(root: Path, **changes: Any) -> Job:

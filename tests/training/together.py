@@ -23,8 +23,8 @@ import pycocotools.cocoeval
 import torch._dynamo
 
 from tests.app.wire import free_port
-from training import distributed, run
-from training.commands import main
+from training.cli import main
+from training.learning import distributed, run
 
 ROOT = Path(__file__).parents[2]
 LAZY = (plt, pycocotools.cocoeval, torch._dynamo, distributed, run)  # imported once here instead of in each child

@@ -6,7 +6,7 @@ import numpy as np
 
 from rendersight.annotations import AnnotatedImage
 from rendersight.detections import Detections
-from training.dataset import LabelledImages
+from training.data.dataset import LabelledImages
 
 NOTHING = Detections.of([], [], [])
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from rendersight.annotations import Fault
 from rendersight.annotations.labelme import VERSION
-from training.checkpoint import write_atomically
-from training.dataset import BrokenDataset
+from training.data.dataset import BrokenDataset
+from training.records.checkpoint import write_atomically
 from training.synthetic import sensor
 from training.synthetic.annotate import Instance, TooHidden, annotate
-from training.synthetic.blender import Blender, RenderFailed, Workers
 from training.synthetic.recipes import Draw
+from training.synthetic.renderer import Blender, RenderFailed, Workers
 from training.synthetic.scene import SceneSpec
 
 MOST_ATTEMPTS = 12

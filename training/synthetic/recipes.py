@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from training.synthetic.boards import board, prints
+from training.synthetic.composition import SIZE_PX, place
 from training.synthetic.dice import DICE_LABELS, die, die_model
-from training.synthetic.placement import SIZE_PX, place
 from training.synthetic.scene import SceneSpec, Thing
 from training.synthetic.surfaces import log_uniform, surface
 

@@ -5,9 +5,9 @@ from dataclasses import asdict
 import pytest
 
 from training.synthetic.annotate import MIN_IN_FRAME, MIN_VISIBLE
+from training.synthetic.composition import SIZE_PX
 from training.synthetic.dice import DICE_LABELS, die_faces
 from training.synthetic.geometry import estimate_visibility, footprints_overlap, project
-from training.synthetic.placement import SIZE_PX
 from training.synthetic.recipes import MeshObject, dice, dice_board, meshes
 from training.synthetic.scene import SceneSpec, Thing
 

@@ -8,8 +8,8 @@ import pytest
 
 from rendersight.annotations.folder import load_pixels, read_folder
 from training.synthetic.annotate import MIN_SIDE_PX
+from training.synthetic.composition import SIZE_PX
 from training.synthetic.dice import DICE_LABELS
-from training.synthetic.placement import SIZE_PX
 from training.synthetic.recipes import dice
 
 RENDERS = Path(__file__).parents[3] / "docs" / "renders"

@@ -1,0 +1,86 @@
+"""The verb `inspect` on the command line; `convert` is in `test_conversion.py`."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from training.cli import main
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run where results may lie."""
+    monkeypatch.chdir(tmp_path)
+
+
+def test_inspect_prints_counts_and_writes_a_page_and_a_sheet(shapes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(shapes), "--sheet", "a/sheet.jpg", "--report", "b/report.html"]) == 0
+    captured = capsys.readouterr()
+    assert "10 images" in captured.out
+    assert "2 images without objects" in captured.out
+    assert "warning: balance: 2 classes have fewer than 20 boxes" in captured.out
+    with Image.open("a/sheet.jpg") as sheet:
+        assert sheet.width > 1000
+    assert Path("b/report.html").read_text("utf-8").startswith("<!doctype html>")
+    assert "report: b/report.html" in captured.err
+
+
+def test_the_results_lie_in_runs_under_the_dataset_s_name(shapes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(shapes)]) == 0
+    assert sorted(path.name for path in Path("runs/inspect").iterdir()) == [f"{shapes.name}.html", f"{shapes.name}.jpg"]
+
+
+def test_inspect_prints_boxes_and_findings_as_json(shapes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = ["--architecture", "fasterrcnn_mobilenet_v2_fpn", "--set", "min_size=96"]
+    assert main(["inspect", str(shapes), "--json", *network]) == 0
+    data = json.loads(capsys.readouterr().out)
+    written = json.loads((shapes / "photo_00.json").read_text())
+    first = data["images"][0]
+    assert (first["name"], first["width"], first["height"]) == ("photo_00.png", 96, 96)
+    assert [item["box"] for item in first["objects"]] == [
+        [*shape["points"][0], *shape["points"][1]] for shape in written["shapes"]
+    ]
+    assert (data["format"], data["network"]["min_size"]) == ("labelme", 96)
+    assert {finding["check"] for finding in data["findings"]} == {"balance", "unlabelled"}
+
+
+def test_inspect_reports_every_fault_and_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.json").write_text("{")
+    (tmp_path / "b.png").write_bytes(b"no image")
+    assert main(["inspect", str(tmp_path)]) == 2
+    captured = capsys.readouterr()
+    assert "a.json: not JSON" in captured.out
+    assert "b.png: " in captured.out
+    assert "a.json" in captured.err
+    assert "a.json: not JSON" in Path("runs/inspect", f"{tmp_path.name}.html").read_text("utf-8")
+
+
+def test_a_dataset_is_compared_with_another_one(shapes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("other").mkdir()
+    with Image.open(shapes / "photo_03.png") as photo:
+        photo.save("other/again.jpg", quality=60)
+    assert main(["inspect", str(shapes), "--against", "other"]) == 0
+    assert "warning: leaks: 1 image is in other too." in capsys.readouterr().out
+    assert main(["inspect", str(shapes), "--against", "nowhere"]) == 2
+
+
+def test_a_network_that_does_not_exist_is_told(shapes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(shapes), "--architecture", "yolo"]) == 2
+    assert "'yolo' is unknown" in capsys.readouterr().err
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_progress(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    assert main(["inspect", str(shapes)]) == 0
+    assert f"read {shapes.name}:" in terminal.getvalue()
+    assert "contact sheet:   0%" in terminal.getvalue()

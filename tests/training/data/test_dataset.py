@@ -1,0 +1,185 @@
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from rendersight.annotations import AnnotationError
+from training.config import TrainConfig
+from training.data.dataset import (
+    BrokenDataset,
+    DetectionDataset,
+    LabelledImages,
+    collate,
+    read_dataset,
+    split,
+    split_by_names,
+    to_network,
+)
+from training.data.transforms import augmentation
+
+
+@pytest.fixture
+def data(shapes: Path) -> LabelledImages:
+    return read_dataset(shapes)
+
+
+def test_class_names_are_those_of_the_data_sorted(data: LabelledImages) -> None:
+    assert data.class_names == ("disc", "square")
+    assert len(data.images) == 10
+    assert sum(1 for image in data.images if not image.labels) == 2
+
+
+def test_given_class_names_keep_their_order(shapes: Path) -> None:
+    data = read_dataset(shapes, class_names=("square", "triangle", "disc"))
+    ids = {
+        label: number
+        for image in data.images
+        for label, number in zip(image.labels, data.label_ids(image), strict=True)
+    }
+    assert ids == {"square": 1, "disc": 3}
+
+
+def test_every_fault_is_reported_at_once(shapes: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (20, 20)).save(tmp_path / "good.png")
+    (tmp_path / "broken.png").write_bytes((tmp_path / "good.png").read_bytes()[:40])
+    Image.new("RGB", (20, 20)).save(tmp_path / "typo.png")
+    shape = {"label": "dragn", "points": [[1, 1], [9, 9]], "shape_type": "rectangle"}
+    (tmp_path / "typo.json").write_text(json.dumps({"shapes": [shape], "imageData": None}))
+    with pytest.raises(BrokenDataset) as caught:
+        read_dataset(tmp_path, class_names=("dragon",))
+    assert [fault.file for fault in caught.value.faults] == ["broken.png", "typo.json"]
+    assert "'dragn'" in str(caught.value)
+    assert "dragon" in str(caught.value)
+
+
+def test_a_fault_is_reported_for_a_folder_named_by_a_relative_path(
+    shapes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shapes.parent)
+    with pytest.raises(BrokenDataset, match=r"photo_00\.json: label"):
+        read_dataset(Path(shapes.name), class_names=("triangle",))
+
+
+def test_a_name_that_is_not_in_the_dataset_is_not_passed_over(data: LabelledImages) -> None:
+    with pytest.raises(AnnotationError, match=r"1 of the images listed.*elsewhere\.png"):
+        data.select(["photo_00.png", "elsewhere.png"])
+
+
+def test_an_image_that_its_annotation_embeds_is_a_sample(shapes: Path, tmp_path: Path) -> None:
+    document = json.loads((shapes / "photo_00.json").read_text())
+    document["imageData"] = base64.b64encode((shapes / "photo_00.png").read_bytes()).decode()
+    (tmp_path / "photo_00.json").write_text(json.dumps(document))
+    loader = DataLoader(DetectionDataset(read_dataset(tmp_path)), collate_fn=collate, num_workers=1)
+    ((embedded,),) = list(loader)
+    from_file = DetectionDataset(read_dataset(shapes))[0]
+    assert torch.equal(embedded.image, from_file.image)
+    assert torch.equal(embedded.boxes_xyxy, from_file.boxes_xyxy)
+
+
+def test_an_empty_folder_and_a_folder_without_labels_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match="holds no images"):
+        read_dataset(tmp_path)
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    with pytest.raises(AnnotationError, match="--labels"):
+        read_dataset(tmp_path)
+
+
+def names(data: LabelledImages) -> set[str]:
+    return {image.name for image in data.images}
+
+
+@pytest.mark.parametrize(("hold_out", "expected"), [(3, 3), (0.2, 2), (1, 1), (0.95, 10)])
+def test_a_split_divides_the_dataset(data: LabelledImages, hold_out: float, expected: int) -> None:
+    if expected == 10:
+        with pytest.raises(AnnotationError, match="leaves a part empty"):
+            split(data, hold_out=hold_out, seed=0)
+        return
+    train, held = split(data, hold_out=hold_out, seed=0)
+    assert len(held.images) == expected
+    assert names(train) | names(held) == names(data)
+    assert not names(train) & names(held)
+
+
+def test_a_split_depends_on_the_seed_alone(data: LabelledImages) -> None:
+    first, second, other = (split(data, hold_out=3, seed=seed)[1] for seed in (0, 0, 1))
+    assert names(first) == names(second) != names(other)
+
+
+def test_groups_stay_on_one_side(data: LabelledImages) -> None:
+    train, held = split(data, hold_out=3, seed=0, group_by=r"photo_(\d)[0-4]|photo_\d([5-9])")
+    assert {"photo_00.png", "photo_03.png"} <= names(train) or {"photo_00.png", "photo_03.png"} <= names(held)
+    assert len(held.images) >= 3
+
+
+def test_a_group_expression_that_does_not_match_names_the_image(data: LabelledImages) -> None:
+    with pytest.raises(AnnotationError, match=r"photo_00\.png"):
+        split(data, hold_out=3, seed=0, group_by="series_(.*)")
+
+
+def test_the_fingerprint_changes_with_a_box_and_not_with_the_folder(data: LabelledImages, shapes: Path) -> None:
+    assert data.fingerprint() == read_dataset(shapes).fingerprint()
+    image = data.images[0]
+    object.__setattr__(image, "boxes_xyxy", image.boxes_xyxy + np.float32(0.5))
+    assert data.fingerprint() != read_dataset(shapes).fingerprint()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_augmented_samples_depend_on_seed_epoch_and_index_alone(data: LabelledImages, workers: int) -> None:
+    config = TrainConfig(rotate90=0.5, vertical_flip=0.5)
+    dataset = DetectionDataset(data, augment=augmentation(config), seed=3)
+    dataset.epoch = 1
+    alone = dataset[4]
+    torch.rand(7)
+    loader = DataLoader(dataset, batch_sampler=[[0, 1], [4]], collate_fn=collate, num_workers=workers)
+    among_others = list(loader)[1][0]
+    assert torch.equal(alone.image, among_others.image)
+    dataset.epoch = 2
+    assert not torch.equal(alone.image, dataset[4].image)
+
+
+def test_augmenting_leaves_the_global_random_state(data: LabelledImages) -> None:
+    dataset = DetectionDataset(data, augment=augmentation(TrainConfig()), seed=0)
+    before = torch.get_rng_state()
+    _ = dataset[0]
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_an_empty_image_has_no_boxes_and_no_labels(data: LabelledImages) -> None:
+    pixels, targets = to_network([DetectionDataset(data)[4]], torch.device("cpu"))
+    assert targets[0]["boxes"].shape == (0, 4)
+    assert targets[0]["labels"].shape == (0,)
+    assert pixels[0].shape == (3, 96, 96)
+    assert 0 <= float(pixels[0].min()) <= float(pixels[0].max()) <= 1
+
+
+def test_widened_boxes_stand_off_and_end_at_the_edge(shapes: Path) -> None:
+    data = read_dataset(shapes)
+    wide = data.widened(0.1)
+    assert data.widened(0) is data
+    for before, after in zip(data.images, wide.images, strict=True):
+        assert after.labels == before.labels
+        assert after.boxes_xyxy.shape == before.boxes_xyxy.shape
+        assert after.boxes_xyxy.dtype == np.float32
+        for (x0, y0, x1, y1), found in zip(before.boxes_xyxy.tolist(), after.boxes_xyxy.tolist(), strict=True):
+            room_x, room_y = (x1 - x0) / 10, (y1 - y0) / 10
+            wanted = (max(0, x0 - room_x), max(0, y0 - room_y), min(96, x1 + room_x), min(96, y1 + room_y))
+            assert found == pytest.approx(wanted, abs=1e-3)
+
+
+def test_listed_images_are_held_out(data: LabelledImages) -> None:
+    names = [data.images[7].name, data.images[2].name]
+    rest, held = split_by_names(data, names)
+    assert [image.name for image in held.images] == sorted(names)
+    assert len(rest.images) == 8
+    assert not {image.name for image in rest.images} & set(names)
+
+
+@pytest.mark.parametrize("names", [["nowhere.png"], [], ["all"]])
+def test_a_list_that_leaves_a_part_empty_or_names_a_stranger_is_refused(data: LabelledImages, names: list[str]) -> None:
+    with pytest.raises(AnnotationError):
+        split_by_names(data, [image.name for image in data.images] if names == ["all"] else names)

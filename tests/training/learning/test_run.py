@@ -1,0 +1,282 @@
+import json
+import multiprocessing
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from model_store.cpu import usable_cores
+from model_store.state_dict import read_state_dict
+from tests.training.conftest import CONFIG, STEPS, Finished, figures, never, surroundings
+from tests.training.data.test_conversion import write_splits
+from training.config import TrainConfig
+from training.console import Stopped
+from training.data.dataset import LabelledImages, read_dataset, split
+from training.learning import run, trainer
+from training.learning.run import Surroundings
+from training.records.checkpoint import BEST, LAST, save_best, write_atomically
+from training.records.run_folder import METRICS, RunError, RunRecord, prepare, read_metrics, read_names
+
+
+def after(calls: int) -> Callable[[], bool]:
+    """Ask for a stop from the n-th question on."""
+    count = iter(range(10_000))
+    return lambda: next(count) >= calls
+
+
+def test_a_run_folder_can_repeat_itself(finished: Path, shapes: Path) -> None:
+    record = RunRecord.read(finished)
+    assert record.config == CONFIG
+    assert record.class_names == ("disc", "square")
+    assert record.dataset == str(shapes)
+    assert record.library_versions["torch"] == torch.__version__.partition("+")[0]
+    train, held = (read_names(finished / name) for name in ("train.txt", "hold_out.txt"))
+    assert len(train) == 7
+    assert len(held) == 3
+    assert not set(train) & set(held)
+    assert [line["epoch"] for line in read_metrics(finished)] == [1, 2]
+    assert {"loss", "loss_classifier", "AP", "AP50", "f1", "threshold"} <= set(read_metrics(finished)[0])
+    for name in ("losses.png", "learning_rate.png", "ap.png", "precision_recall.png", "hold_out.png"):
+        assert (finished / "plots" / name).stat().st_size > 1000
+    assert "<h1>Run whole</h1>" in (finished / "report.html").read_text("utf-8")
+
+
+def test_the_best_weights_are_a_plain_state_dict(finished: Path) -> None:
+    assert "roi_heads.box_predictor.cls_score.weight" in read_state_dict(finished / BEST)
+
+
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what takes half of a small run; `whole` has its plots."""
+    monkeypatch.setattr(trainer, "write_run_plots", lambda *_, **__: None)
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_interrupted_run_gives_the_same_figures_and_weights(finished: Path, shapes: Path, tmp_path: Path) -> None:
+    """It is stopped within an epoch, after its last step and at its end; then it breaks off between best and last."""
+    threads: set[int] = set()
+
+    def around(stop_asked: Callable[[], bool], **changes: Any) -> Surroundings:
+        def asked() -> bool:
+            threads.add(torch.get_num_threads())
+            return stop_asked()
+
+        torch.rand(5)  # neither the random state of this process nor its number of threads may matter
+        torch.set_num_threads(usable_cores() + 1)
+        return surroundings(stop_asked=asked, **changes)
+
+    with pytest.raises(Stopped, match="--resume"):
+        run.start(shapes, tmp_path, CONFIG, class_names=None, around=around(after(0)))
+    with pytest.raises(Stopped):
+        run.resume(tmp_path, around=around(after(STEPS - 2), workers=1))
+    assert read_metrics(tmp_path) == []
+    with pytest.raises(Stopped):
+        run.resume(tmp_path, around=around(after(0)))
+    assert len(read_metrics(tmp_path)) == 1
+
+    def break_off(line: str) -> None:
+        if line.startswith("epoch 2"):  # best and metrics are written, last is not
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run.resume(tmp_path, around=around(never, say=break_off))
+    said: list[str] = []
+    done = around(lambda: any(line.startswith("epoch 2") for line in said), say=said.append)
+    run.resume(tmp_path, around=done)  # a stop after the last epoch lets the run end
+    assert figures(tmp_path) == figures(finished)
+    whole, resumed = (read_state_dict(folder / BEST) for folder in (finished, tmp_path))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    assert threads == {usable_cores()}
+
+
+def test_each_epoch_but_the_last_estimates_the_time_left(whole: Finished) -> None:
+    first, last = [line for line in whole.said if line.startswith("epoch ")]
+    left = re.search(r" images/s, 0:(\d\d):(\d\d) left$", first)
+    assert left is not None
+    assert 0 < 60 * int(left[1]) + int(left[2]) <= whole.seconds + 1
+    assert last.endswith(" images/s")
+
+
+def test_readers_outlive_an_interrupt_and_end_by_sigterm(shapes: Path, tmp_path: Path) -> None:
+    """A terminal interrupts its whole group; a training that fails has to be able to end its readers."""
+    readers: list[multiprocessing.process.BaseProcess] = []
+
+    def bar(items: Iterable[Any], **_: Any) -> Iterable[Any]:
+        for item in items:
+            readers.extend(multiprocessing.active_children())
+            reader = readers[0]
+            assert os.getpgid(reader.ident or 0) == reader.ident
+            is_first = len(readers) == 1
+            os.kill(reader.ident or 0, signal.SIGINT if is_first else signal.SIGTERM)
+            reader.join(0.1 if is_first else 30)
+            yield item
+
+    with pytest.raises(RuntimeError, match="DataLoader worker"):
+        run.start(shapes, tmp_path, CONFIG, class_names=None, around=surroundings(bar=bar, workers=1))
+    assert len(readers) == 2
+
+
+def test_a_start_that_was_cut_short_can_be_resumed_or_begun_anew(shapes: Path, tmp_path: Path) -> None:
+    class Killed(Exception):
+        pass
+
+    def bar(items: Iterable[Any], **_: Any) -> Iterable[Any]:
+        raise Killed
+
+    with pytest.raises(Killed):
+        run.start(shapes, tmp_path, CONFIG, class_names=None, around=surroundings(bar=bar))
+    with pytest.raises(Stopped):
+        run.resume(tmp_path, around=surroundings(stop_asked=after(0)))
+    (tmp_path / LAST).unlink()  # as if it had been killed before the first checkpoint
+    with pytest.raises(Stopped):
+        run.start(shapes, tmp_path, CONFIG, class_names=None, around=surroundings(stop_asked=after(0)))
+
+
+def test_a_dataset_s_own_split_is_followed_and_its_format_remembered(shapes: Path, tmp_path: Path) -> None:
+    source, out = write_splits(shapes, tmp_path / "yolo"), tmp_path / "run"
+    (source / "photo_00.xml").write_text("<annotation/>")  # so that the format must be said
+    said: list[str] = []
+    around = surroundings(say=said.append, stop_asked=after(0))
+    with pytest.raises(Stopped):
+        run.start(source, out, CONFIG, class_names=None, around=around, dataset_format="yolo")
+    assert read_names(out / "train.txt") == [f"images/photo_0{number}.png" for number in range(5)]
+    assert read_names(out / "hold_out.txt") == [f"images/photo_0{number}.png" for number in range(5, 8)]
+    assert "2 images are in neither part, as the dataset's files keep them apart" in said
+    assert RunRecord.read(out).dataset_format == "yolo"
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_a_run_without_a_held_out_object_keeps_its_latest_weights(shapes: Path, tmp_path: Path) -> None:
+    config = CONFIG.model_copy(update={"group_by": r"_\d([49])?", "hold_out": 2})
+    seed = next(
+        seed for seed in range(20) if not any(image.labels for image in held_out(shapes, config, seed=seed).images)
+    )
+    config = config.model_copy(update={"seed": seed, "epochs": 1})
+    run.start(shapes, tmp_path, config, class_names=None, around=surroundings())
+    assert [line["AP"] for line in read_metrics(tmp_path)] == [-1.0]
+    average = torch.load(tmp_path / LAST, weights_only=True)["average"]
+    best = read_state_dict(tmp_path / BEST)
+    assert all(torch.equal(best[name], average[name]) for name in best)
+
+
+def held_out(shapes: Path, config: TrainConfig, *, seed: int) -> LabelledImages:
+    return split(read_dataset(shapes), hold_out=config.hold_out, seed=seed, group_by=config.group_by)[1]
+
+
+def test_a_checkpoint_that_finds_no_space_leaves_the_one_before(finished: Path, tmp_path: Path) -> None:
+    save_best(tmp_path, {"weight": torch.ones(1)})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OSError, match=r"best\.pt could not be written"):
+            save_best(tmp_path, {"weight": torch.ones(1_000_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == [BEST]
+    assert read_state_dict(tmp_path / BEST)["weight"].tolist() == [1.0]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_killed_runs_were_writing_is_removed_when_one_goes_on(tmp_path: Path, resume: bool) -> None:
+    if resume:
+        (tmp_path / LAST).touch()
+    before = sorted(tmp_path.iterdir())
+    for name in (LAST, BEST, METRICS, "run.json", "train.txt", "hold_out.txt", "report.html"):
+        (tmp_path / f".{name}.{2**22}").write_text("half a fi")
+    prepare(tmp_path, resume=resume)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_what_is_being_written_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / ".last.pt.mine").touch()  # nor is what no run has written
+
+    def write(draft: Path) -> None:
+        draft.write_text("whole")
+        prepare(tmp_path, resume=False)
+
+    write_atomically(tmp_path / LAST, write)
+    assert {path.name for path in tmp_path.iterdir()} == {LAST, ".last.pt.mine"}
+    assert (tmp_path / LAST).read_text() == "whole"
+
+
+def test_a_resumed_run_that_was_done_stays_as_it_is(finished: Path) -> None:
+    before = (finished / LAST).read_bytes()
+    run.resume(finished, around=surroundings())
+    assert (finished / LAST).read_bytes() == before
+
+
+def test_a_run_is_not_overwritten(finished: Path, shapes: Path) -> None:
+    with pytest.raises(RunError, match="already holds a run"):
+        run.start(shapes, finished, CONFIG, class_names=None, around=surroundings())
+
+
+def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="to resume from"):
+        run.resume(tmp_path, around=surroundings())
+
+
+def test_a_changed_dataset_is_not_resumed(finished: Path, shapes: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in shapes.iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
+    annotation = sorted(other.glob("*.json"))[0]
+    document = json.loads(annotation.read_text())
+    document["shapes"][0]["points"][0][0] += 1
+    annotation.write_text(json.dumps(document))
+    with pytest.raises(RunError, match="has changed"):
+        run.resume(finished, around=surroundings(), dataset=other)
+
+
+def test_a_moved_dataset_is_resumed_from_where_it_is(finished: Path, shapes: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for path in shapes.iterdir():
+        (moved / path.name).write_bytes(path.read_bytes())
+    run.resume(finished, around=surroundings(), dataset=moved)
+
+
+@pytest.mark.long
+def test_an_interrupt_that_reaches_the_readers_too_saves_the_run(shapes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "interrupted"
+    process = subprocess.Popen(command(shapes, out), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        wait_for(out / METRICS, process)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while not children.read_text():  # until the next epoch's reader is there
+            time.sleep(0.001)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does at Ctrl-C
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert f"--out {out} --resume" in errors
+    assert errors.count("stopping after this step") == 1
+    assert "Traceback" not in errors
+    with pytest.raises(Stopped):
+        run.resume(out, around=surroundings(stop_asked=after(1)))
+
+
+def command(shapes: Path, out: Path) -> list[str]:
+    words = [sys.executable, "-m", "training", "train", str(shapes), "--out", str(out), "--workers", "1"]
+    for name, value in CONFIG.model_dump(mode="json", exclude_defaults=True).items():
+        words += ["--set", f"{name}={json.dumps(value)}"]
+    return [*words, "--set", "epochs=50"]
+
+
+def wait_for(path: Path, process: "subprocess.Popen[Any]") -> None:
+    deadline = time.monotonic() + 90
+    while not path.exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

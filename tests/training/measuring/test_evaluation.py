@@ -1,0 +1,119 @@
+import contextlib
+import io
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from rendersight.detections import Detections
+from tests.training.truth import NOTHING, labelled, random_case
+from training.measuring.evaluation import FIGURES, as_one_class, detections_as_coco, evaluate, truth_as_coco
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_twelve_figures_are_those_of_pycocotools_on_the_same_files(seed: int) -> None:
+    data, found = random_case(seed)
+    result = evaluate(data, found)
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = truth_as_coco(data)
+        truth.createIndex()
+        reference = COCOeval(truth, truth.loadRes(detections_as_coco(found)), "bbox")
+        reference.evaluate()
+        reference.accumulate()
+        reference.summarize()
+    assert [result.figures[name] for name in FIGURES] == pytest.approx(list(reference.stats))
+    assert 0 < result.figures["AP"] < result.figures["AP50"] < 1
+
+
+def test_perfect_detections_score_one_and_none_score_zero() -> None:
+    data = labelled([("cat", (10, 10, 60, 60))], [("dog", (20, 20, 90, 80)), ("cat", (100, 5, 160, 95))], [])
+    perfect = [
+        Detections.of(image.boxes_xyxy, data.label_ids(image), np.full(len(image.labels), 0.9)) for image in data.images
+    ]
+    result = evaluate(data, perfect)
+    assert result.figures["AP"] == pytest.approx(1.0)
+    assert result.per_class_ap == {"cat": 1.0, "dog": 1.0}
+    assert result.best_f1.f1 == 1.0
+    nothing = evaluate(data, [NOTHING] * 3)
+    assert nothing.figures["AP"] == 0.0
+    assert nothing.best_f1.f1 == 0.0
+    assert (nothing.image_count, nothing.object_count) == (3, 3)
+
+
+def test_figures_worked_out_by_hand() -> None:
+    # One class, 2 objects; falling scores: hit, miss, hit. AP50 by COCO's 101 points: recall 0..0.5 at precision 1 (51
+    # points), beyond at 2/3 (50 points).
+    data = labelled([("cat", (0, 0, 50, 50)), ("cat", (100, 0, 150, 50))])
+    boxes = [(0, 0, 50, 50), (60, 60, 90, 90), (100, 0, 150, 50)]
+    result = evaluate(data, [Detections.of(boxes, [1, 1, 1], [0.9, 0.8, 0.4])])
+    assert result.figures["AP50"] == pytest.approx((51 * 1.0 + 50 * 2 / 3) / 101)
+    # F1: 2*1*.5/1.5 = .667 after the first, .5 after the second, 2*(2/3)*1/(5/3) = .8 after the third
+    assert result.best_f1.f1 == pytest.approx(0.8)
+    assert result.best_f1.score_threshold == pytest.approx(0.2)
+    assert (result.best_f1.precision, result.best_f1.recall) == pytest.approx((2 / 3, 1.0))
+    assert result.per_class_ap50 == {"cat": pytest.approx(result.figures["AP50"], abs=1e-4)}
+
+
+def test_the_best_threshold_gives_its_own_precision_and_recall() -> None:
+    data, found = random_case(7)
+    best = evaluate(data, found).best_f1
+    kept = evaluate(data, [item.above(best.score_threshold) for item in found])
+    assert kept.curve.precision[-1] == pytest.approx(best.precision)
+    assert kept.curve.recall[-1] == pytest.approx(best.recall)
+
+
+def test_the_threshold_lies_between_the_last_let_in_and_the_first_kept_out() -> None:
+    data = labelled([("cat", (0, 0, 50, 50))])
+    found = [Detections.of([(0, 0, 50, 50), (100, 0, 150, 50)], [1, 1], [0.8, 0.3])]
+    assert evaluate(data, found).best_f1.score_threshold == pytest.approx(0.55)
+
+
+def test_a_threshold_is_not_rounded_past_the_detections_beside_it() -> None:
+    data = labelled([("cat", (0, 0, 50, 50))])
+    found = [Detections.of([(0, 0, 50, 50), (100, 0, 150, 50)], [1, 1], [0.9999, 0.9995])]
+    result = evaluate(data, found)
+    threshold = result.summary()["threshold"]
+    assert threshold == result.best_f1.score_threshold == pytest.approx(0.9997)
+    assert found[0].above(threshold).scores.tolist() == pytest.approx([0.9999])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_threshold_divides_even_scores_that_are_neighbours_in_float32(seed: int) -> None:
+    lower = np.float32(np.random.default_rng(seed).uniform(0.05, 1))
+    upper = np.nextafter(lower, np.float32(2))
+    data = labelled([("cat", (0, 0, 50, 50))])
+    found = Detections.of([(0, 0, 50, 50), (100, 0, 150, 50)], [1, 1], [upper, lower])
+    assert len(found.above(evaluate(data, [found]).best_f1.score_threshold)) == 1
+
+
+def test_without_a_true_object_nothing_is_measured() -> None:
+    data = labelled([], [])
+    false_alarm = Detections.of([(0, 0, 50, 50)], [1], [0.9])
+    for found in ([NOTHING, NOTHING], [false_alarm, NOTHING]):
+        result = evaluate(data, found)
+        assert result.figures["AP"] == -1
+        assert result.per_class_ap == {}
+        assert result.best_f1.f1 == 0
+        assert result.best_f1.score_threshold == 0.5
+
+
+def test_a_class_without_a_true_object_does_not_count() -> None:
+    data = labelled([("cat", (0, 0, 50, 50))])
+    found = [Detections.of([(0, 0, 50, 50), (100, 0, 150, 50)], [1, 2], [0.9, 0.95])]
+    result = evaluate(data, found)
+    assert result.figures["AP"] == pytest.approx(1.0)
+    assert list(result.per_class_ap) == ["cat"]
+    assert result.best_f1.precision == 0.5  # but its false alarms do
+
+
+def test_one_class_merges_labels_and_suppresses_nothing() -> None:
+    data = labelled([("cat", (0, 0, 50, 50))])
+    both = [Detections.of([(0, 0, 50, 50), (0, 0, 50, 50)], [2, 1], [0.9, 0.8])]
+    merged_data, merged = as_one_class(data, both)
+    assert len(merged[0]) == 2
+    result = evaluate(merged_data, merged)
+    assert result.figures["AP50"] == pytest.approx(1.0)
+    assert result.best_f1.recall == 1.0
+    assert evaluate(data, both).best_f1.precision == 0.5

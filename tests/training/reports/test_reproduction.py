@@ -1,0 +1,109 @@
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_store.store import check_name
+from tests.training.conftest import RECORD
+from tests.training.truth import labelled
+from training.cli import build_parser
+from training.commands.train import _DIRECT
+from training.config import TrainConfig, parse_assignments, resolve
+from training.data.dataset import LabelledImages, own_split, split, split_by_names, without_test
+from training.reports.reproduction import publishing_commands, training_command
+
+RUN = Path("runs/my run")
+
+
+def photos(*splits: str) -> LabelledImages:
+    """Ten photos with a box each, of splits in turn."""
+    found = labelled(*[[("disc", (0, 0, 50, 50))]] * 10)
+    named = splits or ("",)
+    images = [
+        replace(image, name=f"{number:02d}.png", splits=tuple(filter(None, named[number % len(named)].split())))
+        for number, image in enumerate(found.images)
+    ]
+    return LabelledImages(tuple(images), ("disc", "square"))
+
+
+def told(record: Any, train: LabelledImages, hold_out: LabelledImages) -> Any:
+    """What the command line takes the command for."""
+    words = shlex.split(training_command(RUN, record, train=train, hold_out=hold_out))
+    assert words[:3] == ["python", "-m", "training"]
+    return build_parser().parse_args(words[3:])
+
+
+def config_of(options: Any) -> TrainConfig:
+    given = {name: getattr(options, name) for name in _DIRECT if getattr(options, name) is not None}
+    return resolve(None, {**given, **parse_assignments(options.set)})
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        TrainConfig(),
+        TrainConfig(weights="my weights.pt", epochs=7, learning_rate=1.25e-5, batch_size=2, seed=3, hold_out=3),
+        TrainConfig(scale_jitter=(0.5, 1), crop_px=320, decay_all=True, schedule="step", precision="fp32"),
+        TrainConfig(group_by=r"^(\d)'", hold_out=0.1234567),
+    ],
+)
+def test_the_command_has_the_configuration_of_the_run(config: TrainConfig) -> None:
+    data = photos()
+    record = replace(RECORD, dataset="my 'photos'", config=config, dataset_format="yolo")
+    options = told(record, *split_by_names(data, ["03.png"]))
+    rest = {"hold_out", "group_by"}
+    assert config_of(options).model_dump(exclude=rest) == config.model_dump(exclude=rest)
+    assert (options.dataset, options.out) == (Path("my 'photos'"), Path("runs/my run-again"))
+    assert (options.labels, options.format) == (("disc", "square"), "yolo")
+
+
+def test_weights_are_those_of_the_version_that_was_the_highest() -> None:
+    parts = split_by_names(photos(), ["03.png"])
+    config = TrainConfig(weights="dice")
+    assert told(replace(RECORD, config=config, continued_from="dice@5"), *parts).weights == "dice@5"
+    assert told(replace(RECORD, config=config, continued_from="dice"), *parts).weights == "dice"
+
+
+@pytest.mark.parametrize("group_by", [None, r"(\d)\.png"])
+def test_a_split_that_was_drawn_is_drawn_again(group_by: str | None) -> None:
+    data = photos("train", "", "test")
+    config = TrainConfig(hold_out=3, seed=5, group_by=group_by)
+    train, hold_out = split(without_test(data), hold_out=3, seed=5, group_by=group_by)
+    options = told(replace(RECORD, config=config), train, hold_out)
+    again = split(without_test(data), hold_out=options.hold_out, seed=options.seed, group_by=options.group_by)
+    assert again == (train, hold_out)
+    assert options.hold_out_names is None
+
+
+def test_a_split_that_was_named_is_named_again() -> None:
+    for config in (TrainConfig(), TrainConfig(group_by="elsewhere")):
+        options = told(replace(RECORD, config=config), *split_by_names(photos("train", "val"), ["03.png", "04.png"]))
+        assert options.hold_out_names == RUN / "hold_out.txt"
+        assert options.hold_out is None
+        assert options.group_by is None
+
+
+def test_a_split_of_the_dataset_s_own_is_followed_again() -> None:
+    parts = own_split(photos("train", "val", "test"))
+    assert parts is not None
+    options = told(RECORD, *parts)
+    assert (options.hold_out_names, options.hold_out, options.group_by) == (None, None, None)
+
+
+def test_labels_that_a_flag_cannot_tell_are_left_to_the_data() -> None:
+    record = replace(RECORD, class_names=("disc, red", "square"))
+    assert told(record, *split_by_names(photos(), ["03.png"])).labels is None
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("runs/mine", "mine"), ("Runs/My Dice (2)", "my-dice-2-"), ("runs/_骰子", "mine"), ("r/" + "x" * 99, "x" * 64)],
+)
+def test_a_release_is_called_as_the_folder_where_it_may_be(folder: str, name: str) -> None:
+    check_name(name)
+    publish, serve = publishing_commands(Path(folder))
+    options = build_parser().parse_args(shlex.split(publish)[3:])
+    assert (options.run, options.name) == (Path(folder), name)
+    assert serve == f"RENDERSIGHT_MODEL={name} python -m app"

@@ -1,0 +1,156 @@
+"""The worker protocol, with a small program in Blender's place: the seam is the interpreter that `Blender` starts."""
+
+import stat
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rendersight.annotations.folder import read_folder
+from training.data.dataset import BrokenDataset
+from training.synthetic.dataset import render_dataset
+from training.synthetic.recipes import dice
+from training.synthetic.renderer import Blender, BlenderMissing, RenderFailed, Workers, check_python
+from training.synthetic.scene import MAX_LABELLED, SceneSpec
+
+FAKE = """#!{python}
+import json, os, sys
+import numpy as np
+print("Blender says many things")
+for line in sys.stdin:
+    request = json.loads(line)
+    spec = request["spec"]
+    {behaviour}
+    arrays = dict(light=np.ones((64, 64, 3), np.float16), index=np.zeros((64, 64), np.uint8))
+    labelled = [thing for thing in spec["things"] if thing["label"] is not None]
+    for number in range(1, len(labelled) + 1):
+        x = 10 * number
+        arrays["index"][20:30, x : x + 9] = number
+        arrays[f"vertices_{{number}}"] = np.array([(x, 20), (x + 9, 20), (x + 9, 30), (x, 30)], np.float32)
+        arrays[f"faces_{{number}}"] = np.array([(0, 1, 2), (0, 2, 3)], np.int32)
+    np.savez(request["out"], **arrays)
+    print("@ok", flush=True)
+"""
+
+
+def fake(folder: Path, behaviour: str = "pass") -> Path:
+    path = folder / "blender"
+    path.write_text(FAKE.format(python=sys.executable, behaviour=behaviour))
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def small(seed: int, attempt: int = 0) -> SceneSpec:
+    """A scene of at most four dice."""
+    spec = dice(seed, attempt)
+    return SceneSpec(**{**vars(spec), "things": spec.things[:4]})
+
+
+def render(folder: Path, out: Path, seeds: range, *, behaviour: str = "pass", stop: Any = lambda: False) -> int:
+    def progress(items: Any, *, total: int) -> Any:
+        return items
+
+    workers = Workers(fake(folder, behaviour), count=2, threads=1)
+    return render_dataset(small, seeds, out, workers=workers, progress=progress, stop_asked=stop)
+
+
+def test_a_folder_of_rendered_photos_is_a_dataset(tmp_path: Path) -> None:
+    out = tmp_path / "dice"
+    assert render(tmp_path, out, range(6)) == 6
+    found = read_folder(out)
+    assert found.faults == ()
+    assert [image.name for image in found.images] == [f"{seed:06d}.jpg" for seed in range(6)]
+    assert [len(image.labels) for image in found.images] == [
+        sum(thing.label is not None for thing in small(seed).things) for seed in range(6)
+    ]
+
+
+def test_what_is_there_is_not_rendered_again(tmp_path: Path) -> None:
+    out = tmp_path / "dice"
+    render(tmp_path, out, range(3))
+    before = (out / "000001.jpg").read_bytes()
+    assert render(tmp_path, out, range(5)) == 2
+    assert (out / "000001.jpg").read_bytes() == before
+
+
+def test_a_stop_leaves_the_rest_for_later(tmp_path: Path) -> None:
+    out = tmp_path / "dice"
+    answers = iter([False, False, *[True] * 100])
+    assert render(tmp_path, out, range(6), stop=lambda: next(answers)) == 2
+    assert render(tmp_path, out, range(6)) == 4
+
+
+DIE_ONCE = (
+    "flag = os.path.join(os.path.dirname({0!r}), 'died')\n    if not os.path.exists(flag): open(flag, 'w'); os._exit(1)"
+)
+
+
+def test_a_process_that_dies_loses_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "dice"
+    assert render(tmp_path, out, range(4), behaviour=DIE_ONCE.format(str(tmp_path / "x"))) == 4
+    assert (tmp_path / "died").exists()
+
+
+def test_a_scene_that_always_fails_is_reported_and_the_others_are_done(tmp_path: Path) -> None:
+    behaviour = "if spec['seed'] == 2: print('@error no such thing', flush=True); continue"
+    with pytest.raises(BrokenDataset, match="000002: no such thing"):
+        render(tmp_path, tmp_path / "dice", range(4), behaviour=behaviour)
+    assert sorted(path.name for path in (tmp_path / "dice").glob("*.jpg")) == ["000000.jpg", "000001.jpg", "000003.jpg"]
+
+
+def test_a_process_that_hangs_is_given_up(tmp_path: Path) -> None:
+    python = fake(tmp_path, "import time; time.sleep(60)")
+    with Blender(python, threads=1, timeout_s=0.5) as process, pytest.raises(RenderFailed, match=r"within 0\.5 s"):
+        process.render(small(0))
+
+
+def crowd(count: int) -> SceneSpec:
+    die = next(thing for seed in range(9) for thing in dice(seed).things if thing.label is not None)
+    return replace(small(0), things=(die,) * count)
+
+
+def test_a_mask_counts_beyond_255_things(tmp_path: Path) -> None:
+    behaviour = """index = np.arange(64 * 64, dtype=np.float32).reshape(64, 64) + 0.01
+    nothing = {k: np.zeros((3, 2)) for n in range(1, 301) for k in (f"vertices_{n}", f"faces_{n}")}
+    np.savez(request["out"], light=np.ones((64, 64, 3)), index=index, **nothing)
+    print("@ok", flush=True)
+    continue"""
+    with Blender(fake(tmp_path, behaviour), threads=1) as process:
+        rendering = process.render(crowd(300))
+    assert rendering.index.ravel().tolist() == list(range(64 * 64))
+    assert len(rendering.outlines) == 300
+
+
+def test_a_scene_of_more_things_than_blender_numbers_is_refused() -> None:
+    assert len(crowd(MAX_LABELLED).things) == MAX_LABELLED
+    with pytest.raises(ValueError, match="the scene has 32768 labelled things, the limit is 32767"):
+        crowd(MAX_LABELLED + 1)
+
+
+def test_a_process_that_ends_is_told_with_its_last_line(tmp_path: Path) -> None:
+    python = fake(tmp_path, "raise ImportError('NumPy is of another Python')")
+    with Blender(python, threads=1) as process, pytest.raises(RenderFailed, match="ended: ImportError: NumPy is of"):
+        process.render(small(0))
+
+
+def test_a_worker_sees_no_packages_but_its_interpreters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter has no bpy; what lies in the way would else be imported in its place."""
+    (tmp_path / "bpy.py").write_text("raise SystemExit('the bpy of another Python')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with (
+        Blender(Path(sys.executable), threads=1) as process,
+        pytest.raises(RenderFailed, match="No module named 'bpy'"),
+    ):
+        process.render(small(0))
+    with pytest.raises(BlenderMissing, match="No module named 'bpy'"):
+        check_python(Path(sys.executable))
+
+
+def test_an_interpreter_without_bpy_is_told_with_the_way_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(BlenderMissing, match="make render-env"):
+        check_python(tmp_path / "nothing")
+    with pytest.raises(BlenderMissing, match="make render-env"):
+        check_python(Path(sys.executable))

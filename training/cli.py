@@ -1,0 +1,92 @@
+"""The command line of training: which verb runs, and how it ends."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
+from pathlib import Path
+
+from model_store.errors import ModelError
+from rendersight import images
+from rendersight.annotations import AnnotationError
+from training.commands import SHARED_VERBS, VERBS
+from training.console import Stopped
+from training.errors import Elsewhere, NotShared, TrainingError
+from training.torchrun import Place, place_here
+
+PROGRAM = "python -m training"
+
+_FAILED = 1
+_USAGE = 2
+_INTERRUPTED = 130
+_BAD_INPUT = (AnnotationError, ModelError, TrainingError)
+_SAID_BY_FIRST = (Elsewhere, NotShared, Stopped, ConnectionError, str)  # what all processes of a command end with
+_OURS = ("training", "model_store", "rendersight")
+
+
+def main(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> int:
+    """Run one verb.
+
+    Args:
+        arguments: of the command line, the verb first; None takes the process's own.
+        program: what stands before the verb in messages.
+
+    Returns:
+        The exit status: 0, 1 where a file cannot be used, 2 for bad input, 130 when stopped.
+    """
+    images.configure_pillow()
+    place = place_here()
+    try:
+        options = _parse(arguments, program, place)
+        if place.size > 1 and options.verb_name not in SHARED_VERBS:
+            raise NotShared(f"{options.verb_name} runs in one process; torchrun starts {' and '.join(SHARED_VERBS)}")
+        options.verb(options)
+    except _BAD_INPUT as error:
+        return _end(program, error, _USAGE, place)
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        if package in _OURS:
+            raise
+        hint = "pip install 'rendersight[train]', or make .venv/dev.stamp"
+        return _end(program, ImportError(f"the package {package} is not installed: {hint}"), _USAGE, place)
+    except OSError as error:  # no permission, no space left
+        return _end(program, error, _FAILED, place)
+    except Stopped as stop:
+        return _end(program, stop, _INTERRUPTED, place)
+    except KeyboardInterrupt:
+        return _end(program, "stopped", _INTERRUPTED, place)
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None, program: str, place: Place) -> argparse.Namespace:
+    parser = build_parser(program)
+    if place.local_rank == 0:  # on each machine, where somebody may have typed something else
+        return parser.parse_args(arguments)
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        return parser.parse_args(arguments)
+
+
+def _end(program: str, why: object, status: int, place: Place) -> int:
+    speaks = place.local_rank == 0 if isinstance(why, NotShared) else place.is_first
+    if speaks or not isinstance(why, _SAID_BY_FIRST):
+        name = program if place.is_first else f"{program}, {place}"
+        print(f"{name}: {why}", file=sys.stderr)
+    return status
+
+
+def build_parser(program: str = PROGRAM, verbs: Iterable[str] = VERBS) -> argparse.ArgumentParser:
+    """Return the parser of these verbs; the docs' commands are checked against that of all."""
+    parser = argparse.ArgumentParser(prog=program, description="Train detectors, measure them and make releases.")
+    added = parser.add_subparsers(metavar="VERB", required=True)
+    for name in verbs:
+        add_flags(added.add_parser(name, help=VERBS[name]), name)
+    return parser
+
+
+def add_flags(parser: argparse.ArgumentParser, verb: str) -> None:
+    """Give a parser the flags of a verb, and what it runs as the value of `verb`."""
+    module = import_module(f"training.commands.{verb}")
+    module.add_flags(parser)
+    parser.set_defaults(verb=module.run, verb_name=verb)

@@ -1,0 +1,147 @@
+"""The verb `accelerate`: a release -> its next version, with engines prepared for a faster runtime."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_store import store
+from model_store.errors import EngineNotAvailable, ReleaseNotFound
+from rendersight.photos import find_photos
+from training.commands import flags
+from training.console import print_release, progress_bar, say
+
+if TYPE_CHECKING:
+    from model_store.network import LoadedNetwork
+    from model_store.store import Release
+    from training.releasing.accelerate import Plan
+    from training.releasing.publish import Prepared
+    from training.releasing.work_folder import WorkFolder
+
+ENGINES = ("openvino-fp32", "openvino-bf16", "openvino-int8")
+_DEFAULT_ENGINES = ("openvino-fp32", "openvino-int8")
+"""int8 runs on every CPU, and fp32 where int8 is refused; bf16 is between them on the few CPUs that compute in it."""
+
+_MOST_CALIBRATION = 300
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Say what the verb does and what it takes."""
+    parser.description = (
+        "Convert and quantise a release for OpenVINO, measure what that loses on labelled images, and "
+        "publish all of it as the next version, which the service then takes by itself."
+    )
+    parser.add_argument("release", help="dice, dice@2, or a release's folder")
+    add_plan(parser, is_required=True)
+    parser.add_argument(
+        "--work", type=Path, help="folder that keeps each stage's result (default: runs/accelerate/NAME@VERSION)"
+    )
+    parser.add_argument(
+        "--golden-from",
+        type=Path,
+        metavar="FOLDER",
+        help="choose new golden images from these (default: keep those of the release)",
+    )
+    parser.add_argument("--licence", help="new terms of use, for the card (default: keep those of the release)")
+    parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
+    flags.add_release_json(parser)
+
+
+def add_plan(parser: argparse.ArgumentParser, *, is_required: bool) -> None:
+    """Add what `read_plan` takes."""
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        nargs="+",
+        required=is_required,
+        help=f"photos or folders of them, unlabelled, that int8 learns its ranges from; at most {_MOST_CALIBRATION}",
+    )
+    parser.add_argument(
+        "--judge-by",
+        type=flags.named_folder,
+        metavar="NAME=FOLDER",
+        required=is_required,
+        help="labelled images that tell what each engine loses",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        action="append",
+        help="engine to prepare; repeatable (default: openvino-fp32 and openvino-int8)",
+    )
+    parser.add_argument(
+        "--rpn-score-floor",
+        type=flags.score,
+        metavar="SCORE",
+        help="engines drop proposals below this objectness, which saves time (default: as the release does)",
+    )
+    parser.add_argument(
+        "--even-if-unjudged",
+        action="store_true",
+        help="go on where the network is too weak on these images to tell what is lost, for benchmarks",
+    )
+
+
+def read_plan(options: argparse.Namespace, class_names: Sequence[str]) -> "Plan":
+    """Read what to prepare.
+
+    Raises:
+        EngineNotAvailable: the packages for it are not installed.
+        AnnotationError: images that cannot be used.
+    """
+    if missing := [name for name in ("openvino", "nncf") if find_spec(name) is None]:
+        raise EngineNotAvailable(f"not installed: {', '.join(missing)}; pip install 'rendersight[accelerate]'")
+    from training.data.dataset import read_dataset
+    from training.releasing.accelerate import Plan
+
+    photos = find_photos(options.calibration)
+    name, folder = options.judge_by
+    return Plan(
+        calibration=photos[:: -(-len(photos) // _MOST_CALIBRATION)],
+        data_name=name,
+        data=read_dataset(folder, class_names=class_names),
+        engines=options.engine or _DEFAULT_ENGINES,
+        rpn_score_floor=options.rpn_score_floor,
+        even_if_unjudged=options.even_if_unjudged,
+    )
+
+
+def preparation(plan: "Plan", work: "WorkFolder") -> "Callable[[LoadedNetwork], Prepared]":
+    """Return what `publish` calls to carry a plan out."""
+    from training.releasing.accelerate import prepare
+
+    return lambda loaded: prepare(loaded, plan, work=work, bar=progress_bar)
+
+
+def say_published(release: "Release") -> None:
+    """Print where a release is, which engines it lacks, and how to serve it."""
+    say(f"published {release.ref}: {release.folder}")
+    for name, reason in release.manifest.refused_engines.items():
+        say(f"{name} is left out: {reason}")
+    if not any(image.expected for image in release.manifest.golden):
+        say("warning: nothing is found on the golden images, so the check at each start proves little")
+    say(f"serve it: RENDERSIGHT_MODEL={release.ref} python -m app")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the verb."""
+    release = store.locate(options.store, options.release)
+    if isinstance(release, Path):
+        raise ReleaseNotFound(f"{options.release} is a state dict's file; publish it as a release first")
+    plan = replace(read_plan(options, release.manifest.class_names), licence=options.licence)
+    from training.data.dataset import read_dataset
+    from training.records.run_folder import check_folder
+    from training.releasing.accelerate import accelerate
+    from training.releasing.work_folder import WorkFolder
+
+    if options.golden_from is not None:
+        plan = replace(plan, golden=read_dataset(options.golden_from, class_names=release.manifest.class_names))
+    work = WorkFolder(options.work or Path("runs/accelerate") / release.ref, say)
+    for folder in (options.store, work.root):
+        check_folder(folder)
+    published = accelerate(release, plan, store_root=options.store, work=work, bar=progress_bar)
+    say_published(published)
+    if options.json:
+        print_release(published.ref, published.folder)

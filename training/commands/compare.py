@@ -1,0 +1,24 @@
+"""The verb `compare`: what runs did differently, and what came of it."""
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Say what the verb does and what it takes."""
+    parser.description = (
+        "Print runs side by side: what differs in their configuration, the figures of each one's best epoch, and "
+        "whether they were measured on the same images."
+    )
+    parser.add_argument("first", type=Path, metavar="RUN", help="a run's folder")
+    parser.add_argument("others", type=Path, metavar="RUN", nargs="+", help="those to compare it with")
+    parser.add_argument("--json", action="store_true", help="print everything, with all figures, as JSON")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the verb."""
+    from training.measuring.comparison import compare
+
+    found = compare([options.first, *options.others])
+    print(json.dumps(found.as_json(), indent=2) if options.json else found.table())

@@ -1,0 +1,79 @@
+"""The verb `inspect`: what a dataset holds, and what is wrong with it."""
+
+import argparse
+import json
+from pathlib import Path
+
+from training.commands import flags
+from training.console import progress_bar, say
+
+_RESULTS = Path("runs/inspect")
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Say what the verb does and what it takes."""
+    parser.description = (
+        "Print counts by class, box sizes and everything that is wrong or doubtful; write a page with pictures of it, "
+        "and a contact sheet with the boxes."
+    )
+    parser.add_argument("dataset", type=Path, help=flags.DATASET)
+    flags.add_format(parser)
+    parser.add_argument(
+        "--labels", type=flags.names, help="class names in order, comma-separated; else the data's, sorted"
+    )
+    parser.add_argument(
+        "--against", type=Path, metavar="DATASET", help="another dataset that should share no image with this one"
+    )
+    parser.add_argument("--preset", help="compare box sizes with the network and the input size of this preset")
+    parser.add_argument("--architecture", help="compare box sizes with this network; see model_store/architectures.py")
+    parser.add_argument(
+        "--set", metavar="NAME=VALUE", action="append", default=[], help="such as min_size=1024, as train takes it"
+    )
+    parser.add_argument("--json", action="store_true", help="print the boxes as read and all findings, as JSON")
+    parser.add_argument("--report", type=Path, help="the page (default: runs/inspect/DATASET.html)")
+    parser.add_argument("--sheet", type=Path, help="the contact sheet (default: runs/inspect/DATASET.jpg)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the verb."""
+    from rendersight.annotations.folder import read_folder
+    from rendersight.images import file_formats
+    from training.config import parse_assignments, resolve
+    from training.data import inspection
+    from training.data.anchor_fit import geometry_of
+    from training.data.dataset import BrokenDataset, all_faults, names_in
+    from training.data.duplicates import look_at
+    from training.records.run_folder import RunError, check_file
+    from training.reports.inspection_page import page
+
+    name = options.dataset.resolve().name
+    path, sheet = options.report or _RESULTS / f"{name}.html", options.sheet or _RESULTS / f"{name}.jpg"
+    check_file(path)
+    check_file(sheet)
+    if sheet.suffix.lower() not in file_formats():
+        raise RunError(f"{sheet} is no image file's name; accepted is one such as sheet.jpg or sheet.png")
+    given = {"architecture": options.architecture} if options.architecture else {}
+    geometry = geometry_of(resolve(options.preset, {**given, **parse_assignments(options.set)}))
+    found = read_folder(options.dataset, format=options.format, bar=progress_bar)
+    class_names = options.labels or tuple(names_in(found))
+    others = None
+    if options.against:
+        others = (str(options.against), look_at(read_folder(options.against, bar=progress_bar).images))
+    report = inspection.inspect(name, found, class_names, geometry, against=others)
+    if options.json:
+        print(json.dumps(inspection.as_json(report), indent=2))
+    else:
+        print(inspection.describe(report))
+    _made(path).write_text(page(report), "utf-8")
+    say(f"report: {path}")
+    if found.images:
+        inspection.sheet(found, report.all_labels, bar=progress_bar).save(_made(sheet), quality=88)
+        say(f"contact sheet: {sheet}")
+    if faults := all_faults(found, class_names):
+        raise BrokenDataset(faults)
+
+
+def _made(path: Path) -> Path:
+    """Return a path whose folder exists."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,75 @@
+"""The verb `predict`: photos -> annotated pictures and LabelMe files, with no service."""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rendersight.photos import find_photos
+from training.commands import flags
+from training.console import bar_of, say, show
+
+if TYPE_CHECKING:
+    from rendersight.detections import Detections
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Say what the verb does and what it takes."""
+    parser.description = (
+        "Write pictures with the boxes drawn, and LabelMe files that can be corrected and trained on. For a table of "
+        "millions of photos, on many machines, there is `python -m deploy.ray.batch` (docs/batch.md)."
+    )
+    flags.add_model(parser)
+    parser.add_argument("photos", type=Path, nargs="+", help="image files, or folders of them")
+    parser.add_argument(
+        "--score-threshold", type=flags.score, help="objects must score above it (default: the model's own)"
+    )
+    parser.add_argument("--out", type=Path, default=Path("predictions"), help="folder of the results")
+    parser.add_argument("--json", action="store_true", help="print a line of JSON for each photo as well")
+    flags.add_machine(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the verb."""
+    from training.measuring.prediction import predict
+    from training.records.run_folder import check_folder
+
+    check_folder(options.out)
+    photos = find_photos(options.photos)
+    loaded, engine = flags.open_model(options)
+    threshold = loaded.card.score_threshold if options.score_threshold is None else options.score_threshold
+    count = predict(
+        engine,
+        photos,
+        options.out,
+        class_names=loaded.card.class_names,
+        score_threshold=threshold,
+        progress=bar_of("photos"),
+        **({"tell": _line_of_json(loaded.card.class_names, threshold)} if options.json else {}),
+    )
+    say(f"{count} objects above {threshold:g} in {len(photos)} photos: {options.out}")
+
+
+def _line_of_json(
+    class_names: Sequence[str], score_threshold: float
+) -> "Callable[[Path, tuple[int, int], Detections], None]":
+    """Return what prints a photo's detections as the service words them."""
+
+    def tell(photo: Path, size_wh: tuple[int, int], found: "Detections") -> None:
+        detections = [
+            {
+                "label": class_names[label - 1],
+                "label_id": label,
+                "score": round(score, 4),
+                "box": [round(value, 2) for value in box],
+            }
+            for label, score, box in zip(
+                found.labels.tolist(), found.scores.tolist(), found.boxes_xyxy.tolist(), strict=True
+            )
+        ]
+        image = {"width": size_wh[0], "height": size_wh[1]}
+        result = {"image": image, "score_threshold": score_threshold, "detections": detections}
+        show(json.dumps({"filename": str(photo), "result": result}))
+
+    return tell

@@ -1,0 +1,52 @@
+"""The verb `preview`: a few scenes on a contact sheet."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from rendersight.annotations.folder import read_folder
+from training.commands.render_flags import add_sources, draw_of, workers_of
+from training.console import bar_of, progress_bar, say, stop_on_signals
+from training.synthetic.renderer import check_python
+
+PREVIEW_COUNT = 16
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Say what the verb does and what it takes."""
+    parser.description = "Render a few scenes and lay them out on a contact sheet with their boxes drawn."
+    add_sources(parser)
+    parser.add_argument("--first-seed", type=int, default=0, help="seeds run from here (default: 0)")
+    parser.add_argument("--out", type=Path, help="folder of the scenes (default: runs/preview/NAME)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the verb."""
+    from training.data import inspection
+    from training.data.dataset import names_in
+    from training.records.run_folder import check_file, check_folder
+    from training.synthetic.dataset import name_of, render_dataset
+
+    draw = draw_of(options.what, options.label)
+    out = options.out or Path("runs/preview") / Path(options.what[0]).stem
+    sheet = out.parent / f"{out.resolve().name}.jpg"
+    check_folder(out)
+    check_file(sheet)
+    check_python(options.blender)
+    seeds = range(options.first_seed, options.first_seed + PREVIEW_COUNT)
+    for seed in seeds:  # the recipe may have changed since
+        for path in out.glob(f"{name_of(seed)}.*"):
+            path.unlink()
+    render_dataset(
+        draw,
+        seeds,
+        out,
+        workers=workers_of(options),
+        progress=bar_of("scenes"),
+        stop_asked=stop_on_signals(),
+    )
+    found = read_folder(out)
+    wanted = {f"{name_of(seed)}.jpg" for seed in seeds}
+    found = replace(found, images=tuple(image for image in found.images if image.name in wanted))
+    inspection.sheet(found, names_in(found), most=PREVIEW_COUNT, bar=progress_bar).save(sheet, quality=88)
+    say(f"contact sheet: {sheet}")

@@ -1,0 +1,89 @@
+"""The verb `publish`: a run's best checkpoint -> a release."""
+
+import argparse
+from pathlib import Path
+
+from model_store import store
+from training.commands import flags
+from training.commands.accelerate import add_plan, preparation, read_plan, say_published
+from training.console import print_release, progress_bar, say
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Say what the verb does and what it takes."""
+    parser.description = (
+        "Measure a run's best checkpoint, write it as the next version into the model store, and check it."
+    )
+    parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument("--name", required=True, help="the release's name: lower-case letters, digits, '.', '_', '-'")
+    parser.add_argument("--dataset", type=Path, help="where the run's images are now, if they were moved")
+    parser.add_argument(
+        "--also-measure",
+        metavar="NAME=FOLDER",
+        type=flags.named_folder,
+        action="append",
+        default=[],
+        help="more figures",
+    )
+    parser.add_argument(
+        "--threshold-from",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="let the photos of this --also-measure choose the score threshold; several are taken together",
+    )
+    parser.add_argument(
+        "--sim2real", action="store_true", help="put the report of the verb sim2real, on --also-measure, into the card"
+    )
+    parser.add_argument(
+        "--gallery-from",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a set of --also-measure whose photos the card may show; repeatable (default: all of them)",
+    )
+    parser.add_argument("--description", default="A Faster R-CNN detector.", help="a sentence for the card")
+    parser.add_argument(
+        "--data", help="what the training images are, for the card (default: the dataset's folder name)"
+    )
+    parser.add_argument("--licence", default="", help="under which terms the release may be used, for the card")
+    parser.add_argument("--provenance", default="", help="which choice used which data, for the card")
+    parser.add_argument("--accelerate", action="store_true", help="prepare fast engines too; see the verb accelerate")
+    add_plan(parser, is_required=False)
+    parser.add_argument("--work", type=Path, help="folder that keeps each stage's result (default: RUN/work)")
+    parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
+    flags.add_release_json(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the verb."""
+    from training.records.run_folder import WORK, RunError, RunRecord, check_folder
+    from training.releasing.publish import Words, publish
+    from training.releasing.work_folder import WorkFolder
+
+    record = RunRecord.read(options.run)
+    data = options.data or Path(options.dataset or record.dataset).name
+    if options.accelerate and not (options.calibration and options.judge_by):
+        raise RunError("--accelerate needs photos: --calibration PHOTOS and --judge-by NAME=FOLDER")
+    if not options.accelerate and (options.calibration or options.judge_by or options.engine):
+        raise RunError("--calibration, --judge-by and --engine are for --accelerate")
+    work = WorkFolder(options.work or options.run / WORK, say)
+    for folder in (options.store, work.root):
+        check_folder(folder)
+    release = publish(
+        options.run,
+        options.name,
+        store_root=options.store,
+        words=Words(options.description, data, options.licence, options.provenance),
+        dataset=options.dataset,
+        also_measure=options.also_measure,
+        threshold_from=options.threshold_from,
+        with_report=options.sim2real,
+        gallery_from=options.gallery_from,
+        prepare=preparation(read_plan(options, record.class_names), work) if options.accelerate else None,
+        work=work,
+        bar=progress_bar,
+    )
+    say_published(release)
+    if options.json:
+        print_release(release.ref, release.folder)

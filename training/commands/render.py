@@ -1,0 +1,53 @@
+"""The verb `render`: labelled photos of a recipe or of mesh files."""
+
+import argparse
+from pathlib import Path
+
+from training.commands import flags
+from training.commands.render_flags import add_sources, draw_of, workers_of
+from training.console import Stopped, bar_of, say, stop_on_signals
+from training.synthetic.renderer import check_python
+from training.synthetic.seed_shares import Shard, shard
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Say what the verb does and what it takes."""
+    parser.description = (
+        "Render photos with LabelMe JSON, one for each seed. What is in --out already is not rendered "
+        "again: a stopped command goes on when it is repeated."
+    )
+    add_sources(parser)
+    parser.add_argument("--count", type=flags.positive, required=True, help="how many photos")
+    parser.add_argument("--first-seed", type=int, default=0, help="seeds run from here (default: 0)")
+    parser.add_argument(
+        "--shard",
+        metavar="I/N",
+        type=shard,
+        default=Shard(1, 1),
+        help="render one of N parts of the photos, 1/N to N/N; they may run at the same time, into the same --out",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the dataset's folder")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the verb."""
+    from training.records.run_folder import check_folder
+    from training.synthetic.dataset import render_dataset
+
+    draw = draw_of(options.what, options.label)
+    check_folder(options.out)
+    check_python(options.blender)
+    seeds = options.shard.of(range(options.first_seed, options.first_seed + options.count))
+    stop_asked = stop_on_signals()
+    count = render_dataset(
+        draw,
+        seeds,
+        options.out,
+        workers=workers_of(options),
+        progress=bar_of("images"),
+        stop_asked=stop_asked,
+    )
+    if stop_asked():
+        raise Stopped(f"stopped after {count} images; repeat the command to go on")
+    part = f" (part {options.shard} of {options.count})" if options.shard.total > 1 else ""
+    say(f"{count} images rendered, {len(seeds)} in {options.out}{part}")

@@ -1,0 +1,65 @@
+"""What is rendered, and with how many processes: the flags of `render`, `preview` and `make`, and what they mean."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from model_store.cpu import usable_cores
+from rendersight.annotations import AnnotationError
+from training.commands import flags
+from training.synthetic import recipes
+from training.synthetic.recipes import Draw
+from training.synthetic.renderer import Workers
+
+MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".stl", ".ply", ".blend")
+
+_BLENDER = Path(".venv-render", "Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+
+def add_sources(parser: argparse.ArgumentParser) -> None:
+    """Add what is rendered, and with how many processes of which interpreter."""
+    parser.add_argument(
+        "what", nargs="+", help=f"a recipe ({', '.join(recipes.RECIPES)}), or mesh files ({' '.join(MESH_SUFFIXES)})"
+    )
+    parser.add_argument("--label", action="append", default=[], help="class of a mesh file; once for each, in order")
+    workers = max(2, usable_cores() // 2)
+    parser.add_argument(
+        "--workers", type=flags.positive, default=workers, help=f"Blender processes (default: {workers})"
+    )
+    parser.add_argument(
+        "--threads", type=flags.positive, help="of each process (default: twice its share of this machine's cores)"
+    )
+    parser.add_argument("--blender", type=Path, default=_BLENDER, help=f"interpreter with bpy (default: {_BLENDER})")
+
+
+def workers_of(options: argparse.Namespace) -> Workers:
+    """Give each process twice its share of the cores: one traces while the other builds its scene."""
+    return Workers(
+        options.blender, options.workers, threads=options.threads or max(1, 2 * usable_cores() // options.workers)
+    )
+
+
+def draw_of(what: Sequence[str], labels: Sequence[str]) -> Draw:
+    """Return what draws the scenes of a recipe, or of mesh files with their labels.
+
+    Raises:
+        AnnotationError: no such recipe or file, or labels that do not go with the files.
+    """
+    if len(what) == 1 and what[0] in recipes.RECIPES:
+        if labels:
+            raise AnnotationError(f"the recipe {what[0]} has its own labels; leave out --label")
+        return recipes.RECIPES[what[0]]
+    for item in what:
+        path = Path(item)
+        if path.suffix.lower() not in MESH_SUFFIXES:
+            known = ", ".join(recipes.RECIPES)
+            raise AnnotationError(f"{item} is neither a recipe ({known}) nor a mesh file ({' '.join(MESH_SUFFIXES)})")
+        if not path.is_file():
+            raise AnnotationError(f"{item} is no file")
+    if len(labels) != len(what):
+        raise AnnotationError(f"{len(what)} mesh files need as many --label, {len(labels)} are given")
+    if not all(label.strip() for label in labels):
+        raise AnnotationError("a --label is empty")
+    objects = [recipes.MeshObject(str(Path(item).resolve()), label) for item, label in zip(what, labels, strict=True)]
+    return lambda seed, attempt: recipes.meshes(objects, seed, attempt)

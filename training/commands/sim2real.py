@@ -1,0 +1,87 @@
+"""The verb `sim2real`: what a detector finds in rendered photos, and what in real ones."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rendersight.annotations import AnnotationError
+from training.commands import flags
+from training.commands.evaluate import read_listed
+from training.console import progress_bar, say
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Say what the verb does and what it takes."""
+    parser.description = (
+        "Write a report with pictures: figures on rendered and real photos side by side, their intervals, "
+        "thresholds, confusions, and the worst mistakes on real photos."
+    )
+    flags.add_model(parser)
+    parser.add_argument("--synthetic", type=Path, required=True, help="folder of labelled renders, not trained on")
+    parser.add_argument("--synthetic-names", type=Path, metavar="FILE", help="take only the renders listed here")
+    parser.add_argument(
+        "--box-margin", type=flags.score, default=0.0, help="widen the renders' boxes as the training did (default: 0)"
+    )
+    parser.add_argument(
+        "--real",
+        metavar="[NAME=]FOLDER",
+        type=flags.maybe_named_folder,
+        action="append",
+        required=True,
+        help="labelled photos; once for each set",
+    )
+    parser.add_argument(
+        "--real-names",
+        metavar="[NAME=]FILE",
+        type=flags.maybe_named,
+        action="append",
+        default=[],
+        help="take only the photos listed here of the set NAME",
+    )
+    parser.add_argument("--score-threshold", type=flags.score, help="show mistakes above it (default: the model's own)")
+    parser.add_argument("--out", type=Path, help="folder of the report (default: runs/sim2real/MODEL)")
+    parser.add_argument("--json", action="store_true", help="print all figures as JSON")
+    flags.add_machine(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the verb."""
+    from training.data.dataset import with_margin
+    from training.measuring.measured import detect
+    from training.measuring.sim2real import Sim2Real
+    from training.records.run_folder import check_folder
+    from training.reports.report_folder import REPORT, write_sim2real
+
+    names = _lists_of(options.real_names, [name for name, _ in options.real])
+    loaded, engine = flags.open_model(options)
+    out = options.out or Path("runs/sim2real") / f"{loaded.card.name}-{loaded.card.version}"
+    check_folder(out)
+    class_names = loaded.card.class_names
+    synthetic = read_listed(options.synthetic, class_names, options.synthetic_names).widened(options.box_margin)
+    real = [(name, read_listed(folder, class_names, names.get(name))) for name, folder in options.real]
+    report = Sim2Real.of(
+        f"{loaded.card.name}@{loaded.card.version}",
+        sha256=loaded.card.sha256,
+        score_threshold=loaded.card.score_threshold if options.score_threshold is None else options.score_threshold,
+        synthetic=detect(engine, with_margin("synthetic", options.box_margin), synthetic, bar=progress_bar),
+        real=[detect(engine, name, data, bar=progress_bar) for name, data in real],
+    )
+    write_sim2real(out, report)
+    print(json.dumps(report.as_json(), indent=2) if options.json else "\n".join(report.summary()))
+    say(f"report: {out / REPORT}")
+
+
+def _lists_of(lists: Sequence[tuple[str, Path]], sets: Sequence[str]) -> dict[str, Path]:
+    """Return the list of names of each real set; one without a name belongs to the only set there is."""
+    if twice := next((name for name in sets if [*sets, "synthetic"].count(name) > 1), None):
+        raise AnnotationError(f"two sets of photos are called {twice}; tell them apart with --real NAME=FOLDER")
+    found = {}
+    for given, path in lists:
+        name = given or (sets[0] if len(sets) == 1 else "")
+        if name not in sets:
+            raise AnnotationError(f"--real-names {given or path}: which set? There are {', '.join(sets)}")
+        if name in found:
+            raise AnnotationError(f"two lists for the photos called {name}; join them")
+        found[name] = path
+    return found

@@ -1,0 +1,102 @@
+"""The verb `train`: a detector from labelled images."""
+
+import argparse
+from pathlib import Path
+
+from training.commands import flags
+from training.console import progress_bar, say, stop_on_signals
+from training.presets import preset_names
+from training.torchrun import place_here
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Say what the verb does and what it takes."""
+    parser.description = (
+        "Train a detector on a dataset in LabelMe's, COCO's, Pascal VOC's or YOLO's format; stop with Ctrl-C, go on "
+        "with --resume."
+    )
+    parser.add_argument("dataset", type=Path, nargs="?", help=flags.DATASET)
+    flags.add_format(parser)
+    parser.add_argument("--out", type=Path, required=True, help="the run's folder")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--preset", help=f"{', '.join(preset_names())}, or the path of a TOML file")
+    parser.add_argument(
+        "--labels", type=flags.names, help="class names in their order, comma-separated; else the data's, sorted"
+    )
+    parser.add_argument("--architecture", help="see model_store/architectures.py")
+    parser.add_argument("--weights", help="coco, imagenet, none, a state dict's file, or a release")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--hold-out", type=float, help="fraction below 1, else a count")
+    parser.add_argument(
+        "--hold-out-names", type=Path, metavar="FILE", help="hold out the images listed here, a name a line"
+    )
+    parser.add_argument(
+        "--group-by", metavar="REGEX", help="images whose names match alike stay on one side of the split"
+    )
+    parser.add_argument("--seed", type=int)
+    parser.add_argument(
+        "--set", metavar="NAME=VALUE", action="append", default=[], help="any hyperparameter of training/config.py"
+    )
+    parser.add_argument("--workers", type=flags.count, default=1, help="processes that read images (default: 1)")
+    flags.add_machine(parser)
+
+
+_DIRECT = ("architecture", "weights", "epochs", "batch_size", "learning_rate", "hold_out", "group_by", "seed")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the verb; under torchrun in each of its processes."""
+    from training.config import ConfigError, TrainConfig, parse_assignments, resolve
+    from training.learning import run as runs
+    from training.learning.distributed import device_of, joined
+    from training.records.run_folder import read_names
+
+    given = {name: getattr(options, name) for name in _DIRECT if getattr(options, name) is not None}
+
+    def ask() -> tuple[TrainConfig, list[str] | None, bool] | None:
+        """Return the configuration, the images to hold out and whether the dataset's own parts count; None resumes."""
+        overrides = {**given, **parse_assignments(options.set)}
+        if options.resume:
+            if overrides or options.preset or options.labels or options.hold_out_names or options.format:
+                raise ConfigError(
+                    "a resumed run keeps its hyperparameters and labels; leave them out, or start a new run"
+                )
+            return None
+        if options.dataset is None:
+            raise ConfigError("which dataset? Give its folder")
+        if options.hold_out_names and (options.hold_out is not None or options.group_by is not None):
+            raise ConfigError("--hold-out-names says what is held out; leave out --hold-out and --group-by")
+        config = resolve(options.preset, overrides)
+        names = read_names(options.hold_out_names) if options.hold_out_names else None
+        return config, names, not {"hold_out", "group_by"} & set(overrides)
+
+    with joined(place_here(), device=options.device) as world:
+        around = runs.Surroundings(
+            device=device_of(world, options.device),
+            workers=options.workers,
+            store_root=options.store,
+            say=say,
+            bar=progress_bar,
+            stop_asked=stop_on_signals(),
+            world=world,
+        )
+        asked = world.together(ask)
+        world.check_same("--resume", asked is None)
+        if world.place.restarts_hang:
+            say("a restart by torchrun will hang: on several machines set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 on each")
+        if asked is None or runs.begun_by_this_command(options.out, world):
+            runs.resume(options.out, around=around, dataset=options.dataset)
+            return
+        config, names, follow_splits = asked
+        runs.start(
+            options.dataset,
+            options.out,
+            config,
+            class_names=options.labels,
+            around=around,
+            hold_out_names=names,
+            dataset_format=options.format,
+            follow_splits=follow_splits,
+        )

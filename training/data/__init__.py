@@ -1,0 +1,1 @@
+"""Labelled images for a training: read, split, checked, converted and augmented."""

@@ -1,0 +1,299 @@
+"""The checks of a dataset: what stops a training, spoils it, or makes its figures better than they are.
+
+Each check is a function from what was read to findings; `examine` runs them all.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rendersight.annotations import AnnotatedImage, Fault
+from rendersight.annotations.folder import Folder, Misfit
+from rendersight.annotations.formats import FORMATS
+from training.data.anchor_fit import Boxes, Geometry, check_reach
+from training.data.duplicates import Look, alike, groups
+from training.data.findings import Finding, Severity, Spot, counted, in_order
+
+_ROUNDED_PX = 1.0
+_SAME_BOX_IOU = 0.9
+_RARE_BOXES = 20
+_IMBALANCE = 10
+_TYPO_RATIO = 0.8
+_TYPO_SHARE = 0.1
+_UNION_SPLITS = ("trainval",)
+
+
+def examine(
+    found: Folder,
+    faults: Sequence[Fault],
+    class_names: Sequence[str],
+    *,
+    looks: Sequence[Look],
+    boxes: Boxes,
+    geometry: Geometry,
+    against: tuple[str, Sequence[Look]] | None = None,
+) -> list[Finding]:
+    """Run all checks.
+
+    Args:
+        found: the dataset.
+        faults: its own and those that its labels make, see `training.data.dataset.all_faults`.
+        class_names: the classes.
+        looks: of `found.images`, in their order.
+        boxes: of `found.images` at the network's input.
+        geometry: of the network.
+        against: the name of another dataset and its looks, none of which should be in this one.
+
+    Returns:
+        Findings, the severest first.
+    """
+    pairs = alike(looks)
+    return in_order(
+        [
+            *check_files(faults),
+            *check_orientation(looks, is_upright=FORMATS[found.format].is_upright),
+            *check_duplicates(looks, pairs),
+            *check_leaks(found.images, pairs),
+            *(check_leaks_against(looks, *against) if against else ()),
+            *check_misfits(found.misfits),
+            *check_same_boxes(found.images),
+            *check_label_names(found.images),
+            *check_balance(found.images, tuple(dict.fromkeys((*class_names, *found.class_names)))),
+            *check_unused(found),
+            *check_reach(boxes, geometry),
+        ]
+    )
+
+
+def check_files(faults: Sequence[Fault]) -> list[Finding]:
+    """Tell the files that cannot be used: missing, broken, contradicting each other."""
+    if not faults:
+        return []
+    what = f"{counted(len(faults), 'file or place', 'files or places')} cannot be used."
+    spots = tuple(Spot(fault.file, words=fault.reason) for fault in faults)
+    return [Finding("files", "fault", what, "Mend or remove them; nothing is trained on before.", spots)]
+
+
+def check_orientation(looks: Sequence[Look], *, is_upright: bool) -> list[Finding]:
+    """Tell the photos that are stored turned or mirrored and shown upright."""
+    spots = tuple(Spot(look.name, words=f"orientation {look.orientation}") for look in looks if look.orientation != 1)
+    if not spots:
+        return []
+    what = f"Turned upright by an EXIF orientation: {counted(len(spots), 'photo')}."
+    if is_upright:
+        advice = "Nothing is to be done: this format's own programs show them upright as well."
+        return [Finding("orientation", "note", what, advice, spots)]
+    advice = "See that boxes sit on objects in the pictures: a program that ignores EXIF would have put them elsewhere."
+    return [Finding("orientation", "warning", what, advice, spots)]
+
+
+def check_duplicates(looks: Sequence[Look], pairs: Sequence[tuple[int, int]]) -> list[Finding]:
+    """Tell the images that are there several times: the same file, or the same to the eye."""
+    found = []
+    exact = [(i, j) for i, j in pairs if looks[i].sha256 == looks[j].sha256]
+    similar = [(i, j) for i, j in pairs if looks[i].sha256 != looks[j].sha256]
+    for kind, chosen in (("the same file", exact), ("the same picture", similar)):
+        sets = groups(chosen)
+        if sets:
+            spots = tuple(
+                Spot(looks[i].name, words=f"set {number}") for number, group in enumerate(sets, 1) for i in group
+            )
+            copies = sum(len(group) - 1 for group in sets)
+            what = f"{counted(copies, 'image is', 'images are')} {kind} as another, in {counted(len(sets), 'set')}."
+            advice = (
+                "Keep one of each: copies count double in training, and on both sides of a split flatter the figures."
+            )
+            found.append(Finding("duplicates", "warning", what, advice, spots))
+    return found
+
+
+def check_leaks(images: Sequence[AnnotatedImage], pairs: Sequence[tuple[int, int]]) -> list[Finding]:
+    """Tell the images that are in several parts of a split, themselves or as copies."""
+    parts = [{split for split in image.splits if split not in _UNION_SPLITS} for image in images]
+    spots = [
+        Spot(image.name, words=f"in {' and '.join(sorted(part))}")
+        for image, part in zip(images, parts, strict=True)
+        if len(part) > 1
+    ]
+    for i, j in pairs:
+        if parts[i] and parts[j] and parts[i] != parts[j]:
+            for one, other in ((i, j), (j, i)):
+                here, there = (" and ".join(sorted(parts[place])) for place in (one, other))
+                spots.append(Spot(images[one].name, words=f"in {here}; same as {images[other].name} in {there}"))
+    if not spots:
+        return []
+    count = len({spot.file for spot in spots})
+    what = f"In several parts of the split, themselves or as copies: {counted(count, 'image')}."
+    advice = "Keep each picture in one part: what was trained on says nothing about new photos."
+    return [Finding("leaks", "warning", what, advice, tuple(spots))]
+
+
+def check_leaks_against(looks: Sequence[Look], name: str, others: Sequence[Look]) -> list[Finding]:
+    """Tell the images that another dataset holds too."""
+    pairs = alike(looks, others)
+    if not pairs:
+        return []
+    spots = tuple(Spot(looks[i].name, words=f"same as {others[j].name} in {name}") for i, j in pairs)
+    what = f"{counted(len({i for i, _ in pairs}), 'image is', 'images are')} in {name} too."
+    return [
+        Finding("leaks", "warning", what, "Measure on photos that are not trained on: take them out of one.", spots)
+    ]
+
+
+def check_misfits(misfits: Sequence[Misfit]) -> list[Finding]:
+    """Tell the boxes that reach beyond their image or have no area inside it."""
+    lost = [item for item in misfits if not item.is_kept]
+    cut = sorted((item for item in misfits if item.is_kept), key=lambda item: -item.beyond_px)
+    far = [item for item in cut if item.beyond_px > _ROUNDED_PX]
+    near = cut[len(far) :]
+    rows: tuple[tuple[Sequence[Misfit], Severity, str, str, str], ...] = (
+        (
+            lost,
+            "warning",
+            "has no area inside the image and is left out",
+            "have no area inside the image and are left out",
+            "Draw them anew or remove them: the objects count as background now.",
+        ),
+        (
+            far,
+            "warning",
+            "reaches beyond the image and is cut at its edge",
+            "reach beyond the image and are cut at its edge",
+            "Look whether they belong to this image, and in its size and orientation.",
+        ),
+        (
+            near,
+            "note",
+            f"reaches at most {_ROUNDED_PX:g} px beyond the image, as rounding does, and is cut",
+            f"reach at most {_ROUNDED_PX:g} px beyond the image, as rounding does, and are cut",
+            "",
+        ),
+    )
+    return [
+        Finding(
+            "misfits",
+            severity,
+            f"{counted(len(items), 'box ' + one, 'boxes ' + many)}.",
+            advice,
+            tuple(Spot(item.image, item.box_xyxy, item.label) for item in items),
+        )
+        for items, severity, one, many, advice in rows
+        if items
+    ]
+
+
+def check_same_boxes(images: Sequence[AnnotatedImage]) -> list[Finding]:
+    """Tell the boxes that lie on another one of the same image: labelled twice, or with two labels."""
+    twice: list[Spot] = []
+    torn: list[Spot] = []
+    for image in images:
+        for i, j in np.argwhere(np.triu(_iou(image.boxes_xyxy) >= _SAME_BOX_IOU, k=1)).tolist():
+            x0, y0, x1, y1 = (float(value) for value in image.boxes_xyxy[j])
+            labels = dict.fromkeys((image.labels[i], image.labels[j]))
+            (twice if len(labels) == 1 else torn).append(Spot(image.name, (x0, y0, x1, y1), " and ".join(labels)))
+    found = []
+    if twice:
+        what = f"{counted(len(twice), 'box lies', 'boxes lie')} on another one of the same label."
+        advice = "Remove one of each: a detector keeps one, and the other counts as missed."
+        found.append(Finding("same boxes", "warning", what, advice, tuple(twice)))
+    if torn:
+        what = f"{counted(len(torn), 'object has', 'objects have')} two labels: their boxes are the same."
+        found.append(Finding("same boxes", "warning", what, "Decide for one of the labels.", tuple(torn)))
+    return found
+
+
+def check_label_names(images: Sequence[AnnotatedImage]) -> list[Finding]:
+    """Tell the labels that are likely meant to be one: different in case, spaces or hyphens, or by a typing error."""
+    counts = Counter(label for image in images for label in image.labels)
+    found = []
+    for first, second in combinations(sorted(counts), 2):
+        rare, common = sorted((first, second), key=lambda name: (counts[name], name))
+        if _folded(first) == _folded(second):
+            how = "differ in case, spaces or hyphens alone"
+        elif counts[rare] <= _TYPO_SHARE * counts[common] and _is_typo(first, second):
+            how = "are spelt alike, and one of them is rare"
+        else:
+            continue
+        what = f"The labels {rare!r} ({counts[rare]}) and {common!r} ({counts[common]}) {how}."
+        spots = tuple(
+            Spot(image.name, tuple(box.tolist()), label)
+            for image in images
+            for box, label in zip(image.boxes_xyxy, image.labels, strict=True)
+            if label == rare
+        )
+        found.append(Finding("label names", "warning", what, "If they are one class, give them one name.", spots))
+    return found
+
+
+def _folded(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum()) or name
+
+
+def _is_typo(first: str, second: str) -> bool:
+    """Tell whether two names are alike but for more than their digits: `class_1` and `class_2` are two classes."""
+    without_digits = {"".join(letter for letter in name if not letter.isdigit()) for name in (first, second)}
+    matcher = SequenceMatcher(None, first.casefold(), second.casefold())
+    return len(without_digits) > 1 and matcher.real_quick_ratio() >= _TYPO_RATIO <= matcher.ratio()
+
+
+def check_balance(images: Sequence[AnnotatedImage], class_names: Sequence[str]) -> list[Finding]:
+    """Tell the classes that are rare or absent, and how far apart the rarest and the commonest are."""
+    counts = Counter(label for image in images for label in image.labels)
+    absent = [name for name in class_names if not counts[name]]
+    rare = [f"{name} ({counts[name]})" for name in class_names if 0 < counts[name] < _RARE_BOXES]
+    there = {name: counts[name] for name in class_names if counts[name]}
+    found = []
+    if absent:
+        what = f"{counted(len(absent), 'class has', 'classes have')} no box: {', '.join(absent)}."
+        found.append(Finding("balance", "note", what, "What has none is not learnt; leave it out or label some."))
+    if rare:
+        what = f"{counted(len(rare), 'class has', 'classes have')} fewer than {_RARE_BOXES} boxes: {', '.join(rare)}."
+        found.append(
+            Finding("balance", "warning", what, "Label more: neither training nor its figures are worth much.")
+        )
+    if there and max(there.values()) >= _IMBALANCE * min(there.values()):
+        common, least = max(there, key=lambda name: there[name]), min(there, key=lambda name: there[name])
+        what = (
+            f"{common} has {there[common] / there[least]:.0f} times as many boxes as {least} "
+            f"({there[common]} and {there[least]})."
+        )
+        found.append(
+            Finding("balance", "warning", what, "Label more of the rare ones; read AP by class, not its mean.")
+        )
+    return found
+
+
+def check_unused(found: Folder) -> list[Finding]:
+    """Tell what is passed over, and images that no annotation speaks of."""
+    findings = [Finding("reading", "note", remark[0].upper() + remark[1:] + ".") for remark in found.remarks]
+    bare = tuple(Spot(image.name) for image in found.images if image.annotation_path is None)
+    if bare and len(bare) < len(found.images):
+        what = f"Without annotation file, and so without objects: {counted(len(bare), 'image')}."
+        advice = "Label those that show objects: they teach what background is."
+        findings.append(Finding("unlabelled", "note", what, advice, bare))
+    if found.unlisted:
+        spots = tuple(Spot(name) for name in found.unlisted)
+        what = f"{counted(len(spots), 'image file is', 'image files are')} named by no annotation file and passed over."
+        findings.append(Finding("unlabelled", "note", what, "Remove them, or label them.", spots))
+    if found.ignored_shapes:
+        told = ", ".join(f"{kind} ({count})" for kind, count in sorted(found.ignored_shapes.items()))
+        what = f"Shapes that give no box are passed over: {told}."
+        findings.append(
+            Finding("shapes", "note", what, "Objects among them count as background; draw boxes for those.")
+        )
+    return findings
+
+
+def _iou(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the IoU of each box with each, (N, N)."""
+    wide = boxes.astype(np.float64)
+    low = np.maximum(wide[:, None, :2], wide[None, :, :2])
+    high = np.minimum(wide[:, None, 2:], wide[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=2)
+    areas = (wide[:, 2:] - wide[:, :2]).prod(axis=1)
+    iou: NDArray[np.float64] = shared / (areas[:, None] + areas[None] - shared)
+    return iou

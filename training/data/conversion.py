@@ -1,0 +1,122 @@
+"""A dataset in one format -> the same dataset in another, whole or not at all."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_store.drafts import draft_folder
+from rendersight.annotations import AnnotationError
+from rendersight.annotations.folder import read_folder
+from rendersight.annotations.formats import format_of
+from rendersight.annotations.writing import Place, renamed, unwritable, write_dataset
+from training.data.dataset import BrokenDataset, all_faults, names_in
+from training.records.run_folder import check_folder
+
+_DRAFT = ".converting-"
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a conversion has written.
+
+    Attributes:
+        source_format: what the source was read as.
+        class_names: in the order that the target has them.
+        image_count: how many images.
+        box_counts: class name -> how many boxes.
+        splits: split -> how many images.
+        left_out: what the source holds and the target does not -> how many.
+    """
+
+    source_format: str
+    class_names: tuple[str, ...]
+    image_count: int
+    box_counts: Counter[str]
+    splits: Counter[str]
+    left_out: Counter[str]
+
+    def words(self) -> str:
+        """Return the counts as lines of text."""
+        lines = [f"{self.image_count} images, {self.box_counts.total()} boxes, read as {self.source_format}"]
+        width = max((len(name) for name in self.class_names), default=0)
+        lines += [f"  {name:<{width}} {self.box_counts[name]:6d}" for name in self.class_names]
+        if self.splits:
+            lines.append("splits: " + ", ".join(f"{name} {count}" for name, count in sorted(self.splits.items())))
+        lines += [f"{count} {what}: left out" for what, count in sorted(self.left_out.items())]
+        return "\n".join(lines)
+
+
+def convert(
+    source: Path,
+    target: Path,
+    to: str,
+    *,
+    place: Place,
+    source_format: str | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Converted:
+    """Read a dataset and write it in another format; the target appears when all of it is written.
+
+    Args:
+        source: in any format.
+        target: a folder that does not exist or is empty.
+        to: a key of `rendersight.annotations.formats.FORMATS`.
+        place: `copy` or `link` of `rendersight.annotations.writing`.
+        source_format: what to read it as; None recognises it.
+        class_names: in their order; None takes those that the source declares, else those of the data, sorted.
+
+    Raises:
+        BrokenDataset: files that cannot be used or written, all at once; nothing is written.
+        AnnotationError: no dataset, no image in it, or a target that holds something already.
+        OSError: a file cannot be read or written.
+    """
+    format_of(to)
+    check_target(source, target)
+    found = read_folder(source, format=source_format)
+    known = tuple(class_names or found.class_names or names_in(found))
+    images = renamed(found.images)
+    if faults := [*all_faults(found, known), *unwritable(images, to)]:
+        raise BrokenDataset(faults)
+    if not images:
+        raise AnnotationError(f"{source} holds no images")
+    target = target.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with draft_folder(target.parent, _DRAFT) as draft:
+        whole = draft / "whole"  # within the draft, whose permissions are the maker's alone
+        write_dataset(images, whole, format=to, class_names=known, place=place)
+        whole.rename(target)
+    left_out = Counter({f"shapes of type {kind}": count for kind, count in found.ignored_shapes.items()})
+    left_out["boxes without an area inside their image"] = found.dropped
+    left_out["images that no annotation file lists"] = len(found.unlisted)
+    splits = Counter(split for image in images for split in image.splits)
+    if not format_of(to).has_splits:
+        left_out["places in a split, which the format has no word for"] = splits.total()
+    if not format_of(to).has_flags:
+        left_out["flags such as difficult, which the format has no place for"] = sum(
+            len(flags) for image in images for flags in image.flags
+        )
+    return Converted(
+        source_format=found.format,
+        class_names=known,
+        image_count=len(images),
+        box_counts=Counter(label for image in images for label in image.labels),
+        splits=splits,
+        left_out=+left_out,
+    )
+
+
+def check_target(source: Path, target: Path) -> None:
+    """See that a target can be written to.
+
+    Raises:
+        AnnotationError: it is a file, holds something, or lies inside the source, whose files it would join.
+        RunError: it cannot be made or written.
+    """
+    if target.exists() and not target.is_dir():
+        raise AnnotationError(f"{target} is a file; name a folder that does not exist")
+    if target.is_dir() and any(target.iterdir()):
+        raise AnnotationError(f"{target} is not empty; name a folder that does not exist")
+    if source.is_dir() and source.resolve() in target.resolve().parents:
+        raise AnnotationError(f"{target} lies inside {source}, and would be read with it; name another folder")
+    check_folder(target)

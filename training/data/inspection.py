@@ -1,0 +1,169 @@
+"""What a dataset holds, before anything is trained on it: counts, sizes, findings, a contact sheet."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from rendersight.annotations import AnnotatedImage
+from rendersight.annotations.folder import Folder, load_pixels, no_bar
+from rendersight.drawing import draw_boxes
+from training.console import Bar
+from training.data.anchor_fit import Boxes, Geometry, boxes_at_input
+from training.data.checks import examine
+from training.data.dataset import all_faults, names_in
+from training.data.duplicates import Look, look_at
+from training.data.findings import Finding
+from training.data.pictures import contact_sheet
+
+_SIZE_EDGES_PX = (0, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
+_BAR = 40
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """A dataset with all that was found out about it.
+
+    Attributes:
+        name: of the dataset.
+        found: what was read.
+        class_names: the classes, those given or those of the data.
+        findings: the severest first.
+        geometry: of the network that boxes are compared with.
+        boxes: all boxes at its input.
+    """
+
+    name: str
+    found: Folder
+    class_names: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    geometry: Geometry
+    boxes: Boxes
+
+    @property
+    def all_labels(self) -> list[str]:
+        """The classes, and behind them labels that are no class."""
+        return [*self.class_names, *(name for name in names_in(self.found) if name not in self.class_names)]
+
+    @property
+    def class_counts(self) -> Counter[str]:
+        """How many boxes each label has."""
+        return Counter(label for image in self.found.images for label in image.labels)
+
+
+def inspect(
+    name: str,
+    found: Folder,
+    class_names: Sequence[str],
+    geometry: Geometry,
+    *,
+    against: tuple[str, Sequence[Look]] | None = None,
+) -> Inspection:
+    """Look at every image of a dataset and run all checks; `against` is another dataset to compare its images with."""
+    boxes = boxes_at_input(found.images, geometry)
+    findings = examine(
+        found,
+        all_faults(found, class_names),
+        class_names,
+        looks=look_at(found.images),
+        boxes=boxes,
+        geometry=geometry,
+        against=against,
+    )
+    return Inspection(name, found, tuple(class_names), tuple(findings), geometry, boxes)
+
+
+def describe(report: Inspection) -> str:
+    """Return counts by class, a histogram of box sizes, negatives and findings, as text."""
+    images, counts = report.found.images, report.class_counts
+    negatives = sum(1 for image in images if not image.labels)
+    lines = [f"{len(images)} images, {counts.total()} boxes, {negatives} images without objects", ""]
+    width = max((len(name) for name in report.all_labels), default=5)
+    lines += [f"  {name:<{width}} {counts[name]:6d}" for name in report.all_labels]
+    if splits := Counter(split for image in images for split in image.splits):
+        lines += ["", "splits: " + ", ".join(f"{split} {count}" for split, count in sorted(splits.items()))]
+    lines += ["", "box size, square root of the area, px:"]
+    lines += _histogram([size for image in images for size in _sizes(image)])
+    if report.found.faults:
+        lines += ["", f"{len(report.found.faults)} files cannot be used:"]
+        lines += [f"  {fault}" for fault in report.found.faults]
+    for finding in report.findings:
+        lines += ["", f"{finding.severity}: {finding.check}: {finding.what}"]
+        if finding.severity != "fault":  # those are listed above, or end the command
+            lines += _places(finding)
+        if finding.advice:
+            lines.append(f"  {finding.advice}")
+    return "\n".join(lines)
+
+
+def _places(finding: Finding) -> list[str]:
+    names = list(dict.fromkeys(spot.file for spot in finding.spots))
+    if not names:
+        return []
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return [f"  {', '.join(names[:_MOST_NAMED])}{more}"]
+
+
+def _sizes(image: AnnotatedImage) -> list[float]:
+    sides = image.boxes_xyxy[:, 2:] - image.boxes_xyxy[:, :2]
+    sizes: list[float] = np.sqrt(sides.prod(axis=1)).tolist()
+    return sizes
+
+
+def _histogram(sizes: Sequence[float]) -> list[str]:
+    counts, _ = np.histogram(sizes, bins=[*_SIZE_EDGES_PX, np.inf])
+    highest = max(int(counts.max()), 1)
+    lines = []
+    for low, count in zip(_SIZE_EDGES_PX, counts.tolist(), strict=True):
+        if count:
+            lines.append(f"  from {low:>4} {count:6d} {'#' * max(1, round(_BAR * count / highest))}")
+    return lines or ["  none"]
+
+
+def as_json(report: Inspection) -> dict[str, Any]:
+    """Return the boxes as read, px of the upright images, with the counts and the findings."""
+    found, geometry = report.found, report.geometry
+    return {
+        "format": found.format,
+        "class_names": list(report.class_names),
+        "class_counts": {name: report.class_counts[name] for name in report.all_labels},
+        "images": [
+            {
+                "name": image.name,
+                "width": image.size_wh[0],
+                "height": image.size_wh[1],
+                "splits": list(image.splits),
+                "objects": [
+                    {"label": label, "box": [round(float(value), 3) for value in box]}
+                    for label, box in zip(image.labels, image.boxes_xyxy, strict=True)
+                ],
+            }
+            for image in found.images
+        ],
+        "dropped": found.dropped,
+        "ignored_shapes": dict(found.ignored_shapes),
+        "faults": [{"file": fault.file, "reason": fault.reason} for fault in found.faults],
+        "network": {
+            "architecture": geometry.architecture,
+            "min_size": geometry.rule.min_size,
+            "max_size": geometry.rule.max_size,
+            "anchor_sizes": list(geometry.sizes_px),
+            "strides": list(geometry.strides_px),
+        },
+        "findings": [finding.as_json() for finding in report.findings],
+    }
+
+
+def sheet(found: Folder, class_names: Sequence[str], *, most: int = 24, bar: Bar = no_bar) -> Image.Image:
+    """Draw the boxes of images chosen evenly from the dataset, laid out on one sheet; `bar` is as tqdm."""
+    chosen = np.linspace(0, len(found.images) - 1, min(most, len(found.images))).astype(int).tolist()
+    numbers = {name: number for number, name in enumerate(class_names, 1)}
+    pictures = [
+        draw_boxes(load_pixels(image), image.boxes_xyxy, [numbers[label] for label in image.labels], image.labels)
+        for image in bar([found.images[index] for index in chosen], desc="contact sheet")
+    ]
+    return contact_sheet(pictures, columns=6, cell_px=320)

@@ -1,0 +1,1 @@
+"""A training from its first weights to its best checkpoint, by one process or several."""

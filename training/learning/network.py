@@ -1,0 +1,52 @@
+"""A network as a training wants it: sized, made fast, with the optimizer over what it learns."""
+
+from collections.abc import Callable
+
+import torch
+from torch.optim import SGD, AdamW, Optimizer
+from torchvision.models.detection import FasterRCNN
+
+from model_store.engines.torch import reduce_precision
+from training.config import TrainConfig
+from training.learning.precision import fold_frozen_norms, has_bfloat16
+from training.learning.roi_align import gathering
+
+
+def size_for_training(network: FasterRCNN, config: TrainConfig) -> None:
+    """Set what only training looks at: how many proposals, and the size of the windows if it trains on those."""
+    network.rpn.score_thresh = 0.0  # a beginner is sure of nothing
+    network.roi_heads.fg_bg_sampler.batch_size_per_image = config.rois_per_image
+    for limit in (network.rpn._pre_nms_top_n, network.rpn._post_nms_top_n):
+        limit["training"] = config.rpn_proposals
+    if config.crop_px:
+        network.transform.min_size, network.transform.max_size = (config.crop_px,), config.crop_px
+
+
+def make_optimizer(network: FasterRCNN, config: TrainConfig) -> Optimizer:
+    """Return the optimizer over what is trainable; biases are decayed only where the configuration says so."""
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    decayed = [parameter for parameter in trainable if config.decay_all or parameter.ndim > 1]
+    plain = [parameter for parameter in trainable if not config.decay_all and parameter.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if config.optimizer == "sgd":
+        return SGD(groups, lr=config.learning_rate, momentum=config.momentum)
+    return AdamW(groups, lr=config.learning_rate, fused=True)
+
+
+def accelerate(network: FasterRCNN, config: TrainConfig, device: torch.device, *, say: Callable[[str], None]) -> None:
+    """Switch on what the configuration allows and the machine has; see `precision.py`."""
+    if config.fold_norm:
+        fold_frozen_norms(network)
+    if config.gather_rois and device.type == "cpu":
+        network.roi_heads.box_roi_pool = gathering(network.roi_heads.box_roi_pool)
+    if config.channels_last:
+        network.to(memory_format=torch.channels_last)
+    if config.precision == "bf16":
+        if has_bfloat16(device):
+            reduce_precision(network, device.type, torch.bfloat16)
+        else:
+            say(f"{device} has no native bfloat16; training in fp32")

@@ -1,0 +1,290 @@
+"""The state of a training from step to step: network, optimizer, average and progress; saved, resumed, evaluated."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchvision.models.detection import FasterRCNN
+
+from model_store import architectures
+from model_store.engines.torch import TorchEngine
+from rendersight.annotations import AnnotatedImage
+from rendersight.detections import Detections
+from training.console import Bar, Stopped, clock
+from training.data.batches import epoch_batches, part
+from training.data.dataset import DetectionDataset, LabelledImages, collate
+from training.data.transforms import augmentation
+from training.learning.distributed import World
+from training.learning.loop import Schedule, Step, WeightAverage, train_one_epoch
+from training.learning.network import accelerate, make_optimizer, size_for_training
+from training.learning.precision import fold_frozen_norms
+from training.learning.sampling import SeededSampling
+from training.measuring.evaluation import Evaluation, detect_all, evaluate
+from training.records import checkpoint, run_folder
+from training.records.checkpoint import Progress
+from training.records.run_folder import RunRecord
+from training.reports.report_folder import write_run_plots
+
+SAVE_EVERY_S = 300.0
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a run needs beside its configuration, and what does not change its result.
+
+    Attributes:
+        device: `cpu` or `cuda:N`.
+        workers: processes that read and augment images; 0 does it in this one.
+        store_root: the model store, for weights to continue from.
+        say: takes a line for the person who watches.
+        bar: wraps an iterable in a progress bar, as tqdm does.
+        stop_asked: tells whether to stop after the current step; the run can then be resumed exactly there.
+        save_every_s: seconds between two checkpoints within an epoch.
+        world: the processes that train together.
+    """
+
+    device: str
+    workers: int
+    store_root: Path
+    say: Say
+    bar: Bar
+    stop_asked: Callable[[], bool]
+    save_every_s: float = SAVE_EVERY_S
+    world: World = field(default_factory=World)
+
+
+class Trainer:
+    """A training that runs; every process has one, and all of them the same state."""
+
+    def __init__(
+        self,
+        record: RunRecord,
+        out: Path,
+        *,
+        train: LabelledImages,
+        hold_out: LabelledImages,
+        network: FasterRCNN,
+        around: Surroundings,
+    ) -> None:
+        config = record.config
+        self._record, self._out, self._around, self._world = record, out, around, around.world
+        self._train, self._hold_out = train, hold_out
+        self._device = torch.device(around.device)
+        self._network = network.to(self._device).train()
+        architectures.freeze_stages(network, config.architecture, config.frozen_stages)
+        size_for_training(network, config)
+        self._sampling = SeededSampling(network, config.seed)
+        accelerate(network, config, self._device, say=around.say)
+        self._set_threads()
+        self._shared = self._world.wrap(network, self._device)
+        self._average = WeightAverage(network, config.ema_decay) if config.ema_decay else None
+        self._optimizer = make_optimizer(network, config)
+        self._progress = Progress()
+        self._batches = -(-len(train.images) // config.batch_size)
+
+    def _set_threads(self) -> None:
+        if self._device.type == "cpu":
+            # As many before the evaluation at an epoch's end, which sets them too, as after it: sums round differently
+            # with another number, and a run that is resumed in between must give what the uninterrupted one gave.
+            self._world.share_cores()
+
+    def load(self) -> None:
+        """Take up the state of the last checkpoint."""
+        content = self._world.first(lambda: checkpoint.load_last(self._out))
+        self._network.load_state_dict(content["network"])
+        self._optimizer.load_state_dict(content["optimizer"])
+        if self._average is not None:
+            self._average.state = {name: tensor.to(self._device) for name, tensor in content["average"].items()}
+        self._progress = content["progress"]
+
+    def run(self) -> None:
+        """Train the epochs that are left; an interrupt leaves a checkpoint."""
+        config = self._record.config
+        self._around.say(
+            f"{len(self._train.images)} images to train on, {len(self._hold_out.images)} held out, "
+            f"{len(self._record.class_names)} classes, {config.architecture} on {self._device}"
+            + (f", {self._world.size} processes" if self._world.size > 1 else "")
+        )
+        while self._progress.epoch < config.epochs:
+            self._train_epoch()
+            self._finish_epoch()
+            if self._progress.epoch < config.epochs and self._world.any(self._around.stop_asked()):
+                self._stop()
+
+    def _train_epoch(self) -> None:
+        config, progress = self._record.config, self._progress
+        saved = time.monotonic()
+        for step in self._around.bar(
+            self._steps(),
+            desc=f"epoch {progress.epoch + 1}/{config.epochs}",
+            total=self._batches,
+            initial=progress.batch,
+        ):
+            progress.batch += 1
+            sums = progress.loss_sums or dict.fromkeys(step.losses, 0.0)
+            progress.loss_sums = {name: sums[name] + value for name, value in step.losses.items()}
+            is_last = self._world.any(self._around.stop_asked())
+            if is_last or time.monotonic() - saved > self._around.save_every_s:
+                self.save()
+                saved = time.monotonic()
+            if is_last:
+                self._stop()
+
+    def _stop(self) -> None:
+        self._world.wait()  # for the checkpoint: torchrun ends all processes as soon as one has ended
+        raise Stopped(f"stopped in epoch {self._progress.epoch + 1}; go on with --out {self._out} --resume")
+
+    def _steps(self) -> Iterable[Step]:
+        config, progress = self._record.config, self._progress
+        dataset = DetectionDataset(self._train, augment=augmentation(config), seed=config.seed)
+        dataset.epoch = progress.epoch
+        batches = epoch_batches(len(dataset), batch_size=config.batch_size, seed=config.seed, epoch=progress.epoch)
+        place = self._world.place
+        loader = DataLoader(
+            dataset,
+            batch_sampler=[part(batch, rank=place.rank, size=place.size) for batch in batches[progress.batch :]],
+            num_workers=self._around.workers,
+            collate_fn=collate,
+            worker_init_fn=_stand_apart,
+            generator=torch.Generator(),  # the loader's own draws must not move the global random state
+        )
+        with _signals_held_back():
+            samples = iter(loader)
+        began = time.monotonic() - progress.seconds
+        for step in train_one_epoch(
+            self._network,
+            samples,
+            self._optimizer,
+            self._schedule(),
+            sampling=self._sampling,
+            first_step=progress.epoch * self._batches + progress.batch,
+            clip_norm=config.clip_norm,
+            average=self._average,
+            image_names=[image.name for image in self._train.images],
+            world=self._world,
+            shared=self._shared,
+        ):
+            progress.seconds = time.monotonic() - began
+            yield step
+
+    def _schedule(self) -> Schedule:
+        config = self._record.config
+        return Schedule(
+            kind=config.schedule,
+            peak=config.learning_rate,
+            steps_per_epoch=self._batches,
+            epochs=config.epochs,
+            warmup_steps=config.warmup_steps,
+            step_epochs=config.step_epochs,
+            step_gamma=config.step_gamma,
+        )
+
+    def _finish_epoch(self) -> None:
+        """Evaluate, keep the weights if they are the best so far, log, and only then count the epoch as done."""
+        progress, began = self._progress, time.monotonic()
+        weights = self._world.of_first(self._averaged_weights())
+        found = self._detect(weights)
+        if self._world.is_first:
+            self._keep(weights, found, began=began)
+        epoch = progress.epoch + 1
+        self._progress = Progress(epoch=epoch, best_ap=progress.best_ap)
+        self.save()
+
+    def _keep(self, weights: dict[str, Tensor], found: list[Detections], *, began: float) -> None:
+        progress = self._progress
+        result = evaluate(self._hold_out, found)
+        ap = result.summary()["AP"]  # as in the metrics, by which the best epoch is found again
+        if ap > progress.best_ap or ap < 0:  # below 0: no object is held out, and the latest weights are kept
+            progress.best_ap = ap
+            checkpoint.save_best(self._out, {name: tensor.cpu() for name, tensor in weights.items()})
+        self._log(result, epoch_s=progress.seconds + time.monotonic() - began)
+        write_run_plots(self._out, self._hold_out, found, result, train=self._train)
+
+    def _averaged_weights(self) -> dict[str, Tensor]:
+        return self._average.state if self._average is not None else self._network.state_dict()
+
+    def _detect(self, weights: dict[str, Tensor]) -> list[Detections]:
+        record = self._record
+        network = architectures.build(
+            record.config.architecture, class_count=len(record.class_names), options=record.config.network_options()
+        )
+        network.load_state_dict(weights)
+        fold_frozen_norms(network)
+        network.to(memory_format=torch.channels_last)
+        engine = TorchEngine(network, str(self._device))
+        self._set_threads()
+
+        def detect(images: Sequence[AnnotatedImage]) -> list[Detections]:
+            return detect_all(engine, images, progress=partial(self._around.bar, desc="hold-out"))
+
+        return self._world.share(self._hold_out.images, detect)
+
+    def _log(self, result: Evaluation, *, epoch_s: float) -> None:
+        progress = self._progress
+        losses = {name: round(total / self._batches, 5) for name, total in (progress.loss_sums or {}).items()}
+        line = {
+            "epoch": progress.epoch + 1,
+            "learning_rate": self._schedule().learning_rate((progress.epoch + 1) * self._batches - 1),
+            "loss": round(sum(losses.values()), 5),
+            **losses,
+            "images_per_s": round(len(self._train.images) / progress.seconds, 3),
+            **result.summary(),
+            "per_class_ap": result.per_class_ap,
+        }
+        earlier = [epoch for epoch in run_folder.read_metrics(self._out) if epoch["epoch"] <= progress.epoch]
+        run_folder.write_metrics(self._out, [*earlier, line])
+        left = self._record.config.epochs - progress.epoch - 1
+        self._around.say(
+            f"epoch {progress.epoch + 1}: loss {line['loss']:.3f}, AP {line['AP']:.3f}, AP50 {line['AP50']:.3f}, "
+            f"best F1 {line['f1']:.3f} above {line['threshold']:.2f}, {line['images_per_s']:.2f} images/s"
+            + (f", {clock(epoch_s * left)} left" if left else "")
+        )
+
+    def save(self) -> None:
+        """Write the last checkpoint, in one process for all."""
+        if not self._world.is_first:
+            return
+        checkpoint.save_last(
+            self._out,
+            replace(self._progress),
+            network=self._network.state_dict(),
+            average=self._average.state if self._average is not None else None,
+            optimizer=self._optimizer.state_dict(),
+        )
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Let a Ctrl-C or SIGTERM wait until the end of the block; in the processes started in it, see `_stand_apart`."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _stand_apart(_number: int) -> None:
+    """Let a reader of images end by what this process sends it, and by nothing that is sent to all.
+
+    A terminal sends a Ctrl-C to the whole group of processes, torchrun a SIGTERM; readers would die of it and take the
+    run with them before it is saved. But by SIGTERM their parent ends them too, where it fails itself.
+    """
+    if not hasattr(os, "setpgid"):  # Windows
+        return
+    os.setpgid(0, 0)
+    while signal.SIGTERM in signal.sigpending():  # it came before the group was left
+        signal.sigwait({signal.SIGTERM})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

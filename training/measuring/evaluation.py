@@ -1,0 +1,203 @@
+"""COCO figures, the precision-recall curve and the best score threshold, all by pycocotools' matching."""
+
+import contextlib
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from model_store.engines import Engine
+from rendersight.annotations import AnnotatedImage
+from rendersight.annotations.folder import load_pixels
+from rendersight.detections import Detections
+from training.data.dataset import LabelledImages
+from training.measuring.matching import IOU_50, Matches
+from training.measuring.thresholds import Curve, OperatingPoint, best_f1
+
+FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+"""COCO's twelve, in pycocotools' order (cocodataset.org/#detection-eval); -1 where the data has no such object."""
+
+_ALL_AREAS = 0
+_MOST_DETECTIONS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How detections compare with the truth.
+
+    Attributes:
+        figures: COCO's twelve by the names of `FIGURES`; the COCO names AP and AR are averages over IoU .5:.95.
+        per_class_ap: class name -> AP over IoU .5:.95; classes without a true object are absent.
+        per_class_ap50: the same at IoU 0.5.
+        best_f1: the threshold with the highest F1.
+        curve: at IoU 0.5.
+        matches: image by image, what all of it was counted from.
+        image_count: images evaluated.
+        object_count: true objects in them.
+    """
+
+    figures: dict[str, float]
+    per_class_ap: dict[str, float]
+    per_class_ap50: dict[str, float]
+    best_f1: OperatingPoint
+    curve: Curve
+    matches: Matches
+    image_count: int
+    object_count: int
+
+    def summary(self) -> dict[str, float]:
+        """Return the figures that a run logs and a release records, rounded to 4 digits, and the threshold as it is."""
+        best = self.best_f1
+        point = {"f1": best.f1, "precision": best.precision, "recall": best.recall}
+        rounded = {name: round(value, 4) for name, value in {**self.figures, **point}.items()}
+        return {**rounded, "threshold": best.score_threshold}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything but the curve and the matches, for a file or a script."""
+        return {
+            "image_count": self.image_count,
+            "object_count": self.object_count,
+            **self.summary(),
+            "per_class_ap": self.per_class_ap,
+            "per_class_ap50": self.per_class_ap50,
+        }
+
+    def table(self) -> str:
+        """Return the figures as lines for a terminal."""
+        best = self.best_f1
+        lines = [f"{self.image_count} images, {self.object_count} objects", ""]
+        lines += [f"  {name:<6} {_number(value)}" for name, value in self.figures.items()]
+        lines += ["", "  class: AP, AP50"]
+        lines += [
+            f"  {name}: {value:.3f}, {self.per_class_ap50[name]:.3f}" for name, value in self.per_class_ap.items()
+        ]
+        lines += [
+            "",
+            f"best F1 {best.f1:.3f} at IoU 0.5 above score {best.score_threshold:.3f}: "
+            f"precision {best.precision:.3f}, recall {best.recall:.3f}",
+        ]
+        return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return "    –" if value < 0 else f"{value:.3f}"
+
+
+def detect_all(engine: Engine, images: Sequence[AnnotatedImage], *, progress: Any = None) -> list[Detections]:
+    """Run an engine over every image; `progress` wraps the iterable, as tqdm does."""
+    wrapped: Iterable[AnnotatedImage] = images if progress is None else progress(images)
+    return [engine.detect([load_pixels(image)])[0] for image in wrapped]
+
+
+def evaluate(data: LabelledImages, found: Sequence[Detections]) -> Evaluation:
+    """Compare detections with the truth.
+
+    Args:
+        data: N images with their true boxes.
+        found: N detections in the same order.
+    """
+    truth = truth_as_coco(data)
+    evaluation = _run_cocoeval(truth, detections_as_coco(found))
+    precision = evaluation.eval["precision"]  # (IoU T, recall R, class K, area A, detections M)
+    matches = Matches.of(evaluation)
+    curve = _curve(matches)
+    return Evaluation(
+        figures={name: float(value) for name, value in zip(FIGURES, evaluation.stats, strict=True)},
+        per_class_ap=_per_class(precision, data.class_names),
+        per_class_ap50=_per_class(precision[IOU_50 : IOU_50 + 1], data.class_names),
+        best_f1=best_f1(curve),
+        curve=curve,
+        matches=matches,
+        image_count=len(data.images),
+        object_count=len(truth["annotations"]),
+    )
+
+
+def as_one_class(data: LabelledImages, found: Sequence[Detections]) -> tuple[LabelledImages, list[Detections]]:
+    """Merge all classes into one, `object`, in truth and detections; nothing is suppressed."""
+    images = tuple(replace(image, labels=("object",) * len(image.labels)) for image in data.images)
+    merged = [replace(item, labels=np.ones_like(item.labels)) for item in found]
+    return LabelledImages(images, ("object",)), merged
+
+
+def truth_as_coco(data: LabelledImages) -> dict[str, Any]:
+    """Return the dataset as COCO JSON; ids count from 1, boxes are x, y, width, height in px."""
+    annotations = [
+        {
+            "image_id": number,
+            "category_id": label,
+            "bbox": [float(x0), float(y0), float(x1 - x0), float(y1 - y0)],
+            "area": float((x1 - x0) * (y1 - y0)),
+            "iscrowd": 0,
+        }
+        for number, image in enumerate(data.images, 1)
+        for (x0, y0, x1, y1), label in zip(image.boxes_xyxy.astype(np.float64), data.label_ids(image), strict=True)
+    ]
+    for number, annotation in enumerate(annotations, 1):
+        annotation["id"] = number
+    return {
+        "info": {},
+        "images": [
+            {"id": number, "file_name": image.name, "width": image.size_wh[0], "height": image.size_wh[1]}
+            for number, image in enumerate(data.images, 1)
+        ],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(data.class_names, 1)],
+        "annotations": annotations,
+    }
+
+
+def detections_as_coco(found: Sequence[Detections]) -> list[dict[str, Any]]:
+    """Return detections as COCO's result JSON, images counted from 1."""
+    return [
+        {
+            "image_id": number,
+            "category_id": int(label),
+            "bbox": [float(x0), float(y0), float(x1 - x0), float(y1 - y0)],
+            "score": float(score),
+        }
+        for number, item in enumerate(found, 1)
+        for (x0, y0, x1, y1), label, score in zip(
+            item.boxes_xyxy.astype(np.float64), item.labels, item.scores, strict=True
+        )
+    ]
+
+
+def _run_cocoeval(truth: Mapping[str, Any], results: list[dict[str, Any]]) -> Any:
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress by print
+        coco = COCO()
+        coco.dataset = truth
+        coco.createIndex()
+        if results:
+            detections = coco.loadRes(results)
+        else:  # loadRes does not take an empty list
+            detections = COCO()
+            detections.dataset = {**truth, "annotations": []}
+            detections.createIndex()
+        evaluation = COCOeval(coco, detections, "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation
+
+
+def _per_class(precision: NDArray[np.float64], class_names: Sequence[str]) -> dict[str, float]:
+    result = {}
+    for k, name in enumerate(class_names):
+        values = precision[:, :, k, _ALL_AREAS, _MOST_DETECTIONS]
+        if (values > -1).any():
+            result[name] = round(float(values[values > -1].mean()), 4)
+    return result
+
+
+def _curve(matches: Matches) -> Curve:
+    """Pool the matches of all images and classes at IoU 0.5."""
+    return Curve.of(
+        np.concatenate([item.scores for item in matches.classes]),
+        np.concatenate([item.hits[IOU_50] for item in matches.classes]),
+        true_count=sum(item.true_count for item in matches.classes),
+    )

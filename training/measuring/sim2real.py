@@ -1,0 +1,160 @@
+"""From renders to photos: what a detector loses on the way, as figures and as JSON."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.measuring import bootstrap
+from training.measuring.bootstrap import Interval
+from training.measuring.calibration import Reliability, reliability
+from training.measuring.confusion import confusion_matrix
+from training.measuring.measured import Domain, pool
+from training.measuring.tables import Column, cell, column_of
+from training.measuring.thresholds import SURE, OperatingPoint, at_precision, at_score, worth_recommending
+
+_NO_RATIO = ("threshold",)
+
+
+@dataclass(frozen=True, eq=False)
+class Sim2Real:
+    """One detector on rendered and on real photos.
+
+    Attributes:
+        model: name@version.
+        sha256: of its weights' file.
+        score_threshold: the one in use, above which mistakes are counted and shown.
+        synthetic: rendered photos that it was not trained on.
+        real: one or several sets of real photos.
+        photos: all real photos as one set.
+        shown: those of them whose crops may be shown in the galleries.
+    """
+
+    model: str
+    sha256: str
+    score_threshold: float
+    synthetic: Domain
+    real: tuple[Domain, ...]
+    photos: Domain
+    shown: Domain
+
+    @classmethod
+    def of(
+        cls,
+        model: str,
+        *,
+        sha256: str,
+        score_threshold: float,
+        synthetic: Domain,
+        real: Sequence[Domain],
+        shown: Sequence[Domain] = (),
+    ) -> "Sim2Real":
+        """Put measured data sets together; there is at least one real one, and all of them are shown if none is."""
+        return cls(model, sha256, score_threshold, synthetic, tuple(real), pool(real), pool(shown or real))
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        """The data sets in the order of the report's columns."""
+        return (self.synthetic, *self.real)
+
+    def columns(self) -> list[Column]:
+        """Return a column for each data set, and behind each real one its ratio to the synthetic one."""
+        columns = [column_of(self.synthetic.metrics())]
+        for item in self.real:
+            columns += [column_of(item.metrics()), self.ratio(item)]
+        return columns
+
+    def ratio(self, real: Domain) -> Column:
+        """Return real / synthetic; a figure that is not above 0 on the synthetic photos has no ratio."""
+        below, above = self.synthetic.figures(), real.figures()
+        values = {
+            name: round(above[name] / value, 4)
+            for name, value in below.items()
+            if value > 0 and above[name] >= 0 and name not in _NO_RATIO
+        }
+        return Column(f"ratio to {self.synthetic.name}", values, self._ratio_intervals(real))
+
+    def _ratio_intervals(self, real: Domain) -> dict[str, Interval]:
+        """Divide the drawings of both sets, shifted by one: equal numbers pick equal places in sets of one size."""
+        intervals = {}
+        for name, drawn in self.synthetic.resamples.items():
+            divisor = np.where(drawn > 0, drawn, np.nan)
+            pair = bootstrap.interval(np.roll(real.resamples[name], 1) / divisor)
+            if pair is not None:
+                intervals[name] = (round(pair[0], 4), round(pair[1], 4))
+        return intervals
+
+    def summary(self) -> list[str]:
+        """Return the heart of the report as lines for a terminal."""
+        lines = []
+        for item in self.domains:
+            column = column_of(item.metrics())
+            lines.append(f"{column.title}: {', '.join(f'{name} {cell(column, name)}' for name in item.resamples)}")
+        best = self.photos.result.best_f1
+        return [*lines, f"best F1 on {self.photos.name}: {best.f1:.3f} above score {best.score_threshold:g}"]
+
+    def reliability(self) -> Reliability:
+        """Return how far scores on the real photos mean what they say."""
+        return reliability(self.photos.result.curve)
+
+    def thresholds(self) -> dict[str, OperatingPoint]:
+        """Return the thresholds worth recommending on the real photos; what cannot be reached is absent."""
+        return worth_recommending(self.photos.result.curve)
+
+    def confusion(self) -> NDArray[np.int64]:
+        """Return what is taken for what on the real photos, above the threshold in use; see `confusion_matrix`."""
+        return confusion_matrix(self.photos.data, self.photos.found, score_threshold=self.score_threshold)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all figures, intervals, thresholds and counts, for a file or a script."""
+        calibration = self.reliability()
+        class_names = list(self.photos.data.class_names)
+        return {
+            "model": self.model,
+            "sha256": self.sha256,
+            "class_names": class_names,
+            "score_threshold": self.score_threshold,
+            "bootstrap": {"resamples": bootstrap.RESAMPLES, "seed": bootstrap.SEED, "level": bootstrap.LEVEL},
+            "synthetic": self._domain_json(self.synthetic),
+            "real": [{**self._domain_json(item), "ratio": self._ratio_json(item)} for item in self.real],
+            "all_real": self._domain_json(self.photos),
+            "reliability": {
+                "data": self.photos.name,
+                "error": calibration.error,
+                "counts": calibration.counts.tolist(),
+                "confidence": _or_none(calibration.confidence),
+                "precision": _or_none(calibration.precision),
+            },
+            "confusion": {
+                "data": self.photos.name,
+                "rows_truth": [*class_names, "background"],
+                "columns_found": [*class_names, "missed"],
+                "counts": self.confusion().tolist(),
+            },
+        }
+
+    def _domain_json(self, item: Domain) -> dict[str, Any]:
+        sure = at_precision(item.result.curve, SURE)
+        objects = [label for image in item.data.images for label in image.labels]
+        return {
+            **item.metrics().model_dump(mode="json"),
+            "object_count": len(objects),
+            "objects_by_class": {name: objects.count(name) for name in item.data.class_names},
+            "detection_count": sum(len(found) for found in item.found),
+            "dataset_fingerprint": item.data.fingerprint(),
+            "thresholds": {
+                "best_f1": asdict(item.result.best_f1),
+                "precision_95": None if sure is None else asdict(sure),
+                "in_use": asdict(at_score(item.result.curve, self.score_threshold)),
+            },
+        }
+
+    def _ratio_json(self, item: Domain) -> dict[str, Any]:
+        column = self.ratio(item)
+        return {"figures": dict(column.values), "intervals": dict(column.intervals)}
+
+
+def _or_none(values: NDArray[np.float64]) -> list[float | None]:
+    return [round(value, 4) if np.isfinite(value) else None for value in values.tolist()]

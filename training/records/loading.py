@@ -1,0 +1,62 @@
+"""A release, a run folder or a state dict's file -> a network to evaluate or publish."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from model_store import architectures
+from model_store.card import DEFAULT_SCORE_THRESHOLD, ModelCard
+from model_store.network import LoadedNetwork, facts_of, input_rule, load_network
+from model_store.state_dict import read_state_dict
+from model_store.store import sha256_of
+from training.records.checkpoint import BEST
+from training.records.history import best_epoch
+from training.records.run_folder import RUN, RunError, RunRecord, read_metrics
+
+
+def load_model(ref: str, *, store_root: Path, class_names: Sequence[str] | None = None) -> LoadedNetwork:
+    """Load a network from a run folder, or from whatever `model_store.detector.load_network` takes.
+
+    Raises:
+        RunError: a run folder without a best checkpoint, or class names given for one.
+        ModelError: as `load_network`.
+    """
+    folder = Path(ref)
+    if not (folder / RUN).is_file():
+        return load_network(ref, store_root=store_root, class_names=class_names)
+    if class_names is not None:
+        raise RunError(f"{ref} is a run and knows its class names; leave out --labels")
+    return load_run(folder)
+
+
+def load_run(folder: Path) -> LoadedNetwork:
+    """Load the best checkpoint of a run; its recommended threshold is that of the epoch it comes from.
+
+    Raises:
+        RunError: no run, or no epoch of it has ended.
+        BrokenStateDict: the checkpoint cannot be read.
+    """
+    record = RunRecord.read(folder)
+    path = folder / BEST
+    if not path.is_file():
+        raise RunError(f"{folder} has no {BEST} yet; its first epoch has not ended")
+    options = record.config.network_options()
+    recognised = architectures.Recognised(
+        record.config.architecture,
+        class_count=len(record.class_names),
+        options=options,
+        state_dict=read_state_dict(path),
+    )
+    epochs = read_metrics(folder)
+    best = best_epoch(epochs) if epochs else {"threshold": DEFAULT_SCORE_THRESHOLD}
+    card = ModelCard(
+        name=folder.resolve().name,
+        version="run",
+        architecture=recognised.name,
+        class_names=record.class_names,
+        sha256=sha256_of(path),
+        score_floor=options.score_floor,
+        score_threshold=float(best["threshold"]),
+        detections_per_image=options.detections_per_image,
+        input=input_rule(options),
+    )
+    return LoadedNetwork(card, options, recognised.build(), None, facts_of(recognised))

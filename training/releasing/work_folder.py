@@ -1,0 +1,118 @@
+"""A work folder: the results of long stages, each under what it depends on, for a repeated command to take over."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_store import cpu
+from model_store.drafts import draft_folder
+from model_store.engines import Engine
+from model_store.network import LoadedNetwork
+from model_store.store import sha256_of, sync
+from rendersight.annotations import AnnotatedImage
+from rendersight.detections import Detections
+from training.console import Bar
+from training.data.dataset import LabelledImages
+from training.learning.trainer import Say
+from training.measuring.evaluation import detect_all
+from training.measuring.measured import Domain, measure
+from training.records.run_folder import library_versions
+
+_DETECTIONS = "detections.npz"
+
+
+@dataclass(frozen=True)
+class WorkFolder:
+    """A folder of results; between two commands it may be deleted.
+
+    Attributes:
+        root: the folder; its first result creates it.
+        say: takes a line for the person who watches.
+    """
+
+    root: Path
+    say: Say
+
+    def keep(self, kind: str, what: str, depends_on: Mapping[str, Any], write: Callable[[Path], None]) -> Path:
+        """Return the folder of a result: the one kept from before, or a new one, which appears whole or not at all.
+
+        Args:
+            kind: begins the folder's name; a hash of `depends_on` ends it.
+            what: the result in words.
+            depends_on: plain JSON data, equal only where the result is.
+            write: fills a folder.
+        """
+        digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
+        folder = self.root / f"{kind}-{digest[:16]}"
+        if folder.is_dir():
+            self.say(f"{what}: taken over from {folder}")
+            return folder
+        self.root.mkdir(parents=True, exist_ok=True)
+        with draft_folder(self.root, ".writing-") as scratch:
+            draft = scratch / kind
+            draft.mkdir()
+            write(draft)
+            sync(draft)
+            try:
+                draft.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # else another process was faster
+                    raise
+        return folder
+
+    def detect(
+        self, engine: Engine, network: Mapping[str, Any], name: str, images: Sequence[AnnotatedImage], *, bar: Bar
+    ) -> list[Detections]:
+        """Run an engine over every image, or return what it found before; labels may have changed meanwhile.
+
+        Args:
+            engine: what runs.
+            network: what its arithmetic depends on, as `identity_of` returns it.
+            name: of the images, in words.
+            images: N images.
+            bar: a progress bar, as tqdm.
+        """
+        files = [image.image_path or image.annotation_path for image in images]
+        depends_on = {
+            "network": network,
+            "engine": [engine.name, engine.device, sha256_of(Path(inspect.getfile(type(engine))))],
+            "images": [sha256_of(path) for path in files if path is not None],
+            "libraries": library_versions(),
+            "processor": cpu.model_name(),
+        }
+
+        def write(folder: Path) -> None:
+            found = detect_all(engine, images, progress=lambda items: bar(items, desc=f"{engine.name} on {name}"))
+            np.savez(
+                folder / _DETECTIONS,
+                ends=np.cumsum([len(item) for item in found]),
+                boxes_xyxy=np.concatenate([item.boxes_xyxy for item in found]),
+                labels=np.concatenate([item.labels for item in found]),
+                scores=np.concatenate([item.scores for item in found]),
+            )
+
+        with np.load(self.keep("detections", f"{engine.name} on {name}", depends_on, write) / _DETECTIONS) as kept:
+            parts = [np.split(kept[key], kept["ends"][:-1]) for key in ("boxes_xyxy", "labels", "scores")]
+        return [Detections(*part) for part in zip(*parts, strict=True)]
+
+
+def measure_kept(
+    engine: Engine, loaded: LoadedNetwork, name: str, data: LabelledImages, *, work: WorkFolder, bar: Bar
+) -> Domain:
+    """Measure a loaded network's engine on a data set, by what was found in it before if it is the same."""
+    return measure(name, data, work.detect(engine, identity_of(loaded), name, data.images, bar=bar))
+
+
+def identity_of(loaded: LoadedNetwork) -> dict[str, Any]:
+    """Return what the arithmetic of a loaded network depends on, as plain JSON data."""
+    return {
+        "weights": loaded.card.sha256,
+        "architecture": loaded.card.architecture,
+        "options": loaded.options.model_dump(mode="json"),
+    }

@@ -1,0 +1,1 @@
+"""Figures as pages and pictures for people: plots, galleries, HTML, Markdown, the model card."""

@@ -1,0 +1,115 @@
+"""The report from renders to photos as Markdown, for a page of its own or a model card."""
+
+import numpy as np
+
+from training.measuring import bootstrap
+from training.measuring.sim2real import Sim2Real
+from training.measuring.tables import NO_VALUE, class_table, figures_table, number, table
+from training.measuring.thresholds import SURE, OperatingPoint, at_precision, at_score
+
+PRECISION_RECALL = "precision_recall.png"
+BOX_SIZES = "box_sizes.png"
+RELIABILITY = "reliability.png"
+CONFUSION = "confusion.png"
+FALSE_ALARMS = "false_alarms.jpg"
+MISSES = "misses.jpg"
+CROPS = (FALSE_ALARMS, MISSES)
+"""Pictures that show parts of the photos, in the section `MISTAKES`."""
+
+MISTAKES = "## Worst mistakes"
+
+
+def page(report: Sim2Real) -> str:
+    """Return the whole report as Markdown; its pictures lie beside it."""
+    return "\n".join([f"# From renders to photos: {report.model}", "", *figures(report), "", *sections(report), ""])
+
+
+def figures(report: Sim2Real) -> list[str]:
+    """Return the tables of figures, as lines of Markdown."""
+    return [
+        *figures_table(report.columns()),
+        "",
+        f"In brackets: {bootstrap.LEVEL:.0%} intervals, by {bootstrap.RESAMPLES} bootstrap drawings of the images "
+        f"(seed {bootstrap.SEED}). {NO_VALUE}: no such object, or nothing to divide by.",
+        "",
+        "AP by class, AP50 behind it:",
+        "",
+        *class_table([item.metrics() for item in report.domains], report.synthetic.data.class_names),
+    ]
+
+
+def sections(report: Sim2Real) -> list[str]:
+    """Return what follows the figures, each picture under its heading, as lines of Markdown."""
+    photos, matrix = report.photos, report.confusion()
+    right = int(np.trace(matrix[:-1, :-1]))
+    confused = int(matrix[:-1, :-1].sum()) - right
+    above = f"above score {report.score_threshold:g}"
+    return [
+        "## Precision over recall",
+        "",
+        f"![precision over recall]({PRECISION_RECALL})",
+        "",
+        "## Box sizes",
+        "",
+        "In px of the photos as they are, before the network resizes them.",
+        "",
+        f"![how large the true boxes are]({BOX_SIZES})",
+        "",
+        "## Scores and thresholds",
+        "",
+        *_threshold_table(report),
+        "",
+        _calibration_words(report),
+        "",
+        f"![reliability]({RELIABILITY})",
+        "",
+        "## What is taken for what",
+        "",
+        f"On {photos.name}, {above}, at IoU 0.5: {right} objects are found and named, {confused} found and named "
+        f"wrongly, {int(matrix[:-1, -1].sum())} missed; {int(matrix[-1].sum())} detections are on the background or "
+        "on an object found already.",
+        "",
+        f"![confusion matrix]({CONFUSION})",
+        "",
+        MISTAKES,
+        "",
+        f"On {report.shown.name}. The truth is blue, a detection orange.",
+        "",
+        f"False alarms {above}, highest score first:",
+        "",
+        f"![false alarms]({FALSE_ALARMS})",
+        "",
+        f"Misses {above}, largest first; an orange box is what was found there below the threshold:",
+        "",
+        f"![misses]({MISSES})",
+    ]
+
+
+def _threshold_table(report: Sim2Real) -> list[str]:
+    sure = f"{SURE:.0%} precision"
+    rows = []
+    for item in report.domains if len(report.real) == 1 else (*report.domains, report.photos):
+        curve = item.result.curve
+        points = (item.result.best_f1, at_precision(curve, SURE), at_score(curve, report.score_threshold))
+        rows.append([item.name, *(_point_words(point) for point in points)])
+    return table(["score threshold, precision, recall", "best F1", sure, "in use"], rows)
+
+
+def _point_words(point: OperatingPoint | None) -> str:
+    if point is None:
+        return "not reached"
+    return f"{point.score_threshold:g}, {number(point.precision)}, {number(point.recall)}"
+
+
+def _calibration_words(report: Sim2Real) -> str:
+    best, error = report.photos.result.best_f1, report.reliability().error
+    sure = report.thresholds().get(f"{SURE:.0%} precision")
+    told = (
+        f"No threshold reaches {SURE:.0%} precision on {report.photos.name}."
+        if sure is None
+        else f"{SURE:.0%} precision is reached above {sure.score_threshold:g}, where {sure.recall:.1%} of the objects "
+        "are found."
+    )
+    return f"On {report.photos.name}, F1 is best above **{best.score_threshold:g}** ({best.f1:.3f}). {told} " + (
+        "Nothing is found at all." if error is None else f"The expected calibration error is {error:.3f}."
+    )

@@ -1,0 +1,110 @@
+"""The model card, `README.md` of a release: generated from its manifest."""
+
+import re
+from pathlib import Path
+
+from model_store.manifest import Manifest
+from training.measuring.sim2real import Sim2Real
+from training.measuring.tables import class_table, column_of, figures_table
+from training.reports.markdown import MISTAKES, PRECISION_RECALL, figures, sections
+
+_ENGINES = "## Engines"
+_MAKING = "## Making"
+
+
+def write_card(path: Path, manifest: Manifest, report: Sim2Real | None = None) -> None:
+    """Write the card of a release; a report's pictures lie beside it."""
+    path.write_text(card_text(manifest, report), "utf-8")
+
+
+def card_text(manifest: Manifest, report: Sim2Real | None = None) -> str:
+    """Return the card's Markdown, with the report from renders to photos where there is one."""
+    name = f"{manifest.name}@{manifest.version}"
+    config = manifest.origin.config
+    lines = [
+        f"# {name}",
+        "",
+        f"{manifest.description} It finds: {', '.join(f'`{label}`' for label in manifest.class_names)}.",
+        "",
+        "![what it finds on its golden image](detections.jpg)",
+        "",
+        "## Figures",
+        "",
+        *(_figures(manifest) if report is None else figures(report)),
+        "",
+        f"Measured in eager fp32. Recommended score threshold: **{manifest.score_threshold}**, where F1 is best on "
+        f"{' + '.join(manifest.score_threshold_from) or 'the held-out images'}.",
+        "",
+        *([f"![precision over recall]({PRECISION_RECALL})"] if report is None else sections(report)),
+        "",
+        *(["## Which data chose what", "", manifest.provenance, ""] if manifest.provenance else []),
+        *_engines(manifest),
+        _MAKING,
+        "",
+        f"`{manifest.architecture}`, shorter side {manifest.input.min_size} px, begun from "
+        f"{manifest.origin.continued_from or 'random weights'}; {config.get('epochs')} epochs, batch "
+        f"{config.get('batch_size')}, {config.get('optimizer')} {config.get('learning_rate')}, "
+        f"seed {manifest.origin.seed}. Everything else is in `manifest.json`.",
+        "",
+        "## Limits",
+        "",
+        "A detector knows what it was trained on: other cameras, grounds, lights and sizes than those of the data "
+        "above lower its figures. Measure it on photos of your own before you rely on it:",
+        f"`python -m training evaluate {name} YOUR_LABELLED_PHOTOS`.",
+        "",
+        "## Licence",
+        "",
+        manifest.licence or "Not stated.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _figures(manifest: Manifest) -> list[str]:
+    if not manifest.metrics:
+        return ["Not measured."]
+    return [
+        *figures_table([column_of(item) for item in manifest.metrics]),
+        "",
+        "AP by class, AP50 behind it:",
+        "",
+        *class_table(manifest.metrics, manifest.class_names),
+    ]
+
+
+def rewrite_card(path: Path, manifest: Manifest) -> None:
+    """Adapt the card copied from the version before: name, engines, licence, no crops of photos; if there is a card."""
+    if not path.exists():
+        return
+    ref = f"{manifest.name}@{manifest.version}"
+    text = re.sub(r"\A# .*", f"# {ref}", path.read_text("utf-8"))
+    text = re.sub(r"(?<=python -m training evaluate )\S+", ref, text)
+    text = re.sub(rf"^{_ENGINES}\n.*?(?=^## |\Z)", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(rf"^{MISTAKES}\n.*?(?=^## |\Z)", "", text, flags=re.MULTILINE | re.DOTALL)
+    licence = manifest.licence or "Not stated."
+    text = re.sub(r"(?<=^## Licence\n\n).*", lambda _: licence, text, flags=re.MULTILINE)
+    section = "\n".join(_engines(manifest)) + "\n"
+    before, making, after = text.partition(f"{_MAKING}\n")
+    path.write_text(f"{before}{section}{making}{after}", "utf-8")
+
+
+def _engines(manifest: Manifest) -> list[str]:
+    """Return what each prepared engine keeps of eager fp32, and why others are left out."""
+    if not (manifest.engines or manifest.refused_engines):
+        return []
+    rows = [
+        f"| `{name}` | {record.figures['AP']:.3f} | {record.reference['AP']:.3f} | {record.figures['AP50']:.3f} | "
+        f"{record.reference['AP50']:.3f} | {record.data}, {record.image_count} images"
+        f"{'' if record.is_judged else '; too weak to judge by: used only where asked for'} |"
+        for name, record in manifest.engines.items()
+    ]
+    table = [
+        "Prepared for faster runtimes; the service takes the fastest that runs.",
+        "",
+        "| engine | mAP@[.5:.95] | eager fp32 | AP50 | eager fp32 | measured on |",
+        "|---|---|---|---|---|---|",
+        *rows,
+        "",
+    ]
+    refused = [f"`{name}` is left out: {reason}." for name, reason in manifest.refused_engines.items()]
+    return [_ENGINES, "", *(table if rows else []), *(line for text in refused for line in (text, ""))]

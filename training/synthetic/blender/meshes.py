@@ -1,0 +1,126 @@
+"""A mesh from a file, laid on the ground in a pose in which it can rest."""
+
+import hashlib
+import math
+import os
+
+import bpy
+
+# isort: split
+import bmesh  # bpy brings this and the others along
+import numpy as np
+from mathutils import Matrix, Vector
+
+from training.synthetic.blender.materials import material_of
+
+
+def add_mesh(scene: bpy.types.Scene, spec: dict) -> bpy.types.Object:
+    """Stand a mesh from a file on the ground, in the resting pose that the spec chooses."""
+    template = bpy.data.objects.get(_name_of(spec["source"])) or _import(scene, spec["source"])
+    item = template.copy()
+    if spec["surface"]:
+        item.data = template.data.copy()
+        item.data.materials.clear()
+        item.data.materials.append(material_of(spec["surface"]))
+    points = np.array([vertex.co for vertex in item.data.vertices])
+    turn = Matrix.Rotation(math.radians(spec["yaw_deg"]), 3, "Z") @ _resting_turn(item.data, spec["pose"])
+    scale = spec["size"][0] / np.ptp(points, axis=0).max()
+    turned = points @ np.array(turn).T * scale
+    middle = (turned.min(axis=0) + turned.max(axis=0)) / 2
+    x, y = spec["position"]
+    place = Vector((x - middle[0], y - middle[1], -turned[:, 2].min()))
+    item.matrix_world = Matrix.Translation(place) @ turn.to_4x4() @ Matrix.Scale(scale, 4)
+    scene.collection.objects.link(item)
+    return item
+
+
+def _import(scene: bpy.types.Scene, path: str) -> bpy.types.Object:
+    """Read a mesh file and join all its meshes into one template, which is in no collection and not rendered."""
+    before = set(bpy.data.objects)
+    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122
+    _IMPORTERS[suffix](path)
+    fresh = [item for item in bpy.data.objects if item not in before]
+    meshes = [item for item in fresh if item.type == "MESH" and len(item.data.polygons)]
+    if not meshes:
+        raise ValueError(f"{path} holds no mesh with faces")
+    bpy.context.view_layer.update()
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    joined = []
+    for item in meshes:
+        mesh = bpy.data.meshes.new_from_object(item.evaluated_get(depsgraph))
+        mesh.transform(item.matrix_world)
+        joined.append(bpy.data.objects.new("part", mesh))
+    for item in fresh:
+        bpy.data.objects.remove(item)
+    for item in joined:
+        scene.collection.objects.link(item)
+    with bpy.context.temp_override(
+        active_object=joined[0], object=joined[0], selected_objects=joined, selected_editable_objects=joined
+    ):
+        bpy.ops.object.join()
+    template = joined[0]
+    scene.collection.objects.unlink(template)
+    template.name = _name_of(path)
+    return template
+
+
+def _name_of(path: str) -> str:
+    return hashlib.sha256(path.encode()).hexdigest()[:40]  # Blender cuts names after 63 bytes
+
+
+def _import_gltf(path: str) -> None:
+    import addon_utils  # noqa: PLC0415 - part of bpy
+
+    addon_utils.enable("io_scene_gltf2")
+    bpy.ops.import_scene.gltf(filepath=path)
+
+
+def _import_blend(path: str) -> None:
+    with bpy.data.libraries.load(path) as (there, here):
+        here.objects = there.objects
+    for item in here.objects:
+        bpy.context.scene.collection.objects.link(item)
+
+
+_IMPORTERS = {
+    ".glb": _import_gltf,
+    ".gltf": _import_gltf,
+    ".obj": lambda path: bpy.ops.wm.obj_import(filepath=path),
+    ".stl": lambda path: bpy.ops.wm.stl_import(filepath=path),
+    ".ply": lambda path: bpy.ops.wm.ply_import(filepath=path),
+    ".blend": _import_blend,
+}
+
+
+def _resting_turn(mesh: bpy.types.Mesh, pose: float) -> Matrix:
+    """Return the turn that lays a mesh on a face of its convex hull, chosen by `pose` among those it can rest on.
+
+    It rests where its middle lies above the face; a larger face is chosen more often.
+    """
+    hull = bmesh.new()
+    hull.from_mesh(mesh)
+    result = bmesh.ops.convex_hull(hull, input=hull.verts)
+    inside = [item for item in result["geom_interior"] if isinstance(item, bmesh.types.BMVert)]
+    bmesh.ops.delete(hull, geom=inside, context="VERTS")
+    bmesh.ops.dissolve_limit(hull, angle_limit=math.radians(3), verts=hull.verts, edges=hull.edges)
+    hull.normal_update()
+    middle = sum((face.calc_center_median() * face.calc_area() for face in hull.faces), Vector())
+    middle /= max(sum(face.calc_area() for face in hull.faces), 1e-9)
+    stable = [face for face in hull.faces if _is_above(face, middle)] or list(hull.faces)
+    left = pose * sum(face.calc_area() for face in stable)
+    chosen = stable[-1]
+    for face in stable:
+        left -= face.calc_area()
+        if left <= 0:
+            chosen = face
+            break
+    down = chosen.normal.copy()
+    hull.free()
+    return down.rotation_difference(Vector((0, 0, -1))).to_matrix()
+
+
+def _is_above(face: bmesh.types.BMFace, point: Vector) -> bool:
+    """Tell whether a point falls onto a convex face when it moves along the face's normal."""
+    corners = [vert.co for vert in face.verts]
+    following = corners[1:] + corners[:1]
+    return all((b - a).cross(point - a).dot(face.normal) >= 0 for a, b in zip(corners, following, strict=True))
