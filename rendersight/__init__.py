@@ -1,7 +1,7 @@
-"""The vocabulary of Rendersight: images, detections, drawing, annotation files and the service's client.
+"""The Rendersight library: images, detections, drawing, annotation files and the HTTP client.
 
-Needs neither torch nor FastAPI. `Client`, `AsyncClient` and the root of what they raise are imported when they are
-first asked for: who only reads images loads no HTTP client.
+The package needs neither torch nor FastAPI. `Client`, `AsyncClient` and `RendersightError` are imported on first
+access, so code that only reads images does not load the HTTP client.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncClient", "Client", "RendersightError"]
 
 __version__ = "0.2.0"
-"""Version of Rendersight. The package's metadata and the command line read it from here."""
+"""Version of Rendersight, read by the package metadata and the command line."""
 
 
 def __getattr__(name: str) -> Any:

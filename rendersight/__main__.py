@@ -1,4 +1,4 @@
-"""`python -m rendersight`: the console script where it is not installed."""
+"""Entry point of `python -m rendersight`, the same program as the console script `rendersight`."""
 
 import sys
 

@@ -1,8 +1,8 @@
-"""Files that are small to send and dear to decode, told by their headers before a decoder sees them.
+"""Header checks for decompression bombs: small files that are expensive to decode.
 
-What a decoder allocates and how long it takes must follow from the image's pixels, which are limited. These parts of a
-file escape that: a JPEG's scans, each of which passes over all pixels; a PNG's colour profiles, each decompressed; a
-BMP's runs, expanded in Python; a TIFF's strips and tiles, which need not fit the image.
+The cost of decoding must depend only on the number of pixels, which is limited. Some parts of a file escape that
+limit: the scans of a JPEG, each of which passes over all pixels; the colour profiles of a PNG, each decompressed; the
+runs of a BMP, expanded in Python; the strips and tiles of a TIFF, which need not fit the image.
 """
 
 import re
@@ -10,41 +10,44 @@ import struct
 from collections.abc import Callable, Iterator
 
 MAX_SCANS = 100
-"""Of a JPEG: encoders write up to a dozen. 50 megapixels a hundred times over take three seconds; libtiff's limit."""
+"""Maximum number of scans in a JPEG.
+
+Encoders write up to a dozen. A hundred scans of 50 megapixels take three seconds. libtiff has the same limit.
+"""
 
 MAX_MARKERS = 100_000
-"""Of a JPEG: as many as can be looked at within a tenth of a second; segments hold up to 64 KB."""
+"""Maximum number of markers in a JPEG. Checking this many takes a tenth of a second; a segment holds up to 64 KB."""
 
 MAX_PROFILES = 100
-"""Of a PNG, which should have one; each takes 2 ms."""
+"""Maximum number of colour profiles in a PNG, which should have one. Each takes 2 ms."""
 
 MAX_RUN_LENGTH_PIXELS = 10_000_000
-"""Of a BMP in runs, which Pillow expands in Python, at worst pixel by pixel: a second."""
+"""Maximum size of a run-length encoded BMP. Pillow expands the runs in Python, at worst pixel by pixel: one second."""
 
 MAX_TILES = 200_000
-"""Strips or tiles of a TIFF: 50 megapixels in tiles of 16 x 16 px."""
+"""Maximum number of strips or tiles in a TIFF: 50 megapixels in tiles of 16 x 16 px."""
 
-# any marker but the restarts, which stand within a scan; ff 00 is a sample, ff ff fills (ITU T.81, B.1.1.2)
+# any marker except the restarts, which occur within a scan; ff 00 is a sample, ff ff is fill (ITU T.81, B.1.1.2)
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")
 _JPEG_SCAN, _JPEG_END = b"\xda", b"\xd9"
-_JPEG_BARE = (b"\x01", b"\xd8")  # markers that no length follows
+_JPEG_BARE = (b"\x01", b"\xd8")  # markers without a length field
 
 _BMP_RUNS = (1, 2)  # BI_RLE8, BI_RLE4
-_OS2_HEADER = 12  # bytes; it knows no compression
+_OS2_HEADER = 12  # bytes; this header has no compression field
 
 _TIFF_OFFSETS = (273, 324)  # StripOffsets, TileOffsets
 _TIFF_TILE_SIDES = (322, 323)  # TileWidth, TileLength
 _TIFF_INTEGERS = {1: "B", 3: "H", 4: "I", 8: "H", 9: "I", 13: "I", 16: "Q", 17: "Q", 18: "Q"}
-"""What stands behind a field type; a negative number of px, as any that is absurd, is taken for a large one."""
+"""TIFF field type -> `struct` code. Negative sizes are read as unsigned, so they count as very large."""
 
 
 def find(data: bytes, image_format: str, *, max_pixels: int | None) -> str | None:
-    """Return why a file is not to be decoded, None where it may be.
+    """Return the reason to refuse a file, or None if it may be decoded.
 
     Args:
-        data: the whole file; broken ones are the decoder's to refuse.
-        image_format: Pillow's name of its format.
-        max_pixels: the most pixels of an image, and so of a TIFF's tile; None is no limit.
+        data: the whole file. Broken files pass; the decoder refuses them.
+        image_format: Pillow's name of the file's format.
+        max_pixels: maximum number of pixels in an image, and in one tile of a TIFF; None is no limit.
     """
     search = _SEARCHES.get(image_format)
     return None if search is None else search(data, max_pixels)
@@ -66,7 +69,7 @@ def _in_jpeg(data: bytes, _max_pixels: int | None) -> str | None:
 
 
 def _in_png(data: bytes, _max_pixels: int | None) -> str | None:
-    # four letters among compressed bytes are one in 4 GB: no need to go from chunk to chunk
+    # these four letters occur by chance once in 4 GB of compressed bytes, so the chunks need not be parsed
     profiles = data.count(b"iCCP")
     return f"the PNG has {profiles} colour profiles, the limit is {MAX_PROFILES}" if profiles > MAX_PROFILES else None
 
@@ -86,7 +89,7 @@ def _in_tiff(data: bytes, max_pixels: int | None) -> str | None:
         if tag in _TIFF_OFFSETS and count > MAX_TILES:
             return f"the TIFF has {count} strips or tiles, the limit is {MAX_TILES}"
         if tag in sides:
-            sides[tag] = max(sides[tag], value)  # where a tag comes twice, readers differ in which one they take
+            sides[tag] = max(sides[tag], value)  # readers differ in which of several equal tags they use
     width, height = sides.values()
     if max_pixels is not None and width * height > max_pixels:
         return f"a tile of the TIFF has {width * height} px, the limit is {max_pixels}"
@@ -94,9 +97,9 @@ def _in_tiff(data: bytes, max_pixels: int | None) -> str | None:
 
 
 def _tiff_entries(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield tag, count and first value of what a TIFF's first directory says in whole numbers, as far as it is there.
+    """Yield tag, count and first value of each integer field in a TIFF's first directory, as far as the data goes.
 
-    TIFF 6.0, section 2, and BigTIFF, whose fields are wider.
+    See TIFF 6.0, section 2, and BigTIFF, whose fields are wider.
     """
     order = "<" if data.startswith(b"II") else ">"
     offset, number, first_at = ("Q", "Q", 8) if data[2:4] == b"+\0" else ("I", "H", 4)

@@ -1,6 +1,6 @@
-"""The console script `rendersight`: hands each verb over to the package that has it, which is imported only then.
+"""The console script `rendersight`: passes each verb to its package, which is imported only then.
 
-It defines no verb of training and none of the service; what they do in a line is all that it needs of them for help.
+The module implements no verb of training or of the service. For the help it holds a one-line summary of each.
 """
 
 import argparse
@@ -24,13 +24,13 @@ Run = Callable[[Sequence[str]], int]
 
 @dataclass(frozen=True)
 class Verb:
-    """One verb.
+    """One verb of the command line.
 
     Attributes:
-        about: what it does, in a line.
-        add_flags: gives a parser its flags; imports what it needs for that.
-        run: takes what follows the verb on the command line, returns the exit status.
-        extra: of the installation, which has what the verb needs.
+        about: one-line summary.
+        add_flags: adds the verb's flags to a parser and imports what they need.
+        run: takes the arguments after the verb and returns the exit status.
+        extra: extra of the package that installs what the verb needs.
     """
 
     about: str
@@ -43,10 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb.
 
     Args:
-        arguments: of the command line, the verb first; None takes the process's own.
+        arguments: command-line arguments, the verb first; None takes those of the process.
 
     Returns:
-        The verb's exit status; 2 for a verb that does not exist or is not installed, 130 after Ctrl-C.
+        The verb's exit status; 2 if the verb does not exist or is not installed, 130 after Ctrl-C.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments:
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name, *rest = arguments
     verb = verbs().get(name)
     if verb is None:
-        overview().parse_args(arguments)  # which is --help, --version, or ends with what is wrong
+        overview().parse_args(arguments)  # handles --help and --version, or exits with an error message
         return _USAGE
     try:
         return verb.run(rest)
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def groups() -> Mapping[str, Mapping[str, Verb]]:
-    """Return all verbs, in the order of the help and under its headings."""
+    """Return all verbs under their help headings, in the order of the help."""
     from training.commands import VERBS
 
     return {
@@ -99,7 +99,7 @@ def verbs() -> Mapping[str, Verb]:
 
 
 def overview() -> argparse.ArgumentParser:
-    """Return the parser of a command line without a known verb; its help lists the verbs and imports none."""
+    """Return the parser used without a known verb. Its help lists the verbs and imports none of them."""
     width = max(map(len, verbs()))
     listed = "\n\n".join(
         "\n".join((f"{title}:", *(f"  {name:<{width}}  {verb.about}" for name, verb in group.items())))
@@ -118,7 +118,7 @@ def overview() -> argparse.ArgumentParser:
 
 
 def whole_parser() -> argparse.ArgumentParser:
-    """Return one parser with all verbs and their flags; a verb whose packages are not installed has none."""
+    """Return one parser with all verbs and their flags. Verbs whose packages are not installed have no flags."""
     parser = argparse.ArgumentParser(PROGRAM)
     added = parser.add_subparsers(metavar="VERB")
     for name, verb in verbs().items():

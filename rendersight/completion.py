@@ -1,6 +1,6 @@
-"""A parser -> the script that makes a shell complete its command line.
+"""Generator of shell completion scripts from a parser.
 
-The script is made once and complete in itself: a shell that asked the program at each key press would wait for Python.
+The script is self-contained: a shell that ran the program at each key press would wait for Python to start.
 """
 
 import argparse
@@ -11,10 +11,10 @@ import shtab
 
 
 def script_of(parser: argparse.ArgumentParser, shell: str) -> str:
-    """Return the script.
+    """Return the completion script.
 
     Args:
-        parser: with all its verbs; arguments of the type `Path` complete to files. It is changed by that.
+        parser: has all its verbs; arguments of type `Path` complete to files. The function modifies the parser.
         shell: `bash`, `zsh` or `fish`.
     """
     _complete_paths(parser)
@@ -23,7 +23,7 @@ def script_of(parser: argparse.ArgumentParser, shell: str) -> str:
 
 
 def _complete_paths(parser: argparse.ArgumentParser) -> None:
-    for action in parser._actions:  # argparse tells of them in no other way, and shtab reads them too
+    for action in parser._actions:  # argparse has no public access to them; shtab reads them too
         if isinstance(action, argparse._SubParsersAction):
             for verb in action.choices.values():
                 _complete_paths(verb)

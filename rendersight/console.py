@@ -1,4 +1,4 @@
-"""What every verb does on a terminal: progress bars and messages."""
+"""Progress bars and messages on a terminal, shared by all verbs."""
 
 import sys
 from collections.abc import Callable
@@ -8,14 +8,14 @@ from typing import Any
 from tqdm import tqdm
 
 Bar = Callable[..., Any]
-"""Wraps an iterable in a progress bar, as tqdm does."""
+"""Wrapper of an iterable in a progress bar, as tqdm is."""
 
 progress_bar = partial(tqdm, leave=False, dynamic_ncols=True, disable=None)
-"""A progress bar on a terminal, nothing elsewhere."""
+"""Progress bar on a terminal; nothing elsewhere."""
 
 
 def bar_of(what: str) -> Any:
-    """Return a progress bar that says what it counts."""
+    """Return a progress bar with a label for what it counts."""
     return partial(progress_bar, desc=what)
 
 

@@ -1,4 +1,4 @@
-"""The verb `detect`: photos -> what a running service finds in them, as a table, as JSON lines, or as files."""
+"""The verb `detect`: sends photos to a running service and prints or writes the detections."""
 
 import argparse
 import asyncio
@@ -34,12 +34,12 @@ SUFFIXES = {"png": ".png", "jpeg": ".jpg", "labelme": ".json", "coco": ".json", 
 
 _FAILED = 1
 _BAD_INPUT = 2
-_NOBODY_READS = 141  # 128 and SIGPIPE, as a shell says it; Windows does not know that signal
+_NOBODY_READS = 141  # 128 + SIGPIPE, as shells report it; Windows has no such signal
 _INVALID_PARAMETER = "urn:rendersight:problem:invalid-parameter"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Say what the verb does and what it takes."""
+    """Add this verb's arguments to the parser."""
     parser.description = (
         "Send photos to a running service and print what it finds. It is waited for while it is overloaded or starts."
     )
@@ -76,8 +76,8 @@ def run(options: argparse.Namespace) -> int:
     """Run the verb.
 
     Returns:
-        0; 1 where the service cannot be asked; 2 where a flag, a key or some of the photos cannot be used; 141 where
-        nobody reads on.
+        0; 1 if the service cannot be asked; 2 if a flag, a key or some of the photos cannot be used; 141 if the reader
+        of the output has closed it.
     """
     try:
         if (options.format is None) != (options.out is None):
@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
     except (AnnotationError, WrongSetting, KeyRefused, InputRefused) as error:
         say(f"rendersight: {error}")
         return _BAD_INPUT
-    except BrokenPipeError:  # who reads has enough, such as `| head`; what is left to flush goes nowhere
+    except BrokenPipeError:  # the reader, such as `| head`, has enough; the rest is discarded
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _NOBODY_READS
     except (RendersightError, OSError) as error:
@@ -101,10 +101,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _detect(photos: Sequence[Path], options: argparse.Namespace) -> int:
-    """Ask for every photo and print or write what comes; returns how many could not be used.
+    """Ask the service about every photo, print or write the answers, and return how many photos could not be used.
 
     Raises:
-        RendersightError: what would be the same for every other photo.
+        RendersightError: an error that every other photo would meet too.
     """
     selection = Selection(
         score_threshold=options.score_threshold,
@@ -164,7 +164,7 @@ def _tell(
 
 
 def _json_of(answer: DetectResult | bytes | RendersightError) -> dict[str, Any]:
-    """Return `result` or `problem`, as a line of the service's own batches has it."""
+    """Return the member `result` or `problem`, as in a line of the service's own batches."""
     if isinstance(answer, DetectResult):
         return {"result": answer.as_json()}
     if isinstance(answer, ServiceProblem):
@@ -174,7 +174,7 @@ def _json_of(answer: DetectResult | bytes | RendersightError) -> dict[str, Any]:
 
 
 def table_of(photo: Path, found: DetectResult) -> list[str]:
-    """Return a line for the photo and one for each object: label, score, and x0, y0, x1, y1 in px."""
+    """Return one line for the photo and one for each object: label, score, and x0, y0, x1, y1 in px."""
     width, height = found.size_wh
     count = len(found.detections)
     objects = "1 object" if count == 1 else f"{count} objects"
@@ -187,18 +187,18 @@ def table_of(photo: Path, found: DetectResult) -> list[str]:
 
 
 def _write(photo: Path, data: bytes, options: argparse.Namespace) -> None:
-    """Write a photo's file whole; one that was there is replaced, the photo itself never.
+    """Write a photo's output file whole. An older output file is replaced, the photo itself never.
 
     Raises:
-        WrongSetting: the file would be the photo.
-        OSError: it cannot be written.
+        WrongSetting: the output file would be the photo.
+        OSError: the file cannot be written.
     """
     path = options.out / f"{photo.stem}{SUFFIXES[options.format]}"
     if path.exists() and path.samefile(photo):
         raise WrongSetting(f"--out {options.out} would replace the photo {photo}; take another folder")
     if (
         options.format == "labelme"
-    ):  # the service knows no folders; LabelMe looks for the photo from where its file lies
+    ):  # the service knows no folders; LabelMe looks for the photo relative to the annotation file
         document = {**json.loads(data), "imagePath": Path(os.path.relpath(photo, options.out)).as_posix()}
         data = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
     draft = path.with_name(f"{path.name}.part")

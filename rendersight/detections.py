@@ -1,4 +1,4 @@
-"""Detections: boxes, labels and scores of one image, checked and filtered together."""
+"""Boxes, labels and scores of one image, checked and filtered together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """What a detector found in one image, N objects.
+    """The N objects that a detector found in one image.
 
     Attributes:
         boxes_xyxy: float32 (N, 4), px of the upright image, origin top-left, x0 < x1 and y0 < y1.
-        labels: int64 (N,), 1..K in the order of the release's class names; 0, the background, does not occur.
+        labels: int64 (N,), 1..K in the order of the release's class names; never 0, the background.
         scores: float32 (N,) in [0, 1].
 
     Raises:
-        ValueError: shapes that do not agree, a box without area, or a value that is not finite.
+        ValueError: the shapes do not agree, a box has no area, or a value is not finite.
     """
 
     boxes_xyxy: NDArray[np.float32]
@@ -37,7 +37,7 @@ class Detections:
 
     @classmethod
     def of(cls, boxes_xyxy: ArrayLike, labels: ArrayLike, scores: ArrayLike) -> Self:
-        """Build from anything array-like, with the dtypes of the class; empty lists are (0, 4), (0,) and (0,)."""
+        """Build from array-like values, converted to the class's dtypes; empty lists become (0, 4), (0,) and (0,)."""
         return cls(
             np.asarray(boxes_xyxy, np.float32).reshape(-1, 4),
             np.asarray(labels, np.int64).reshape(-1),
@@ -48,7 +48,7 @@ class Detections:
         return len(self.scores)
 
     def select(self, keep: NDArray[Any]) -> Self:
-        """Return the rows that `keep` names, a bool mask (N,) or an array of indices, in its order."""
+        """Return the rows selected by `keep`, a bool mask (N,) or an array of indices, in its order."""
         return type(self)(self.boxes_xyxy[keep], self.labels[keep], self.scores[keep])
 
     def by_score(self) -> Self:
@@ -56,19 +56,19 @@ class Detections:
         return self.select(np.argsort(-self.scores, kind="stable"))
 
     def above(self, score_threshold: float) -> Self:
-        """Return those whose score is strictly above the threshold."""
+        """Return the detections whose score is strictly above the threshold."""
         return self.select(self.scores > score_threshold)
 
     def of_labels(self, labels: Sequence[int]) -> Self:
-        """Return those whose label is one of `labels`."""
+        """Return the detections whose label is one of `labels`."""
         return self.select(np.isin(self.labels, np.asarray(labels, np.int64)))
 
     def suppressed(self, iou_threshold: float, *, class_agnostic: bool = False) -> Self:
-        """Return the best of those that overlap, best score first: greedy non-maximum suppression.
+        """Return the detections left by greedy non-maximum suppression, best score first.
 
         Args:
-            iou_threshold: of two boxes with a larger intersection over union the lower score goes.
-            class_agnostic: compare boxes of different classes as well.
+            iou_threshold: of two boxes with a larger intersection over union, the one with the lower score is removed.
+            class_agnostic: also compare boxes of different classes.
         """
         ordered = self.by_score()
         rivals = box_iou(ordered.boxes_xyxy, ordered.boxes_xyxy) > iou_threshold

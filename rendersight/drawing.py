@@ -1,4 +1,4 @@
-"""Detections, or true boxes, drawn on an image: legible at any size, a colour for each class."""
+"""Drawing of boxes on an image: legible at any size, one colour for each class."""
 
 import colorsys
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _DARK = 0.55
 
 
 def class_colour(label: int) -> tuple[int, int, int]:
-    """Return the RGB colour of class 1..K; neighbours are far apart on the colour wheel."""
+    """Return the RGB colour of class 1..K; consecutive classes are far apart on the colour wheel."""
     red, green, blue = colorsys.hsv_to_rgb((0.58 + label * _GOLDEN_RATIO) % 1.0, 0.85, 0.95)
     return round(red * 255), round(green * 255), round(blue * 255)
 
@@ -23,13 +23,13 @@ def class_colour(label: int) -> tuple[int, int, int]:
 def draw_boxes(
     image: RgbImage, boxes_xyxy: NDArray[np.float32], labels: Sequence[int], captions: Sequence[str]
 ) -> Image.Image:
-    """Draw boxes with captions over a copy of the image.
+    """Draw boxes with captions on a copy of the image.
 
     Args:
         image: uint8 (H, W, 3), RGB; not changed.
         boxes_xyxy: float32 (N, 4), px of the image.
         labels: N class numbers 1..K, which choose the colours.
-        captions: N short texts; an empty one draws the box alone.
+        captions: N short texts; an empty text draws the box alone.
 
     Returns:
         An RGB image of the same size.
@@ -52,14 +52,14 @@ def draw_boxes(
 def draw_detections(
     image: RgbImage, found: Detections, *, class_names: Sequence[str], least_px: int = 0
 ) -> Image.Image:
-    """Draw detections with class name and score; the better one has the better place for its caption.
+    """Draw detections with class name and score; better detections get better places for their captions.
 
     Args:
         image: uint8 (H, W, 3), RGB; not changed.
         found: boxes in px of the image.
-        class_names: of labels 1..K.
-        least_px: a picture whose shorter side is less becomes a whole number of times as large, so that its captions
-            can be read; up to four times this on its longer side.
+        class_names: names of labels 1..K.
+        least_px: minimum length of the shorter side, to keep captions readable. A smaller picture is enlarged by a
+            whole factor, up to four times this length on its longer side.
 
     Returns:
         An RGB image, of the same size or larger.
@@ -76,24 +76,24 @@ def draw_detections(
 
 
 class _Places:
-    """Where captions lie already."""
+    """The captions already placed."""
 
     def __init__(self, size_wh: tuple[int, int]) -> None:
         self._size_wh = size_wh
         self._taken = np.zeros((0, 4))
 
     def best(self, box_xyxy: NDArray[np.float32], size_wh: tuple[float, float]) -> tuple[float, float]:
-        """Take the place at a box that covers the least of other captions; returns its top-left corner.
+        """Take the place at a box that covers the least of other captions, and return its top-left corner.
 
-        The choice is, in this order: above its upper edge, below its lower one, inside; each from the left or the
-        right. All are moved so that they stay inside the picture.
+        The candidates are, in this order: above the upper edge, below the lower edge, inside; each from the left or the
+        right. All are moved to stay inside the picture.
         """
         x0, y0, x1, y1 = (float(value) for value in box_xyxy)
         width, height = size_wh
         corners = np.array([(x, y) for y in (y0 - height, y1, y0) for x in (x0, x1 - width)])
         inside = corners.clip(0, np.maximum(0, np.array(self._size_wh) - size_wh))
         areas = np.hstack([inside, inside + size_wh])
-        moved = np.abs(inside - corners).sum(axis=1) > max(size_wh)  # far from its box it tells nothing
+        moved = np.abs(inside - corners).sum(axis=1) > max(size_wh)  # too far from its box to be understood
         overlap = np.minimum(areas[:, None, 2:], self._taken[None, :, 2:]) - np.maximum(
             areas[:, None, :2], self._taken[None, :, :2]
         )
@@ -114,7 +114,7 @@ def _write(
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
     places: _Places,
 ) -> None:
-    """Write a caption at a box, where it hides no other."""
+    """Write a caption at a box, in the place that hides the least of other captions."""
     left, top, right, bottom = pen.textbbox((0, 0), caption, font=font)
     width, height = right - left + 4, bottom - top + 4
     x, y = places.best(box_xyxy, (width, height))

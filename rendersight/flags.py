@@ -1,10 +1,10 @@
-"""The values that flags take."""
+"""Types of command-line values."""
 
 import argparse
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Take different names, comma-separated."""
+    """Parse different names, separated by commas."""
     found = tuple(name.strip() for name in text.split(",") if name.strip())
     if not found or len(set(found)) != len(found):
         raise argparse.ArgumentTypeError(f"{text!r} is no list of different names")
@@ -12,7 +12,7 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def count(text: str) -> int:
-    """Take a whole number from 0 on."""
+    """Parse a whole number from 0 on."""
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is below 0")
@@ -20,7 +20,7 @@ def count(text: str) -> int:
 
 
 def positive(text: str) -> int:
-    """Take a whole number above 0."""
+    """Parse a whole number above 0."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
@@ -28,7 +28,7 @@ def positive(text: str) -> int:
 
 
 def score(text: str) -> float:
-    """Take a number from 0 to 1."""
+    """Parse a number from 0 to 1."""
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")

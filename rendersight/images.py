@@ -1,6 +1,6 @@
-"""Bytes or a file -> an upright RGB array, within limits; the one place where Pillow opens an image.
+"""Decoding of image files to upright RGB arrays, within limits; the only module that opens images with Pillow.
 
-An image is uint8 `(H, W, 3)`, RGB, with its EXIF orientation applied. Of an animation the first frame counts.
+An image is uint8 `(H, W, 3)`, RGB, with its EXIF orientation applied. Only the first frame of an animation is decoded.
 """
 
 import ctypes
@@ -19,22 +19,22 @@ from PIL import GifImagePlugin, Image, UnidentifiedImageError, _imaging, feature
 from rendersight import bombs
 
 # Pillow steps through JPEG segments, PNG chunks and GIF blocks in Python, a few reads each, and remembers many: 20 MB
-# of empty ones took it 8 s and 900 MB. A photo of that size needs some thousands; a million are less than a second.
+# of empty blocks took 8 s and 900 MB. A photo of that size needs some thousand reads; a million take less than 1 s.
 _MAX_READS = 1_000_000
 
 RgbImage = NDArray[np.uint8]
 
 Need = Callable[[int, int], tuple[int, int]]
-"""Height and width of an image, px -> the height and width that are needed of it."""
+"""Height and width of an image, px -> the height and width needed from it, px."""
 
 WEB_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", *(["AVIF"] if features.check("avif") else []))
-"""The formats that the service accepts, by Pillow's names."""
+"""Formats that the service accepts, by Pillow's names."""
 
-# Pillow would hand these to Ghostscript, or knows them by name alone
+# Pillow passes these to Ghostscript, or knows them only by name
 _NOT_PHOTOS = ("EPS", "WMF", "MPEG", "HDF5", "GRIB", "BUFR", "PDF")
 
 _ORIENTATION_TAG = 0x0112
-# EXIF orientation -> what turns the stored pixels upright (TIFF 6.0, tag 274)
+# EXIF orientation -> transpose that turns the stored pixels upright (TIFF 6.0, tag 274)
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -45,8 +45,8 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 SIDEWAYS = (5, 6, 7, 8)
-"""EXIF orientations of an image that is stored with its width and height swapped."""
-# where what was beyond the stored image's right and lower edge ends up left of the upright image, and above it
+"""EXIF orientations of images stored with width and height swapped."""
+# orientations that move the margin at the stored image's right or lower edge to the left or to the top
 _EXCESS_LEFT = (2, 3, 6, 7)
 _EXCESS_ABOVE = (3, 4, 7, 8)
 _AVIF_BRANDS = (b"avif", b"avis")
@@ -54,14 +54,14 @@ _AVIF_BRANDS = (b"avif", b"avis")
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """An image that may have been decoded smaller than it is.
+    """An image, possibly decoded at a reduced size.
 
     Attributes:
-        pixels: uint8 (h, w, 3), RGB, upright, not to be written.
-        height: of the upright image itself, px.
-        width: of it, px.
-        reduction: so many of its px on each axis became one of `pixels`: 1, 2, 4 or 8.
-        offset_xy: where `pixels` begin in the upright image, px, 0 or less: its sides need not be multiples.
+        pixels: uint8 (h, w, 3), RGB, upright, read-only.
+        height: height of the full upright image, px.
+        width: width of the full upright image, px.
+        reduction: scale of the decoding: 1, 2, 4 or 8 px of the full image on each axis became one of `pixels`.
+        offset_xy: where `pixels` begin in the full image, px, 0 or less, because its sides need not be multiples.
     """
 
     pixels: RgbImage
@@ -71,13 +71,13 @@ class Photo:
     offset_xy: tuple[int, int] = (0, 0)
 
     def in_full(self, boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return boxes (N, 4) in px of `pixels` as px of the upright image; those beyond its edge end there."""
+        """Convert boxes (N, 4) from px of `pixels` to px of the full upright image, clipped at its edges."""
         moved = boxes_xyxy * np.float32(self.reduction) + np.array(self.offset_xy * 2, np.float32)
         return np.asarray(moved.clip(0, (self.width, self.height) * 2), np.float32)
 
 
 class ImageError(ValueError):
-    """An image cannot be used.
+    """An image that cannot be used.
 
     ImageError
     ├── UnknownImageFormat   no signature of an accepted format
@@ -87,28 +87,28 @@ class ImageError(ValueError):
 
 
 class UnknownImageFormat(ImageError):
-    """The bytes begin with no signature of an accepted format."""
+    """Bytes without the signature of an accepted format."""
 
 
 class ImageTooLarge(ImageError):
-    """The header announces more pixels than the limit."""
+    """An image whose header announces more pixels than the limit."""
 
 
 class BrokenImage(ImageError):
-    """The format is known, but the data does not decode."""
+    """Data of a known format that does not decode."""
 
 
 def file_formats() -> dict[str, str]:
-    """Return what `read` reads: file suffix in lower case with its dot -> Pillow's name of the format."""
+    """Return the formats that `read` accepts: file suffix in lower case with its dot -> Pillow's name of the format."""
     known = Image.registered_extensions()
     return {suffix: name for suffix, name in known.items() if name in Image.OPEN and name not in _NOT_PHOTOS}
 
 
 def sniff(data: bytes) -> str | None:
-    """Name the format of an encoded image by its first bytes; None where it is none of `WEB_FORMATS`.
+    """Return the format of an encoded image by its first bytes, or None if it is not one of `WEB_FORMATS`.
 
-    Signatures: JPEG (ITU T.81), PNG (RFC 2083), GIF89a, BMP, TIFF 6.0, BigTIFF (little-endian: Pillow
-    reads no other), RIFF/WebP, ISO BMFF `ftyp` for AVIF.
+    Signatures: JPEG (ITU T.81), PNG (RFC 2083), GIF89a, BMP, TIFF 6.0, BigTIFF (only little-endian, as in Pillow),
+    RIFF/WebP, ISO BMFF `ftyp` for AVIF.
     """
     table = (
         ("JPEG", data.startswith(b"\xff\xd8\xff")),
@@ -133,10 +133,10 @@ def decode(
 
     Args:
         data: the whole encoded image.
-        max_pixels: the most pixels (width x height) that the header may announce; checked before room is made for them.
-            Pillow's own limit, twice `PIL.Image.MAX_IMAGE_PIXELS`, holds in any case.
-        formats: Pillow's names of the formats to accept; None takes those of `file_formats`.
-        apply_exif: turn the image as its EXIF orientation says; Pillow always turns a TIFF.
+        max_pixels: maximum width x height in the header, checked before memory is allocated. Pillow's own limit, twice
+            `PIL.Image.MAX_IMAGE_PIXELS`, applies in any case.
+        formats: Pillow's names of the accepted formats; None accepts those of `file_formats`.
+        apply_exif: apply the EXIF orientation; Pillow always applies that of a TIFF.
 
     Returns:
         uint8 (H, W, 3), RGB. Grey and palette images are expanded, transparency is laid over white, CMYK is
@@ -157,17 +157,17 @@ def decode_photo(
     need: Need | None = None,
     formats: Sequence[str] | None = WEB_FORMATS,
 ) -> Photo:
-    """Decode one encoded image as `decode` does, a JPEG no larger than it must be.
+    """Decode one encoded image as `decode` does, but a JPEG no larger than needed.
 
-    A JPEG decodes at a half, a quarter or an eighth of its size for much less time, each pixel the mean of those that
-    it stands for (the DCT's lower frequencies; ITU T.81).
+    Decoding a JPEG at a half, a quarter or an eighth of its size takes much less time. Each pixel is then the mean of
+    those it replaces (the DCT's lower frequencies; ITU T.81).
 
     Args:
         data: the whole encoded image.
-        max_pixels: as `decode`.
-        need: called with the image's height and width; its pixels are at least so many on both axes as this returns,
-            or all that there are. None needs all.
-        formats: as `decode`.
+        max_pixels: as for `decode`.
+        need: takes the image's height and width and returns the minimum height and width of `pixels`, px. A smaller
+            image keeps its size. None decodes at full size.
+        formats: as for `decode`.
 
     Raises:
         ImageError: as `decode`.
@@ -186,7 +186,7 @@ def _decode(
     if name is not None and (reason := bombs.find(data, name, max_pixels=limit)):
         raise BrokenImage(reason)
     accepted = (name,) if name is not None else tuple(dict.fromkeys(file_formats().values()))
-    # a run-length encoded bitmap is read two bytes at a time, and rightly
+    # a run-length encoded bitmap needs many reads of two bytes
     file = BytesIO(data) if name in (None, "BMP") else _FewReads(data)
     try:
         with _FirstFrame(file) if name == "GIF" else Image.open(file, formats=accepted) as image:
@@ -195,7 +195,7 @@ def _decode(
                 raise ImageTooLarge(f"image has {width * height} px, the limit is {limit}")
             reduction = _reduce(image, need)
             image.load()
-            orientation = _orientation(image) if apply_exif else 1  # only now: loading a TIFF has turned it already
+            orientation = _orientation(image) if apply_exif else 1  # only now: loading a TIFF has already turned it
             return _upright(_to_rgb(image), (width, height), reduction, orientation)
     except ImageError:
         raise
@@ -207,12 +207,12 @@ def _decode(
         raise ImageTooLarge(f"image has more than {limit} px, the limit") from error
     except MemoryError:
         raise
-    except Exception as error:  # decoders of foreign bytes raise whatever their parsers stumble on
+    except Exception as error:  # decoders of untrusted bytes raise many kinds of error
         raise BrokenImage(f"the image does not decode: {error or type(error).__name__}") from error
 
 
 def _pixel_limit(max_pixels: int | None) -> int | None:
-    """Return the most pixels to decode: the caller's limit or Pillow's, whichever is lower."""
+    """Return the maximum number of pixels to decode: the caller's limit or Pillow's, whichever is lower."""
     pillows = None if Image.MAX_IMAGE_PIXELS is None else 2 * Image.MAX_IMAGE_PIXELS
     return min((limit for limit in (max_pixels, pillows) if limit is not None), default=None)
 
@@ -220,12 +220,12 @@ def _pixel_limit(max_pixels: int | None) -> int | None:
 class _FirstFrame(GifImagePlugin.GifImageFile):
     """A GIF that stays at its first frame.
 
-    Pillow makes room for what will clear a frame when it opens the file, before anybody can compare the image's size.
+    Pillow allocates the frame's disposal image when it opens the file, before the caller can check the image's size.
     """
 
     @property
     def disposal_method(self) -> int:
-        """0: do not clear."""
+        """Return 0: do not clear."""
         return 0
 
     @disposal_method.setter
@@ -234,7 +234,7 @@ class _FirstFrame(GifImagePlugin.GifImageFile):
 
 
 class _FewReads(BytesIO):
-    """A file that is taken apart in at most `_MAX_READS` pieces."""
+    """A file that allows at most `_MAX_READS` reads."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -244,7 +244,7 @@ class _FewReads(BytesIO):
         """Return the next bytes.
 
         Raises:
-            BrokenImage: it was read too often.
+            BrokenImage: there were too many reads.
         """
         self._left -= 1
         if self._left < 0:
@@ -253,7 +253,7 @@ class _FewReads(BytesIO):
 
 
 def _reduce(image: Image.Image, need: Need | None) -> int:
-    """Have a JPEG decode at the smallest scale that leaves what is needed, and return by how much it is reduced."""
+    """Make a JPEG decode at the smallest scale that leaves the needed size, and return the reduction."""
     if need is None or image.format not in ("JPEG", "MPO"):
         return 1
     width, height = image.size
@@ -263,9 +263,9 @@ def _reduce(image: Image.Image, need: Need | None) -> int:
 
 
 def _upright(rgb: Image.Image, stored_wh: tuple[int, int], reduction: int, orientation: int) -> Photo:
-    """Turn decoded pixels as EXIF says, and with them what they reach beyond the image's right and lower edge."""
+    """Apply the EXIF orientation to decoded pixels, and to their margin beyond the image's right and lower edge."""
     if reduction == 1:
-        stored_wh = rgb.size  # loading a TIFF has turned it
+        stored_wh = rgb.size  # loading a TIFF has already turned it
     width, height = stored_wh
     x, y = (whole - side * reduction for side, whole in zip(rgb.size, stored_wh, strict=True))  # 0 or less
     if orientation in SIDEWAYS:
@@ -287,42 +287,42 @@ def read(path: Path) -> RgbImage:
 
 
 def configure_pillow(*, max_pixels: int | None = None) -> None:
-    """Set Pillow's state for the whole process; only for an application, at its entry point, before it starts threads.
+    """Configure Pillow for the whole process. Call this only at an application's entry point, before threads start.
 
-    Pillow's warnings are ignored and libtiff prints nothing: a corrupt EXIF block does not spoil the pixels, and what
-    does raises an error.
+    The function silences Pillow's warnings and libtiff's messages: a corrupt EXIF block does not harm the pixels, and
+    real damage raises an error.
 
     Args:
-        max_pixels: the most pixels that Pillow opens, so that `decode` may have a limit above Pillow's own; None leaves
-            Pillow's.
+        max_pixels: maximum size of an image that Pillow opens, so that `decode` may have a limit above Pillow's own;
+            None keeps Pillow's limit.
     """
     if max_pixels is not None:
         Image.MAX_IMAGE_PIXELS = -(-max_pixels // 2)  # Pillow refuses an image of more than twice this
     for category in (UserWarning, Image.DecompressionBombWarning):
         warnings.filterwarnings("ignore", category=category, module=r"PIL\.")
-    # Pillow has no switch for libtiff; its library finds the symbols of whichever libtiff it is linked to
+    # Pillow has no switch for libtiff; its extension module finds the symbols of the libtiff it is linked to
     library = ctypes.CDLL(_imaging.__file__)
-    with suppress(AttributeError):  # linked in and not exported
+    with suppress(AttributeError):  # libtiff is linked in and not exported
         for set_handler in (library.TIFFSetErrorHandler, library.TIFFSetWarningHandler):
             set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
             set_handler(None)
 
 
 def orientation_of(path: Path) -> int:
-    """Return an image file's EXIF orientation, 1 to 8; 1 (upright) where there is none that can be read."""
+    """Return an image file's EXIF orientation, 1 to 8; 1 (upright) if it cannot be read."""
     try:
         with Image.open(path) as image:
             found = _orientation(image)
-    except Exception:  # a file that does not decode is the business of `decode`
+    except Exception:  # `decode` reports files that do not decode
         return 1
     return found if found in _UPRIGHT else 1
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 (upright) where there is none that can be read."""
+    """Return the EXIF orientation, 1 to 8; 1 (upright) if it cannot be read."""
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # a broken EXIF block does not spoil the pixels
+    except Exception:  # a broken EXIF block does not harm the pixels
         return 1
 
 

@@ -1,4 +1,4 @@
-"""The photos that a command line names."""
+"""Search for the photos named on a command line."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,14 +8,14 @@ from rendersight.annotations import AnnotationError
 
 
 def find_photos(paths: Sequence[Path], *, stems_differ: bool = True) -> list[Path]:
-    """Return the image files that are named, or that lie in the folders named, sorted, without repeats.
+    """Return the named image files and those in the named folders, sorted, without repeats.
 
     Args:
-        paths: files, or folders, which are searched to their ends.
-        stems_differ: refuse two images of one stem, since what is made of both would have one name.
+        paths: files, or folders that are searched recursively.
+        stems_differ: refuse two images with the same stem, because their output files would have the same name.
 
     Raises:
-        AnnotationError: a path that does not exist, no image at all, or two images of one stem.
+        AnnotationError: a path does not exist, there is no image, or two images have the same stem.
     """
     suffixes = images.file_formats()
     found: dict[Path, None] = {}

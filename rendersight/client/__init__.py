@@ -1,4 +1,4 @@
-"""The client of a running service: `Client`, `AsyncClient`, what they answer and what they raise."""
+"""HTTP client for a running service: `Client`, `AsyncClient`, their results and their errors."""
 
 from rendersight.client.aio import AsyncClient
 from rendersight.client.answers import Detection, DetectResult, Model, ServedModel

@@ -1,4 +1,4 @@
-"""`AsyncClient`: the same calls for asyncio."""
+"""`AsyncClient`: the client for asyncio."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -19,7 +19,10 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """As `Client`, for asyncio: an async context manager, each call a coroutine; a cancelled one is dropped at once."""
+    """The asyncio version of `Client`: an async context manager whose calls are coroutines.
+
+    A cancelled call is dropped at once.
+    """
 
     def __init__(
         self,
@@ -32,9 +35,9 @@ class AsyncClient:
         timing: Timing | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        """Prepare the calls, as `Client` does."""
+        """Store the settings, as `Client` does."""
         self._retries, self._timeout_s, self._timing, self._sleep = retries, timeout_s, timing or Timing(), sleep
-        self._attempts()  # a wrong number is told now
+        self._attempts()  # raises here if a number is out of range
         self._http = httpx.AsyncClient(transport=transport, **wire.settings(base_url, api_key))
         self._url = str(self._http.base_url)
 
@@ -67,15 +70,15 @@ class AsyncClient:
         format: AnnotationFormat = "labelme",  # noqa: A002
         **selection: Unpack[Selection],
     ) -> str:
-        """Return what was found as an annotation file's text: LabelMe's JSON, COCO's JSON, or CSV."""
+        """Return the detections as the text of an annotation file: LabelMe JSON, COCO JSON, or CSV."""
         return await self._ask(await asyncio.to_thread(calls.annotate, image, format, selection), self._attempts())
 
     async def models(self) -> tuple[Model, ...]:
-        """Return what is served."""
+        """Return the served models."""
         return await self._ask(calls.models(), self._attempts())
 
     async def is_ready(self) -> bool:
-        """Return whether the service can detect; False as well where nothing answers."""
+        """Return whether the service can detect; False also if nothing answers."""
         try:
             await self._ask(calls.readiness(), self._attempts(retries=0))
         except NOT_NOW:
@@ -83,7 +86,7 @@ class AsyncClient:
         return True
 
     async def wait_until_ready(self, timeout_s: float = TIMEOUT_S) -> None:
-        """Wait until the service can detect; raises as `Client.wait_until_ready`."""
+        """Wait until the service can detect; raise the errors of `Client.wait_until_ready`."""
         await self._ask(calls.readiness(), Polls(timeout_s=timeout_s, timing=self._timing))
 
     @overload
@@ -114,10 +117,10 @@ class AsyncClient:
         errors: Literal["raise", "return"] = "raise",
         **selection: Unpack[Selection],
     ) -> AsyncIterator[DetectResult | RendersightError]:
-        """Find the objects in many images, several at a time, as `Client.detect_many`.
+        """Find the objects in many images, several at a time, as `Client.detect_many` does.
 
         Returns:
-            The results, in the order of the images. Ended early, it cancels the calls under way.
+            The results, in the order of the images. If the caller stops early, the calls under way are cancelled.
         """
         check_batch(concurrency, errors)
 

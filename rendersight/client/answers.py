@@ -1,4 +1,4 @@
-"""What the service answers, typed."""
+"""The service's answers as typed objects."""
 
 import json
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _FIRST_REDIRECTION = 300
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer of HTTP, read to its end; header names are in lower case."""
+    """An HTTP response with its whole body; header names are in lower case."""
 
     url: str
     status: int
@@ -36,7 +36,7 @@ class ServedModel:
     """The model that answered.
 
     Attributes:
-        name: of the release, or the stem of a bare state dict's file.
+        name: name of the release, or stem of a bare state dict's file.
         version: the release's number, or the start of the state dict's sha256.
         engine: runtime and arithmetic.
         device: `cpu` or `cuda:N`.
@@ -50,12 +50,12 @@ class ServedModel:
 
 @dataclass(frozen=True)
 class Detection:
-    """One object.
+    """One detected object.
 
     Attributes:
         label: class name.
         label_id: class number, 1..K in the order of `Model.classes`.
-        score: in [0, 1].
+        score: confidence in [0, 1].
         box: x0, y0, x1, y1 in px of the upright image, origin top-left.
     """
 
@@ -67,15 +67,15 @@ class Detection:
 
 @dataclass(frozen=True)
 class DetectResult:
-    """What was found in one image.
+    """The detections in one image.
 
     Attributes:
-        model: what found it.
+        model: the model that found the objects.
         size_wh: width and height of the upright image, px.
-        score_threshold: the one that was used; scores are strictly above it.
-        detections: best score first.
-        request_id: what the service's log has the request under.
-        server_timing_s: stage -> seconds that the service spent in it, as its header Server-Timing says.
+        score_threshold: the threshold used; all scores are strictly above it.
+        detections: the objects, best score first.
+        request_id: ID of the request in the service's log.
+        server_timing_s: stage -> seconds that the service spent on it, from the header Server-Timing.
     """
 
     model: ServedModel
@@ -93,7 +93,7 @@ class DetectResult:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as the service's JSON has it."""
+        """Return the result in the form of the service's JSON."""
         return {
             "model": asdict(self.model),
             "image": {"width": self.size_wh[0], "height": self.size_wh[1]},
@@ -104,17 +104,17 @@ class DetectResult:
 
 @dataclass(frozen=True)
 class Model(ServedModel):
-    """All that is known of a served model.
+    """A served model with all its properties.
 
     Attributes:
-        architecture: of the network.
+        architecture: architecture of the network.
         classes: class names; the `label_id` of the first is 1.
-        sha256: of the state dict's file.
+        sha256: sha256 of the state dict's file.
         score_floor: the network reports nothing at or below this score.
-        score_threshold: the release's recommendation.
-        default_score_threshold: what holds where a call names none.
-        detections_per_image: the most objects that the network reports for one image.
-        metrics: the release's figures, as `GET /models` has them.
+        score_threshold: the threshold that the release recommends.
+        default_score_threshold: the threshold for calls that name none.
+        detections_per_image: maximum number of objects that the network reports for one image.
+        metrics: the release's figures, as in `GET /models`.
     """
 
     architecture: str
@@ -131,8 +131,8 @@ def read_detections(answer: Answer) -> DetectResult:
     """Read the answer of `POST /detect`.
 
     Raises:
-        ServiceProblem: it is an error.
-        UnexpectedAnswer: it is nothing that the service would say.
+        ServiceProblem: the answer is an error.
+        UnexpectedAnswer: the answer does not have the service's form.
     """
     data = _json(answer)
     try:
@@ -154,7 +154,7 @@ def _detection(item: Any) -> Detection:
 
 
 def read_models(answer: Answer) -> tuple[Model, ...]:
-    """Read the answer of `GET /models`; raises as `read_detections`."""
+    """Read the answer of `GET /models`; raise the errors of `read_detections`."""
     data = _json(answer)
     try:
         return tuple(_model(item) for item in data["models"])
@@ -174,7 +174,7 @@ def _model(item: Any) -> Model:
 
 
 def read_file(answer: Answer, media_type: str) -> bytes:
-    """Return an answer that is a file of this media type; raises as `read_detections`."""
+    """Return the body of an answer with this media type; raise the errors of `read_detections`."""
     check(answer)
     found = answer.headers.get("content-type", "").partition(";")[0].strip()
     if found != media_type:
@@ -183,11 +183,12 @@ def read_file(answer: Answer, media_type: str) -> bytes:
 
 
 def check(answer: Answer) -> None:
-    """Raise what an answer that is no success means.
+    """Raise an error unless the answer is a success.
 
     Raises:
-        ServiceProblem: 400 and above.
-        UnexpectedAnswer: a redirection, which is not followed: it could lead the key and the image elsewhere.
+        ServiceProblem: the status is 400 or above.
+        UnexpectedAnswer: the status is a redirection. It is not followed, because it could lead the key and the image
+            elsewhere.
     """
     if answer.status >= _FIRST_ERROR:
         raise problem_of(answer)
@@ -196,7 +197,7 @@ def check(answer: Answer) -> None:
 
 
 def problem_of(answer: Answer) -> ServiceProblem:
-    """Read an error of the service, or of a proxy before it."""
+    """Return the error described by an answer of the service or of a proxy."""
     try:
         data = json.loads(answer.body)
         told = data if isinstance(data, dict) and "title" in data else {}
@@ -226,22 +227,22 @@ def _phrase(status: int) -> str:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return for how many seconds Retry-After (RFC 9110 section 10.2.3) asks to wait; None where it does not.
+    """Return the seconds to wait according to Retry-After (RFC 9110 section 10.2.3), or None if it gives none.
 
-    A date in it is compared with the answer's own Date, for the two machines' clocks may differ.
+    A date is compared with the answer's own Date header, because the clocks of the two machines may differ.
     """
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return float(text)
     try:
         seconds = parsedate_to_datetime(text) - parsedate_to_datetime(headers.get("date", ""))
-    except (TypeError, ValueError):  # the former for one date with a zone and one without
+    except (TypeError, ValueError):  # TypeError: only one of the two dates has a time zone
         return None
     return max(0.0, seconds.total_seconds())
 
 
 def server_timing(text: str) -> dict[str, float]:
-    """Read a header Server-Timing (W3C): stage -> seconds; stages without a duration are left out."""
+    """Parse a Server-Timing header (W3C) into stage -> seconds, without the stages that have no duration."""
     stages = {}
     for item in text.split(","):
         name, *parameters = (part.strip() for part in item.split(";"))

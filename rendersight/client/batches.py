@@ -1,4 +1,4 @@
-"""Many calls at a time, their results in order, only so far ahead of whoever takes them."""
+"""Concurrent calls with results in order, started only a little ahead of the caller."""
 
 import asyncio
 from collections import deque
@@ -13,16 +13,16 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 CONCURRENCY = 4
-MOST_CONCURRENCY = 100  # as many connections as httpx keeps for a client
+MOST_CONCURRENCY = 100  # the number of connections that httpx keeps for one client
 
 _MODES = ("raise", "return")
 
 
 def check_batch(concurrency: int, errors: str) -> None:
-    """Refuse arguments of `detect_many` that cannot be used.
+    """Check the arguments of `detect_many`.
 
     Raises:
-        WrongSetting: it names the argument and what is accepted.
+        WrongSetting: an argument cannot be used; the message names it and the accepted values.
     """
     if not 1 <= concurrency <= MOST_CONCURRENCY:
         raise WrongSetting(f"concurrency={concurrency} is not accepted; accepted: 1 to {MOST_CONCURRENCY}")
@@ -31,9 +31,9 @@ def check_batch(concurrency: int, errors: str) -> None:
 
 
 def in_order(items: Iterable[Item], ask: Callable[[Item], Result], *, concurrency: int) -> Iterator[Result]:
-    """Yield what a function returns for each item, with so many of its calls at a time, each on a thread.
+    """Yield the function's result for each item, in order; at most `concurrency` calls run at once, each on a thread.
 
-    Ended early, or by a call that fails, it waits for the calls under way and begins no other.
+    If the caller stops early or a call fails, no new call starts, and those under way are awaited.
     """
     source = iter(items)
     with ThreadPoolExecutor(concurrency, "rendersight") as pool:
@@ -52,7 +52,7 @@ def in_order(items: Iterable[Item], ask: Callable[[Item], Result], *, concurrenc
 async def in_order_async(
     items: Iterable[Item], ask: Callable[[Item], Awaitable[Result]], *, concurrency: int
 ) -> AsyncIterator[Result]:
-    """Yield as `in_order` what a coroutine function returns; ended early, it cancels the calls under way."""
+    """Yield results as `in_order` does, for coroutines; if the caller stops early, cancel the calls under way."""
     source = iter(items)
     places = asyncio.Semaphore(concurrency)
 
@@ -74,5 +74,5 @@ async def in_order_async(
 
 
 def _room(concurrency: int, ahead: Sized) -> int:
-    """Return how many more items may be taken: one slow call at the head does not leave the other places empty."""
+    """Return how many more items may be taken; one slow call at the head does not leave the other places idle."""
     return 2 * concurrency - len(ahead)

@@ -1,4 +1,4 @@
-"""What a client can ask: one request each, and how its answer is read; no network here."""
+"""The client's requests and the readers of their answers, without any network access."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ ANNOTATIONS: Mapping[str, str] = {
 
 
 class Selection(TypedDict, total=False):
-    """What is to be reported; each may be left out, and None is the same.
+    """Options that select the reported objects; None is the same as leaving an option out.
 
     Attributes:
-        score_threshold: scores strictly above it, 0..1; else the service's default.
-        labels: only these classes; a name or several.
-        iou_threshold: of two boxes that overlap more than this, 0..1, only the better one; else as the network did.
-        class_agnostic: let `iou_threshold` compare boxes of different classes too.
-        max_detections: the most objects, best first.
+        score_threshold: report scores strictly above this, 0..1; default: the service's threshold.
+        labels: report only these classes; one name or several.
+        iou_threshold: of two boxes that overlap more than this, 0..1, keep the better; default: the network's rule.
+        class_agnostic: let `iou_threshold` also compare boxes of different classes.
+        max_detections: maximum number of objects, best first.
     """
 
     score_threshold: float | None
@@ -40,7 +40,7 @@ class Selection(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """A request and how to read its answer."""
+    """A request and the function that reads its answer."""
 
     method: str
     path: str
@@ -50,12 +50,12 @@ class Call(Generic[T]):
 
 
 def detect(image: ImageInput, selection: Selection) -> Call[DetectResult]:
-    """Ask for detections."""
+    """Return the call that asks for detections."""
     return Call("POST", "detect", read_detections, query_of(selection), upload_of(image))
 
 
 def picture(image: ImageInput, picture_format: str, selection: Selection) -> Call[bytes]:
-    """Ask for the photo with the boxes drawn."""
+    """Return the call that asks for the photo with the boxes drawn."""
     return Call(
         "POST",
         "detect",
@@ -66,7 +66,7 @@ def picture(image: ImageInput, picture_format: str, selection: Selection) -> Cal
 
 
 def annotate(image: ImageInput, annotation_format: str, selection: Selection) -> Call[str]:
-    """Ask for an annotation file's text."""
+    """Return the call that asks for the text of an annotation file."""
     return Call(
         "POST",
         "detect",
@@ -77,20 +77,20 @@ def annotate(image: ImageInput, annotation_format: str, selection: Selection) ->
 
 
 def models() -> Call[tuple[Model, ...]]:
-    """Ask what is served."""
+    """Return the call that asks for the served models."""
     return Call("GET", "models", read_models)
 
 
 def readiness() -> Call[None]:
-    """Ask whether it can detect."""
+    """Return the call that asks whether the service can detect."""
     return Call("GET", "readyz", check)
 
 
 def query_of(selection: Selection) -> tuple[tuple[str, str], ...]:
-    """Return the query parameters for what is set; the service says what each may be.
+    """Return the query parameters for the options that are set. The service checks their values.
 
     Raises:
-        WrongSetting: there is no such parameter.
+        WrongSetting: no such option exists.
     """
     query: list[tuple[str, str]] = []
     for name, value in selection.items():

@@ -1,60 +1,60 @@
-"""What a client's calls raise."""
+"""The errors of the client's calls."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 
 class RendersightError(Exception):
-    """A call that has no result; the message is one line and says why.
+    """The root of the client's errors; the message is one line with the reason.
 
     RendersightError
-    ├── WrongSetting          an address, a key or another argument of the client that cannot be used
-    ├── UnusableImage         no such file, or an array that is no image; nothing was sent
+    ├── WrongSetting          an unusable address, key or other argument of the client
+    ├── UnusableImage         a missing file, or an array that is not an image; nothing was sent
     ├── ServiceUnreachable    no connection
     │   └── ConnectionLost    the connection ended before the answer did
     ├── TimedOut              no answer within the call's `timeout_s`
     ├── UnexpectedAnswer      an answer that this service does not give
     └── ServiceProblem        the service answered with an error
-        ├── InputRefused      400, 408, 413, 415, 422: the image or a parameter cannot be taken
-        ├── KeyRefused        401, 403: no API key, an unknown one, or one that is not for this
-        └── Unavailable       429, 502, 503, 504: later it may be possible
-            └── Overloaded    503: too many requests wait
+        ├── InputRefused      400, 408, 413, 415, 422: the image or a parameter is not accepted
+        ├── KeyRefused        401, 403: the API key is missing, unknown, or lacks the permission
+        └── Unavailable       429, 502, 503, 504: a later attempt may succeed
+            └── Overloaded    503: too many requests are waiting
     """
 
 
 class WrongSetting(RendersightError, ValueError):
-    """An argument of the client cannot be used; the message names it and what is accepted."""
+    """An unusable argument of the client; the message names it and the accepted values."""
 
 
 class UnusableImage(RendersightError, ValueError):
-    """What was given is no image that can be sent; the message says what it is and what is accepted."""
+    """An image argument that cannot be sent; the message describes it and the accepted kinds."""
 
 
 class ServiceUnreachable(RendersightError):
-    """There is no connection to the service."""
+    """A failure to connect to the service."""
 
 
 class ConnectionLost(ServiceUnreachable):
-    """The connection ended before the answer did."""
+    """A connection that ended before the answer did."""
 
 
 class TimedOut(RendersightError):
-    """There was no answer within the call's `timeout_s`."""
+    """A call without an answer within its `timeout_s`."""
 
 
 class UnexpectedAnswer(RendersightError):
-    """Something answered that this service does not: another program, a proxy, a redirection."""
+    """An answer that this service does not give: from another program or a proxy, or a redirection."""
 
 
 @dataclass(frozen=True)
 class InvalidInput:
-    """One query parameter, form field or header that the service did not take.
+    """One query parameter, form field or header that the service refused.
 
     Attributes:
         location: `query`, `form` or `header`.
-        name: of the parameter, field or header.
-        value: as sent; None where it is missing or not text.
-        accepted: what would be taken, in words.
+        name: name of the parameter, field or header.
+        value: the value as sent; None if it is missing or not text.
+        accepted: description of the accepted values.
     """
 
     location: str
@@ -64,16 +64,16 @@ class InvalidInput:
 
 
 class ServiceProblem(RendersightError):
-    """The service answered with an error, as RFC 9457 describes it.
+    """An error answered by the service, as RFC 9457 describes it.
 
     Attributes:
-        status: of HTTP.
-        title: the kind of problem in words.
+        status: HTTP status.
+        title: kind of problem in words.
         detail: what was wrong with this request.
-        type: the kind as a URN; `about:blank` where the status says it all.
-        request_id: what the service's log has it under; None where it did not say.
+        type: kind of problem as a URN; `about:blank` if the status says it all.
+        request_id: ID of the request in the service's log; None if the service gave none.
         errors: each parameter, field or header at fault.
-        retry_after_s: when to ask again, in seconds; None where the service did not say.
+        retry_after_s: seconds to wait before a retry; None if the service gave none.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class ServiceProblem(RendersightError):
         title: str,
         detail: str,
         *,
-        type: str = "about:blank",  # noqa: A002 - the name that RFC 9457 gives it
+        type: str = "about:blank",  # noqa: A002 - the name from RFC 9457
         request_id: str | None = None,
         errors: Sequence[InvalidInput] = (),
         retry_after_s: float | None = None,
@@ -98,16 +98,16 @@ class ServiceProblem(RendersightError):
 
 
 class InputRefused(ServiceProblem):
-    """The image or a parameter cannot be taken; asking again does not help."""
+    """An image or parameter that the service does not accept; a retry does not help."""
 
 
 class KeyRefused(ServiceProblem):
-    """There is no API key, or it is not known, or it is not for this."""
+    """An API key that is missing, unknown, or lacks the permission."""
 
 
 class Unavailable(ServiceProblem):
-    """The service, or something before it, cannot answer now; later it may."""
+    """A service, or a proxy before it, that cannot answer now; a later attempt may succeed."""
 
 
 class Overloaded(Unavailable):
-    """Too many requests wait."""
+    """A service with too many waiting requests."""

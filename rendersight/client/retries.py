@@ -1,4 +1,4 @@
-"""When a call is tried again, and how long it waits before: within one deadline for all of it."""
+"""The retry policy of a call: when to try again and how long to wait, within one deadline."""
 
 import math
 import random
@@ -10,27 +10,27 @@ from rendersight.client.errors import RendersightError, ServiceUnreachable, Time
 
 TIMEOUT_S = 60.0
 MAX_TIMEOUT_S = 86_400.0
-"""A day: the service takes no infinite X-Request-Timeout, and a socket none above 24 days."""
+"""One day. The service refuses an infinite X-Request-Timeout, and a socket refuses more than 24 days."""
 
 RETRIES = 4
 
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 8.0
 _SPREAD = 0.25
-"""After Retry-After, up to this share of it more, so that those who were sent away together do not return together."""
+"""Random extra wait after Retry-After, at most this fraction of it, so that refused clients do not return together."""
 _POLL_S = 0.25
 
 NOT_NOW = (ServiceUnreachable, TimedOut, Unavailable)
-"""What a service that is starting, stopping or at its limit makes of a call."""
+"""Errors of a call to a service that is starting, stopping or at its limit."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Where the client takes time and chance from.
+    """Sources of time and randomness.
 
     Attributes:
-        clock: monotonic, in seconds.
-        chance: a number in [0, 1).
+        clock: monotonic clock, in seconds.
+        chance: returns a random number in [0, 1).
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -40,19 +40,19 @@ class Timing:
 class Attempts:
     """The attempts of one call.
 
-    Asking for detections changes nothing, so whatever became of an attempt, the next one does no harm.
+    A retry is always safe, because asking for detections changes nothing.
     """
 
     def __init__(self, *, retries: int, timeout_s: float, timing: Timing) -> None:
-        """Begin.
+        """Start the deadline.
 
         Args:
-            retries: the most attempts after the first.
-            timeout_s: for all attempts and the pauses between them.
-            timing: where time and chance come from.
+            retries: maximum number of attempts after the first.
+            timeout_s: time limit for all attempts and the pauses between them.
+            timing: sources of time and randomness.
 
         Raises:
-            WrongSetting: a number that is out of range.
+            WrongSetting: a number is out of range.
         """
         self._retries, self._timing = retries, timing
         self._end_s = timing.clock() + timeout_s
@@ -66,17 +66,17 @@ class Attempts:
             raise WrongSetting(f"retries={retries} is not accepted; accepted: a whole number from 0 on")
 
     def left_s(self) -> float:
-        """Return how many seconds the call has left, 0 at the least."""
+        """Return the seconds left for the call, at least 0."""
         return max(0.0, self._end_s - self._timing.clock())
 
     def pause_after(self, error: RendersightError) -> float:
-        """Return for how many seconds to wait before the next attempt.
+        """Return the seconds to wait before the next attempt.
 
-        Retry-After is waited for where the service gives one; else the pause doubles from attempt to attempt, with
-        half of it left to chance.
+        The pause is Retry-After if the service sends it. Otherwise the pause doubles from attempt to attempt, and
+        half of it is random.
 
         Raises:
-            RendersightError: `error` itself, where no other attempt may help, is allowed, or would begin in time.
+            RendersightError: `error` itself, if a retry cannot help, is not allowed, or would start after the deadline.
         """
         if self._done == self._retries or not isinstance(error, ServiceUnreachable | Unavailable):
             raise error
@@ -93,19 +93,19 @@ class Attempts:
 
 
 class Polls(Attempts):
-    """Asks until the answer is good, at even intervals."""
+    """Attempts at even intervals, until the answer is good."""
 
     def __init__(self, *, timeout_s: float, timing: Timing) -> None:
-        """Begin; the arguments are those of `Attempts`."""
+        """Start the deadline; the arguments are those of `Attempts`."""
         super().__init__(retries=0, timeout_s=timeout_s, timing=timing)
         self._timeout_s = timeout_s
 
     def pause_after(self, error: RendersightError) -> float:
-        """Return for how many seconds to wait before the next question.
+        """Return the seconds to wait before the next attempt.
 
         Raises:
-            TimedOut: there is no time for it.
-            RendersightError: `error` itself, where waiting does not help.
+            TimedOut: no time is left for another attempt.
+            RendersightError: `error` itself, if waiting does not help.
         """
         if not isinstance(error, NOT_NOW):
             raise error

@@ -1,4 +1,4 @@
-"""`Client`: calls that block."""
+"""`Client`: the blocking client."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -19,14 +19,14 @@ T = TypeVar("T")
 
 
 class Client:
-    """A service of Rendersight, asked over HTTP; a context manager, which threads may share.
+    """A blocking HTTP client for one service; a context manager that several threads may share.
 
     Calls take an image as a path, the bytes of an image file, a binary file, a Pillow image, or a uint8 array (H, W, 3)
-    RGB or (H, W) grey; and, as keywords, what is to be reported: `score_threshold`, `labels`, `iou_threshold`,
-    `class_agnostic`, `max_detections` (`Selection` describes them). They raise what `RendersightError` draws.
+    RGB or (H, W) grey. The keywords `score_threshold`, `labels`, `iou_threshold`, `class_agnostic` and `max_detections`
+    select the reported objects; see `Selection`. `RendersightError` lists the errors that calls raise.
 
-    A call is tried again where the service is overloaded or not ready, where a gateway before it fails, and where no
-    connection is made or one is lost. A Retry-After is honoured, and all of it ends at the call's deadline.
+    A call is retried if the service is overloaded or not ready, if a gateway before it fails, or if the connection
+    fails or is lost. Retry-After is honoured. All attempts end at the call's deadline.
     """
 
     def __init__(
@@ -40,22 +40,22 @@ class Client:
         timing: Timing | None = None,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        """Prepare the calls; nothing is sent yet.
+        """Store the settings; nothing is sent yet.
 
         Args:
-            base_url: where the service is, such as `https://example.org/dice`.
+            base_url: address of the service, such as `https://example.org/dice`.
             api_key: sent as `Authorization: Bearer KEY`.
-            timeout_s: the most that one call takes, its retries and its pauses included.
-            retries: the most attempts after the first.
-            transport: what carries the requests instead of a connection.
-            timing: where time and chance come from.
-            sleep: how a pause is spent.
+            timeout_s: time limit of one call, including its retries and pauses.
+            retries: maximum number of attempts after the first.
+            transport: carries the requests instead of a connection.
+            timing: sources of time and randomness.
+            sleep: waits during a pause.
 
         Raises:
-            WrongSetting: an argument that cannot be used.
+            WrongSetting: an argument cannot be used.
         """
         self._retries, self._timeout_s, self._timing, self._sleep = retries, timeout_s, timing or Timing(), sleep
-        self._attempts()  # a wrong number is told now
+        self._attempts()  # raises here if a number is out of range
         self._http = httpx.Client(transport=transport, **wire.settings(base_url, api_key))
         self._url = str(self._http.base_url)
 
@@ -88,15 +88,15 @@ class Client:
         format: AnnotationFormat = "labelme",  # noqa: A002
         **selection: Unpack[Selection],
     ) -> str:
-        """Return what was found as an annotation file's text: LabelMe's JSON, COCO's JSON, or CSV."""
+        """Return the detections as the text of an annotation file: LabelMe JSON, COCO JSON, or CSV."""
         return self._ask(calls.annotate(image, format, selection), self._attempts())
 
     def models(self) -> tuple[Model, ...]:
-        """Return what is served."""
+        """Return the served models."""
         return self._ask(calls.models(), self._attempts())
 
     def is_ready(self) -> bool:
-        """Return whether the service can detect; False as well where nothing answers."""
+        """Return whether the service can detect; False also if nothing answers."""
         try:
             self._ask(calls.readiness(), self._attempts(retries=0))
         except NOT_NOW:
@@ -107,7 +107,7 @@ class Client:
         """Wait until the service can detect.
 
         Raises:
-            TimedOut: it cannot after `timeout_s` seconds; the message has the last reason.
+            TimedOut: the service cannot detect after `timeout_s` seconds; the message gives the last reason.
         """
         self._ask(calls.readiness(), Polls(timeout_s=timeout_s, timing=self._timing))
 
@@ -142,13 +142,13 @@ class Client:
         """Find the objects in many images, several at a time.
 
         Args:
-            images: taken one by one, only a few more than `concurrency` ahead of the results.
-            concurrency: the most calls at a time.
-            errors: `raise` ends at the first image that fails; `return` yields its error in its place.
-            selection: as `detect`.
+            images: read one by one, only a few more than `concurrency` ahead of the results.
+            concurrency: maximum number of calls at a time.
+            errors: `raise` stops at the first image that fails; `return` yields its error in its place.
+            selection: as for `detect`.
 
         Returns:
-            The results, in the order of the images. Ended early, it waits for the calls under way.
+            The results, in the order of the images. If the caller stops early, the calls under way are awaited.
         """
         check_batch(concurrency, errors)
 
@@ -180,6 +180,6 @@ class Client:
             pieces = []
             for piece in response.iter_bytes():
                 pieces.append(piece)
-                if self._timing.clock() > end_s:  # httpx counts the time of each piece, not of all
+                if self._timing.clock() > end_s:  # httpx limits the time of each piece, not of the whole body
                     raise wire.timed_out(self._url)
             return wire.answer_of(response, b"".join(pieces))

@@ -1,4 +1,4 @@
-"""Whatever holds an image -> the bytes of an image file, as they are sent."""
+"""Conversion of any image input into the bytes of an image file."""
 
 import io
 import os
@@ -17,32 +17,32 @@ ImageInput: TypeAlias = (
 )
 """A path, an image file's bytes, a binary file open for reading, a Pillow image, or uint8 (H, W, 3) RGB or (H, W) grey.
 
-A file's EXIF orientation is applied by the service. A Pillow image and an array are sent as their pixels are, without
-loss; boxes are in px of just these.
+The service applies a file's EXIF orientation. The pixels of a Pillow image or an array are sent as they are, without
+loss, and boxes are in px of these pixels.
 """
 
 _ACCEPTED = "accepted: a path, bytes, a binary file, a PIL image, or a uint8 array (H, W, 3) RGB or (H, W) grey"
-# mode of a Pillow image -> the format that keeps all of it; the service reads it as it would such a file
+# mode of a Pillow image -> lossless format for it; the service decodes it like any such file
 _FORMATS = {
     **dict.fromkeys(("1", "L", "LA", "P", "RGB", "RGBA", "I;16"), "PNG"),
     **dict.fromkeys(("I", "F", "CMYK", "YCbCr", "LAB"), "TIFF"),
 }
-_FAST = 1  # of zlib's levels: the highest takes longer than it saves on most networks
+_FAST = 1  # zlib level; on most networks the highest level takes longer than it saves
 
 
 @dataclass(frozen=True)
 class Upload:
-    """An image file as it is sent: its name and its bytes."""
+    """An image file to send: its name and its bytes."""
 
     filename: str
     data: bytes
 
 
 def upload_of(image: ImageInput) -> Upload:
-    """Return what is sent of an image.
+    """Return the upload for an image.
 
     Raises:
-        UnusableImage: no file of this name, or nothing that holds an image.
+        UnusableImage: the file does not exist, or the object holds no image.
     """
     if isinstance(image, str | os.PathLike):
         return _of_path(Path(image))
@@ -62,7 +62,7 @@ def _of_path(path: Path) -> Upload:
         return Upload(path.name, path.read_bytes())
     except OSError as error:
         raise UnusableImage(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:  # a null byte: text that is no path at all
+    except ValueError as error:  # a null byte: the text is not a path
         raise UnusableImage(f"{str(path)[:40]!r} is no path: {error}; {_ACCEPTED}") from error
 
 
@@ -70,7 +70,7 @@ def _of_file(file: IO[bytes]) -> Upload:
     data = file.read()
     if not isinstance(data, bytes):
         raise UnusableImage(f"the file gives {type(data).__name__}; open it in binary mode: open(path, 'rb')")
-    name = getattr(file, "name", None)  # a number where a descriptor was opened
+    name = getattr(file, "name", None)  # a number if the file was opened by its descriptor
     return Upload(Path(name).name if isinstance(name, str) else "image", data)
 
 

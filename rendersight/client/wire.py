@@ -1,4 +1,4 @@
-"""Calls and answers as httpx has them; the one place that knows its exceptions."""
+"""Translation between the client's calls and httpx; the only module that knows httpx's exceptions."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,14 +13,14 @@ from rendersight.client.errors import ConnectionLost, ServiceUnreachable, TimedO
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 _CONNECT_S = 5.0
-_LEAST_S = 0.1  # the service takes no shorter X-Request-Timeout
+_LEAST_S = 0.1  # the service refuses a shorter X-Request-Timeout
 
 
 def settings(base_url: str, api_key: str | None) -> dict[str, Any]:
-    """Return what httpx's client, sync or async, is made with.
+    """Return the constructor arguments for httpx's client, sync or async.
 
     Raises:
-        WrongSetting: an address or a key that cannot be one; the key is not repeated.
+        WrongSetting: the address or the key is invalid; the message does not repeat the key.
     """
     try:
         url = httpx.URL(base_url)
@@ -41,7 +41,7 @@ def _wrong_url(base_url: object) -> WrongSetting:
 
 
 def request_of(call: Call[Any], left_s: float) -> dict[str, Any]:
-    """Return the arguments of httpx's `build_request`; the service is told how long its answer is waited for."""
+    """Return the arguments of httpx's `build_request`, with the remaining time in X-Request-Timeout."""
     files = None
     if call.upload is not None:
         files = {"image": (call.upload.filename, call.upload.data, "application/octet-stream")}
@@ -56,20 +56,20 @@ def request_of(call: Call[Any], left_s: float) -> dict[str, Any]:
 
 
 def answer_of(response: httpx.Response, body: bytes) -> Answer:
-    """Copy a response whose body was read."""
+    """Copy a response whose body has been read."""
     headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
     return Answer(str(response.url), response.status_code, headers, body)
 
 
 @contextmanager
 def translated(url: str) -> Iterator[None]:
-    """Turn httpx's exceptions into the client's.
+    """Translate httpx's exceptions into the client's.
 
     Raises:
         ServiceUnreachable: no connection.
-        ConnectionLost: it ended too early.
-        TimedOut: httpx waited for as long as it was told to.
-        UnexpectedAnswer: its encoding is broken.
+        ConnectionLost: the connection ended too early.
+        TimedOut: httpx reached its time limit.
+        UnexpectedAnswer: the encoding of the answer is broken.
     """
     try:
         yield
@@ -83,7 +83,7 @@ def translated(url: str) -> Iterator[None]:
         raise ConnectionLost(f"the connection to {url} was lost: {error or type(error).__name__}") from error
     except httpx.DecodingError as error:
         raise UnexpectedAnswer(f"the answer of {url} does not decode: {error}") from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:  # a proxy, a header that cannot be sent
+    except (httpx.HTTPError, httpx.InvalidURL) as error:  # such as a proxy, or a header that cannot be sent
         raise ServiceUnreachable(f"{url} cannot be asked: {error or type(error).__name__}") from error
 
 
