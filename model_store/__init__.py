@@ -1,9 +1,9 @@
-"""Releases and how they are run: manifest, store, architectures, engines; used by the service and by training alike."""
+"""Releases and the engines that run them, used by the service and by training."""
 
 import sys
 from typing import Any
 
-# OpenVINO, from its import on, and NNCF report each use to their makers through this package if it is there. A detector
-# tells nobody what it does; both take a package that cannot be imported for a consent refused.
+# OpenVINO (on import) and NNCF use this package, if present, to report each use to their makers. A detector must not
+# report. Both libraries treat an import error as refused consent.
 _modules: dict[str, Any] = sys.modules
 _modules.setdefault("openvino_telemetry", None)

@@ -1,8 +1,8 @@
-"""Name + options -> network; state dict -> name + options. All networks are torchvision's `FasterRCNN`.
+"""The supported network architectures, and recognition of a state dict's architecture.
 
-A network takes a list of float32 (3, H, W) in 0..1 and, in eval mode, answers with a list of dicts: `boxes` float32
-(N, 4) x0, y0, x1, y1 in px of the image given, `labels` int64 (N,) in 1..K, `scores` float32 (N,). It resizes and
-normalises inside. Reference: torchvision.models.detection.faster_rcnn.
+All networks are torchvision's `FasterRCNN`. A network takes a list of float32 (3, H, W) in 0..1. In eval mode it
+returns a list of dicts: `boxes` float32 (N, 4) x0, y0, x1, y1 in px of the given image, `labels` int64 (N,) in 1..K,
+`scores` float32 (N,). It resizes and normalises inside. Reference: torchvision.models.detection.faster_rcnn.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,19 +33,19 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class NetworkOptions(BaseModel):
-    """What tensors cannot tell about a network; the defaults are torchvision's for Faster R-CNN.
+    """Options of a network that its tensors do not show; the defaults are torchvision's for Faster R-CNN.
 
     Attributes:
-        min_size: length that an image's shorter side is resized to, px, unless `max_size` stops it.
-        max_size: the most that the longer side may become, px.
+        min_size: target length of an image's shorter side, px, unless `max_size` limits it.
+        max_size: maximum length of the longer side, px.
         score_floor: detections at or below this score are not returned.
         box_nms_iou: of two boxes of one class that overlap more than this, the better one stays.
-        detections_per_image: the most detections for one image.
-        rpn_pre_nms_top_n: proposals for each feature level before suppression, when not training.
-        rpn_post_nms_top_n: proposals for an image after suppression, when not training.
+        detections_per_image: maximum number of detections in one image.
+        rpn_pre_nms_top_n: proposals for each feature level before suppression, in eval mode.
+        rpn_post_nms_top_n: proposals for an image after suppression, in eval mode.
         rpn_score_floor: proposals below this objectness are dropped.
-        norm: `frozen` batch norm has constant statistics, `batch` learns them.
-        norm_eps: added to the variance; None leaves what the builder of the backbone sets.
+        norm: `frozen` for batch norm with constant statistics, `batch` for learned ones.
+        norm_eps: number added to the variance; None keeps the backbone builder's value.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,10 +67,11 @@ class Architecture:
     """One row of the table of networks.
 
     Attributes:
-        build: number of classes with the background, keyword arguments of `FasterRCNN` -> network with batch norm.
+        build: takes the number of classes including the background, and keyword arguments of `FasterRCNN`; returns a
+            network with batch norm.
         options: the defaults for this architecture.
-        stages: names of the backbone's stages inside `network.backbone.body`, from the input upwards; what
-            `freeze_stages` counts.
+        stages: names of the backbone's stages inside `network.backbone.body`, from the input upwards; `freeze_stages`
+            counts them.
         marks: parameter names that only this architecture has.
     """
 
@@ -80,24 +81,24 @@ class Architecture:
     marks: tuple[str, ...]
 
 
-# Feature maps of MobileNetV2 that the small detector looks at: the last block at strides 8, 16 and 32.
+# Feature maps of MobileNetV2 used by the small detector: the last block at strides 8, 16 and 32.
 _MOBILENET_V2_LEVELS = {"6": "0", "13": "1", "18": "2"}
 _MOBILENET_V2_CHANNELS = [32, 96, 1280]
 _SMALL_FPN_CHANNELS = 128
 _SMALL_HEAD_WIDTH = 512
-# Two sizes a level, half an octave apart, from 24 px on: objects 40 px wide in a 640 px photo match at stride 8.
+# Two sizes per level, half an octave apart, from 24 px on: objects 40 px wide in a 640 px photo match at stride 8.
 _SMALL_ANCHORS = ((24, 36), (52, 76), (128, 256))
 
 
 def _build_mobilenet_v2_fpn(*, num_classes: int, **options: Any) -> FasterRCNN:
-    """Build the small network for CPUs: MobileNetV2, a narrow FPN at strides 8, 16 and 32, a 512-wide box head."""
+    """Build the small network for CPUs: MobileNetV2, a narrow FPN at strides 8, 16 and 32, and a 512-wide box head."""
     backbone = BackboneWithFPN(
         mobilenet_v2(weights=None).features,
         return_layers=_MOBILENET_V2_LEVELS,
         in_channels_list=_MOBILENET_V2_CHANNELS,
         out_channels=_SMALL_FPN_CHANNELS,
     )
-    # BackboneWithFPN adds a max-pooled level; this network keeps to its three.
+    # BackboneWithFPN adds a max-pooled level by default; this network has only its three
     backbone.fpn.extra_blocks = None
     levels = list(_MOBILENET_V2_LEVELS.values())
     return FasterRCNN(
@@ -121,7 +122,7 @@ _RESNET_STAGES = (("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("lay
 
 
 def _numbered(*ends: int) -> tuple[tuple[str, ...], ...]:
-    """Group the numbered blocks of a MobileNet into stages that end before each number."""
+    """Group the numbered blocks of a MobileNet into stages; each stage ends before one of the given numbers."""
     return tuple(
         tuple(str(block) for block in range(start, end)) for start, end in zip((0, *ends[:-1]), ends, strict=True)
     )
@@ -130,7 +131,7 @@ def _numbered(*ends: int) -> tuple[tuple[str, ...], ...]:
 ARCHITECTURES: dict[str, Architecture] = {
     "fasterrcnn_resnet50_fpn": Architecture(
         build=_build_torchvision(fasterrcnn_resnet50_fpn),
-        # eps 0 is what torchvision gives to the COCO weights, with which such networks begin
+        # torchvision uses eps 0 with the COCO weights that these networks start from
         options=NetworkOptions(norm_eps=0.0),
         stages=_RESNET_STAGES,
         marks=("backbone.body.layer4.2.conv3.weight", "roi_heads.box_head.fc6.weight"),
@@ -154,7 +155,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             max_size=1066,
             rpn_pre_nms_top_n=500,
             rpn_post_nms_top_n=250,
-            # a third of the proposals less to pool and classify; on photos of dice AP moved by less than 0.001
+            # a third fewer proposals to pool and classify; AP on photos of dice changed by less than 0.001
             rpn_score_floor=0.05,
             norm_eps=1e-5,
         ),
@@ -165,7 +166,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def architecture(name: str) -> Architecture:
-    """Return the row of the table.
+    """Return an architecture by its name.
 
     Raises:
         UnknownArchitecture: no such name.
@@ -183,7 +184,7 @@ def build(name: str, *, class_count: int, options: NetworkOptions | None = None)
     Args:
         name: a key of `ARCHITECTURES`.
         class_count: K, without the background.
-        options: None takes the architecture's own.
+        options: None uses the architecture's own.
 
     Raises:
         UnknownArchitecture: no such name.
@@ -209,7 +210,7 @@ def build(name: str, *, class_count: int, options: NetworkOptions | None = None)
 
 
 def freeze_batch_norm(network: nn.Module, *, eps: float | None) -> None:
-    """Replace every batch norm inside a network by one with constant statistics, keeping its numbers."""
+    """Replace every batch norm inside a network by one with constant statistics and the same values."""
     for name, child in network.named_children():
         if isinstance(child, nn.BatchNorm2d):
             frozen = FrozenBatchNorm2d(child.num_features, eps=child.eps if eps is None else eps)
@@ -220,7 +221,7 @@ def freeze_batch_norm(network: nn.Module, *, eps: float | None) -> None:
 
 
 def freeze_stages(network: FasterRCNN, name: str, count: int) -> None:
-    """Give the first `count` stages of the backbone no gradient."""
+    """Turn off the gradients of the backbone's first `count` stages."""
     for stage in architecture(name).stages[:count]:
         for block in stage:
             if (module := getattr(network.backbone.body, block, None)) is not None:
@@ -229,7 +230,7 @@ def freeze_stages(network: FasterRCNN, name: str, count: int) -> None:
 
 @dataclass(frozen=True)
 class Recognised:
-    """What a state dict tells of the network it belongs to, and its tensors under today's names."""
+    """The network properties found in a state dict, and its tensors under current key names."""
 
     name: str
     class_count: int
@@ -240,7 +241,7 @@ class Recognised:
         """Build the network with these weights.
 
         Raises:
-            UnknownArchitecture: names or shapes that do not fit after all; the message lists some.
+            UnknownArchitecture: some names or shapes do not fit the architecture; the message lists some of them.
         """
         network = build(self.name, class_count=self.class_count, options=self.options)
         try:
@@ -253,13 +254,13 @@ class Recognised:
 
 
 def recognise(state_dict: StateDict) -> Recognised:
-    """Tell architecture, class count and batch-norm kind from names and shapes.
+    """Recognise architecture, class count and batch-norm kind by names and shapes.
 
     Args:
-        state_dict: as `unwrap` returns it, in today's or in older torchvision's key names.
+        state_dict: a state dict from `unwrap`, with torchvision's current or older key names.
 
     Raises:
-        UnknownArchitecture: no row of the table has these names.
+        UnknownArchitecture: no architecture in the table has these names.
     """
     renamed = rename_old_keys(state_dict)
     found = [name for name, row in ARCHITECTURES.items() if all(mark in renamed for mark in row.marks)]
@@ -278,7 +279,7 @@ def recognise(state_dict: StateDict) -> Recognised:
 
 
 def rename_old_keys(state_dict: StateDict) -> dict[str, Tensor]:
-    """Give the tensors that torchvision renamed in 0.13 and 0.14 today's names; others keep theirs."""
+    """Rename the keys that torchvision changed in 0.13 and 0.14 to the current names; keep the others."""
     return {_today(name): tensor for name, tensor in state_dict.items()}
 
 
@@ -297,13 +298,15 @@ _WRAPPERS = ("model", "state_dict", "model_state_dict")
 
 
 def unwrap(loaded: object) -> StateDict:
-    """Take the state dict out of what `torch.load` returned: `{"model": ...}`, `{"state_dict": ...}`, `module.` names.
+    """Return the state dict inside the result of `torch.load`.
+
+    The function opens `{"model": ...}` and `{"state_dict": ...}`, and removes `module.` from names.
 
     Returns:
-        names -> finite tensors; floating point ones as float32.
+        Names -> finite tensors, the floating-point ones as float32.
 
     Raises:
-        BrokenStateDict: something else; the message says what was found.
+        BrokenStateDict: there is no state dict; the message describes the content.
     """
     for wrapper in _WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
@@ -330,5 +333,5 @@ def unwrap(loaded: object) -> StateDict:
 
 
 def _is_dense(value: object) -> bool:
-    """Tell whether a value is a tensor with numbers in it: not sparse, not on torch's `meta` device."""
+    """Return whether a value is a tensor with data: not sparse, and not on torch's `meta` device."""
     return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta

@@ -1,4 +1,4 @@
-"""What is known of a loaded model, be it a release or a bare state dict."""
+"""Descriptions of a loaded model, either a release or a bare state dict."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,19 +9,19 @@ from model_store.manifest import InputRule, Manifest, Metrics
 from model_store.store import WEIGHTS
 
 DEFAULT_SCORE_THRESHOLD = 0.5
-"""Where no release recommends one."""
+"""Threshold for models without a recommended one."""
 
 
 @dataclass(frozen=True)
 class NetworkFacts:
-    """What the tensors of a network tell, and what its options add.
+    """Properties of a network, from its tensors and its options.
 
     Attributes:
         architecture: a key of `ARCHITECTURES`.
         class_count: K, without the background.
         score_floor: the network returns nothing at or below this score.
-        detections_per_image: the most that the network returns.
-        input: how an image becomes the network's input.
+        detections_per_image: maximum number of detections that the network returns.
+        input: conversion of an image into the network's input.
     """
 
     architecture: str
@@ -33,18 +33,18 @@ class NetworkFacts:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What is known of a loaded model, be it a release or a bare state dict.
+    """The description of a loaded model, either a release or a bare state dict.
 
     Attributes:
         name: the release's name, or the file's stem.
         version: the release's number as text; for a bare state dict the first 12 digits of its sha256.
         architecture: a key of `ARCHITECTURES`.
         class_names: K names; label i is `class_names[i - 1]`.
-        sha256: of the state dict's file.
+        sha256: sha256 of the state dict's file.
         score_floor: the network returns nothing at or below this score.
-        score_threshold: the recommended one.
-        detections_per_image: the most that the network returns.
-        input: how an image becomes the network's input.
+        score_threshold: the recommended threshold.
+        detections_per_image: maximum number of detections that the network returns.
+        input: conversion of an image into the network's input.
         metrics: figures of the release; empty for a bare state dict.
     """
 
@@ -61,7 +61,7 @@ class ModelCard:
 
 
 def card_of(manifest: Manifest) -> ModelCard:
-    """Return what a manifest says of its model."""
+    """Return the description of a release's model."""
     return ModelCard(
         name=manifest.name,
         version=str(manifest.version),
@@ -77,16 +77,16 @@ def card_of(manifest: Manifest) -> ModelCard:
 
 
 def bare_card(path: Path, sha256: str, facts: NetworkFacts, class_names: Sequence[str] | None) -> ModelCard:
-    """Return what is known of a bare state dict.
+    """Return the description of a bare state dict.
 
     Args:
-        path: its file.
-        sha256: of the file.
-        facts: what its tensors tell.
-        class_names: K names, in the order of its labels; None names them `class_1`...
+        path: the state dict's file.
+        sha256: sha256 of the file.
+        facts: properties of the network.
+        class_names: K names, in the order of the labels; None names the classes `class_1`...
 
     Raises:
-        BrokenStateDict: another number of names, or a repeated one.
+        BrokenStateDict: the number of names is not K, or a name is repeated.
     """
     count = facts.class_count
     names = tuple(class_names or (f"class_{i}" for i in range(1, count + 1)))

@@ -1,4 +1,4 @@
-"""What the processor can do, and how much of it this process may use."""
+"""The processor's capabilities, and the number of cores this process may use."""
 
 import math
 import os
@@ -10,17 +10,17 @@ _QUOTAS = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quot
 _PERIOD = Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")
 _ISA_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 _ISAS_WITH_BFLOAT16 = ("BF16", "FP16", "AMX", "AVX10")
-"""What the names of oneDNN's instruction sets with bfloat16 contain (`dnnl::cpu_isa`)."""
+"""Substrings of oneDNN's instruction set names (`dnnl::cpu_isa`) that include bfloat16."""
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may keep busy: its affinity, or its container's quota if that is less."""
+    """Return how many cores this process may keep busy: its CPU affinity, or its container's quota if that is less."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(affinity, _quota())))
 
 
 def _quota() -> float:
-    """Return the cores that the cgroup (version 2, then 1) grants; infinity without a limit or a cgroup."""
+    """Return the number of cores granted by the cgroup (version 2, then 1), or infinity without a limit or a cgroup."""
     for path in _QUOTAS:
         try:
             words = path.read_text().split()
@@ -33,17 +33,17 @@ def _quota() -> float:
 
 
 def model_name() -> str:
-    """Return the processor's name and what compiled code may depend on: its instruction sets and oneDNN's limit."""
+    """Return the processor's name, its instruction sets and oneDNN's limit: everything compiled code may depend on."""
     facts = _cpuinfo()
     name = facts.get("model name", platform.processor() or platform.machine())
-    features = facts.get("flags") or facts.get("Features", "")  # Features on ARM
+    features = facts.get("flags") or facts.get("Features", "")  # ARM has Features
     return f"{name} {features} {_isa_limit()}".strip()
 
 
 def has_bfloat16() -> bool:
     """Return whether the processor computes in bfloat16 natively: AVX512_BF16, AMX, or ARM's bf16.
 
-    oneDNN can be limited to older instruction sets; asked for bfloat16 then, OpenVINO crashes.
+    oneDNN can be limited to older instruction sets. Under such a limit OpenVINO crashes if asked for bfloat16.
     """
     facts = _cpuinfo()
     if "bf16" in facts.get("Features", "").split():
@@ -54,7 +54,7 @@ def has_bfloat16() -> bool:
 
 
 def _isa_limit() -> str:
-    """Return the newest instruction set that oneDNN may use, in its own words; empty without a limit."""
+    """Return the newest instruction set that oneDNN may use, by oneDNN's name, or an empty string without a limit."""
     for variable in _ISA_VARIABLES:
         if (value := os.environ.get(variable, "").upper()) not in ("", "DEFAULT", "ALL"):
             return value
@@ -62,7 +62,7 @@ def _isa_limit() -> str:
 
 
 def _cpuinfo() -> dict[str, str]:
-    """Return the facts of the first core; empty where the system does not tell them."""
+    """Return `/proc/cpuinfo` of the first core, or an empty dict if it is unavailable."""
     try:
         first = _CPUINFO.read_text().partition("\n\n")[0]
     except OSError:

@@ -1,4 +1,4 @@
-"""A model ready to serve: found, verified, loaded, warmed up and checked; then images in, detections out."""
+"""Loaded models: `open_detector` finds, verifies, loads, warms up and checks a model; a `Detector` then runs it."""
 
 import json
 import logging
@@ -36,14 +36,14 @@ _SPEED = {
     "torch-bf16": 0.5,
     "torch-fp32": 0.33,
 }
-"""Images a second beside the fastest engine of the device, roughly; docs/performance.md has figures."""
+"""Rough speed relative to the device's fastest engine; docs/performance.md has figures."""
 
 _IN_WORDS = ((0.8, "about as fast"), (0.45, "at about half the speed"), (0.0, "at about a third of the speed"))
 
 
 @dataclass(frozen=True)
 class SkippedEngine:
-    """An engine that `auto` would have preferred to the one that runs, and why it does not run; no path is named."""
+    """An engine that `auto` would prefer to the running one, and the reason why it does not run; no path is named."""
 
     name: str
     reason: str
@@ -53,9 +53,9 @@ class Detector:
     """A loaded model.
 
     Attributes:
-        card: describes the model.
-        engine: runs it; as many threads as its `parallel` says may call `detect` at once.
-        skipped: the faster engines that `auto` could not take, fastest first.
+        card: description of the model.
+        engine: the engine that runs the model; `engine.parallel` threads may call `detect` at once.
+        skipped: faster engines that `auto` could not use, fastest first.
     """
 
     def __init__(self, card: ModelCard, engine: Engine, skipped: Sequence[SkippedEngine] = ()) -> None:
@@ -68,7 +68,7 @@ class Detector:
         return self.engine.detect(uploads)
 
     def detect_photo(self, photo: Photo) -> Detections:
-        """Find objects in a photo that `images.decode_photo` may have reduced; boxes are in px of the photo itself."""
+        """Find objects in a photo from `images.decode_photo`, possibly reduced; boxes are in px of the full photo."""
         (found,) = self.engine.detect([photo.pixels])
         if photo.reduction == 1:
             return found
@@ -78,7 +78,7 @@ class Detector:
 
 @dataclass(frozen=True)
 class _Request:
-    """What `open_detector` was asked for, with the model found."""
+    """The arguments of `open_detector`, with the model that was found."""
 
     found: store.Release | Path
     class_names: Sequence[str] | None
@@ -107,24 +107,24 @@ def open_detector(
     share: float = 1.0,
     is_checked: bool = True,
 ) -> Detector:
-    """Load a model, move it to its device, warm it up and hold it against its golden image.
+    """Load a model, move it to its device, warm it up and run its golden check.
 
     Args:
-        ref: as `store.locate` takes it.
+        ref: reference, as for `store.locate`.
         store_root: the model store.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        engine: a key of `ENGINES`, or `auto`: the fastest that the release's manifest knows to be accurate and that
-            runs here; without a prepared one, the network as OpenVINO runs it on a CPU, in bfloat16 for a bare state
-            dict where the processor has it. `Detector.skipped` says which faster ones were left out.
+        engine: a key of `ENGINES`, or `auto`: the fastest engine that the manifest records as accurate and that runs
+            here. If no engine is prepared, `auto` converts the network for OpenVINO on a CPU; a bare state dict runs in
+            bfloat16 if the processor has it. `Detector.skipped` lists the faster engines that were left out.
         class_names: K names for a bare state dict; None names its classes `class_1`...; must be None for a release.
-        cores: how many OpenVINO may keep busy; None is all that this process may use.
+        cores: maximum number of cores for OpenVINO; None is all that this process may use.
         streams: images that OpenVINO computes at the same time; None is one for each core, 1 the shortest latency.
-        cache_dir: where graphs that are converted now are kept for the next start; None keeps none.
-        share: of the time that compiling and warming up OpenVINO may take; less lets something else go on meanwhile.
-        is_checked: whether a release is held against its golden images.
+        cache_dir: folder that keeps converted graphs for the next start; None keeps none.
+        share: fraction of time that compiling and warming up OpenVINO may take; less than 1 leaves time for other work.
+        is_checked: whether a release must pass its golden check.
 
     Raises:
-        ModelError: it cannot be served; the message says why.
+        ModelError: the model cannot be served; the message gives the reason.
     """
     if engine != "auto" and engine not in ENGINES:
         raise EngineNotAvailable(f"engine {engine!r} is unknown; accepted: auto, {', '.join(ENGINES)}")
@@ -159,7 +159,7 @@ def open_detector(
 
 
 def _reason(error: ModelError, request: _Request) -> str:
-    """Return an error's text in one line without the folders of this machine."""
+    """Return an error's text in one line, without folders of this machine."""
     text = " ".join(str(error).split())
     folder = request.found.parent if isinstance(request.found, Path) else request.found.folder
     for place in (folder.absolute(), folder):
@@ -168,7 +168,7 @@ def _reason(error: ModelError, request: _Request) -> str:
 
 
 def _consequence(detector: Detector) -> str:
-    """Return the line for the log that says which engines are left out and what that costs."""
+    """Return a log line with the engines that were left out and the cost in speed."""
     first, serving = detector.skipped[0].name, detector.engine.name
     reasons = "; ".join(f"engine {item.name} is left out: {item.reason}" for item in detector.skipped)
     speed = _SPEED[serving] / _SPEED[first]
@@ -177,7 +177,7 @@ def _consequence(detector: Detector) -> str:
 
 
 def _by_speed(request: _Request) -> Iterator[str]:
-    """Yield the engines that `auto` may take, fastest first; the last one is the state dict's own network."""
+    """Yield the engines that `auto` may use, fastest first; the last one is the state dict's own network."""
     known = request.release.manifest.engines if request.release else {}
     accurate = [name for name in ENGINES if name in known and known[name].is_judged]
     if request.device != "cpu":
@@ -198,7 +198,7 @@ def _open(name: str, request: _Request) -> Detector:
 
     Raises:
         EngineNotAvailable: its runtime is not installed or does not run on the device.
-        ModelError: the model itself.
+        ModelError: the model itself is at fault.
     """
     runtime, _, precision = name.partition("-")
     if find_spec(runtime) is None:
@@ -213,7 +213,7 @@ def _open(name: str, request: _Request) -> Detector:
 
 
 def _missing(package: str, request: _Request) -> str:
-    """Say what cannot be served without a package, and what serves it."""
+    """Return a message with what cannot be served without a package, and the alternative."""
     if package != "torch":
         return f"the package {package} is not installed"
     what = f"{request.found} is a bare state dict" if request.release is None else f"{request.release.ref} is served"
@@ -222,7 +222,7 @@ def _missing(package: str, request: _Request) -> str:
 
 
 def _open_torch(precision: str, request: _Request) -> Detector:
-    from model_store.engines.torch import TorchEngine  # noqa: PLC0415 - seconds, and not in every installation
+    from model_store.engines.torch import TorchEngine  # noqa: PLC0415 - takes seconds, and torch is optional
     from model_store.network import load  # noqa: PLC0415
 
     loaded = load(request.found, request.class_names)
@@ -230,7 +230,7 @@ def _open_torch(precision: str, request: _Request) -> Detector:
 
 
 def _open_openvino(name: str, request: _Request) -> Detector:
-    from model_store.engines.openvino import OpenVinoEngine, class_count, graphs_in  # noqa: PLC0415 - not everywhere
+    from model_store.engines.openvino import OpenVinoEngine, class_count, graphs_in  # noqa: PLC0415 - optional
 
     if request.device != "cpu":
         raise EngineNotAvailable(f"engine {name} runs on the CPU; the device is {request.device}")
@@ -266,10 +266,10 @@ def _check_classes(release: store.Release, count: int) -> None:
 
 
 def _converted(request: _Request) -> tuple["Graphs", NetworkFacts, str]:
-    """Return graphs that were converted before, or convert them now: only that takes torch.
+    """Return graphs from the cache, or convert them now; only the conversion needs torch.
 
     Returns:
-        The graphs, what is known of the network, and the sha256 of the weights.
+        The graphs, the properties of the network, and the sha256 of the weights.
     """
     from model_store.engines.openvino import graphs_in  # noqa: PLC0415
     from model_store.prepared import GraphCache  # noqa: PLC0415 - needs OpenVINO
@@ -294,10 +294,10 @@ def _converted(request: _Request) -> tuple["Graphs", NetworkFacts, str]:
 
 
 def check_golden(engine: Engine, release: store.Release) -> None:
-    """Run the golden images through an engine and compare with the release's manifest; it warms the engine up too.
+    """Run the golden images through an engine and compare with the release's manifest; this also warms up the engine.
 
     Raises:
-        GoldenMismatch: the engine finds something else, or something that is not finite.
+        GoldenMismatch: the detections differ too much, or a value is not finite.
         BrokenRelease: a golden image does not decode.
     """
     for moved in golden_moves(engine, release.folder, release.manifest):
@@ -311,12 +311,12 @@ def check_golden(engine: Engine, release: store.Release) -> None:
 
 
 def golden_moves(engine: Engine, folder: Path, manifest: Manifest) -> list[golden.Moved]:
-    """Return what an engine moves on the golden images of a release's folder: an item for each of its lanes.
+    """Return how far an engine moves the detections on a release's golden images: one item for each of its lanes.
 
-    The first image goes through every lane, the others through whichever is free.
+    The first image goes through every lane, each other image through a free one.
 
     Raises:
-        GoldenMismatch: it finds something that is not finite.
+        GoldenMismatch: a value is not finite.
         BrokenRelease: a golden image does not decode.
     """
     first, *others = (_read_golden(folder / image.file) for image in manifest.golden)

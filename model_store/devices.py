@@ -1,4 +1,4 @@
-"""Which device to compute on, without importing torch where there is no CUDA to ask it about."""
+"""Choice of the compute device; torch is imported only if the machine has a CUDA driver."""
 
 import ctypes
 import sys
@@ -9,10 +9,10 @@ _DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
 def choose_device(asked: str) -> str:
-    """Turn `auto`, `cpu`, `cuda` or `cuda:N` into the device to use: `auto` is CUDA where there is one, else the CPU.
+    """Return the device for `auto`, `cpu`, `cuda` or `cuda:N`; `auto` is CUDA if available, else the CPU.
 
     Raises:
-        DeviceNotAvailable: a CUDA device that is not on this machine, or something that names no device.
+        DeviceNotAvailable: the CUDA device is not on this machine, or the text names no device.
     """
     kind, _, index = asked.partition(":")
     if asked not in ("auto", "cpu") and (kind != "cuda" or not (index.isdecimal() or asked == "cuda")):
@@ -29,10 +29,10 @@ def choose_device(asked: str) -> str:
 
 
 def _cuda_count() -> int:
-    """Count the CUDA devices that torch can use; none without the driver or without torch."""
+    """Return the number of CUDA devices that torch can use; 0 without the driver or without torch."""
     try:
         ctypes.CDLL(_DRIVER)
-        import torch  # noqa: PLC0415 - seconds, and only where the driver is there
+        import torch  # noqa: PLC0415 - takes seconds, so only if the driver is there
     except (OSError, ImportError):
         return 0
     return torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -1,4 +1,4 @@
-"""What is being written and not yet there: a draft is locked while its maker lives, so that a killed one's is known."""
+"""Drafts: files and folders being written, locked while their writer lives, so that abandoned ones can be removed."""
 
 import os
 import shutil
@@ -14,15 +14,15 @@ if sys.platform != "win32":
 
 @contextmanager
 def draft_folder(parent: Path, prefix: str) -> Iterator[Path]:
-    """Make a new folder `<prefix>...` to write in, and remove those of the same prefix whose makers were killed.
+    """Create a draft folder `<prefix>...`, and remove those of the same prefix whose writers were killed.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: the folder cannot be created.
     """
     remove_abandoned(parent.glob(f"{prefix}*"))
     with ExitStack() as stack:
         draft = None
-        while draft is None or not draft.exists():  # one that others saw before it was locked is abandoned to them
+        while draft is None or not draft.exists():  # another process may remove a draft before it is locked
             draft = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
             stack.callback(shutil.rmtree, draft, ignore_errors=True)
             stack.enter_context(locked(draft, wait=True))
@@ -30,7 +30,7 @@ def draft_folder(parent: Path, prefix: str) -> Iterator[Path]:
 
 
 def remove_abandoned(drafts: Iterable[Path]) -> None:
-    """Remove the files and folders that no living process has locked; what cannot be removed stays."""
+    """Remove the files and folders that no living process has locked; those that cannot be removed stay."""
     for draft in drafts:
         with locked(draft) as is_abandoned:
             if not is_abandoned:
@@ -44,10 +44,10 @@ def remove_abandoned(drafts: Iterable[Path]) -> None:
 
 @contextmanager
 def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Lock a file or folder and tell whether it is; the lock ends with the block or the process, however that ends.
+    """Try to lock a file or folder, and yield whether it is locked; the lock ends with the block or the process.
 
-    It is not locked where somebody else has locked it (with `wait` that one is waited for) and where the system has no
-    such locks: on Windows and on some network file systems, where an abandoned draft then stays.
+    The lock fails if another process holds it; `wait` waits for that process instead. It also fails on systems without
+    such locks, Windows and some network file systems; abandoned drafts stay there.
     """
     handle = _lock(path, wait=wait)
     try:

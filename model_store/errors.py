@@ -1,43 +1,43 @@
-"""What can be wrong with a model, as the person who serves or publishes it reads it."""
+"""Errors of models, worded for the person who serves or publishes one."""
 
 
 class ModelError(ValueError):
-    """A model cannot be served or published.
+    """A model that cannot be served or published.
 
     ModelError
     ├── ReleaseNotFound      no such release in the store
-    ├── BrokenRelease        a release's files are missing, changed or do not fit its manifest
-    ├── BrokenStateDict      a file that is no state dict, or holds more than tensors
+    ├── BrokenRelease        missing or changed files, or files that do not fit the manifest
+    ├── BrokenStateDict      a file that is not a state dict, or holds more than tensors
     ├── UnknownArchitecture  a state dict of a network that is not in the table
-    ├── GoldenMismatch       a loaded model does not repeat its release's detections
-    ├── DeviceNotAvailable   the asked device is not on this machine
-    └── EngineNotAvailable   there is no such engine
+    ├── GoldenMismatch       a loaded model that does not reproduce its release's detections
+    ├── DeviceNotAvailable   a device that is not on this machine
+    └── EngineNotAvailable   an unknown engine, or one that does not run here
     """
 
 
 class ReleaseNotFound(ModelError):
-    """No release of this name and version is in the store."""
+    """A name or version that is not in the store."""
 
 
 class BrokenRelease(ModelError):
-    """A release's files are missing, were changed, or do not fit its manifest."""
+    """A release whose files are missing, were changed, or do not fit its manifest."""
 
 
 class BrokenStateDict(ModelError):
-    """The file is no state dict, or holds Python objects beside tensors."""
+    """A file that is not a state dict, or holds Python objects beside tensors."""
 
 
 class UnknownArchitecture(ModelError):
-    """The state dict's names and shapes fit no architecture in the table."""
+    """A state dict whose names and shapes fit no architecture in the table."""
 
 
 class GoldenMismatch(ModelError):
-    """The loaded model finds something else on the golden image than its manifest says."""
+    """A loaded model whose detections on the golden images differ from its manifest."""
 
 
 class DeviceNotAvailable(ModelError):
-    """The asked device is not on this machine."""
+    """A device that is not on this machine."""
 
 
 class EngineNotAvailable(ModelError):
-    """There is no engine of this name."""
+    """An engine that does not exist or does not run here."""

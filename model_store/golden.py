@@ -1,8 +1,8 @@
-"""The golden check: is a loaded model the one that was published, wired up correctly, with sane arithmetic?
+"""The golden check: whether a loaded model is the published one, wired up correctly, with sane arithmetic.
 
-It compares what an engine finds on the release's golden images with what eager fp32 found there. Rounding (another
+The check compares an engine's detections on the release's golden images with those of eager fp32. Rounding (another
 processor, library or precision) moves a few borderline scores and every box a little. Other weights, permuted labels,
-swapped channels or shifted boxes move all of them a lot. So the check looks at medians over the clear objects: those
+swapped channels or shifted boxes move all of them a lot. So the check compares medians over the clear objects: those
 away from the image's edge and well above the threshold.
 """
 
@@ -18,55 +18,61 @@ from model_store.manifest import EngineRecord, ExpectedDetection, GoldenImage
 from rendersight.detections import Detections, box_iou
 
 _EDGE = 0.01
-"""A box nearer to the edge than this share of the image's side may be cut off: rounding decides how far it reaches."""
+"""Margin at the image's edge, as a fraction of its side. A box there may be cut off, so rounding moves its edge."""
 
 _MIN_IOU = 0.5
 _MAX_MISSED = 0.1
-"""Share of the clear objects that rounding may lose, and of others that it may bring up."""
+"""Maximum fraction of the clear objects that may be lost, and of unexpected objects that may appear."""
 
 _MAX_MISSED_UNCLEAR = 0.5
-"""The same where no object is clear and all of them count."""
+"""The same maximum if no object is clear and all are compared."""
 
 _MAX_MISSED_OF_CLASS = 0.5
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far the medians may move.
+    """Limits for the medians.
 
     Attributes:
-        box: of the distance between a box's edge and the expected one, as a share of the box's side.
-        logit: of the change of the score's logit.
+        box: maximum distance of a box's edge from the expected edge, as a fraction of the box's side.
+        logit: maximum change of the score's logit.
     """
 
     box: float
     logit: float
 
     def of(self, count: int) -> "Tolerance":
-        """Return the tolerance for medians over so many objects: three times as much for one, 1.4 times for 25."""
+        """Return the tolerance for medians over `count` objects: three times as large for one, 1.4 times for 25."""
         room = 1 + 2 / math.sqrt(max(1, count))
         return Tolerance(room * self.box, room * self.logit)
 
 
 EXACT = Tolerance(box=0.001, logit=0.02)
-"""fp32 on any CPU, over many objects."""
+"""Tolerance of fp32 on any CPU, over many objects."""
 
 REDUCED = Tolerance(box=0.007, logit=0.7)
-"""bf16, fp16, int8 and TF32, over many objects; `python -m benchmarks.golden` prints what lies on both sides."""
+"""Tolerance of bf16, fp16, int8 and TF32, over many objects.
+
+`python -m benchmarks.golden` prints the measurements on both sides of it.
+"""
 
 _LEAST = Tolerance(box=0.003, logit=0.3)
 _TIMES_RECORDED = 2.5
-"""int8 of `dice@6` moves 1.6 times as far on AVX2 as on VNNI, where it was prepared, and 3.2 times with BGR."""
+"""Factor on an engine's recorded drift.
+
+int8 of `dice@6` drifts 1.6 times as far on AVX2 as on VNNI, where it was prepared, and 3.2 times with BGR.
+"""
 
 
 def tolerance(name: str, record: EngineRecord | None, *, is_cpu: bool, count: int) -> Tolerance:
-    """Return how far an engine may move.
+    """Return the tolerance for an engine.
 
     Args:
-        name: of the engine.
-        record: what the manifest says of it.
-        is_cpu: whether it runs on a CPU; a GPU computes fp32 convolutions in TF32.
-        count: number of objects that are compared.
+        name: the engine's name.
+        record: the engine's record in the manifest, if any.
+        is_cpu: whether the engine runs on a CPU; a GPU computes fp32 convolutions in TF32.
+        count: number of compared objects.
     """
     is_exact = name.endswith("-fp32") and is_cpu
     if record is None or record.golden_drift is None:
@@ -77,7 +83,7 @@ def tolerance(name: str, record: EngineRecord | None, *, is_cpu: bool, count: in
 
 @dataclass(frozen=True)
 class Seen:
-    """One golden image as an engine saw it: its size in px, and what was found."""
+    """One golden image with an engine's detections; its size is in px."""
 
     golden: GoldenImage
     size_wh: tuple[int, int]
@@ -86,13 +92,13 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class Moved:
-    """What moved between the expected detections and the found ones.
+    """The differences between the expected detections and an engine's.
 
     Attributes:
-        labels: int64 (N,), the labels of the clear objects.
-        is_found: bool (N,), whether an object of the same label was found at the same place.
-        extra: number of sure detections where nothing is expected.
-        box: median distance of the edges of the found boxes from the expected ones, as a share of the box's side.
+        labels: int64 (N,), labels of the clear objects.
+        is_found: bool (N,), whether the engine found an object of the same label at the same place.
+        extra: number of clear detections where none is expected.
+        box: median distance of the found boxes' edges from the expected ones, as a fraction of the box's side.
         logit: median change of the score's logit.
         is_clear: False if no object is clear, and all expected ones were compared instead.
     """
@@ -106,7 +112,7 @@ class Moved:
 
 
 def expectation(found: Detections, *, score_threshold: float) -> tuple[ExpectedDetection, ...]:
-    """Return what eager fp32 found above the recommended threshold, best first."""
+    """Return the eager fp32 detections above the recommended threshold, best first."""
     kept = found.above(score_threshold).by_score()
     return tuple(
         ExpectedDetection(label_id=int(label), score=float(score), box_xyxy=tuple(float(v) for v in box))
@@ -115,7 +121,7 @@ def expectation(found: Detections, *, score_threshold: float) -> tuple[ExpectedD
 
 
 def clear(found: Detections, *, size_wh: tuple[int, int], score_threshold: float) -> NDArray[np.bool_]:
-    """Return which detections rounding cannot decide: bool (N,), well above the threshold and away from the edge."""
+    """Return which detections are safe from rounding: bool (N,), well above the threshold and away from the edge."""
     margin = _EDGE * np.array(size_wh * 2, np.float32)
     is_inside = (found.boxes_xyxy[:, :2] >= margin[:2]) & (found.boxes_xyxy[:, 2:] <= np.array(size_wh) - margin[2:])
     is_sure = found.scores > (1 + score_threshold) / 2
@@ -123,7 +129,7 @@ def clear(found: Detections, *, size_wh: tuple[int, int], score_threshold: float
 
 
 def compare(images: Sequence[Seen], *, score_threshold: float) -> Moved:
-    """Measure what moved on the golden images, over the clear objects; over all expected ones if none is clear."""
+    """Compare detections on the golden images with the expected ones: the clear objects, or all if none is clear."""
     known = [_known(seen.golden) for seen in images]
     kept = [
         clear(expected, size_wh=seen.size_wh, score_threshold=score_threshold)
@@ -154,7 +160,7 @@ def compare(images: Sequence[Seen], *, score_threshold: float) -> Moved:
 
 
 def check(moved: Moved, tolerance: Tolerance) -> None:
-    """Raise if more moved than rounding moves.
+    """Raise if the differences exceed those of rounding.
 
     Raises:
         GoldenMismatch: the message gives the statistic, its value and the limit.
@@ -192,19 +198,19 @@ def _known(golden: GoldenImage) -> Detections:
 
 
 def _match(expected: Detections, found: Detections) -> NDArray[np.intp]:
-    """Return, for each expected object, the index of the detection of its label that overlaps it best: (N,), or -1."""
+    """Return the best overlapping detection of the same label for each expected object: index (N,), or -1."""
     iou = box_iou(expected.boxes_xyxy, found.boxes_xyxy)
     iou[expected.labels[:, None] != found.labels[None, :]] = 0
     match = np.full(len(expected), -1, np.intp)
     for i in range(len(expected)):
         if len(found) and iou[i].max() >= _MIN_IOU:
             match[i] = iou[i].argmax()
-            iou[:, match[i]] = 0  # one to one
+            iou[:, match[i]] = 0  # each detection matches only one object
     return match
 
 
 def _box_change(expected: NDArray[np.float32], found: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the distances of the edges as shares of the expected box's width and height: (4 N,)."""
+    """Return the distances of the edges as fractions of the expected box's width and height: (4 N,)."""
     sides = np.tile(expected[:, 2:] - expected[:, :2], 2)
     return np.asarray(np.abs(found - expected) / sides).ravel()
 

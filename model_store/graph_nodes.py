@@ -1,4 +1,4 @@
-"""What the modules that build OpenVINO graphs share: constants, and the sizes of boxes."""
+"""Constants and box sizes as nodes of OpenVINO graphs."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from openvino import opset13 as op
 
 Node = Any
-"""An output of a node: OpenVINO's operators have no types."""
+"""Output of a node; OpenVINO's operators have no type hints."""
 
 
 def width_height(boxes: Node) -> Node:

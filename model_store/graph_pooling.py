@@ -1,4 +1,4 @@
-"""RoIAlign as nodes of an OpenVINO graph: what torchvision's `MultiScaleRoIAlign` computes, for one image."""
+"""RoIAlign as nodes of an OpenVINO graph: torchvision's `MultiScaleRoIAlign` for one image."""
 
 import math
 from collections.abc import Sequence
@@ -11,21 +11,21 @@ from model_store.graph_nodes import Node, f32, i64, longest_side, width_height
 
 POOLED_PX = 7
 _SAMPLES = 2
-"""Samples a bin along each axis: the `sampling_ratio` of every network in the table."""
+"""Samples per bin along each axis: the `sampling_ratio` of every network in the table."""
 _WINDOWS = (8, 14, 20)
-"""Rois are pooled together with those whose longest side, in cells of their level, is in the same range up to these.
+"""Upper ends of the size ranges whose rois are pooled together, by longest side in cells of their level.
 
-A square one has 14 to 28, on the lowest level any number up to 28.
+A square roi has a side of 14 to 28 cells, on the lowest level up to 28.
 """
 _MOST_GATHERED = 2**17
-"""Cells that windows of longer rois may gather (134 MB of 256 channels); beyond it OpenVINO's operator takes them."""
+"""Maximum number of cells in windows of longer rois (134 MB for 256 channels); above it OpenVINO's operator runs."""
 
 
 def pool_by_level(maps: Sequence[Node], boxes: Node, strides: Sequence[int]) -> tuple[Node, Node]:
-    """Pool each box from the level that suits its size; boxes come back in the order of what was pooled.
+    """Pool each box from the level that suits its size; return the boxes in the order of the pooled features.
 
-    The level is floor(4 + log2(sqrt(area) / 224)), equation 1 of Lin et al., Feature Pyramid Networks, 2017. Where two
-    maps have one stride, torchvision pools from the first of them alone.
+    The level is floor(4 + log2(sqrt(area) / 224)), equation 1 of Lin et al., Feature Pyramid Networks, 2017. If two
+    maps have the same stride, torchvision pools only from the first of them.
     """
     lowest, highest = (int(math.log2(stride)) for stride in (strides[0], strides[-1]))
     side = op.maximum(op.sqrt(op.reduce_prod(width_height(boxes), i64([1]))), f32(1e-6))
@@ -51,7 +51,7 @@ def pool_by_level(maps: Sequence[Node], boxes: Node, strides: Sequence[int]) -> 
 def pool_any(item: Node, rois: Node, *, stride: int) -> Node:
     """Pool rois (N, 4) of any size: as windows if these are few and small enough, else with OpenVINO's own operator.
 
-    The operator lays the whole map out anew, even for no roi at all.
+    The operator copies the whole map into another layout, even without any roi.
     """
     gathered = op.multiply(
         op.gather(op.shape_of(rois), i64(0), i64(0)), op.power(_span(_scaled(rois, stride)[1]), i64(2))
@@ -79,10 +79,10 @@ def pool_any(item: Node, rois: Node, *, stride: int) -> Node:
 
 
 def pool_windows(item: Node, rois: Node, *, stride: int) -> Node:
-    """Pool rois (N, 4) px from a map (1, H, W, C): the same as `roi_align`, in memory for N times the longest one.
+    """Pool rois (N, 4) px from a map (1, H, W, C), as `roi_align` does; memory grows with N times the longest roi.
 
-    Bilinear sampling and averaging are linear and apart in x and y. So each roi's cells are gathered as one window,
-    all channels of a cell together, and two matrix products make the 7 x 7 of it: a fifth of the operator's time.
+    Bilinear sampling and averaging are linear and separable in x and y. So each roi's cells are gathered as one window,
+    all channels of a cell together, and two matrix products reduce it to 7 x 7, in a fifth of the operator's time.
 
     Returns:
         (N, 7, 7, C).
@@ -119,26 +119,26 @@ def pool_windows(item: Node, rois: Node, *, stride: int) -> Node:
 
 
 def _scaled(rois: Node, stride: int) -> tuple[Node, Node]:
-    """Return the starts and the sizes of rois, (N, 2), y before x, in cells; none is smaller than a cell."""
+    """Return the starts and the sizes of rois, (N, 2), y before x, in cells; the minimum size is one cell."""
     scaled = op.divide(rois, f32(stride))
     start, end = (op.gather(scaled, i64(columns), i64(1)) for columns in ([1, 0], [3, 2]))
     return start, op.maximum(op.subtract(end, start), f32(1))
 
 
 def _span(size: Node) -> Node:
-    """Return the side of a window, (), in cells, that holds the samples of any of the rois, or of none."""
+    """Return the side of a window, (), in cells, that holds all samples of the largest roi; there may be no roi."""
     reach = op.multiply(op.reduce_max(size, i64([0, 1])), f32(1 - 1 / (_SAMPLES * POOLED_PX)))
     return op.add(op.convert(op.ceiling(op.maximum(reach, f32(0))), "i64"), i64(2))
 
 
 def _axis(start: Node, size: Node, span: Node, limit: Node) -> tuple[Node, Node]:
-    """Return along one axis what each cell of a roi's window counts for each of 7 bins, and where the cells are.
+    """Return, for one axis, the weight of each cell of a roi's window in each of 7 bins, and the cells' positions.
 
     Args:
-        start: of the rois, (N, 1), cells.
-        size: of the rois, (N, 1), cells.
-        span: of the windows, (), cells.
-        limit: of the map, (), cells.
+        start: starts of the rois, (N, 1), cells.
+        size: sizes of the rois, (N, 1), cells.
+        span: side of the windows, (), cells.
+        limit: size of the map, (), cells.
 
     Returns:
         f32 (N, 7, span) and i64 (N, span).

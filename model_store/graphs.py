@@ -1,4 +1,4 @@
-"""A torchvision `FasterRCNN` -> three OpenVINO graphs that run it without torch.
+"""Conversion of a torchvision `FasterRCNN` into three OpenVINO graphs that run it without torch.
 
 | graph | takes | gives | arithmetic |
 |---|---|---|---|
@@ -6,10 +6,11 @@
 | `proposals` | those, and `limit_hw` (2,) | `proposals` (R, 4), `pooled` (R, 7, 7, C) | fp32 |
 | `head` | those two, and `limit_hw` | `boxes` (D, 4), `labels` (D,) in 1..K, `scores` (D,), best first | any |
 
-All but the labels, i64, are f32. Three, because in bfloat16 the coordinates of proposals would be off by 4 px. `pixels`
-are those of the resized image, RGB in 0..255 less the mean, padded with zeros to a multiple of `PAD_MULTIPLE_PX`;
-`limit_hw` is its size without the padding. Boxes are x0, y0, x1, y1 in px of it. Maps have their channels last, as
-convolutions leave them. Every formula repeats torchvision.models.detection, whose names are used here.
+Labels are i64, all other tensors f32. Proposals have a graph of their own, because in bfloat16 their coordinates would
+be off by 4 px. `pixels` is the resized image, RGB in 0..255 less the mean, padded with zeros to a multiple of
+`PAD_MULTIPLE_PX`. `limit_hw` is its size without the padding. Boxes are x0, y0, x1, y1 in px of the resized image. Maps
+have their channels last, as convolutions leave them. Every formula repeats torchvision.models.detection, whose names
+are used here.
 """
 
 import copy
@@ -35,23 +36,23 @@ from model_store.graph_pooling import POOLED_PX, pool_by_level
 
 _EXAMPLE_PX = 128
 _NEVER = 1e-30
-"""No sigmoid of a trained network comes below it: a threshold that lets everything through but what was crossed out."""
+"""Score below any sigmoid of a trained network: as a threshold it removes only boxes that were given score 0."""
 
 
 def write_graphs(network: FasterRCNN, folder: Path, *, compress: bool = False) -> None:
-    """Convert a network in eval mode and write the three graphs into a folder.
+    """Convert a network to the three graphs and write them into a folder.
 
     Args:
-        network: in eval mode.
-        folder: must exist.
-        compress: keep weights as fp16, in half of the space: finer than bfloat16, coarser than fp32.
+        network: a network in eval mode.
+        folder: an existing folder.
+        compress: store weights as fp16, in half the space; fp16 is finer than bfloat16 and coarser than fp32.
     """
     for name, graph in convert(network).items():
         ov.save_model(graph, folder / f"{name}.xml", compress_to_fp16=compress)
 
 
 def convert(network: FasterRCNN) -> dict[str, ov.Model]:
-    """Convert a network in eval mode to graphs, by the names of `GRAPHS`."""
+    """Convert a network in eval mode to graphs, keyed by the names in `GRAPHS`."""
     graphs = (_features(network), _proposals(network), _head(network))
     return dict(zip(GRAPHS, graphs, strict=True))
 
@@ -59,7 +60,7 @@ def convert(network: FasterRCNN) -> dict[str, ov.Model]:
 class _Features(nn.Module):
     """Backbone, pyramid and proposal head: pixels less the mean -> maps, objectness and deltas of every level.
 
-    The first convolution's weights take over the division by the standard deviation.
+    The first convolution's weights include the division by the standard deviation.
     """
 
     def __init__(self, network: FasterRCNN) -> None:
@@ -95,8 +96,8 @@ class _Head(nn.Module):
 
 def _convert(module: nn.Module, example: Tensor, shape: Sequence[int]) -> ov.Model:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's tracing, which OpenVINO relies on, calls itself deprecated
-        # torch would trace twice to compare; the golden check compares what counts
+        warnings.simplefilter("ignore")  # OpenVINO relies on torch's tracing, which warns that it is deprecated
+        # torch would trace a second time to compare; the golden check compares the detections
         decoder = TorchScriptPythonDecoder(module.eval(), example_input=example, trace_kwargs={"check_trace": False})
         return ov.convert_model(decoder, example_input=example, input=[ov.PartialShape(list(shape))])
 
@@ -137,7 +138,7 @@ def _proposals(network: FasterRCNN) -> ov.Model:
         levels.append(op.broadcast(f32(level), op.shape_of(scores)))
     every = _clip(op.concat(boxes, 0), limit_hw)
     scores = _cross_out_small(op.sigmoid(op.concat(logits, 0)), every, rpn.min_size)
-    # boxes of different levels must not suppress each other: each level has its own place in the plane
+    # boxes of different levels must not suppress each other, so each level is shifted to its own region of the plane
     offset = op.multiply(op.concat(levels, 0), op.add(op.reduce_max(limit_hw, i64([0])), f32(1)))
     kept = _suppress(
         op.unsqueeze(op.add(every, op.unsqueeze(offset, i64(1))), i64(0)),
@@ -153,7 +154,7 @@ def _proposals(network: FasterRCNN) -> ov.Model:
 
 
 def _strides(network: FasterRCNN) -> dict[str, int]:
-    """Return each map's stride, px, by its name."""
+    """Return each map's stride, px, by the map's name."""
     with torch.inference_mode():
         maps = network.backbone(torch.zeros(1, 3, _EXAMPLE_PX, _EXAMPLE_PX))
     return {name: _EXAMPLE_PX // item.shape[-1] for name, item in maps.items()}
@@ -164,8 +165,8 @@ def _best_of_level(
 ) -> tuple[Node, Node]:
     """Return the boxes (N, 4) with the highest objectness of a level and their logits (N,), N at most `most`.
 
-    Candidates are numbered as torchvision does: row, column, anchor. An anchor's place follows from its number. The
-    stride is whole: (height, width) of the padded image // of the map; for a map of stride 64 it may be less.
+    Candidates are numbered in torchvision's order: row, column, anchor. An anchor's place follows from its number. The
+    stride is an integer: (height, width) of the padded image // that of the map. A map of stride 64 may get less.
     """
     count = len(cell)
     logits = op.reshape(objectness, i64([-1]), special_zero=False)
@@ -226,7 +227,7 @@ def _head(network: FasterRCNN) -> ov.Model:
 
 
 def _decode(boxes: Node, deltas: Node, *, weights: Sequence[float]) -> Node:
-    """Move boxes (..., 4) by deltas (..., 4) as `BoxCoder.decode` does."""
+    """Move boxes (..., 4) by deltas (..., 4), as `BoxCoder.decode` does."""
     x0, y0, x1, y1 = (op.gather(boxes, i64([column]), i64(-1)) for column in range(4))
     dx, dy, dw, dh = (
         op.divide(op.gather(deltas, i64([column]), i64(-1)), f32(weight)) for column, weight in enumerate(weights)
@@ -249,13 +250,17 @@ def _clip(boxes: Node, limit_hw: Node) -> Node:
 
 
 def _cross_out_small(scores: Node, boxes: Node, min_size: float) -> Node:
-    """Give score 0 to boxes with a side below `min_size`; no score threshold lets it through."""
+    """Give score 0 to boxes with a side below `min_size`; every score threshold removes them."""
     is_large = op.greater_equal(op.reduce_min(width_height(boxes), i64([-1])), f32(min_size))
     return op.select(is_large, scores, f32(0))
 
 
 def _suppress(boxes: Node, scores: Node, *, iou: float, score_floor: float, most: int) -> Any:
-    """Non-maximum suppression of (B, N, 4) by (B, 1, N): outputs (D, 3) batch, class, box and the scores alike."""
+    """Apply non-maximum suppression to boxes (B, N, 4) with scores (B, 1, N).
+
+    Returns:
+        Outputs (D, 3): batch, class and box index; then batch, class and score.
+    """
     return op.non_max_suppression(
         boxes,
         scores,

@@ -1,4 +1,4 @@
-"""A release's data, validated: what `manifest.json` says, and nothing that only code knows."""
+"""The validated data of a release's `manifest.json`."""
 
 import math
 from pathlib import Path, PurePosixPath
@@ -21,13 +21,13 @@ from model_store.errors import BrokenRelease
 
 FILE_NAME = "manifest.json"
 SCHEMA_VERSION: Literal[3] = 3
-"""1 had no `engines`; 1 and 2 had one golden image, `golden.jpg`."""
+"""Version of the manifest's schema. Schema 1 had no `engines`; schemas 1 and 2 had one golden image, `golden.jpg`."""
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 
 def _inside(path: str) -> str:
-    """A release's file path: relative, with forward slashes, and never out of the release's folder."""
+    """Return a path if relative, with forward slashes and inside the release's folder, else raise `ValueError`."""
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or ".." in parts or set(path) & set("\\:\0"):
         raise ValueError("a file of a release lies inside its folder")
@@ -40,12 +40,12 @@ Score = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Data(BaseModel):
-    # JSON has no NaN: it would be written as null and not be read back
+    # JSON has no NaN; it would be written as null, which cannot be read back
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class InputRule(_Data):
-    """How an image becomes the network's input: resized as `min_size` and `max_size` (px) say, then normalised."""
+    """Conversion of an image into the network's input: resized by `min_size` and `max_size` (px), then normalised."""
 
     min_size: PositiveInt
     max_size: PositiveInt
@@ -53,7 +53,7 @@ class InputRule(_Data):
     std: tuple[float, float, float]
 
     def resized_hw(self, height: int, width: int) -> tuple[int, int]:
-        """Return the height and width, px, that an image of this size is resized to; 0 where nothing is left of a side.
+        """Return the height and width, px, of an image after resizing; 0 for a side of which nothing is left.
 
         The arithmetic, a float32 factor and rounding down, is torchvision's (`GeneralizedRCNNTransform`).
         """
@@ -66,9 +66,9 @@ class Metrics(_Data):
     """Figures of this release on one labelled data set.
 
     Attributes:
-        data: which images, in words.
-        image_count: how many.
-        figures: name -> value, such as `AP`, `AP50`, `AR100`, `f1`; COCO's names and definitions.
+        data: description of the images.
+        image_count: number of images.
+        figures: name -> value, such as `AP`, `AP50`, `AR100`, `f1`, with COCO's names and definitions.
         intervals: name -> low and high end of the figure's 95 % interval, by a bootstrap over images.
         per_class_ap: class name -> mAP@[.5:.95]; a class that does not occur in the data is absent.
         per_class_ap50: the same at IoU 0.5.
@@ -83,15 +83,15 @@ class Metrics(_Data):
 
 
 class Origin(_Data):
-    """Where a release comes from: enough to make it again.
+    """The origin of a release, enough to make it again.
 
     Attributes:
-        dataset_fingerprint: sha256 over names, boxes and labels of the images trained on; None where unknown.
-        config: the resolved training configuration.
-        seed: of the training.
-        commit: of the code that trained; None outside a repository.
+        dataset_fingerprint: sha256 over names, boxes and labels of the training images; None if unknown.
+        config: resolved training configuration.
+        seed: seed of the training.
+        commit: commit of the training code; None outside a repository.
         library_versions: package -> version.
-        continued_from: the release or file that the weights began as.
+        continued_from: release or file with the initial weights.
     """
 
     dataset_fingerprint: str | None = None
@@ -103,10 +103,10 @@ class Origin(_Data):
 
 
 class Drift(_Data):
-    """What an engine moved on the golden images when it was prepared: medians over the clear objects.
+    """An engine's differences on the golden images when it was prepared: medians over the clear objects.
 
     Attributes:
-        box: distance of a box's edge from that of eager fp32, as a share of the box's side.
+        box: distance of a box's edge from that of eager fp32, as a fraction of the box's side.
         logit: change of the score's logit.
     """
 
@@ -118,16 +118,16 @@ class EngineRecord(_Data):
     """A faster way to run a release, measured on labelled images when it was prepared.
 
     Attributes:
-        graphs: folder inside the release that holds its graphs; None runs the state dict.
-        data: which images, in words.
-        image_count: how many.
-        figures: name -> value with this engine, as `Metrics.figures`.
-        reference: the same with eager fp32.
-        rpn_score_floor: the engine drops proposals below this objectness; None: as `options` of the release say.
-        is_judged: whether eager fp32 was good enough on these images to tell what is lost; what is not judged is used
-            only where it is asked for by name.
-        library_versions: package -> version that prepared it.
-        golden_drift: on the golden images, where it was prepared; None: not measured, as in schemas 1 and 2.
+        graphs: folder of the graphs inside the release; None runs the state dict.
+        data: description of the images.
+        image_count: number of images.
+        figures: name -> value with this engine, as in `Metrics.figures`.
+        reference: the same figures with eager fp32.
+        rpn_score_floor: the engine drops proposals below this objectness; None uses the release's `options`.
+        is_judged: whether eager fp32 was accurate enough on these images to show a loss; an engine that is not judged
+            runs only if it is requested by name.
+        library_versions: package -> version at preparation.
+        golden_drift: differences on the golden images at preparation; None if not measured, as in schemas 1 and 2.
     """
 
     graphs: ReleasePath | None = None
@@ -142,7 +142,7 @@ class EngineRecord(_Data):
 
 
 class ExpectedDetection(_Data):
-    """One object on a golden image, found by eager fp32: box x0, y0, x1, y1 in px."""
+    """One object that eager fp32 found on a golden image: box x0, y0, x1, y1 in px."""
 
     label_id: PositiveInt
     score: Score
@@ -150,18 +150,18 @@ class ExpectedDetection(_Data):
 
 
 class GoldenImage(_Data):
-    """An image of the release and what eager fp32 found on it above the recommended threshold, best first."""
+    """An image of the release with the eager fp32 detections above the recommended threshold, best first."""
 
     file: ReleasePath = "golden.jpg"
     expected: tuple[ExpectedDetection, ...] = ()
 
 
 class Manifest(_Data):
-    """Everything about a release but its weights. Labels 1..K are `class_names` in their order.
+    """Everything about a release except its weights. Labels 1..K are `class_names` in their order.
 
-    `score_threshold_from` names the data sets that chose the threshold, as `metrics` does; empty are the images held
-    out of the training. `provenance` says in words which choice used which data. `refused_engines` has each engine that
-    was prepared and left out, with the reason.
+    `score_threshold_from` names the data sets used to choose the threshold, as `metrics` does; if it is empty, the
+    images held out of the training were used. `provenance` describes which choice used which data. `refused_engines`
+    lists each engine that was prepared and left out, with the reason.
     """
 
     schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
@@ -189,7 +189,7 @@ class Manifest(_Data):
     @field_validator("golden", mode="before")
     @classmethod
     def _read_one_image(cls, value: Any) -> Any:
-        """Accept the form of schemas 1 and 2: what was found on `golden.jpg`, without naming it."""
+        """Accept the form of schemas 1 and 2: the detections on `golden.jpg`, without the file's name."""
         is_list = isinstance(value, list | tuple)
         if is_list and not any(isinstance(item, GoldenImage) or "file" in dict(item) for item in value):
             return [{"expected": value}]
@@ -212,7 +212,7 @@ class Manifest(_Data):
         """Read the manifest of a release folder.
 
         Raises:
-            BrokenRelease: it is missing or does not validate; the message names the file and the first problems.
+            BrokenRelease: the manifest is missing or invalid; the message names the file and the first problems.
         """
         path = folder / FILE_NAME
         try:

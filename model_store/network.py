@@ -1,4 +1,4 @@
-"""A reference or a file -> a torch network with its weights, and what is known of it."""
+"""Loading of torch networks with their weights, from a reference or a file."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from model_store.state_dict import read_state_dict
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A network with its weights, on the CPU, and what is known of it; `release` is None for a bare state dict."""
+    """A network with its weights, on the CPU, and its description; `release` is None for a bare state dict."""
 
     card: ModelCard
     options: NetworkOptions
@@ -26,7 +26,7 @@ class LoadedNetwork:
 
 
 def load_network(ref: str, *, store_root: Path, class_names: Sequence[str] | None = None) -> LoadedNetwork:
-    """Load a network from wherever a person may point to.
+    """Load a network by a path or a reference into the store.
 
     Args:
         ref: a release folder, a state dict's file, or a reference into the store (`dice`, `dice@2`).
@@ -34,13 +34,13 @@ def load_network(ref: str, *, store_root: Path, class_names: Sequence[str] | Non
         class_names: K names for a bare state dict; None names its classes `class_1`...; must be None for a release.
 
     Raises:
-        ModelError: nothing there, or something that must not be served; the message says what and where.
+        ModelError: nothing is found, or the model must not be served; the message says what and where.
     """
     return load(store.locate(store_root, ref), class_names)
 
 
 def load(found: store.Release | Path, class_names: Sequence[str] | None = None) -> LoadedNetwork:
-    """Load what `store.locate` found.
+    """Load a release or file from `store.locate`.
 
     Raises:
         ModelError: as `load_network`.
@@ -74,7 +74,7 @@ def _load_release(release: store.Release) -> LoadedNetwork:
 
 
 def _check_told_twice(release: store.Release, options: NetworkOptions) -> None:
-    """Refuse a manifest that promises its readers something else than the options that build its network."""
+    """Raise if the manifest's fields contradict the options that build the network."""
     manifest = release.manifest
     pairs = {
         "input.min_size": (manifest.input.min_size, options.min_size),
@@ -90,7 +90,7 @@ def _check_told_twice(release: store.Release, options: NetworkOptions) -> None:
 
 
 def input_rule(options: NetworkOptions) -> InputRule:
-    """Return how a network with these options takes its images."""
+    """Return the input rule of a network with these options."""
     return InputRule(min_size=options.min_size, max_size=options.max_size, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 
@@ -111,7 +111,7 @@ def _load_bare(path: Path, class_names: Sequence[str] | None) -> LoadedNetwork:
 
 
 def facts_of(recognised: Recognised) -> NetworkFacts:
-    """Return what runs a network without torch must know of it."""
+    """Return the properties needed to run a network without torch."""
     options = recognised.options
     return NetworkFacts(
         architecture=recognised.name,

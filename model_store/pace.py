@@ -1,4 +1,4 @@
-"""How fast to load: at full speed, or so that something else goes on meanwhile."""
+"""The speed of a load: full, or with pauses that leave time for other work."""
 
 import time
 
@@ -9,21 +9,21 @@ class Pace:
     """Pauses between the steps of a load.
 
     Attributes:
-        is_full: there are no pauses.
+        is_full: whether the load runs at full speed, without pauses.
     """
 
     def __init__(self, share: float = 1.0) -> None:
-        """Begin.
+        """Start timing the first step.
 
         Args:
-            share: of the time that the steps may take, above 0 and up to 1; the rest is paused.
+            share: fraction of time that the steps may take, above 0 and up to 1; pauses take the rest.
         """
         self.is_full = share == 1
         self._pause = 1 / share - 1
         self._began_s = time.monotonic()
 
     def step(self) -> None:
-        """Pause after a step, in proportion to what it took."""
+        """Pause after a step, in proportion to its duration."""
         if self._pause:
             time.sleep(min(_LONGEST_PAUSE_S, self._pause * (time.monotonic() - self._began_s)))
         self._began_s = time.monotonic()

@@ -1,4 +1,4 @@
-"""Graphs that were converted at start, kept for the next start of the same weights on the same machine."""
+"""A cache of graphs converted at start, for the next start with the same weights on the same machine."""
 
 import hashlib
 import logging
@@ -14,7 +14,7 @@ from model_store.card import NetworkFacts
 from model_store.cpu import model_name
 from model_store.engines.openvino import GRAPHS
 
-# graphs of an older version may not fit the engine
+# the code is part of the key, because graphs of an older version may not fit the engine
 _CONVERTER = tuple(sorted(Path(__file__).parent.glob("graph*.py")))
 _FACTS_NAME = "facts.json"
 _FACTS = TypeAdapter(NetworkFacts)
@@ -28,10 +28,10 @@ def converter_sha256() -> str:
 
 
 class GraphCache:
-    """A folder of converted graphs, by sha256 of the weights and the converter, options, OpenVINO and the processor.
+    """A folder of converted graphs for one set of weights, one converter, options, OpenVINO version and processor.
 
     Attributes:
-        folder: of one set of weights.
+        folder: the folder, named by the weights' sha256 and a sha256 of the rest.
     """
 
     def __init__(self, root: Path, *, sha256: str, options: str = "") -> None:
@@ -39,7 +39,7 @@ class GraphCache:
         self.folder = root / f"{sha256[:16]}-{machine[:16]}"
 
     def facts(self) -> NetworkFacts | None:
-        """Return what is known of the network whose graphs are kept; None where there are none, or not all of them."""
+        """Return the properties of the cached network, or None if a graph or their record is missing."""
         if not all((self.folder / f"{graph}.xml").is_file() for graph in GRAPHS):
             return None
         try:
@@ -48,10 +48,10 @@ class GraphCache:
             return None
 
     def keep(self, facts: NetworkFacts, write: Callable[[Path], None]) -> bool:
-        """Let `write` fill the folder; all of it appears at once. A cache that cannot be written only warns.
+        """Fill the folder with `write`; all files appear at once. If the cache cannot be written, log a warning.
 
         Returns:
-            Whether the graphs are kept now.
+            Whether the graphs are cached now.
         """
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -64,11 +64,11 @@ class GraphCache:
         try:
             write(draft)
             (draft / _FACTS_NAME).write_bytes(_FACTS.dump_json(facts))
-            shutil.rmtree(self.folder, ignore_errors=True)  # one that `facts` refused
+            shutil.rmtree(self.folder, ignore_errors=True)  # an incomplete folder
             draft.rename(self.folder)
         except OSError as error:
             _log.warning("the cache %s cannot be written (%s)", self.folder.parent, error)
-            return self.facts() is not None  # another process may have been faster
+            return self.facts() is not None  # another process may have written it first
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return True

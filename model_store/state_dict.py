@@ -1,4 +1,4 @@
-"""A state dict's file -> tensors, without ever unpickling anything else."""
+"""Safe reading of a state dict's file: only tensors are unpickled."""
 
 import re
 from pathlib import Path
@@ -10,18 +10,18 @@ from model_store.errors import BrokenStateDict
 
 
 def read_state_dict(path: Path) -> StateDict:
-    """Read what `torch.save(model.state_dict(), path)` wrote, onto the CPU.
+    """Read a file written by `torch.save(model.state_dict(), path)`, onto the CPU.
 
     Raises:
-        BrokenStateDict: not such a file, or one that holds more than tensors; the message begins with the path and
-            says what was found.
+        BrokenStateDict: the file is something else or holds more than tensors; the message begins with the path and
+            describes the content.
         OSError: the file cannot be read.
     """
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
-    except Exception as error:  # torch, pickle and zipfile raise many kinds for a file that is none of theirs
+    except Exception as error:  # torch, pickle and zipfile raise many kinds of error for other files
         raise BrokenStateDict(f"{path}: {_what_was_found(path, str(error))}") from error
     try:
         return unwrap(loaded)
@@ -30,7 +30,7 @@ def read_state_dict(path: Path) -> StateDict:
 
 
 def _what_was_found(path: Path, message: str) -> str:
-    """Say why torch refused a file, without its advice to load the file all the same."""
+    """Return torch's reason for refusing a file, without its advice to load the file unsafely."""
     if found := re.search(r"GLOBAL (\S+)", message):
         return f"holds a {found[1]} beside tensors; save it with torch.save(model.state_dict(), ...)"
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Find, verify and publish releases: folders `<name>/<version>/` that never change once they are there."""
+"""The model store: find, verify and publish releases, folders `<name>/<version>/` that never change."""
 
 import hashlib
 import os
@@ -23,14 +23,14 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Release:
-    """A release folder and its manifest, as read; `verify` tells whether the files are those of the manifest."""
+    """A release folder and its manifest as read; `verify` checks the files against the manifest."""
 
     folder: Path
     manifest: Manifest
 
     @property
     def ref(self) -> str:
-        """The reference that pins it, `name@version`."""
+        """The reference that pins this release, `name@version`."""
         return f"{self.manifest.name}@{self.manifest.version}"
 
     def verify(self) -> None:
@@ -68,16 +68,16 @@ def sha256_of(path: Path) -> str:
 
 
 def open_release(folder: Path) -> Release:
-    """Read a release from its folder, wherever it lies.
+    """Read a release from a folder anywhere.
 
     Raises:
-        BrokenRelease: no valid manifest in it.
+        BrokenRelease: the folder holds no valid manifest.
     """
     return Release(folder, Manifest.read(folder))
 
 
 def versions(root: Path, name: str) -> list[int]:
-    """Return the version numbers of a name in a store, ascending; empty where there are none."""
+    """Return the version numbers of a name in a store, ascending, or an empty list."""
     folder = root / name
     if not folder.is_dir():
         return []
@@ -89,11 +89,11 @@ def find(root: Path, ref: str) -> Release:
 
     Args:
         root: the folder that holds `<name>/<version>/`.
-        ref: `name` for the highest version, `name@2` for that one.
+        ref: `name` for the highest version, `name@2` for version 2.
 
     Raises:
-        ReleaseNotFound: none of that name or version; the message lists what is there.
-        BrokenRelease: it is there, but its manifest is not valid or speaks of another release.
+        ReleaseNotFound: no release has that name or version; the message lists those in the store.
+        BrokenRelease: its manifest is invalid or belongs to another release.
     """
     name, _, pinned = ref.partition("@")
     if not re.fullmatch(NAME_PATTERN, name) or not re.fullmatch(r"[1-9]\d*|", pinned) or ref.endswith("@"):
@@ -110,15 +110,15 @@ def find(root: Path, ref: str) -> Release:
 
 
 def locate(root: Path, ref: str) -> Release | Path:
-    """Find whatever a person may point to: a release folder, a release in the store, or the file of a state dict.
+    """Find a model by a path or a reference: a release folder, a release in the store, or a state dict's file.
 
     Args:
         root: the folder that holds `<name>/<version>/`.
-        ref: a path, or a reference as `find` takes it.
+        ref: a path, or a reference as for `find`.
 
     Raises:
-        ReleaseNotFound: nothing there.
-        BrokenRelease: a release that is not valid.
+        ReleaseNotFound: nothing is found.
+        BrokenRelease: the release is invalid.
     """
     if not is_path(ref):
         return find(root, ref)
@@ -131,9 +131,9 @@ def locate(root: Path, ref: str) -> Release | Path:
 
 
 def is_path(ref: str) -> bool:
-    """Return whether a reference, as `locate` takes it, is a path, not the name of a release in the store.
+    """Return whether a reference, as for `locate`, is a path and not the name of a release in the store.
 
-    A bare name is a path only if a file or a release's folder is there: a data set's folder `dice` does not hide the
+    A bare name is a path only if it leads to a file or a release's folder: a data set's folder `dice` does not hide the
     release `dice`.
     """
     path = Path(ref)
@@ -145,15 +145,15 @@ def _folders(root: Path) -> list[Path]:
 
 
 def fingerprint(root: Path, ref: str) -> str:
-    """Tell, without opening anything, whether a reference leads to other files than before.
+    """Return a fingerprint that changes when a reference leads to other files; no file is opened.
 
     Args:
         root: the folder that holds `<name>/<version>/`.
-        ref: as `locate` takes it.
+        ref: as for `locate`.
 
     Returns:
-        Path, size and time of every file that it leads to, also of a release that is not complete; empty where there
-        is nothing.
+        Path, size and time of every file that the reference leads to, even if the release is incomplete; empty if
+        nothing is found.
 
     Raises:
         OSError: the store cannot be read.
@@ -164,44 +164,44 @@ def fingerprint(root: Path, ref: str) -> str:
         path = root / name / (pinned or str(max(versions(root, name), default="")))
     told = []
     for file in sorted([path, *(Path(folder, name) for folder, _, names in os.walk(path) for name in names)]):
-        with suppress(OSError):  # it has gone meanwhile
+        with suppress(OSError):  # the file has been removed meanwhile
             status = file.stat()
             told.append(f"{file} {status.st_size} {status.st_mtime_ns} {status.st_ino}")
     return "\n".join(told)
 
 
 def check_name(name: str) -> None:
-    """Make sure that a release may have this name.
+    """Raise unless a release may have this name.
 
     Raises:
-        ReleaseNotFound: it may not; the message says what is accepted.
+        ReleaseNotFound: the name is not allowed; the message gives the accepted form.
     """
     if not re.fullmatch(NAME_PATTERN, name):
         raise ReleaseNotFound(f"{name!r} cannot name a release; accepted: lower-case letters, digits, '.', '_', '-'")
 
 
 def publish(root: Path, name: str, fill: Callable[[Path, int], None], check: Callable[[Release], None]) -> Release:
-    """Publish the next version of a name: all of it appears at once, or nothing does.
+    """Publish the next version of a name; all files appear at once, or none.
 
-    What killed publishers left in the store is removed; a living one's draft is not.
+    Drafts of killed publishers are removed from the store; those of running publishers stay.
 
     Args:
-        root: the store; it is created where it is missing.
+        root: the store, created if missing.
         name: the release's name, lower-case letters, digits, `.`, `_` and `-`.
-        fill: writes everything, the manifest last, into the folder given, for the version given.
-        check: raises where the written release does not hold what it promises; it then never becomes visible.
+        fill: writes all files for a version into a folder, the manifest last; takes the folder and the version.
+        check: raises if the written release is not as promised; such a release never becomes visible.
 
     Returns:
         The published release.
 
     Raises:
         ReleaseNotFound: `name` cannot be a release's name.
-        BrokenRelease: what `fill` wrote does not verify.
+        BrokenRelease: the files written by `fill` do not verify.
         OSError: the store cannot be written.
     """
     check_name(name)
     (root / name).mkdir(parents=True, exist_ok=True)
-    # A hidden folder in the same file system: whatever is left of a killed publisher is never taken for a release.
+    # A hidden folder in the same file system, so that the draft of a killed publisher is never taken for a release.
     with draft_folder(root, ".publishing-") as scratch:
         while True:
             version = max(versions(root, name), default=0) + 1
@@ -213,7 +213,7 @@ def publish(root: Path, name: str, fill: Callable[[Path, int], None], check: Cal
             check(release)
             sync(draft)
             try:
-                # fails where another publisher took the number meanwhile: a folder replaces only an empty one
+                # fails if another publisher has taken the number meanwhile: a folder replaces only an empty one
                 draft.rename(root / name / str(version))
             except FileExistsError:
                 continue
@@ -226,7 +226,7 @@ def publish(root: Path, name: str, fill: Callable[[Path, int], None], check: Cal
 
 
 def sync(folder: Path) -> None:
-    """Make a folder's files readable for other users (a container's, say) and force them to disk."""
+    """Make a folder's files readable for other users (such as a container's) and force them to disk."""
     folder.chmod(0o755)
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
@@ -236,11 +236,11 @@ def sync(folder: Path) -> None:
 
 def _sync_entry(path: Path) -> None:
     if path.is_dir():
-        if sys.platform == "win32":  # which opens no folder
+        if sys.platform == "win32":  # Windows cannot open folders
             return
         handle = os.open(path, os.O_RDONLY)
     else:
-        handle = os.open(path, os.O_RDWR)  # Windows syncs only what may be written
+        handle = os.open(path, os.O_RDWR)  # Windows syncs only writable files
     try:
         os.fsync(handle)
     finally:

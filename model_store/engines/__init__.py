@@ -1,4 +1,4 @@
-"""How a detector is run. An engine takes upright images of mixed sizes and answers in each image's own pixels."""
+"""The interface of engines: an engine takes upright images of mixed sizes and returns boxes in each image's pixels."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -10,11 +10,11 @@ from rendersight.detections import Detections
 from rendersight.images import RgbImage
 
 ENGINES = ("openvino-int8", "openvino-bf16", "torch-fp16", "torch-bf16", "openvino-fp32", "torch-fp32")
-"""Runtime and arithmetic, fastest first on the devices where they run."""
+"""Engine names, runtime and arithmetic, fastest first on the devices where they run."""
 
 
 class DeviceLost(RuntimeError):
-    """The device cannot be used any more by this process, whatever is asked of it next."""
+    """A device that this process can no longer use for any work."""
 
 
 class Engine(Protocol):
@@ -23,7 +23,7 @@ class Engine(Protocol):
     Attributes:
         name: one of `ENGINES`.
         device: `cpu` or `cuda:N`.
-        parallel: so many threads may call `detect` at once; more of them wait.
+        parallel: number of threads that may call `detect` at once; further threads wait.
     """
 
     name: str
@@ -34,17 +34,19 @@ class Engine(Protocol):
         """Find objects in upright uint8 (H, W, 3) RGB images.
 
         Returns:
-            For each image, in order, what scored above the network's floor, best first, boxes in px of that image.
+            For each image, in order, the detections above the network's floor, best first, boxes in px of that image.
 
         Raises:
-            FloatingPointError: the network answered with something that is not finite.
-            MemoryError: the device has not enough memory for these images; others may do.
-            DeviceLost: it cannot go on at all.
+            FloatingPointError: a network output is not finite.
+            MemoryError: the device lacks memory for these images; smaller or fewer images may fit.
+            DeviceLost: the device cannot be used any more.
         """
         ...
 
     def detect_on_every_lane(self, image: RgbImage) -> list[Detections]:
-        """Return what each part that is compiled or keeps memory of its own finds in one image; nothing else may run.
+        """Return the detections in one image from each lane, a separately compiled or allocated copy of the network.
+
+        Nothing else may run meanwhile.
 
         Raises:
             FloatingPointError: as `detect`.
@@ -55,10 +57,10 @@ class Engine(Protocol):
 def detections_in(
     size_hw: tuple[int, int], boxes: NDArray[Any], labels: NDArray[Any], scores: NDArray[Any]
 ) -> Detections:
-    """Take what was found in an image of this height and width, px, boxes (N, 4), which rounding may have moved out.
+    """Build detections in an image of this height and width, px, and clip boxes (N, 4) that rounding moved outside.
 
     Raises:
-        FloatingPointError: something is not finite.
+        FloatingPointError: a value is not finite.
     """
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
         raise FloatingPointError("the network answered with a box or a score that is not finite")

@@ -1,4 +1,4 @@
-"""The OpenVINO engine: a prepared detector on the CPU, without torch."""
+"""The OpenVINO engine: runs a prepared detector on the CPU, without torch."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,41 +23,44 @@ from model_store.pace import Pace
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
 
-# Its threads cost more than they bring for one image, and the other core has an image of its own.
+# OpenCV's threads cost more than they save on one image, and the other cores have images of their own.
 cv2.setNumThreads(1)
 
 GRAPHS = ("features", "proposals", "head")
-"""The parts of a prepared detector, files `NAME.xml` and `NAME.bin`; see `model_store.graphs`."""
+"""Parts of a prepared detector, files `NAME.xml` and `NAME.bin`; see `model_store.graphs`."""
 
 Graphs = Mapping[str, Path | ov.Model]
 """Name -> file or graph, for each of `GRAPHS`."""
 
 PAD_MULTIPLE_PX = 32
-"""The network's input is padded to a multiple of this, as `GeneralizedRCNNTransform` does by default."""
+"""The network's input is padded to a multiple of this, the default of `GeneralizedRCNNTransform`."""
 
 _MOST_EXACT = 4
-"""An image of so many times the pixels of the network's input is resized in uint8, which rounds, to spare memory."""
+"""An image with more than this many times the pixels of the network's input is resized in uint8, to save memory.
+
+uint8 rounds; float32 does not.
+"""
 
 _BFLOAT16 = ("openvino-bf16", "openvino-int8")
-"""Engines that compute in bfloat16 what is not quantised, where the processor has it."""
+"""Engines that compute in bfloat16 where they are not quantised, if the processor has it."""
 
 
 @cache
 def _core() -> ov.Core:
-    """Return the one core of this process: with the last of them its plugin would be unloaded, and loaded again."""
+    """Return the process's only core. Keeping it spares OpenVINO from unloading and reloading its plugin."""
     return ov.Core()
 
 
 def graphs_in(folder: Path) -> Graphs:
-    """Return the graphs that a folder holds."""
+    """Return the graphs in a folder."""
     return {name: folder / f"{name}.xml" for name in GRAPHS}
 
 
 def class_count(graphs: Graphs) -> int:
-    """Return how many classes the graphs tell apart, without the background.
+    """Return the number of classes of the graphs, without the background.
 
     Raises:
-        BrokenRelease: OpenVINO cannot read them.
+        BrokenRelease: OpenVINO cannot read the graphs.
     """
     head = graphs["head"]
     try:
@@ -65,18 +68,18 @@ def class_count(graphs: Graphs) -> int:
     except RuntimeError as error:
         raise BrokenRelease(f"the graphs cannot be used: {str(error).strip().splitlines()[-1]}") from error
     suppression = next(node for node in graph.get_ops() if node.get_type_name() == "NonMaxSuppression")
-    return int(suppression.input(0).get_partial_shape()[0].get_length())  # its boxes are (classes, proposals, 4)
+    return int(suppression.input(0).get_partial_shape()[0].get_length())  # boxes have shape (classes, proposals, 4)
 
 
 class OpenVinoEngine:
-    """Runs the three graphs of a prepared detector; see `model_store.engines.Engine`.
+    """An engine for the three graphs of a prepared detector; see `model_store.engines.Engine`.
 
-    An image that comes alone is spread over all cores; of several at once, each has a stream, a share of the cores.
+    A single image is spread over all cores. Of several images at once, each has one stream, a share of the cores.
 
     Attributes:
         name: `openvino-fp32`, `openvino-bf16` or `openvino-int8`.
         device: `cpu`.
-        parallel: the number of streams.
+        parallel: number of streams.
     """
 
     device = "cpu"
@@ -95,13 +98,13 @@ class OpenVinoEngine:
         """Compile the graphs for this processor.
 
         Args:
-            graphs: of a prepared detector.
-            name: what the graphs are and the arithmetic to run them in.
-            rule: how images become the network's input.
-            cores: how many to keep busy; None is all that this process may use.
-            streams: images computed at the same time; one for each core is the most throughput.
-            cache_dir: where OpenVINO keeps compiled code for the next start; None keeps none.
-            pace: how fast; None is at full speed.
+            graphs: graphs of a prepared detector.
+            name: engine name, the kind of graphs and the arithmetic.
+            rule: conversion of images into the network's input.
+            cores: number of cores to keep busy; None is all that this process may use.
+            streams: images computed at the same time; one for each core gives the highest throughput.
+            cache_dir: folder that keeps OpenVINO's compiled code for the next start; None keeps none.
+            pace: pauses between the steps; None is full speed.
 
         Raises:
             BrokenRelease: OpenVINO cannot read or compile the graphs.
@@ -122,15 +125,15 @@ class OpenVinoEngine:
         """Find objects; see `model_store.engines.Engine.detect`.
 
         Raises:
-            FloatingPointError: the network answered with something that is not finite.
+            FloatingPointError: a network output is not finite.
         """
         with self.lane() as lane:
             return [self._detect_one(lane, image) for image in images]
 
     def detect_on_every_lane(self, image: RgbImage) -> list[Detections]:
-        """Find the same on all lanes; see `model_store.engines.Engine`.
+        """Run one image through all lanes; see `model_store.engines.Engine`.
 
-        The first image makes a lane's memory, which takes several times as long as those after it.
+        A lane allocates its memory at its first image, which takes several times as long as later ones.
         """
         narrow = [self._narrow.get() for _ in range(self._narrow.qsize())]
 
@@ -148,7 +151,7 @@ class OpenVinoEngine:
 
     @contextmanager
     def lane(self) -> Iterator["Lane"]:
-        """Lend the buffers of one image, as soon as there are free ones."""
+        """Lend the buffers for one image as soon as some are free."""
         with self._lock:
             is_alone = self._busy == 0
             self._busy += 1
@@ -164,7 +167,7 @@ class OpenVinoEngine:
     def _detect_one(self, lane: "Lane", image: RgbImage) -> Detections:
         height, width = image.shape[:2]
         resized_h, resized_w = self._rule.resized_hw(height, width)
-        if min(resized_h, resized_w) < 1:  # nothing is left of its narrow side
+        if min(resized_h, resized_w) < 1:  # resizing leaves nothing of the narrow side
             return Detections.of([], [], [])
         boxes, labels, scores = lane.run(image, self._rule)
         scale = np.array([width / resized_w, height / resized_h] * 2, np.float32)
@@ -174,11 +177,11 @@ class OpenVinoEngine:
 def _compile(
     graphs: Graphs, name: str, *, threads: int, streams: int, cache_dir: Path | None, pace: Pace
 ) -> list["Lane"]:
-    """Compile the graphs and return a lane for each stream."""
+    """Compile the graphs and return one lane for each stream."""
     common: dict[str, Any] = {
         "NUM_STREAMS": streams,
         "INFERENCE_NUM_THREADS": threads,
-        "ENABLE_CPU_PINNING": False,  # the server's other threads must not wait for one core while another idles
+        "ENABLE_CPU_PINNING": False,  # with pinning, other threads wait for one core while another is idle
     }
     if cache_dir is not None:
         common["CACHE_DIR"] = str(cache_dir)
@@ -197,7 +200,7 @@ def _compile(
 
 
 class Lane:
-    """The buffers of one image on its way through the graphs."""
+    """The buffers for one image on its way through the graphs."""
 
     def __init__(self, requests: Sequence[Any]) -> None:
         self._requests = dict(zip(GRAPHS, requests, strict=True))
@@ -207,7 +210,7 @@ class Lane:
         self._memory = np.empty(0, np.float32)
 
     def run(self, image: RgbImage, rule: InputRule) -> tuple[Any, Any, Any]:
-        """Find objects in an upright uint8 (H, W, 3) RGB image of which something is left when it is resized.
+        """Find objects in an upright uint8 (H, W, 3) RGB image with at least 1 px on each side after resizing.
 
         Returns:
             Boxes in px of the resized image, labels and scores, best first.
@@ -225,11 +228,11 @@ class Lane:
         return boxes, labels, scores
 
     def inputs(self, graph: str) -> dict[str, Any]:
-        """Return what the last `run` gave to a graph, by its inputs' names: views that the next run overwrites."""
+        """Return a graph's inputs in the last `run`, by name, as views that the next run overwrites."""
         return {name: self._requests[graph].get_tensor(name).data for name in self._taken[graph]}
 
     def pixels(self, image: RgbImage, height: int, width: int, rule: InputRule) -> NDArray[np.float32]:
-        """Resize an image less the mean as torch does (bilinear, not smoothed), zeros around: (1, H, W, 3)."""
+        """Resize an image less the mean as torch does (bilinear, no antialiasing) and pad with zeros: (1, H, W, 3)."""
         padded_h, padded_w = (-(-side // PAD_MULTIPLE_PX) * PAD_MULTIPLE_PX for side in (height, width))
         size = padded_h * padded_w * 3
         if self._memory.size < size:
@@ -239,6 +242,6 @@ class Lane:
         mean = tuple(255 * value for value in (*rule.mean, 0.0))
         if image.size > _MOST_EXACT * size:
             image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
-        source = cv2.subtract(image, mean, dtype=cv2.CV_32F)  # type: ignore[call-overload] # its types know no scalar
+        source = cv2.subtract(image, mean, dtype=cv2.CV_32F)  # type: ignore[call-overload] # stubs know no scalar
         cv2.resize(source, (width, height), pixels[:height, :width], interpolation=cv2.INTER_LINEAR)
         return pixels[None]

@@ -1,4 +1,4 @@
-"""The torch engine: the state dict's own network, on a CPU or a CUDA GPU, made fast without changing its results."""
+"""The torch engine: runs the state dict's own network on a CPU or a CUDA GPU, faster but with the same results."""
 
 import copy
 import itertools
@@ -24,7 +24,9 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TorchEngine:
-    """Runs a `FasterRCNN`; see `model_store.engines.Engine`. On CUDA, images of one resized shape run as one batch.
+    """An engine for a `FasterRCNN`; see `model_store.engines.Engine`.
+
+    On CUDA, images with the same resized shape run as one batch.
 
     Attributes:
         parallel: 1; torch spreads each image over all cores.
@@ -33,12 +35,12 @@ class TorchEngine:
     parallel = 1
 
     def __init__(self, network: FasterRCNN, device: str, precision: str = "fp32") -> None:
-        """Prepare a copy of a network for inference on a device that `choose_device` returned.
+        """Prepare a copy of a network for inference on a device from `choose_device`.
 
         Args:
-            network: stays as it is.
+            network: the network, which is not changed.
             device: `cpu` or `cuda:N`.
-            precision: `fp32`, `bf16` or `fp16`, of backbone and heads; proposals and boxes are always fp32.
+            precision: `fp32`, `bf16` or `fp16`, for backbone and heads; proposals and boxes are always fp32.
 
         Raises:
             EngineNotAvailable: fp16 on a CPU, which has no fast arithmetic for it.
@@ -64,7 +66,7 @@ class TorchEngine:
             torch.set_num_threads(usable_cores())
 
     def _watch(self, _module: nn.Module, _inputs: Any, output: Any) -> None:
-        """Note whether a head's output is finite: torchvision's score filter would drop NaN without a word."""
+        """Record whether a head's output is finite, because torchvision's score filter silently drops NaN."""
         tensors = [item for part in output for item in (part if isinstance(part, list) else [part])]
         self._are_finite += [torch.isfinite(item).all() for item in tensors]
 
@@ -81,14 +83,14 @@ class TorchEngine:
             raise
 
     def detect_on_every_lane(self, image: RgbImage) -> list[Detections]:
-        """Find objects in one image; there is one lane."""
+        """Find objects in one image; the engine has one lane."""
         return self.detect([image])
 
     @torch.inference_mode()
     def _detect(self, images: Sequence[RgbImage]) -> list[Detections]:
         found: dict[int, Detections] = {}
         for numbers in self._batches(images):
-            # a copy: an array that is a read-only or mirrored view of another cannot become a tensor
+            # a copy: a read-only or mirrored view of another array cannot become a tensor
             pixels = [torch.from_numpy(np.array(images[number], order="C")).to(self.device) for number in numbers]
             self._are_finite.clear()
             answers = self._network([item.permute(2, 0, 1).float() / 255 for item in pixels])
@@ -100,18 +102,18 @@ class TorchEngine:
         return [found.get(number, Detections.of([], [], [])) for number in range(len(images))]
 
     def _batches(self, images: Sequence[RgbImage]) -> list[list[int]]:
-        """Group the images' numbers; those of which resizing would leave no pixel across are left out."""
+        """Group indices into batches; leave out images that resizing would make less than 1 px wide or high."""
         by_shape: dict[Any, list[int]] = defaultdict(list)
         for number, image in enumerate(images):
             shape = self._rule.resized_hw(*image.shape[:2])
             if min(shape) >= 1:
-                # padding of one image to the size of another would change what is found near its edges
+                # padding one image to another's size would change the detections near its edges
                 by_shape[shape if self.device != "cpu" else number].append(number)
         return list(by_shape.values())
 
 
 def _is_lost(device: str) -> bool:
-    """Tell whether an error has poisoned the CUDA context, after which every call fails until the process ends."""
+    """Return whether an error has broken the CUDA context; every later call of the process would fail too."""
     try:
         torch.cuda.synchronize(device)
     except RuntimeError:
@@ -126,17 +128,17 @@ def _found(image: RgbImage, answer: dict[str, Tensor]) -> Detections:
 
 @torch.inference_mode()
 def fix_strides(network: FasterRCNN) -> None:
-    """Let the box head's pooling learn the pyramid's strides from a square.
+    """Run a square image through the box head's pooling, so that it computes the pyramid's strides correctly.
 
-    torchvision's `MultiScaleRoIAlign` keeps what it concludes from the first image it sees, and concludes wrongly from
-    one that is much narrower than the padding around it.
+    torchvision's `MultiScaleRoIAlign` keeps the strides that it derives from its first image. It derives wrong strides
+    from an image that is much narrower than its padding.
     """
     maps = network.backbone(torch.zeros(1, 3, 128, 128))
     network.roi_heads.box_roi_pool(maps, [torch.zeros(1, 4)], [(128, 128)])
 
 
 def fold_batch_norms(network: nn.Module) -> None:
-    """Let each convolution apply the batch norm with constant statistics that follows it, in one pass."""
+    """Merge each batch norm with constant statistics into the convolution before it."""
     for parent in list(network.modules()):
         for (_, conv), (name, norm) in itertools.pairwise(list(parent.named_children())):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d | FrozenBatchNorm2d):
@@ -151,7 +153,7 @@ def fold_batch_norms(network: nn.Module) -> None:
 
 
 def reduce_precision(network: FasterRCNN, device_type: str, dtype: torch.dtype) -> None:
-    """Run backbone, proposal head and box head in a smaller type and hand float32 on.
+    """Run backbone, proposal head and box head in a smaller type and convert their outputs to float32.
 
     Anchors, proposals and suppression stay in float32: a bfloat16 coordinate of 500 px is off by up to 2 px.
     """
