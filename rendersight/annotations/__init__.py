@@ -1,4 +1,4 @@
-"""Annotated images: what every annotation format is read into and written from."""
+"""Annotated images, the common form of all annotation formats."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,22 +9,22 @@ from numpy.typing import NDArray
 
 
 class AnnotationError(ValueError):
-    """An annotation file, or one shape in it, says something that cannot be a box."""
+    """An annotation file, or one shape in it, that does not describe a box."""
 
 
 @dataclass(frozen=True, eq=False)
 class AnnotatedImage:
-    """One image of a dataset with its boxes; an image without objects has none.
+    """One image of a dataset with its boxes; an image without objects has no boxes.
 
     Attributes:
-        name: path within the dataset with forward slashes, unique there, such as `tray/photo_1.jpg`.
-        image_path: the image file; None where the pixels are embedded in the annotation file.
-        annotation_path: the file the boxes come from; None for an image without one.
+        name: path within the dataset with forward slashes, unique in it, such as `tray/photo_1.jpg`.
+        image_path: the image file; None if the pixels are embedded in the annotation file.
+        annotation_path: the file with the boxes; None for an image without one.
         size_wh: width and height of the upright image, px.
         boxes_xyxy: float32 (N, 4), px of the upright image, inside it and with an area.
         labels: N class names.
-        flags: what else is said of each of the N boxes, such as VOC's `difficult`; empty where nothing is.
-        splits: the parts of the dataset that its files put the image into, such as `train`; LabelMe knows none.
+        flags: flags of each of the N boxes, such as VOC's `difficult`; empty if no box has any.
+        splits: the dataset's splits that contain the image, such as `train`; LabelMe has none.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class LabelledBox:
-    """One object as its file has it: x0, y0, x1, y1, perhaps beyond the image or without an area."""
+    """One object as written in its file: x0, y0, x1, y1; the box may reach beyond the image or have no area."""
 
     label: str
     box_xyxy: tuple[float, float, float, float]
@@ -59,17 +59,17 @@ class LabelledBox:
 
 @dataclass(frozen=True)
 class Record:
-    """What a dataset's files say of one image, before anybody has looked at its pixels.
+    """One image as described by the dataset's files, before its pixels are read.
 
     Attributes:
-        name: as `AnnotatedImage.name`.
-        image_path: the image file; None where the pixels are embedded in the annotation file.
-        annotation_path: the file the boxes come from; None for an image without one.
-        objects: the boxes, in px of the upright image or, with `is_normalised`, in shares of its width and height.
-        stated_wh: the size that the file states, px; None for what it does not.
-        size_field: what the file calls that size, for messages.
-        is_normalised: whether the boxes are shares.
-        splits: as `AnnotatedImage.splits`.
+        name: as in `AnnotatedImage.name`.
+        image_path: the image file; None if the pixels are embedded in the annotation file.
+        annotation_path: the file with the boxes; None for an image without one.
+        objects: the boxes, in px of the upright image or, if `is_normalised`, in fractions of its width and height.
+        stated_wh: width and height stated in the file, px; None for a missing one.
+        size_field: the file's name for that size, for messages.
+        is_normalised: whether the boxes are fractions.
+        splits: as in `AnnotatedImage.splits`.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Record:
 
     @property
     def path(self) -> Path:
-        """The file that tells of the image: its annotation, else itself."""
+        """The file that describes the image: its annotation, else the image itself."""
         path = self.annotation_path or self.image_path
         assert path is not None
         return path
@@ -91,16 +91,16 @@ class Record:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a format's reader has found; no pixel has been looked at.
+    """The content of a dataset as found by a format's reader, before any pixels are read.
 
     Attributes:
         root: the folder that names are relative to.
-        records: an image each, of different names.
+        records: one record for each image, with unique names.
         faults: every file that cannot be used.
-        ignored_shapes: how many shapes of each type that gives no box were passed over.
-        class_names: those that the dataset declares, in its order, used or not; LabelMe and VOC declare none.
-        unlisted: names of image files that the dataset's files do not speak of, where that means they are not in it.
-        remarks: how the files were understood, where a person could think otherwise.
+        ignored_shapes: number of skipped shapes, by type, for types that give no box.
+        class_names: the declared classes in the dataset's order, used or not; LabelMe and VOC declare none.
+        unlisted: names of image files that the dataset's files do not mention, if this excludes them from the dataset.
+        remarks: how ambiguous files were interpreted.
     """
 
     root: Path

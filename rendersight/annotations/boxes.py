@@ -1,4 +1,4 @@
-"""Numbers of a box on their way into and out of a file."""
+"""Conversion of box coordinates on reading and writing files."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ BoxXyxy = tuple[float, float, float, float]
 
 
 def clipped(box_xyxy: BoxXyxy, *, size_wh: tuple[int, int]) -> NDArray[np.float32] | None:
-    """Return a box as far as it lies inside its image, float32 (4,), px; None where no area of it does."""
+    """Return the part of a box inside its image, float32 (4,), px, or None if that part has no area."""
     (x0, y0, x1, y1), (width, height) = box_xyxy, size_wh
     box = np.array([max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)], np.float32)
     return box if box[0] < box[2] and box[1] < box[3] else None
@@ -26,15 +26,15 @@ def extent_of_polygon(coordinates: Sequence[float]) -> BoxXyxy:
 
 
 def whole_number(text: str) -> int | None:
-    """Return the number that up to ten decimal digits write; None for any other text."""
+    """Return the number written with up to ten decimal digits, or None for any other text."""
     return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None  # int() refuses thousands of digits
 
 
 def plain(box_xyxy: NDArray[np.float32]) -> list[float]:
-    """Return a box with the fewest digits that are read as the same float32 again: 12.3, not 12.300000190734863."""
+    """Return a box with the fewest digits that read back as the same float32: 12.3, not 12.300000190734863."""
     return [float(str(value)) for value in box_xyxy]
 
 
 def flags_of(image: AnnotatedImage) -> tuple[frozenset[str], ...]:
-    """Return the flags of each box of an image, also where none are kept."""
+    """Return the flags of each box of an image: empty sets if the image stores none."""
     return image.flags or (frozenset(),) * len(image.labels)

@@ -1,8 +1,8 @@
-"""COCO: one JSON of images, annotations and categories <-> records.
+"""COCO: reading and writing of one JSON with images, annotations and categories.
 
-The format is cocodataset.org/#format-data: `bbox` is [x, y, width, height] in px, continuous, from the image's top-left
-corner (0, 0); ids of images, annotations and categories are any numbers. It says nothing about EXIF; here boxes count
-in the upright image, and a stated size that is that of the stored one is a fault.
+The format is cocodataset.org/#format-data. `bbox` is [x, y, width, height] in px, continuous, from the image's top-left
+corner (0, 0). Ids of images, annotations and categories are any numbers. COCO does not mention EXIF. Here boxes are in
+px of the upright image, and it is a fault if the stated size is that of the stored image instead.
 """
 
 import json
@@ -30,7 +30,7 @@ _Id = int | float | str  # 1.0 is the id 1: they are equal, and so one key of a 
 
 
 def mark(tree: Tree) -> str | None:
-    """Say what in a folder is COCO's; None where nothing is."""
+    """Return which file of a folder is COCO, in words, or None."""
     found = next((path for path in tree.with_suffix(".json") if _has_lists(path)), None)
     return f"{tree.name(found)} with images, annotations and categories" if found else None
 
@@ -41,15 +41,15 @@ def _has_lists(path: Path) -> bool:
 
 
 def read(tree: Tree) -> Listing:
-    """Read the COCO files of a folder, or the one given; each in its own `images` list says what is in the dataset.
+    """Read the COCO files of a folder, or the given file. The `images` lists define the dataset.
 
-    An image file is `file_name` below the JSON's folder, the dataset's, or a folder `images` or one of the name that
-    the JSON's ends with (`instances_train2017.json`: `train2017`) there; else the only file of that name. The split is
-    what the name of the JSON or of its folder tells. Crowds (`iscrowd`), and run-length masks without a `bbox`, give no
-    box and are counted.
+    An image is looked up by `file_name` below these folders: the JSON's, the dataset's, its folder `images`, and its
+    folder with the name that the JSON's ends with (`instances_train2017.json`: `train2017`). If none holds it, it is
+    the only file of that name in the dataset. The name of the JSON or of its folder gives the split. Crowds
+    (`iscrowd`), and run-length masks without a `bbox`, give no box and are counted.
 
     Raises:
-        AnnotationError: no COCO file.
+        AnnotationError: there is no COCO file.
     """
     paths = [path for path in tree.with_suffix(".json") if tree.entry is not None or _has_lists(path)]
     if not paths:
@@ -77,7 +77,7 @@ def read(tree: Tree) -> Listing:
 
 
 def write(folder: Path, images: list[AnnotatedImage], class_names: tuple[str, ...]) -> None:
-    """Write `annotations/instances_SPLIT.json` for each split, `instances.json` for images without one.
+    """Write `annotations/instances_SPLIT.json` for each split, and `instances.json` for images without one.
 
     Category ids are 1..K in the order of the names; `file_name` is relative to `images/`.
     """
@@ -91,7 +91,7 @@ def write(folder: Path, images: list[AnnotatedImage], class_names: tuple[str, ..
 
 
 def to_json(images: list[AnnotatedImage], class_names: tuple[str, ...]) -> str:
-    """Return images as the text of a COCO file; image ids are 1..N, category ids 1..K."""
+    """Return the text of a COCO file; image ids are 1..N, category ids 1..K."""
     annotations: list[dict[str, Any]] = []
     for image_id, image in enumerate(images, 1):
         for box, label in zip(image.boxes_xyxy, image.labels, strict=True):
@@ -120,7 +120,7 @@ def to_json(images: list[AnnotatedImage], class_names: tuple[str, ...]) -> str:
 
 
 def _merge(tree: Tree, merged: dict[str, tuple[Path, Record]], path: Path, records: list[Record]) -> list[Fault]:
-    """Add a file's records to those of others; an image that two files list with the same objects is in both splits."""
+    """Add a file's records to those of other files; an image listed twice with the same objects is in both splits."""
     strangers: dict[Path, list[str]] = {}
     for record in records:
         if record.name not in merged:
@@ -144,7 +144,7 @@ def _merge(tree: Tree, merged: dict[str, tuple[Path, Record]], path: Path, recor
 
 @dataclass
 class _File:
-    """One COCO file while it is read."""
+    """A COCO file being read."""
 
     tree: Tree
     path: Path
@@ -154,7 +154,7 @@ class _File:
     class_names: list[str] = field(default_factory=list)
 
     def read(self) -> None:
-        """Read it all."""
+        """Read images, objects, categories and faults."""
         try:
             data = _parse(read_text(self.path))
         except AnnotationError as error:
@@ -226,7 +226,7 @@ class _File:
         return found
 
     def _folders(self) -> list[Path]:
-        """Return where the images may lie, likeliest first."""
+        """Return the folders that may hold the images, the likeliest first."""
         root = self.tree.root
         words = (self.path.stem.rpartition("_")[2], IMAGES)
         return [self.path.parent, root, *(root / word for word in words), root / IMAGES / words[0]]

@@ -1,4 +1,4 @@
-"""What was found in one image, in COCO's form (see `coco.py`), so that tools for datasets take it."""
+"""Detections of one image in COCO's form (see `coco.py`), for tools that read datasets."""
 
 import json
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from rendersight.detections import Detections
 def to_json(
     found: Detections, *, class_names: Sequence[str], image_name: str, size_wh: tuple[int, int], indent: int | None = 2
 ) -> str:
-    """Write detections in one image as a COCO dataset of that image; each annotation has its `score` as well.
+    """Return detections in one image as the text of a COCO dataset; each annotation also has its `score`.
 
     Args:
         found: boxes in px of the upright image.
-        class_names: K names; label i is the category of that id, `class_names[i - 1]`.
+        class_names: K names; label i is the category with id i, `class_names[i - 1]`.
         image_name: the image's file name.
         size_wh: width and height of the upright image, px.
-        indent: as `json.dumps` takes it.
+        indent: as for `json.dumps`.
     """
     annotations: list[dict[str, Any]] = []
     for (x0, y0, x1, y1), label, score in zip(

@@ -1,4 +1,4 @@
-"""A dataset of any format -> annotated images, and every fault in it at once."""
+"""Reading of a dataset in any format: its annotated images and all its faults."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -23,10 +23,10 @@ class Misfit:
 
     Attributes:
         image: the image's name.
-        label: of the object.
-        box_xyxy: as its file has it, px.
-        beyond_px: how far it reaches beyond the image.
-        is_kept: whether a part of it lies inside the image, which is then its box.
+        label: the object's class name.
+        box_xyxy: the box as written in its file, px.
+        beyond_px: maximum distance that the box reaches beyond the image.
+        is_kept: whether a part of the box lies inside the image; the image's box is then this part.
     """
 
     image: str
@@ -38,18 +38,18 @@ class Misfit:
 
 @dataclass(frozen=True)
 class Folder:
-    """A dataset, read and checked.
+    """A dataset that was read and checked.
 
     Attributes:
         images: the usable images, sorted by name.
         faults: every file that cannot be used; empty for a sound dataset.
         misfits: boxes that reach beyond their image, or have no area inside it and are left out.
-        ignored_shapes: how many shapes of each type without a box were passed over.
-        format: what it was read as, a key of `formats.FORMATS`.
+        ignored_shapes: number of skipped shapes, by type, for types that give no box.
+        format: the dataset's format, a key of `formats.FORMATS`.
         root: the folder that names are relative to.
-        class_names: those that the dataset declares, in its order, used or not; LabelMe and VOC declare none.
-        unlisted: names of image files that lie there and that the dataset's files do not speak of.
-        remarks: how the files were understood, where a person could think otherwise.
+        class_names: the declared classes in the dataset's order, used or not; LabelMe and VOC declare none.
+        unlisted: names of image files in the folder that the dataset's files do not mention.
+        remarks: how ambiguous files were interpreted.
     """
 
     images: tuple[AnnotatedImage, ...]
@@ -64,18 +64,18 @@ class Folder:
 
     @property
     def dropped(self) -> int:
-        """Boxes left out because no area of them lies inside their image."""
+        """Number of boxes left out because no area of them lies inside their image."""
         return sum(1 for misfit in self.misfits if not misfit.is_kept)
 
 
 def no_bar(items: Iterable[Any], **_words: Any) -> Iterable[Any]:
-    """Show no progress; the arguments are those of tqdm."""
+    """Return the items without a progress bar; the arguments are those of tqdm."""
     return items
 
 
 @dataclass
 class _Seen:
-    """What became of one record."""
+    """The result of checking one record."""
 
     image: AnnotatedImage | None = None
     fault: Fault | None = None
@@ -90,20 +90,20 @@ def read_folder(
 ) -> Folder:
     """Read a dataset: a folder in any of `formats.FORMATS`, a COCO JSON file, or a YOLO `data.yaml`.
 
-    Every image is decoded once, so that a fault shows now and not in the middle of a training.
+    Every image is decoded once, so that faults appear now and not in the middle of a training.
 
     Args:
         source: the folder or file.
-        format: a key of `formats.FORMATS`; None recognises it by what lies there.
+        format: a key of `formats.FORMATS`; None recognises the format by the files.
         bar: wraps the images in a progress bar, as tqdm does.
 
     Raises:
-        AnnotationError: it does not exist, or there are marks of several formats.
+        AnnotationError: the source does not exist, or has files of several formats.
     """
     tree = Tree(source)
     name = format or formats.recognise(tree)
     listing = formats.format_of(name).read(tree)
-    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
+    with ThreadPoolExecutor() as pool:  # decoding releases the GIL
         looks = pool.map(lambda record: _look(listing.root, record), listing.records)
         seen: list[_Seen] = list(bar(looks, total=len(listing.records), desc=f"read {source.name}"))
     faults = [*listing.faults, *(item.fault for item in seen if item.fault is not None)]
@@ -121,7 +121,7 @@ def read_folder(
 
 
 def load_pixels(image: AnnotatedImage) -> images.RgbImage:
-    """Return the upright pixels, uint8 (H, W, 3), from the image file or from what the annotation embeds.
+    """Return the upright pixels, uint8 (H, W, 3), from the image file or from the annotation that embeds them.
 
     Raises:
         images.ImageError: the image does not decode.
@@ -131,7 +131,7 @@ def load_pixels(image: AnnotatedImage) -> images.RgbImage:
 
 
 def load_bytes(image: AnnotatedImage) -> bytes:
-    """Return the encoded image, from its file or from what the annotation embeds.
+    """Return the encoded image, from its file or from the annotation that embeds it.
 
     Raises:
         OSError: the file cannot be read.
@@ -147,12 +147,12 @@ def _bytes(image_path: Path | None, annotation_path: Path | None) -> bytes:
 
 
 def _pixels(image_path: Path | None, annotation_path: Path | None) -> images.RgbImage:
-    # LabelMe embeds what it shows: already upright
+    # LabelMe embeds an image as shown, so it is already upright
     return images.decode(_bytes(image_path, annotation_path), formats=None, apply_exif=image_path is not None)
 
 
 def _look(root: Path, record: Record) -> _Seen:
-    """Decode a record's image and put its boxes into it."""
+    """Decode a record's image, check its size and clip its boxes."""
     try:
         pixels = _pixels(record.image_path, record.annotation_path)
         size_wh = (pixels.shape[1], pixels.shape[0])

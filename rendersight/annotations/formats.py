@@ -1,4 +1,4 @@
-"""The annotation formats there are, and which one a dataset is in."""
+"""The supported annotation formats, and recognition of a dataset's format."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from rendersight.annotations.tree import Tree
 
 @dataclass(frozen=True)
 class Format:
-    """One format.
+    """One annotation format.
 
     Attributes:
-        mark: says what in a dataset's files is of this format; None where nothing is.
-        read: the files -> what they say.
-        write: writes annotations into a folder whose images lie in `image_folder` already, under their names; takes
+        mark: returns which of a dataset's files is in this format, in words, or None.
+        read: reads the files into a listing.
+        write: writes annotations into a folder that already has the images in `image_folder`, under their names; takes
             the folder, the images, and the class names in their order.
-        image_folder: where in a written dataset the images lie.
-        has_file_each: whether each image has an annotation file of its stem.
-        has_splits: whether it tells of the parts of a dataset.
-        has_flags: whether it has a place for VOC's `difficult` and the like.
-        is_upright: whether its own programs turn images by their EXIF orientation, so that boxes surely count there.
+        image_folder: folder of the images in a written dataset.
+        has_file_each: whether each image has an annotation file with the same stem.
+        has_splits: whether the format stores splits.
+        has_flags: whether the format stores flags such as VOC's `difficult`.
+        is_upright: whether the format's own programs apply EXIF orientation, so boxes surely fit the upright image.
     """
 
     mark: Callable[[Tree], str | None]
@@ -45,7 +45,7 @@ FORMATS = {
 
 
 def format_of(name: str) -> Format:
-    """Return the row of the table.
+    """Return a format by its name.
 
     Raises:
         AnnotationError: no such name.
@@ -56,10 +56,10 @@ def format_of(name: str) -> Format:
 
 
 def recognise(tree: Tree) -> str:
-    """Tell the format of a dataset by what lies there; images without any annotation are LabelMe's.
+    """Return the name of a dataset's format, recognised by its files; images without annotations are LabelMe's.
 
     Raises:
-        AnnotationError: marks of several formats, or a file that is of none.
+        AnnotationError: files of several formats are there, or the given file is of none.
     """
     marks = {name: mark for name, row in FORMATS.items() if (mark := row.mark(tree)) is not None}
     if len(marks) > 1:

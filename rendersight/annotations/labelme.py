@@ -1,7 +1,8 @@
-"""LabelMe: its JSON beside each image <-> boxes; also X-AnyLabeling's dialect and LabelMe files without a version.
+"""LabelMe: conversion between its JSON beside each image and boxes.
 
-LabelMe (github.com/wkentaro/labelme, `_label_file.py`) shows an image file with its EXIF orientation applied, and
-embedded `imageData`, which it wrote upright itself, as it is stored. Points are (x, y) in px of what is shown.
+X-AnyLabeling's dialect and LabelMe files without a version are read too. LabelMe (github.com/wkentaro/labelme,
+`_label_file.py`) shows an image file with its EXIF orientation applied. It writes embedded `imageData` upright and
+shows it as stored. Points are (x, y) in px of the shown image.
 """
 
 import base64
@@ -21,10 +22,10 @@ from rendersight.annotations.boxes import clipped, flags_of, plain
 from rendersight.detections import Detections
 
 VERSION = "5.5.0"
-"""The LabelMe version whose file form `to_json` writes."""
+"""LabelMe version of the files that `to_json` writes."""
 
 IGNORED_SHAPE_TYPES = ("point", "points", "line", "linestrip")
-"""Shapes without an area: they give no box and are counted."""
+"""Shapes without an area, which give no box and are counted."""
 
 _CORNERS = 2
 
@@ -41,7 +42,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Document:
-    """One LabelMe file as written: no image has been looked at yet."""
+    """The content of one LabelMe file, before its image is read."""
 
     shapes: tuple[Shape, ...]
     image_path: str | None
@@ -52,8 +53,8 @@ class Document:
 def shape_to_xyxy(shape: Shape, *, size_wh: tuple[int, int]) -> NDArray[np.float32] | None:
     """Return the tight box around one shape, clipped to the image.
 
-    A rectangle is two opposite corners in any order, or four; a polygon, also one saved without a type, gives its
-    extent; a circle is its centre and a point on the edge; a mask is the first and the last pixel it covers.
+    A rectangle has two opposite corners in any order, or four corners. A polygon, also one saved without a type, gives
+    its extent. A circle has its centre and a point on its edge. A mask has the first and the last pixel that it covers.
 
     Args:
         shape: the shape, points in px.
@@ -61,16 +62,16 @@ def shape_to_xyxy(shape: Shape, *, size_wh: tuple[int, int]) -> NDArray[np.float
 
     Returns:
         float32 (4,): x0, y0, x1, y1 in px with 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height, the target format
-        of torchvision's Faster R-CNN; None where no area is left inside the image.
+        of torchvision's Faster R-CNN; None if no area is left inside the image.
 
     Raises:
-        AnnotationError: unknown shape type, or a number of points that the type does not have.
+        AnnotationError: the shape type is unknown, or the number of points does not fit the type.
     """
     return clipped(extent(shape), size_wh=size_wh)
 
 
 def extent(shape: Shape) -> tuple[float, float, float, float]:
-    """Return the tight box around one shape as it was drawn, x0, y0, x1, y1 in px; see `shape_to_xyxy`.
+    """Return the tight box around one shape without clipping, x0, y0, x1, y1 in px; see `shape_to_xyxy`.
 
     Raises:
         AnnotationError: as `shape_to_xyxy`.
@@ -103,7 +104,7 @@ def _extent_of_circle(points: NDArray[np.float64]) -> tuple[float, float, float,
 
 def _extent_of_mask(points: NDArray[np.float64]) -> tuple[float, float, float, float]:
     x0, y0, x1, y1 = _extent(points)
-    return x0, y0, x1 + 1, y1 + 1  # LabelMe stores the last covered pixel, not the edge behind it
+    return x0, y0, x1 + 1, y1 + 1  # LabelMe stores the last covered pixel, not the edge after it
 
 
 _EXTENTS = {
@@ -111,7 +112,7 @@ _EXTENTS = {
     "polygon": _extent,
     "oriented_rectangle": _extent,  # four corners; X-AnyLabeling's name for it is rotation
     "rotation": _extent,
-    "quadrilateral": _extent,  # X-AnyLabeling's, as the cuboid with its eight corners
+    "quadrilateral": _extent,  # from X-AnyLabeling, as is the cuboid with its eight corners
     "cuboid": _extent,
     "circle": _extent_of_circle,
     "mask": _extent_of_mask,
@@ -119,10 +120,10 @@ _EXTENTS = {
 
 
 def parse(text: str) -> Document:
-    """Read the text of a LabelMe file: no version, 3 to 5, or X-AnyLabeling's; other keys are ignored.
+    """Parse the text of a LabelMe file: no version, 3 to 5, or X-AnyLabeling's; other keys are ignored.
 
     Raises:
-        AnnotationError: not JSON, or not LabelMe's structure; the message names the place.
+        AnnotationError: the text is not JSON, or not LabelMe's structure; the message names the place.
     """
     try:
         data = json.loads(text)
@@ -186,14 +187,14 @@ def _parse_image_data(text: str | None) -> bytes | None:
 def to_json(
     found: Detections, *, class_names: Sequence[str], image_name: str, size_wh: tuple[int, int], indent: int | None = 2
 ) -> str:
-    """Write detections as a LabelMe file that opens beside its image.
+    """Return detections as the text of a LabelMe file that opens beside its image.
 
     Args:
-        found: boxes in px of the upright image; a score goes into its shape's `description`.
+        found: boxes in px of the upright image; a score is written to its shape's `description`.
         class_names: K names; label i is written as `class_names[i - 1]`.
-        image_name: the image's file name, relative to where the file will lie.
+        image_name: the image's file name, relative to the annotation file's folder.
         size_wh: width and height of the upright image, px.
-        indent: as `json.dumps` takes it.
+        indent: as for `json.dumps`.
     """
     shapes = [
         _rectangle(
@@ -207,7 +208,7 @@ def to_json(
 
 
 def annotation_to_json(image: AnnotatedImage) -> str:
-    """Write an image's true boxes as a LabelMe file that lies beside it; the numbers are those of the boxes."""
+    """Return an image's true boxes, unrounded, as the text of a LabelMe file beside the image."""
     shapes = [
         _rectangle(label, plain(box), flags=flags)
         for box, label, flags in zip(image.boxes_xyxy, image.labels, flags_of(image), strict=True)

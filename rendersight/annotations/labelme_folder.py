@@ -1,4 +1,4 @@
-"""A folder of images with LabelMe JSON beside them <-> records; which JSON belongs to which image."""
+"""LabelMe datasets: folders of images with JSON beside them, and the pairing of images with JSON files."""
 
 import json
 import os
@@ -17,9 +17,9 @@ _HEAD_BYTES = 4096
 
 @dataclass(frozen=True)
 class _Pair:
-    """An image file and the annotation that speaks of it; one of the two may be missing.
+    """An image file and its annotation; one of the two may be missing.
 
-    The document is without its `imageData`: a folder's worth of embedded photos does not fit into memory.
+    The document is stored without its `imageData`, because all embedded photos of a folder may not fit into memory.
     """
 
     image_path: Path | None
@@ -28,24 +28,25 @@ class _Pair:
 
 
 def mark(tree: Tree) -> str | None:
-    """Say what in a folder is LabelMe's; None where nothing is."""
+    """Return which file of a folder is LabelMe, in words, or None."""
     found = next((path for path in tree.with_suffix(".json") if tree.entry is None and has_shapes(path)), None)
     return f'{tree.name(found)} with "shapes"' if found else None
 
 
 def has_shapes(path: Path) -> bool:
-    """Tell whether a JSON file has LabelMe's list of shapes."""
+    """Return whether a JSON file has LabelMe's list of shapes."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)  # LabelMe writes the list before the image
         return bool(_SHAPES.search(head) or _SHAPES.search(head + file.read()))
 
 
 def read(tree: Tree) -> Listing:
-    """Read images with LabelMe JSON of the same stem, those of sub-folders too.
+    """Read images with LabelMe JSON of the same stem, including those in sub-folders.
 
-    An image without JSON has no objects. The image of a JSON is the file of the same stem, else one that no other JSON
-    claims and that `imagePath` names (its last part in the same folder, or the path relative to it), else the embedded
-    `imageData`. A JSON without an image of its stem and without "shapes" is some other program's and is passed over.
+    An image without JSON has no objects. The image of a JSON is the file with the same stem. Otherwise it is the file
+    that `imagePath` names (its last part in the same folder, or the path relative to it), unless another JSON claims
+    that file. Otherwise it is the embedded `imageData`. A JSON without an image of its stem and without "shapes"
+    belongs to another program and is skipped.
     """
     pairs, faults = _pair(tree)
     records: list[Record] = []
@@ -63,7 +64,7 @@ def read(tree: Tree) -> Listing:
 
 
 def write(folder: Path, images: list[AnnotatedImage], _class_names: tuple[str, ...]) -> None:
-    """Write a JSON beside each image of a folder, also for an image without objects."""
+    """Write a JSON beside each image of a folder, including images without objects."""
     for image in images:
         path = (folder / image.name).with_suffix(".json")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +76,7 @@ def _pair(tree: Tree) -> tuple[list[_Pair], list[Fault]]:
     image_files, faults = without_twins(tree, tree.images)
     unclaimed = {path.with_suffix(""): path for path in image_files}
     pairs: list[_Pair] = []
-    orphans: list[tuple[Path, labelme.Document, bool]] = []  # the last: whether it embeds its image
+    orphans: list[tuple[Path, labelme.Document, bool]] = []  # the bool: whether the JSON embeds its image
     for path in tree.with_suffix(".json"):
         image_path = unclaimed.pop(path.with_suffix(""), None)
         try:
@@ -102,7 +103,7 @@ def _pair(tree: Tree) -> tuple[list[_Pair], list[Fault]]:
 
 
 def _parse(path: Path, *, must_be_labelme: bool) -> labelme.Document | None:
-    """Parse one JSON file; None for some other program's file where that is allowed."""
+    """Parse one JSON file; return None for another program's file unless it must be LabelMe's."""
     text = read_text(path)
     if not must_be_labelme:
         try:
@@ -117,7 +118,7 @@ def _parse(path: Path, *, must_be_labelme: bool) -> labelme.Document | None:
 def _claim(
     annotation_path: Path, document: labelme.Document, unclaimed: dict[Path, Path], *, taken: set[Path]
 ) -> Path | None:
-    """Return the image file that `imagePath` leads to, and take it out of the unclaimed ones."""
+    """Return the image file that `imagePath` leads to, and remove it from the unclaimed ones."""
     for candidate in _candidates(annotation_path, document):
         if unclaimed.get(candidate.with_suffix("")) == candidate:
             return unclaimed.pop(candidate.with_suffix(""))
@@ -136,7 +137,7 @@ def _candidates(annotation_path: Path, document: labelme.Document) -> Iterator[P
 
 
 def _record(tree: Tree, pair: _Pair) -> tuple[Record, Counter[str]]:
-    """Turn the shapes of a pair into boxes, and count those that give none."""
+    """Convert the shapes of a pair to boxes, and count the shapes without one."""
     objects: list[LabelledBox] = []
     ignored: Counter[str] = Counter()
     shapes = pair.document.shapes if pair.document is not None else ()

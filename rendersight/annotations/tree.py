@@ -1,4 +1,4 @@
-"""The files of a dataset, found once: what lies below its folder, and which image a name in an annotation means."""
+"""The files of a dataset's folder, listed once, and the lookup of images by name."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from rendersight import images
 from rendersight.annotations import AnnotationError, Fault
 
 ANNOTATION_FOLDERS = ("annotations", "labels")
-"""Folders, in lower case, whose parent is the dataset's folder when a file in them is given as the dataset."""
+"""Names of annotation folders, in lower case. A file in one of them belongs to the dataset in the parent folder."""
 
 _SPLIT_NAMES = {"valid": "val", "validation": "val", "dev": "val"}
 _SPLIT = re.compile(r"(?<![a-z])(trainval|train|validation|valid|val|minival|dev|test)(?![a-z])", re.IGNORECASE)
@@ -21,15 +21,15 @@ class Tree:
     """The files below a dataset's folder; hidden files and folders are left out, links to files are followed.
 
     Attributes:
-        root: the folder, resolved, so that paths found by different ways are equal.
-        entry: the file that was given as the dataset; None where its folder was.
+        root: the folder, resolved, so that equal paths compare equal.
+        entry: the file given as the dataset; None if a folder was given.
     """
 
     def __init__(self, source: Path) -> None:
-        """Look at a folder, or at the folder that a file such as `data.yaml` or `annotations/train.json` speaks of.
+        """Find the dataset's folder: the given one, or that of a file such as `data.yaml` or `annotations/train.json`.
 
         Raises:
-            AnnotationError: neither exists, or the file is of no kind that describes a dataset.
+            AnnotationError: neither exists, or the kind of file does not describe a dataset.
         """
         if not source.is_dir() and not (source.is_file() and source.suffix.lower() in (".json", ".yaml", ".yml")):
             raise AnnotationError(f"{source} is not a folder of images, nor a COCO .json or a YOLO .yaml file")
@@ -47,18 +47,18 @@ class Tree:
 
     @cached_property
     def images(self) -> tuple[Path, ...]:
-        """The files that an image decoder knows by their suffix, sorted."""
+        """All files with a suffix that the image decoder knows, sorted."""
         suffixes = images.file_formats()
         return tuple(path for path in self.files if path.suffix.lower() in suffixes)
 
     def with_suffix(self, *suffixes: str) -> list[Path]:
-        """Return the files of some suffixes, given in lower case with their dot; the entry alone where there is one."""
+        """Return the files with the given suffixes, lower case with their dot; only the entry if a file was given."""
         if self.entry is not None:
             return [self.entry] if self.entry.suffix.lower() in suffixes else []
         return [path for path in self.files if path.suffix.lower() in suffixes]
 
     def name(self, path: Path) -> str:
-        """Return a path as it is told: relative to the folder, with forward slashes."""
+        """Return a path for messages: relative to the folder, with forward slashes."""
         return name_below(self.root, path)
 
     @cached_property
@@ -71,15 +71,16 @@ class Tree:
     def image_named(self, written: str, folders: Iterable[Path]) -> Path:
         """Return the image file that a name in an annotation means.
 
-        It is looked for below `folders` in their order, else anywhere in the dataset by as much of the end of its
-        path as tells it from all others. A path that is absolute or leads out of the folder is not followed.
+        The function tries `folders` in their order. Otherwise it searches the whole dataset for the file name, and
+        compares more of the path's end until only one file is left. A path that is absolute or leads out of the folder
+        is not followed.
 
         Args:
             written: the name, with slashes of either kind.
-            folders: where it may lie.
+            folders: folders that may hold the image.
 
         Raises:
-            AnnotationError: there is none, or there are several.
+            AnnotationError: no image matches, or several do.
         """
         windows = PureWindowsPath(written)
         parts = [part for part in windows.parts if part not in (windows.anchor, ".")]
@@ -104,7 +105,7 @@ def name_below(root: Path, path: Path) -> str:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return the files below a folder, hidden ones left out, sorted."""
+    """Return the files below a folder, except hidden ones, sorted."""
     return sorted(
         path
         for path in folder.rglob("*")
@@ -113,19 +114,19 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """Return the image files below a folder, hidden ones left out, sorted."""
+    """Return the image files below a folder, except hidden ones, sorted."""
     suffixes = images.file_formats()
     return [path for path in files_below(folder) if path.suffix.lower() in suffixes]
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Return the image files that lie in a folder itself; none where it does not exist."""
+    """Return the image files directly in a folder; none if the folder does not exist."""
     suffixes = images.file_formats()
     return [path for path in folder.glob("*") if path.suffix.lower() in suffixes]
 
 
 def split_of(name: str) -> tuple[str, ...]:
-    """Return the part of a dataset that a file's or a folder's name speaks of, as `valid` or `instances_val2017` do.
+    """Return the split in the name of a file or folder, such as `valid` or `instances_val2017`.
 
     Returns:
         One of `train`, `val`, `test`, `trainval` and `minival`, or nothing; `valid`, `validation` and `dev` are `val`.
@@ -138,7 +139,7 @@ def split_of(name: str) -> tuple[str, ...]:
 
 
 def split_of_folders(name: str) -> tuple[str, ...]:
-    """Return the part of a dataset that a folder in an image's name is called: `train/a.jpg` is in `train`."""
+    """Return the split named by a folder in an image's name: `train/a.jpg` is in `train`."""
     for part in PurePosixPath(name).parts[:-1]:
         if _SPLIT.fullmatch(part):
             return split_of(part)
@@ -146,7 +147,7 @@ def split_of_folders(name: str) -> tuple[str, ...]:
 
 
 def without_twins(tree: Tree, paths: Iterable[Path]) -> tuple[list[Path], list[Fault]]:
-    """Keep one image of each stem, where an annotation belongs to an image by its stem; the others are faults."""
+    """Keep one image of each stem, for formats that pair annotations by stem; the others are faults."""
     first: dict[Path, Path] = {}
     faults = []
     for path in paths:
@@ -160,7 +161,7 @@ def read_text(path: Path) -> str:
     """Return a file's text in UTF-8, with or without a byte order mark.
 
     Raises:
-        AnnotationError: it cannot be read, or is something else.
+        AnnotationError: the file cannot be read, or has another encoding.
     """
     try:
         return path.read_text("utf-8-sig")

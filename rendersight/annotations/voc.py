@@ -1,16 +1,16 @@
-"""Pascal VOC: an XML for each image <-> records.
+"""Pascal VOC: reading and writing of one XML for each image.
 
 The devkit (host.robots.ox.ac.uk/pascal/VOC, devkit_doc: "the top-left pixel in the image has coordinates (1, 1)")
-counts pixels from 1 and includes the last one: x0 = xmin - 1, x1 = xmax in the continuous px used here, and back. Other
-programs write numbers from 0 on. One coordinate below 1 anywhere proves that, as the devkit has none; then the whole
-dataset is read as continuous px, x0 = xmin. Boxes count in the upright image; a stated size that is that of the stored
-one is a fault.
+counts pixels from 1 and includes the last one. In the continuous px used here, x0 = xmin - 1 and x1 = xmax. Other
+programs count from 0. A coordinate below 1 anywhere proves this, because the devkit has none; then the whole dataset is
+read as continuous px, x0 = xmin. Boxes are in px of the upright image, and it is a fault if the stated size is that of
+the stored image instead.
 """
 
 import re
 from dataclasses import replace
 from pathlib import Path
-from xml.etree import ElementTree  # builds the tree; parsing is expat's, without document types
+from xml.etree import ElementTree  # builds the tree; expat parses, without document types
 from xml.etree.ElementTree import Element, SubElement
 from xml.parsers import expat
 
@@ -32,7 +32,7 @@ _MOST_PX = 1e9
 
 
 def mark(tree: Tree) -> str | None:
-    """Say what in a folder is Pascal VOC's; None where nothing is."""
+    """Return which file of a folder is Pascal VOC, in words, or None."""
     found = next((path for path in tree.with_suffix(".xml") if _is_annotation(path)), None)
     return f"{tree.name(found)} with <annotation>" if found else None
 
@@ -43,14 +43,14 @@ def _is_annotation(path: Path) -> bool:
 
 
 def read(tree: Tree) -> Listing:
-    """Read XML files with the images that lie beside them, or in `JPEGImages` next to `Annotations`.
+    """Read XML files with the images beside them, or in `JPEGImages` next to `Annotations`.
 
-    The image of an XML is the file of its stem in one of those folders, else the one that `filename` names. An image
-    that lies among those and has no XML has no objects. Splits are the lists `ImageSets/Main/{train,val,...}.txt`, else
-    folders called train, valid or test. Difficult objects are objects.
+    The image of an XML is the file with its stem in one of those folders, else the file that `filename` names. An image
+    in those folders without an XML has no objects. Splits come from the lists `ImageSets/Main/{train,val,...}.txt`,
+    else from folders named train, valid or test. Difficult objects are kept as objects.
 
     Raises:
-        AnnotationError: no XML with `<annotation>`.
+        AnnotationError: no XML has `<annotation>`.
     """
     paths = [path for path in tree.with_suffix(".xml") if _is_annotation(path)]
     if not paths:
@@ -107,7 +107,7 @@ def write(folder: Path, images: list[AnnotatedImage], _class_names: tuple[str, .
 
 
 def to_xml(image: AnnotatedImage) -> str:
-    """Return an image's boxes as the text of a VOC file, xmin = x0 + 1 and xmax = x1, with decimals where they have."""
+    """Return the text of a VOC file, xmin = x0 + 1 and xmax = x1, with decimals if the boxes have them."""
     top = Element("annotation")
     SubElement(top, "folder").text = IMAGES
     SubElement(top, "filename").text = Path(image.name).name
@@ -130,7 +130,7 @@ def to_xml(image: AnnotatedImage) -> str:
 
 
 def _record(tree: Tree, path: Path, by_stem: dict[Path, Path]) -> Record:
-    """Read one XML; boxes are xmin, ymin, xmax, ymax as it has them."""
+    """Read one XML; boxes are xmin, ymin, xmax, ymax as written."""
     top = _parse(path)
     if top.tag != "annotation":
         raise AnnotationError(f"not a Pascal VOC file: it begins with <{top.tag}>")
@@ -152,7 +152,7 @@ def _record(tree: Tree, path: Path, by_stem: dict[Path, Path]) -> Record:
 
 
 def _parse(path: Path) -> Element:
-    """Parse XML without any document type, and so without entities that grow (the "billion laughs") or open files."""
+    """Parse XML but refuse document types, and so entities that grow (the "billion laughs") or open files."""
     builder = ElementTree.TreeBuilder()
     parser = expat.ParserCreate()
     parser.StartElementHandler = builder.start
@@ -173,7 +173,7 @@ def _refuse(*_declaration: object) -> None:
 
 
 def _places(path: Path) -> list[Path]:
-    """Return the folders where the image of an XML may lie."""
+    """Return the folders that may hold the image of an XML."""
     places = [path.parent]
     if ANNOTATIONS in path.parts:
         place = len(path.parts) - 1 - path.parts[::-1].index(ANNOTATIONS)
@@ -183,13 +183,13 @@ def _places(path: Path) -> list[Path]:
 
 
 def _of_stem(path: Path, by_stem: dict[Path, Path]) -> Path | None:
-    """Return the image that has the stem of an XML."""
+    """Return the image with the stem of an XML, or None."""
     stems = (folder / path.with_suffix("").name for folder in _places(path))
     return next((by_stem[stem] for stem in stems if stem in by_stem), None)
 
 
 def _image(tree: Tree, path: Path, by_stem: dict[Path, Path], written: str | None) -> Path:
-    """Return the image that an XML speaks of."""
+    """Return the image that an XML annotates."""
     if (found := _of_stem(path, by_stem)) is not None:
         return found
     if not written or not written.strip():
@@ -230,7 +230,7 @@ def _size(top: Element, key: str) -> int | None:
     number = whole_number(text.removesuffix(".0"))
     if text and number is None:
         raise AnnotationError(f"{key} is {text!r:.40}, a whole number is needed")
-    return number or None  # some programs write 0 for what they do not know
+    return number or None  # some programs write 0 if the size is unknown
 
 
 def _from_one(record: Record) -> Record:
@@ -242,7 +242,7 @@ def _from_one(record: Record) -> Record:
 
 
 def _with_splits(tree: Tree, records: list[Record]) -> tuple[list[Record], list[Fault]]:
-    """Put the records into the parts that lists name, else into those that their folders are called."""
+    """Assign splits to the records from the lists, or from folder names if there are no lists."""
     lists = [
         path
         for path in tree.files
@@ -270,7 +270,7 @@ def _with_splits(tree: Tree, records: list[Record]) -> tuple[list[Record], list[
 
 
 def _is_split(stem: str) -> bool:
-    """Tell whether a list is of a split and not, as `cat_train.txt`, of a class in one."""
+    """Return whether a list is of a split and not of a class in a split, as `cat_train.txt` is."""
     return bool(split_of(stem)) and "_" not in stem
 
 

@@ -1,4 +1,4 @@
-"""Annotated images -> a dataset's folder in any format."""
+"""Writing of annotated images as a dataset in any format."""
 
 import re
 import shutil
@@ -13,10 +13,10 @@ from rendersight.annotations.folder import load_pixels
 from rendersight.annotations.formats import FORMATS, format_of
 
 Place = Callable[[Path, Path], object]
-"""Puts an image file, the first, where the second says."""
+"""Function that puts an image file (first argument) at a path (second argument)."""
 
 _IMAGE_FOLDERS = {row.image_folder for row in FORMATS.values()}
-# what neither XML nor a list of lines can hold: control characters, halves of a pair, and two that are none
+# characters that neither XML nor a list of lines can hold: controls, surrogates, and two non-characters
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 
 
@@ -26,15 +26,15 @@ def copy(source: Path, target: Path) -> None:
 
 
 def link(source: Path, target: Path) -> None:
-    """Point to an image file by a symbolic link with its absolute path."""
+    """Create a symbolic link to an image file, with its absolute path."""
     target.symlink_to(source.resolve())
 
 
 def renamed(found: Sequence[AnnotatedImage]) -> list[AnnotatedImage]:
-    """Give images the names that they are written under.
+    """Return the images with the names for the written dataset.
 
-    A folder `images` or `JPEGImages` around all of them is another format's and goes, so does `../` of images outside
-    their dataset's folder. What a JSON embeds becomes a PNG.
+    If a folder `images` or `JPEGImages` encloses all of them, it comes from another format and is removed. `../` in the
+    names of images outside their dataset's folder is removed too. An image embedded in a JSON becomes a PNG.
     """
     parts = [[part for part in PurePosixPath(image.name).parts if part != ".."] for image in found]
     if all(len(path) > 1 and path[0] == parts[0][0] and path[0] in _IMAGE_FOLDERS for path in parts):
@@ -47,10 +47,10 @@ def renamed(found: Sequence[AnnotatedImage]) -> list[AnnotatedImage]:
 
 
 def unwritable(found: Sequence[AnnotatedImage], format: str) -> list[Fault]:  # noqa: A002
-    """Return the images whose names or labels a format cannot hold, and those that would share a file.
+    """Return faults for names or labels that a format cannot hold, and for images that would share a file.
 
     Args:
-        found: named by `renamed`.
+        found: images from `renamed`.
         format: a key of `formats.FORMATS`.
 
     Raises:
@@ -86,10 +86,10 @@ def write_dataset(
     """Write images and their annotations.
 
     Args:
-        found: named by `renamed`, and without faults by `unwritable`.
-        folder: where; made if need be.
+        found: images from `renamed`, without faults from `unwritable`.
+        folder: target folder, created if missing.
         format: a key of `formats.FORMATS`.
-        class_names: in their order; all labels are among them.
+        class_names: all classes in their order; every label is one of them.
         place: `copy` or `link`.
 
     Raises:
@@ -108,5 +108,5 @@ def write_dataset(
 
 
 def _extract(image: AnnotatedImage, target: Path) -> None:
-    """Write an embedded image as it is shown; its bytes may carry an orientation that LabelMe does not look at."""
+    """Write an embedded image as shown; its bytes may carry an EXIF orientation that LabelMe ignores."""
     Image.fromarray(load_pixels(image)).save(target)

@@ -1,8 +1,8 @@
-"""YOLO: a line of numbers for each object in a text file for each image, and `data.yaml` with the names <-> records.
+"""YOLO: reading and writing of one text file of numbers for each image, and `data.yaml` with the class names.
 
-The format is Ultralytics' (docs.ultralytics.com/datasets/detect): `class cx cy width height`, or the outline of a
-segment `class x y x y ...`, in shares of the image's width and height. Classes count from 0. Its loader turns images
-by their EXIF orientation, so boxes count in the upright image.
+The format is Ultralytics' (docs.ultralytics.com/datasets/detect). Each object is a line `class cx cy width height`, or
+the outline of a segment `class x y x y ...`, in fractions of the image's width and height. Classes count from 0. The
+loader of Ultralytics applies the EXIF orientation, so boxes are relative to the upright image.
 """
 
 import math
@@ -29,7 +29,7 @@ IMAGES = "images"
 LABELS = "labels"
 DATA = "data.yaml"
 UNASSIGNED = "unassigned"
-"""The key of the list of images without a split, beside those with one."""
+"""Key in `data.yaml` for the images without a split, if other images have one."""
 
 _NAMES = ("classes.txt", "obj.names")
 _SPLIT_KEYS = {
@@ -49,7 +49,7 @@ _DIGITS = 10
 
 
 def mark(tree: Tree) -> str | None:
-    """Say what in a folder is YOLO's; None where nothing is."""
+    """Return which file of a folder is YOLO, in words, or None."""
     if (found := _data_file(tree)) is not None:
         return f"{tree.name(found)} with names"
     if tree.entry is None and (names := _names_file(tree)) and any(_label_file(path) for path in tree.images):
@@ -58,15 +58,16 @@ def mark(tree: Tree) -> str | None:
 
 
 def read(tree: Tree) -> Listing:
-    """Read what `data.yaml` names: folders of images, or lists of them, with label files.
+    """Read the folders of images, or lists of images, that `data.yaml` names, with their label files.
 
-    The label file of an image has its stem and lies where the last folder called `images` in its path is `labels`, else
-    beside it; an image without one has no objects. Paths are relative to `path`, else to the YAML's folder; one that
-    begins with `../` and leads nowhere is taken without it, as Roboflow writes them. Where there is no `data.yaml`, the
-    names are the lines of `classes.txt`, and all images of the folder count.
+    The path of a label file is that of the image with `labels` in place of the last folder `images` and the suffix
+    `.txt`; otherwise it lies beside the image. An image without a label file has no objects. Paths are relative to
+    `path`, else to the YAML's folder. If a path that begins with `../` does not exist, `../` is removed, because
+    Roboflow writes such paths. Without `data.yaml`, the names are the lines of `classes.txt`, and all images of the
+    folder are read.
 
     Raises:
-        AnnotationError: neither of the two.
+        AnnotationError: neither `data.yaml` nor `classes.txt` is there.
     """
     if (path := _data_file(tree)) is not None:
         return _Data(tree, path).read()
@@ -80,9 +81,9 @@ def read(tree: Tree) -> Listing:
 
 
 def write(folder: Path, images: list[AnnotatedImage], class_names: tuple[str, ...]) -> None:
-    """Write a label file for each image, and `data.yaml`, where splits are lists of images.
+    """Write a label file for each image, and `data.yaml`, in which splits are lists of images.
 
-    Without any split `train` is all images and `val` is empty: Ultralytics wants one named before it trains.
+    Without splits, `train` is all images and `val` is empty, because Ultralytics requires both keys.
     """
     numbers = {name: number for number, name in enumerate(class_names)}
     for image in images:
@@ -103,7 +104,7 @@ def write(folder: Path, images: list[AnnotatedImage], class_names: tuple[str, ..
 
 
 def to_lines(image: AnnotatedImage, numbers: dict[str, int]) -> Iterator[str]:
-    """Yield the lines of an image's label file, shares to ten digits: exact to 1e-6 px in any photo."""
+    """Yield the lines of an image's label file, fractions with ten digits: exact to 1e-6 px in any photo."""
     width, height = image.size_wh
     for (x0, y0, x1, y1), label in zip(image.boxes_xyxy.tolist(), image.labels, strict=True):
         shares = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
@@ -111,12 +112,12 @@ def to_lines(image: AnnotatedImage, numbers: dict[str, int]) -> Iterator[str]:
 
 
 def label_path(image_path: Path) -> Path:
-    """Return where the labels of an image lie: `images` in its path, the last one, is `labels`."""
+    """Return the path of an image's label file: the last folder `images` in the path becomes `labels`."""
     return (_swapped(image_path.parent, IMAGES, LABELS) / image_path.name).with_suffix(".txt")
 
 
 def _swapped(folder: Path, name: str, other: str) -> Path:
-    """Return a path with the last folder of a name called otherwise."""
+    """Return a path with the last folder of one name renamed."""
     parts = folder.parts
     if name not in parts:
         return folder
@@ -125,12 +126,12 @@ def _swapped(folder: Path, name: str, other: str) -> Path:
 
 
 def _label_file(image_path: Path) -> Path | None:
-    """Return the label file of an image, None where there is none."""
+    """Return the label file of an image, or None."""
     return next((path for path in (label_path(image_path), image_path.with_suffix(".txt")) if path.is_file()), None)
 
 
 def _data_file(tree: Tree) -> Path | None:
-    """Return the YAML that describes the dataset."""
+    """Return the YAML that describes the dataset, or None."""
     candidates = [path for path in tree.with_suffix(".yaml", ".yml") if path.parent == tree.root or tree.entry]
     for path in sorted(candidates, key=lambda path: path.name != DATA):
         try:
@@ -150,14 +151,14 @@ def _names_file(tree: Tree) -> Path | None:
 
 def _yaml() -> Any:
     try:
-        import yaml  # noqa: PLC0415 - not in every installation
+        import yaml  # noqa: PLC0415 - optional
     except ImportError as error:
         raise AnnotationError("YOLO's data.yaml needs PyYAML: pip install 'rendersight[train]'") from error
     return yaml
 
 
 def _load_yaml(path: Path) -> Any:
-    """Parse YAML into text, lists and dicts alone: a class called `no` stays one, and no tag makes an object."""
+    """Parse YAML into text, lists and dicts only: a class named `no` stays text, and no tag creates an object."""
     yaml = _yaml()
     try:
         return yaml.load(read_text(path), Loader=yaml.BaseLoader)
@@ -167,7 +168,7 @@ def _load_yaml(path: Path) -> Any:
 
 @dataclass
 class _Data:
-    """A `data.yaml` while it is read."""
+    """A `data.yaml` being read."""
 
     tree: Tree
     path: Path
@@ -176,7 +177,7 @@ class _Data:
     remarks: list[str] = field(default_factory=list)
 
     def read(self) -> Listing:
-        """Read it and all that it names."""
+        """Read the file and everything that it names."""
         try:
             data = _load_yaml(self.path)
         except AnnotationError as error:
@@ -213,7 +214,7 @@ class _Data:
         here = self.path.parent
         if isinstance(written, str) and written and (root := here / written).is_dir():
             return root.resolve()
-        return here  # `path` of another machine, as in most datasets that were handed on
+        return here  # `path` belongs to another machine, as in most shared datasets
 
     def _names(self, data: dict[str, Any]) -> dict[int, str]:
         names = data.get("names")
@@ -232,7 +233,7 @@ class _Data:
         return dict(sorted(found.items()))
 
     def _images(self, key: str, places: object) -> Iterator[Path]:
-        """Yield the images that `train`, `val` or the like stands for."""
+        """Yield the images of a key such as `train` or `val`."""
         for place in places if isinstance(places, list) else [places]:
             if place is None or place in ("", "null", "~"):
                 continue
@@ -242,7 +243,7 @@ class _Data:
             found = next((path for path in self._candidates(place) if path.exists()), None)
             if found is None:
                 reason = f"{key}: {place!r} is no folder and no list"
-                if key == "test":  # Ultralytics does not look at it when it trains
+                if key == "test":  # Ultralytics does not read it in training
                     self.remarks.append(f"{name_below(self.root, self.path)}: {reason}; left out")
                 else:
                     self._blame(reason)
@@ -258,7 +259,7 @@ class _Data:
                 yield base / place.removeprefix("../")
 
     def _listed(self, path: Path) -> Iterator[Path]:
-        """Yield the images of a list, a path a line."""
+        """Yield the images of a list with one path per line."""
         try:
             lines = [line.rstrip("\r") for line in read_text(path).split("\n")]
         except AnnotationError as error:
@@ -285,7 +286,7 @@ def _listing(
     *,
     with_points: bool = False,
 ) -> Listing:
-    """Read the label files of images, and look for label files of none."""
+    """Read the images' label files, and report label files without an image."""
     records = []
     faults = list(faults)
     used = set()
