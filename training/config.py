@@ -49,7 +49,7 @@ class TrainConfig(BaseModel):
         learning_rate: peak learning rate.
         momentum: momentum of SGD.
         weight_decay: decay of parameters with two or more dimensions; with `decay_all`, of every parameter.
-        decay_all: decay biases too, as torchvision's reference loop of 2021 does.
+        decay_all: decay biases too, as the preset `notebook-2021` does.
         schedule: `cosine` falls to zero at the last step; `step` multiplies by `step_gamma` every `step_epochs`.
         warmup_steps: optimizer steps over which the learning rate rises linearly; at most the first epoch.
         clip_norm: largest gradient norm; larger gradients are scaled down. 0 disables clipping.
