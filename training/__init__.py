@@ -1,3 +1,3 @@
-"""Training, evaluation and publishing of detectors: annotated images in, a release out; `python -m training --help`."""
+"""Training, evaluation and publishing: labelled images become a release. See `python -m training --help`."""
 
-import model_store as _model_store  # noqa: F401 - before NNCF: it keeps OpenVINO and NNCF from reporting home
+import model_store as _model_store  # noqa: F401 - must precede NNCF: disables the telemetry of OpenVINO and NNCF

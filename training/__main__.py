@@ -1,4 +1,4 @@
-"""The command line of training: `python -m training VERB --help`."""
+"""Entry point of `python -m training VERB`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The command line of training: which verb runs, and how it ends."""
+"""Command line of training: parser, choice of the verb, messages and exit statuses."""
 
 import argparse
 import os
@@ -22,7 +22,7 @@ _FAILED = 1
 _USAGE = 2
 _INTERRUPTED = 130
 _BAD_INPUT = (AnnotationError, ModelError, TrainingError)
-_SAID_BY_FIRST = (Elsewhere, NotShared, Stopped, ConnectionError, str)  # what all processes of a command end with
+_SAID_BY_FIRST = (Elsewhere, NotShared, Stopped, ConnectionError, str)  # raised in every process of a command
 _OURS = ("training", "model_store", "rendersight")
 
 
@@ -30,11 +30,11 @@ def main(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> i
     """Run one verb.
 
     Args:
-        arguments: of the command line, the verb first; None takes the process's own.
-        program: what stands before the verb in messages.
+        arguments: command-line arguments, the verb first; None takes those of this process.
+        program: program name, printed at the start of messages.
 
     Returns:
-        The exit status: 0, 1 where a file cannot be used, 2 for bad input, 130 when stopped.
+        The exit status: 0, 1 if the system refuses a file operation, 2 for bad input, 130 when stopped.
     """
     images.configure_pillow()
     place = place_here()
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> i
 
 def _parse(arguments: Sequence[str] | None, program: str, place: Place) -> argparse.Namespace:
     parser = build_parser(program)
-    if place.local_rank == 0:  # on each machine, where somebody may have typed something else
+    if place.local_rank == 0:  # once per machine: the arguments may differ between machines
         return parser.parse_args(arguments)
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         return parser.parse_args(arguments)
@@ -77,7 +77,7 @@ def _end(program: str, why: object, status: int, place: Place) -> int:
 
 
 def build_parser(program: str = PROGRAM, verbs: Iterable[str] = VERBS) -> argparse.ArgumentParser:
-    """Return the parser of these verbs; the docs' commands are checked against that of all."""
+    """Return a parser for these verbs. A test checks the commands in docs/ against the parser for all verbs."""
     parser = argparse.ArgumentParser(prog=program, description="Train detectors, measure them and make releases.")
     added = parser.add_subparsers(metavar="VERB", required=True)
     for name in verbs:
@@ -86,7 +86,7 @@ def build_parser(program: str = PROGRAM, verbs: Iterable[str] = VERBS) -> argpar
 
 
 def add_flags(parser: argparse.ArgumentParser, verb: str) -> None:
-    """Give a parser the flags of a verb, and what it runs as the value of `verb`."""
+    """Add a verb's flags to a parser. Set the option `verb` to the function to run and `verb_name` to the name."""
     module = import_module(f"training.commands.{verb}")
     module.add_flags(parser)
     parser.set_defaults(verb=module.run, verb_name=verb)

@@ -1,7 +1,7 @@
-"""TrainConfig: every hyperparameter of a training and the only home of its default.
+"""Every hyperparameter of a training run and its default, in `TrainConfig`.
 
-The defaults are for a few hundred to a few thousand images; `training/configs/` holds a TOML for each run worth
-repeating, which says only what differs.
+The defaults suit a few hundred to a few thousand images. `training/configs/` holds a TOML file for each run worth
+repeating. A TOML file sets only the values that differ from the defaults.
 """
 
 import re
@@ -30,52 +30,56 @@ Probability = float
 
 
 class ConfigError(TrainingError, ValueError):
-    """A hyperparameter or a preset that does not exist or is out of range; the message names all of them."""
+    """An unknown hyperparameter or preset, or a value out of range. The message names every fault."""
 
 
 class TrainConfig(BaseModel):
-    """Everything that decides a training beside its images.
+    """The settings that, together with the images, determine a training run.
 
     Attributes:
         architecture: a key of `model_store.architectures.ARCHITECTURES`.
-        weights: `coco`, `imagenet`, `none`, or a file or release to begin from.
-        frozen_stages: so many of the backbone's stages, from the input on, are not trained.
-        rois_per_image: proposals that the box head learns from in each image, a quarter of them on objects.
-        rpn_proposals: proposals that stay in training after suppression in each image; as many from each level before.
+        weights: initial weights: `coco`, `imagenet`, `none`, a file, or a release.
+        frozen_stages: number of backbone stages, counted from the input, that are not trained.
+        rois_per_image: proposals per image that the box head learns from; at most a quarter are on objects.
+        rpn_proposals: most proposals per image that training keeps after suppression. The same limit applies to each
+            feature level before suppression.
         min_size: shorter side of the network's input, px; None takes the architecture's.
-        max_size: the most for the longer side, px; None takes the architecture's.
+        max_size: upper limit of the longer side, px; None takes the architecture's.
         optimizer: `adamw` or `sgd`.
-        learning_rate: the peak.
-        momentum: of SGD.
-        weight_decay: on weights of two and more dimensions; with `decay_all` on every parameter.
-        decay_all: decay biases too, as the reference loop of 2021 does.
+        learning_rate: peak learning rate.
+        momentum: momentum of SGD.
+        weight_decay: decay of parameters with two or more dimensions; with `decay_all`, of every parameter.
+        decay_all: decay biases too, as the preset `notebook-2021` does.
         schedule: `cosine` falls to zero at the last step; `step` multiplies by `step_gamma` every `step_epochs`.
-        warmup_steps: the learning rate rises linearly over so many optimizer steps, at most over the first epoch.
-        clip_norm: gradients are scaled down to this norm; 0 leaves them.
-        ema_decay: the averaged weights keep this share at each step; 0 keeps no average.
+        warmup_steps: optimizer steps over which the learning rate rises linearly; at most the first epoch.
+        clip_norm: largest gradient norm; larger gradients are scaled down. 0 disables clipping.
+        ema_decay: share of the averaged weights that each step keeps; 0 disables averaging.
         epochs: passes over the training images.
-        batch_size: images for one optimizer step.
-        horizontal_flip: probability.
-        vertical_flip: probability.
-        rotate90: probability of a turn by 90, 180 or 270 degrees.
+        batch_size: images per optimizer step.
+        horizontal_flip: probability of a left-right flip.
+        vertical_flip: probability of a top-bottom flip.
+        rotate90: probability of a rotation by 90, 180 or 270 degrees.
         photometric: probability of a change in brightness, contrast, saturation, hue and channels.
         blur: probability of a Gaussian blur, sigma 0.3 to 2 px.
         noise: probability of Gaussian noise, sigma up to 20 of 255.
-        jpeg: probability of a JPEG compression, quality 25 to 90.
-        scale_jitter: smallest and largest zoom; (1, 1) leaves the size of things as it is.
-        aspect_jitter: width and height are stretched apart by up to this factor; 1 leaves the shape of things.
-        crop_px: train on square windows of this side, mostly on some with objects in them, instead of whole images:
-            more objects for each second of training. The network's input rule still holds for finished detectors.
-        box_margin: boxes are widened at every side by this share of their width and height, for training and for the
-            hold-out alike: rendered ones are pixel-tight, those that people draw are not.
-        min_visible: of a box cut by the zoom at least this share must remain, or the box goes.
-        precision: `bf16` runs convolutions and linear layers in bfloat16 where the machine has it, `fp32` does not.
-        channels_last: memory format of the convolutions.
-        fold_norm: compute each frozen batch norm inside the convolution before it; the same arithmetic, faster.
-        gather_rois: on a CPU, pool proposals with `roi_align.py`; the same numbers, faster.
-        seed: of everything random.
-        hold_out: images kept from training: below 1 a fraction, from 1 on a count; with groups, about as many.
-        group_by: regular expression on image names; images with the same groups (or match) stay on one side.
+        jpeg: probability of JPEG compression, quality 25 to 90.
+        scale_jitter: smallest and largest zoom; (1, 1) keeps the size of objects.
+        aspect_jitter: largest factor by which width and height are stretched apart; 1 keeps the shape of objects.
+        crop_px: side of square windows to train on instead of whole images. Windows with objects are preferred, so
+            each second of training sees more objects. Finished detectors still follow the network's input rule.
+        box_margin: share of a box's width and height by which each side moves outwards, in training and hold-out
+            images. Rendered boxes are pixel-tight; boxes drawn by people are not.
+        min_visible: smallest share of a box that the zoom must leave visible; other boxes are dropped.
+        precision: `bf16` runs convolutions and linear layers in bfloat16 if the machine supports it natively; `fp32`
+            never does.
+        channels_last: store images and convolution weights in the channels_last memory format.
+        fold_norm: compute each frozen batch norm inside the convolution before it; equivalent but faster.
+        gather_rois: pool proposals with `roi_align.py` on a CPU; equivalent but faster.
+        seed: seed of all random draws.
+        hold_out: images excluded from training; a fraction below 1, a count from 1 on. With `group_by`, whole groups
+            are held out until at least this many images are.
+        group_by: regular expression on image names. Images whose capture groups match the same text stay in one part;
+            without capture groups, the whole match counts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -133,7 +137,7 @@ class TrainConfig(BaseModel):
         return self
 
     def network_options(self) -> NetworkOptions:
-        """Return the network's options: the architecture's own with this configuration's sizes."""
+        """Return the architecture's network options, with `min_size` and `max_size` of this configuration if set."""
         sizes = {"min_size": self.min_size, "max_size": self.max_size}
         given = {key: value for key, value in sizes.items() if value is not None}
         if self.min_size is not None and self.max_size is None:
@@ -143,23 +147,23 @@ class TrainConfig(BaseModel):
 
 
 def resolve(preset: str | None, overrides: Mapping[str, Any]) -> TrainConfig:
-    """Build a configuration: defaults, then a preset, then single values.
+    """Build a configuration from the defaults, a preset and single values; the later ones win.
 
     Args:
-        preset: a name from `preset_names`, or the path of a TOML file; None for the defaults alone.
-        overrides: field -> value; text is read as the field's type.
+        preset: a name from `preset_names`, or the path of a TOML file; None takes the defaults alone.
+        overrides: field -> value; text is converted to the field's type.
 
     Raises:
-        ConfigError: an unknown preset or field, or a value out of range; all of them in one message.
+        ConfigError: a preset or field is unknown, or a value is out of range. The message names every fault.
     """
     return validate({**(_read_preset(preset) if preset else {}), **overrides})
 
 
 def validate(values: Mapping[str, Any]) -> TrainConfig:
-    """Build a configuration from field -> value.
+    """Build a configuration from a mapping of field names to values.
 
     Raises:
-        ConfigError: as `resolve`.
+        ConfigError: a field is unknown, or a value is out of range.
     """
     try:
         return TrainConfig.model_validate(dict(values))
@@ -187,10 +191,10 @@ def _read_preset(preset: str) -> dict[str, Any]:
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
-    """Read `field=value` texts as the command line gives them; the value is TOML, else plain text.
+    """Parse `field=value` arguments. A value that is not valid TOML is taken as plain text.
 
     Raises:
-        ConfigError: no `=` in it.
+        ConfigError: an argument has no `=`.
     """
     values: dict[str, Any] = {}
     for assignment in assignments:

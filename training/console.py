@@ -1,4 +1,4 @@
-"""A stop that loses nothing, and what the other verbs do on a terminal too; of several processes the first speaks."""
+"""Messages, progress bars and graceful stops. Of several processes, only the first one writes to the terminal."""
 
 import json
 import signal
@@ -29,19 +29,19 @@ T = TypeVar("T")
 
 
 def say(line: str) -> None:
-    """Write a line to standard error, above a progress bar."""
+    """Write a line to standard error, above any progress bar."""
     if place_here().is_first:
         console.say(line)
 
 
 def progress_bar(items: Iterable[T], **options: Any) -> Iterable[T]:
-    """Show a progress bar on a terminal, nothing elsewhere."""
+    """Wrap items in a progress bar, shown only on a terminal."""
     shown: Iterable[T] = console.progress_bar(items, **options) if place_here().is_first else items
     return shown
 
 
 def bar_of(what: str) -> Bar:
-    """Return a progress bar that says what it counts."""
+    """Return a progress bar with a fixed description."""
     return partial(progress_bar, desc=what)
 
 
@@ -52,16 +52,19 @@ def print_release(ref: str, folder: Path) -> None:
 
 
 def clock(seconds: float) -> str:
-    """Return a duration as h:mm:ss, days before it where it has any."""
+    """Format a duration as h:mm:ss, with any days in front."""
     return str(timedelta(seconds=round(seconds)))
 
 
 class Stopped(Exception):
-    """The work was asked to stop and has saved itself; the message tells how to go on."""
+    """A stop on request, after the work was saved. The message says how to continue."""
 
 
 def stop_on_signals() -> Callable[[], bool]:
-    """Let the first Ctrl-C or SIGTERM ask for a stop after the current step; the second one ends at once."""
+    """Install signal handlers and return a function that reports whether a stop was requested.
+
+    The first Ctrl-C or SIGTERM requests a stop after the current step. The second one raises KeyboardInterrupt.
+    """
     asked: list[int] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:

@@ -1,24 +1,24 @@
-"""What ends a verb of training: the root of its own errors."""
+"""Base class of the training errors, and the errors of commands that run in several processes."""
 
 
 class TrainingError(Exception):
-    """Input that cannot be used, or a training that cannot go on; the message names it, and what is accepted.
+    """Unusable input, or a training run that cannot continue. The message names the input and what is accepted.
 
     TrainingError
-    ├── ConfigError       a hyperparameter or a preset
-    ├── RunError          a run's folder
-    ├── BrokenCheckpoint  a checkpoint's file
-    ├── BlenderMissing    no interpreter that has bpy
-    ├── NonFiniteLoss     a loss became infinite or not a number
-    ├── NotShared         several processes for a verb that runs in one
-    ├── Differs           processes of one training that were given different things
-    └── Elsewhere         another process of the training tells why
+    ├── ConfigError       a hyperparameter or a preset is wrong
+    ├── RunError          a run folder is not what the command needs
+    ├── BrokenCheckpoint  a checkpoint file is missing or unreadable
+    ├── BlenderMissing    no Python interpreter with bpy was found
+    ├── NonFiniteLoss     a loss or its gradient became infinite or NaN
+    ├── NotShared         a single-process verb was started in several processes
+    ├── Differs           the processes of one training run got different input
+    └── Elsewhere         the first process reports the error
     """
 
 
 class Elsewhere(TrainingError):
-    """All processes of a training end, and the first of them tells why."""
+    """An error that ends every process of a training run and that the first process reports."""
 
 
 class NotShared(TrainingError, ValueError):
-    """A verb that runs in one process was started in several."""
+    """A single-process verb started in several processes."""

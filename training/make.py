@@ -1,7 +1,7 @@
-"""A 3D model -> a release in four stages, each of which goes on where it was stopped.
+"""From a 3D model to a release in four stages: render, train, report, publish. Each stage can be resumed.
 
-A work folder holds `renders/`, `run/`, `report/` and `make.json`. The first two tell by themselves how far they are;
-`make.json` says what was asked for, and what of the rest is done.
+A work folder holds `renders/`, `run/`, `report/` and `make.json`. The contents of `renders/` and `run/` show their
+progress. `make.json` records the job and the progress of the other stages.
 """
 
 import json
@@ -41,23 +41,23 @@ REPORT = "report"
 PHOTOS = "photos"
 
 MOST_FAILED = 0.05
-"""Share of the scenes that may fail to render; more is a fault of the mesh."""
+"""Largest share of scenes that may fail to render. A larger share means that the mesh is faulty."""
 
 _PACE_ITEMS = 16
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be made; a work folder belongs to one job.
+    """The release to make and its inputs. A work folder belongs to one job.
 
     Attributes:
-        sources: the recipe's name, or a line for each mesh file with its label and sha256.
+        sources: the recipe's name, or one line per mesh file with its label and sha256.
         class_names: label i is `class_names[i - 1]`.
-        name: of the release.
-        count: photos to render.
-        photos: folder of real labelled photos, which only measure; None for none.
-        store: the model store's folder.
-        config: of the training.
+        name: name of the release.
+        count: number of scenes to render.
+        photos: folder of labelled real photos, used only to measure; None if there are none.
+        store: folder of the model store.
+        config: training configuration.
     """
 
     sources: tuple[str, ...]
@@ -69,7 +69,7 @@ class Job:
     config: TrainConfig
 
     def as_json(self) -> dict[str, Any]:
-        """Return the job as plain JSON data, the configuration's fields among the others."""
+        """Return the job as plain JSON data, with the configuration's fields at the top level."""
         data = {**asdict(self), "config": None, **self.config.model_dump(mode="json")}
         del data["config"]
         plain: dict[str, Any] = json.loads(json.dumps(data))
@@ -78,13 +78,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """What a work folder's `make.json` remembers beside the job.
+    """Progress of a job, as `make.json` records it.
 
     Attributes:
-        photo: an image with an object on it, to try the release with; None before the report is written.
-        photos_decide: whether the photos choose the score threshold; they do if anything found in them is right.
-        publishing_after: the highest version in the store when publishing began; None before that.
-        release: name@version; None before it is published.
+        photo: path of an image that shows an object, to try the release with; None before the report is written.
+        photos_decide: whether the photos choose the score threshold. They do if any detection in them is correct.
+        publishing_after: highest version in the store when publishing began; None before that.
+        release: name@version; None before publication.
     """
 
     photo: str | None = None
@@ -94,10 +94,10 @@ class Done:
 
 
 def look(out: Path, job: Job) -> Done:
-    """Return what is done already of a job in a work folder.
+    """Return the progress of a job in its work folder.
 
     Raises:
-        RunError: the folder is another job's, or holds other things; the message names the difference.
+        RunError: the folder belongs to another job or holds other files. The message names the difference.
     """
     path = out / MAKE
     try:
@@ -123,7 +123,7 @@ def look(out: Path, job: Job) -> Done:
 
 
 def published(job: Job, done: Done) -> Release | None:
-    """Return the job's release if it was published and still is in the store."""
+    """Return the job's release if it was published and is still in the store, else None."""
     if done.release is None:
         return None
     try:
@@ -133,25 +133,25 @@ def published(job: Job, done: Done) -> Release | None:
 
 
 def has_begun_to_train(out: Path) -> bool:
-    """Return whether a work folder's run has a checkpoint: from then on its renders must not change."""
+    """Return whether the run in a work folder has a checkpoint. After that its renders must not change."""
     return (out / RUN / LAST).is_file()
 
 
 def make(job: Job, out: Path, *, draw: Draw, renderers: Workers, around: Surroundings) -> Release:
-    """Render, train, report and publish what is not done yet.
+    """Render, train, report and publish; stages that are done are skipped.
 
     Args:
-        job: what to make.
+        job: the release to make and its inputs.
         out: the work folder.
-        draw: draws the scenes.
-        renderers: the processes to render with.
-        around: the machine and the person who watches, for all four stages.
+        draw: function that draws the scenes.
+        renderers: the processes that render.
+        around: device, output and stop request, for all four stages.
 
     Raises:
-        RunError: the folder is another job's.
-        BrokenDataset: too many scenes could not be rendered.
-        AnnotationError, ModelError, NonFiniteLoss: as the stages.
-        Stopped: it was asked to; the same call goes on.
+        RunError: the folder belongs to another job.
+        BrokenDataset: too many scenes failed to render.
+        AnnotationError, ModelError, NonFiniteLoss: a stage failed.
+        Stopped: a stop was requested; the same call continues.
     """
     done = look(out, job)
     out.mkdir(parents=True, exist_ok=True)
@@ -177,13 +177,13 @@ def make(job: Job, out: Path, *, draw: Draw, renderers: Workers, around: Surroun
 
 
 class _Maker:
-    """A job in its work folder: the four stages, and what of them is done."""
+    """The four stages of a job in its work folder, and their progress."""
 
     def __init__(self, job: Job, out: Path, done: Done, *, around: Surroundings) -> None:
         self._job, self._out, self.done, self._around = job, out, done, around
 
     def remember(self, **changes: Any) -> None:
-        """Write `make.json` with what has changed in `done`."""
+        """Update `done` and write `make.json`."""
         self.done = replace(self.done, **changes)
         text = json.dumps({"job": self._job.as_json(), "done": asdict(self.done)}, indent=2) + "\n"
 
@@ -193,7 +193,7 @@ class _Maker:
         write_atomically(self._out / MAKE, write)
 
     def render(self, draw: Draw, renderers: Workers) -> None:
-        """Render what is missing, unless the training has begun."""
+        """Render the missing scenes, unless training has begun."""
         if has_begun_to_train(self._out):
             return
         around, count = self._around, self._job.count
@@ -215,7 +215,7 @@ class _Maker:
             raise Stopped
 
     def train(self) -> None:
-        """Train the epochs that are left."""
+        """Train the remaining epochs."""
         folder, config = self._out / RUN, self._job.config
         left = config.epochs - len(read_metrics(folder))
         if left <= 0:
@@ -227,7 +227,7 @@ class _Maker:
             run.start(self._out / RENDERS, folder, config, class_names=self._job.class_names, around=around)
 
     def report(self) -> None:
-        """Measure the run's best weights on renders held out, and on the photos."""
+        """Measure the run's best weights on held-out renders and on the photos."""
         if self.done.photo is not None:
             return
         renders = read_dataset(self._out / RENDERS, class_names=self._job.class_names)
@@ -245,7 +245,7 @@ class _Maker:
         self.remember(photo=str(_example(data.get(PHOTOS), renders)), photos_decide=photos_decide(measured))
 
     def publish(self) -> None:
-        """Publish the run, unless it was: also by a process that was killed before it could say so."""
+        """Publish the run unless it is published already, even by a process killed before it updated `make.json`."""
         root, name = Path(self._job.store), self._job.name
         if published(self._job, self.done) is not None:
             return
@@ -288,15 +288,18 @@ class _Maker:
 def measure(
     folder: Path, data: dict[str, LabelledImages], out: Path, *, title: str, names: dict[str, str], around: Surroundings
 ) -> dict[str, Domain]:
-    """Measure a run's best weights on renders held out, and on photos if there are any, and write the report.
+    """Measure a run's best weights on held-out renders and on any photos, and write the report.
 
     Args:
-        folder: of the run.
-        data: the renders, and the photos if there are any, under `RENDERS` and `PHOTOS`.
+        folder: the run folder.
+        data: the renders under the key `RENDERS`, and any photos under `PHOTOS`.
         out: folder of the report.
-        title: name of what is made.
-        names: of the data sets in the report.
-        around: machine and person.
+        title: title of the report.
+        names: name of each data set in the report, under the same keys.
+        around: device and output.
+
+    Returns:
+        The measurement of each data set, under the same keys.
     """
     loaded = load_run(folder)
     engine = TorchEngine(loaded.network, around.device)
@@ -328,7 +331,7 @@ def measure(
 
 
 def photos_decide(measured: dict[str, Domain]) -> bool:
-    """Tell whether there are photos in which anything found is right, so that they can choose the threshold."""
+    """Return whether the photos can choose the threshold: any detection in them must be correct."""
     return PHOTOS in measured and measured[PHOTOS].result.best_f1.f1 > 0
 
 
@@ -338,27 +341,27 @@ def _words(job: Job) -> publish.Words:
 
 
 def _example(photos: LabelledImages | None, renders: LabelledImages) -> Path:
-    """Return the file of an image with an object, if possible a real photo."""
+    """Return the file of an image, preferring images with objects, then real photos."""
     candidates = [*(photos.images if photos is not None else ()), *renders.images]
     files = [image.image_path for image in candidates if image.labels] + [image.image_path for image in candidates]
     return next(path for path in files if path is not None)
 
 
 class _Pace:
-    """A progress bar that says once, after its first items, how long all of it will take."""
+    """A progress bar that estimates the total duration once, after its first items."""
 
     def __init__(self, bar: Bar, say: Say, *, times: int = 1) -> None:
         """Wrap a bar.
 
         Args:
-            bar: as tqdm.
-            say: takes a line for the person who watches.
-            times: so often will its items be gone through.
+            bar: progress bar with the interface of tqdm.
+            say: writes a line for the user.
+            times: number of passes over the items.
         """
         self._bar, self._say, self._times = bar, say, times
 
     def __call__(self, items: Iterable[Any], **words: Any) -> Iterable[Any]:
-        """Wrap an iterable; one that does not tell its length is passed on as it is."""
+        """Wrap an iterable. Without `total` in `words` there is no estimate."""
         total = words.get("total")
         if total is not None:
             items = self._timed(items, left=self._times * total - words.get("initial", 0))
@@ -369,7 +372,7 @@ class _Pace:
         began = time.monotonic()
         for number, item in enumerate(items):
             if number == 0:
-                began = time.monotonic()  # the first one waits for processes to start
+                began = time.monotonic()  # the first item waits for processes to start
             elif number == _PACE_ITEMS and self._times:
                 each = (time.monotonic() - began) / number
                 self._say(f"{each:.2f} s each, {left - number} to go: about {in_words(each * (left - number))}")
@@ -378,7 +381,7 @@ class _Pace:
 
 
 def in_words(seconds: float) -> str:
-    """Return a duration as a person would say it."""
+    """Format a duration as minutes, or as hours from two hours on."""
     minutes = max(1, round(seconds / 60))
     if minutes < 120:  # noqa: PLR2004
         return f"{minutes} min"

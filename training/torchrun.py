@@ -1,4 +1,4 @@
-"""What torchrun tells the processes that it starts, from their environment; needs no torch."""
+"""Rank and group size of this process, read from the environment that torchrun sets. Needs no torch."""
 
 import os
 from collections.abc import Mapping
@@ -14,15 +14,17 @@ _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 @dataclass(frozen=True)
 class Place:
-    """Which of the processes of one command this is; without torchrun the only one.
+    """Position of this process among all processes of a command. Without torchrun it is the only one.
 
     Attributes:
-        rank: 0 to size - 1; the first one alone speaks and writes.
-        size: processes on all machines.
+        rank: 0 to size - 1; only the process of rank 0 prints and writes.
+        size: number of processes on all machines.
         local_rank: 0 to local_size - 1.
-        local_size: processes on this machine.
-        launcher: names the torchrun that started this process, and starts it anew when one has died; None without.
-        restarts_hang: it would start all anew on several machines, in a store where they wait for those who died.
+        local_size: number of processes on this machine.
+        launcher: identifies the torchrun that started this process and that restarts it after a failure; None without
+            torchrun.
+        restarts_hang: whether a restart by torchrun would hang. It does if there are several machines and the restarted
+            processes share torchrun's own store: there they wait for the dead processes.
     """
 
     rank: int = 0
@@ -34,7 +36,7 @@ class Place:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Self:
-        """Read the variables that torchrun sets; where one is missing it was not torchrun."""
+        """Read the variables that torchrun sets. If one is missing, assume a single process."""
         if not all(environment.get(name, "").isdecimal() for name in _VARIABLES):
             return cls()
         rank, size, local_rank, local_size = (int(environment[name]) for name in _VARIABLES)
@@ -47,11 +49,11 @@ class Place:
 
     @property
     def is_first(self) -> bool:
-        """Tell whether this process is the one that speaks and writes."""
+        """Whether this process is the one that prints and writes."""
         return self.rank == 0
 
     def threads(self) -> int:
-        """Return how many threads this process may compute with: its share of the cores."""
+        """Return the number of compute threads for this process: its share of the usable cores."""
         return max(1, usable_cores() // self.local_size)
 
     def __str__(self) -> str:
@@ -59,15 +61,15 @@ class Place:
 
 
 def place_here() -> Place:
-    """Return which process this is."""
+    """Return the position of this process."""
     return Place.of(os.environ)
 
 
 def _launcher() -> str:
-    """Name the process that started this one, so that no later one has the same name."""
+    """Return an identifier of the parent process that no later process repeats."""
     parent = os.getppid()
-    try:  # field 22 of proc_pid_stat(5), the start in clock ticks; the second field may hold spaces and brackets
+    try:  # field 22 of proc_pid_stat(5): start time in clock ticks; field 2 may hold spaces and brackets
         began = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         began = "?"
     return f"{node()} {parent} {began}"

@@ -1,1 +1,1 @@
-"""Labelled images for a training: read, split, checked, converted and augmented."""
+"""Labelled images for training: reading, splitting, checking, converting and augmenting."""

@@ -1,8 +1,8 @@
-"""True boxes against what a network can find: its input size, its anchors, and the strides of its feature maps.
+"""Fit of labelled boxes to a network's input size, anchors and feature map strides.
 
-A region proposal network starts from anchors, boxes of a few sizes and shapes at every cell of its feature maps. In
-training an anchor stands for an object from IoU 0.7 on and for the background below 0.3 (Ren et al. 2015, section
-3.1.2); an object that no anchor reaches 0.3 with even when they share a centre is learnt from its best anchor alone.
+A region proposal network starts from anchors: boxes of a few sizes and shapes at every cell of its feature maps. In
+training, an anchor counts as an object from IoU 0.7 on, and as background below 0.3 (Ren et al. 2015, section 3.1.2).
+If no anchor reaches IoU 0.3 with an object even at the same centre, the object is learned from its best anchor alone.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from training.config import TrainConfig
 from training.data.findings import Finding, Spot, counted
 
 FEWEST_PX = 8.0
-"""A side shorter than this, at the network's input, leaves about a cell of the finest feature map, or less."""
+"""Shortest useful side of a box at the network's input, px. Shorter sides cover about one cell of the finest map."""
 
 _BACKGROUND_IOU = 0.3
 _SMALL, _LARGE, _LONG = 0.5, 2.0, 2.0
@@ -32,14 +32,14 @@ _PROBE_PX = 256
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """What decides which boxes a network can find.
+    """Input size, anchors and strides of a network, which determine the boxes it can find.
 
     Attributes:
-        architecture: its name.
-        rule: how an image becomes its input.
-        anchors_wh: float64 (A, 2), the shapes of its anchors, px of the input.
-        sizes_px: the different anchor sizes, square root of the area, ascending.
-        strides_px: of its feature maps, ascending.
+        architecture: name of the architecture.
+        rule: conversion of an image to the network's input.
+        anchors_wh: float64 (A, 2), width and height of each anchor, px of the input.
+        sizes_px: distinct anchor sizes (square root of the area), px of the input, ascending.
+        strides_px: strides of the feature maps, px of the input, ascending.
     """
 
     architecture: str
@@ -49,7 +49,7 @@ class Geometry:
     strides_px: tuple[int, ...]
 
     def words(self) -> str:
-        """Return them as a line of text."""
+        """Return the geometry as a line of text."""
         sizes = ", ".join(f"{size:g}" for size in self.sizes_px)
         strides = ", ".join(str(stride) for stride in self.strides_px)
         return (
@@ -59,7 +59,7 @@ class Geometry:
 
 
 def geometry_of(config: TrainConfig) -> Geometry:
-    """Return the geometry of the network that a configuration trains; no weight is allocated."""
+    """Return the geometry of the network that a configuration trains, without allocating its weights."""
     options = config.network_options()
     with torch.device("meta"):
         network = architectures.build(config.architecture, class_count=1, options=options).eval()
@@ -86,8 +86,8 @@ class Boxes:
 
     Attributes:
         sides_wh: float64 (N, 2), px of the input.
-        best_iou: float64 (N,), with the best anchor that shares the centre.
-        spots: N places.
+        best_iou: float64 (N,), IoU with the best anchor at the same centre.
+        spots: image, box and description of each of the N boxes.
     """
 
     sides_wh: NDArray[np.float64]
@@ -96,13 +96,13 @@ class Boxes:
 
     @property
     def sizes_px(self) -> NDArray[np.float64]:
-        """Square root of the area, px of the input, (N,)."""
+        """Box sizes (square root of the area), float64 (N,), px of the input."""
         sizes: NDArray[np.float64] = np.sqrt(self.sides_wh.prod(axis=1))
         return sizes
 
 
 def boxes_at_input(found: Sequence[AnnotatedImage], geometry: Geometry) -> Boxes:
-    """Bring the boxes of images to a network's input."""
+    """Return the boxes of the images at the scale of a network's input."""
     sides = [np.zeros((0, 2))]
     spots = []
     for image in found:
@@ -120,7 +120,7 @@ def boxes_at_input(found: Sequence[AnnotatedImage], geometry: Geometry) -> Boxes
 
 
 def _best_iou(sides_wh: NDArray[np.float64], anchors_wh: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the best IoU of each box with any anchor around the same centre, (N,)."""
+    """Return each box's IoU with its best anchor at the same centre, (N,)."""
     shared = np.minimum(sides_wh[:, None], anchors_wh[None]).prod(axis=2)  # (N, A)
     union = sides_wh.prod(axis=1)[:, None] + anchors_wh.prod(axis=1)[None] - shared
     best: NDArray[np.float64] = (shared / union).max(axis=1, initial=0)
@@ -128,7 +128,7 @@ def _best_iou(sides_wh: NDArray[np.float64], anchors_wh: NDArray[np.float64]) ->
 
 
 def check_reach(boxes: Boxes, geometry: Geometry) -> list[Finding]:
-    """Tell how many boxes are too small, too large or too long for a network at its input size."""
+    """Report boxes that are too small, too large or too long for a network at its input size."""
     sizes = boxes.sizes_px
     smallest, largest = geometry.sizes_px[0], geometry.sizes_px[-1]
     ratios = boxes.sides_wh[:, 1] / boxes.sides_wh[:, 0]
@@ -184,7 +184,7 @@ def _finding(boxes: Boxes, chosen: NDArray[np.bool_], order: NDArray[np.float64]
 
 
 def _larger_input(lengths: NDArray[np.float64], wanted: float, geometry: Geometry) -> str:
-    """Say how large the input would have to be for 95 % of some lengths to reach what is wanted."""
+    """Return advice on the input size at which 95 % of the lengths would reach a wanted length, px."""
     factor = wanted / float(np.percentile(lengths, 5)) if len(lengths) else 1.0
     if factor <= 1:
         return "they are few; a larger input (--set min_size=...) would reach more of them"

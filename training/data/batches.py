@@ -1,6 +1,6 @@
-"""The batches of an epoch, and the part of each that one of several processes computes.
+"""Batches of an epoch, and each process's part of a batch.
 
-All of it follows from (seed, epoch) and is the same in every process, so that nobody has to hand images out.
+The batches depend only on (seed, epoch). Every process computes the same ones, so no process distributes images.
 """
 
 from collections.abc import Sequence
@@ -18,14 +18,15 @@ def epoch_order(count: int, *, seed: int, epoch: int) -> list[int]:
 
 
 def epoch_batches(count: int, *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Cut the order of an epoch into batches; the last one has what is left."""
+    """Divide the order of an epoch into batches. The last batch may be smaller."""
     order = epoch_order(count, seed=seed, epoch=epoch)
     return [order[first : first + batch_size] for first in range(0, count, batch_size)]
 
 
 def part(batch: Sequence[int], *, rank: int, size: int) -> list[int]:
-    """Return the images of a batch that process `rank` of `size` computes; none where there are fewer than processes.
+    """Return the part of a batch that process `rank` of `size` computes.
 
-    The parts are disjoint, make up the batch, and differ in length by one at most.
+    The parts are disjoint, make up the batch, and differ in length by at most one. A part is empty if the batch has
+    fewer images than there are processes.
     """
     return list(batch[rank::size])

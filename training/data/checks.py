@@ -1,6 +1,6 @@
-"""The checks of a dataset: what stops a training, spoils it, or makes its figures better than they are.
+"""Checks of a dataset for faults that stop training, harm it, or make its figures look better than they are.
 
-Each check is a function from what was read to findings; `examine` runs them all.
+Each check is a function that returns findings. `examine` runs all checks.
 """
 
 from collections import Counter
@@ -41,15 +41,15 @@ def examine(
 
     Args:
         found: the dataset.
-        faults: its own and those that its labels make, see `training.data.dataset.all_faults`.
+        faults: the dataset's faults, including labels that are not a class; see `training.data.dataset.all_faults`.
         class_names: the classes.
-        looks: of `found.images`, in their order.
-        boxes: of `found.images` at the network's input.
-        geometry: of the network.
-        against: the name of another dataset and its looks, none of which should be in this one.
+        looks: thumbnails and hashes of `found.images`, in the same order.
+        boxes: boxes of `found.images` at the network's input.
+        geometry: input size, anchors and strides of the network.
+        against: name and looks of another dataset, which should share no image with this one.
 
     Returns:
-        Findings, the severest first.
+        Findings, the most severe first.
     """
     pairs = alike(looks)
     return in_order(
@@ -70,7 +70,7 @@ def examine(
 
 
 def check_files(faults: Sequence[Fault]) -> list[Finding]:
-    """Tell the files that cannot be used: missing, broken, contradicting each other."""
+    """Report files that cannot be used because they are missing, broken or contradictory."""
     if not faults:
         return []
     what = f"{counted(len(faults), 'file or place', 'files or places')} cannot be used."
@@ -79,7 +79,7 @@ def check_files(faults: Sequence[Fault]) -> list[Finding]:
 
 
 def check_orientation(looks: Sequence[Look], *, is_upright: bool) -> list[Finding]:
-    """Tell the photos that are stored turned or mirrored and shown upright."""
+    """Report photos that an EXIF orientation turns or mirrors."""
     spots = tuple(Spot(look.name, words=f"orientation {look.orientation}") for look in looks if look.orientation != 1)
     if not spots:
         return []
@@ -92,7 +92,7 @@ def check_orientation(looks: Sequence[Look], *, is_upright: bool) -> list[Findin
 
 
 def check_duplicates(looks: Sequence[Look], pairs: Sequence[tuple[int, int]]) -> list[Finding]:
-    """Tell the images that are there several times: the same file, or the same to the eye."""
+    """Report images that occur several times, as the same file or as the same picture."""
     found = []
     exact = [(i, j) for i, j in pairs if looks[i].sha256 == looks[j].sha256]
     similar = [(i, j) for i, j in pairs if looks[i].sha256 != looks[j].sha256]
@@ -112,7 +112,7 @@ def check_duplicates(looks: Sequence[Look], pairs: Sequence[tuple[int, int]]) ->
 
 
 def check_leaks(images: Sequence[AnnotatedImage], pairs: Sequence[tuple[int, int]]) -> list[Finding]:
-    """Tell the images that are in several parts of a split, themselves or as copies."""
+    """Report images that are in several parts of a split, themselves or as copies."""
     parts = [{split for split in image.splits if split not in _UNION_SPLITS} for image in images]
     spots = [
         Spot(image.name, words=f"in {' and '.join(sorted(part))}")
@@ -133,7 +133,7 @@ def check_leaks(images: Sequence[AnnotatedImage], pairs: Sequence[tuple[int, int
 
 
 def check_leaks_against(looks: Sequence[Look], name: str, others: Sequence[Look]) -> list[Finding]:
-    """Tell the images that another dataset holds too."""
+    """Report images that another dataset also holds."""
     pairs = alike(looks, others)
     if not pairs:
         return []
@@ -145,7 +145,7 @@ def check_leaks_against(looks: Sequence[Look], name: str, others: Sequence[Look]
 
 
 def check_misfits(misfits: Sequence[Misfit]) -> list[Finding]:
-    """Tell the boxes that reach beyond their image or have no area inside it."""
+    """Report boxes that reach beyond their image or have no area inside it."""
     lost = [item for item in misfits if not item.is_kept]
     cut = sorted((item for item in misfits if item.is_kept), key=lambda item: -item.beyond_px)
     far = [item for item in cut if item.beyond_px > _ROUNDED_PX]
@@ -187,7 +187,7 @@ def check_misfits(misfits: Sequence[Misfit]) -> list[Finding]:
 
 
 def check_same_boxes(images: Sequence[AnnotatedImage]) -> list[Finding]:
-    """Tell the boxes that lie on another one of the same image: labelled twice, or with two labels."""
+    """Report boxes that coincide with another box of the same image, with the same label or another one."""
     twice: list[Spot] = []
     torn: list[Spot] = []
     for image in images:
@@ -207,7 +207,7 @@ def check_same_boxes(images: Sequence[AnnotatedImage]) -> list[Finding]:
 
 
 def check_label_names(images: Sequence[AnnotatedImage]) -> list[Finding]:
-    """Tell the labels that are likely meant to be one: different in case, spaces or hyphens, or by a typing error."""
+    """Report pairs of labels that probably mean one class: they differ in case, spaces or hyphens, or by a typo."""
     counts = Counter(label for image in images for label in image.labels)
     found = []
     for first, second in combinations(sorted(counts), 2):
@@ -234,14 +234,14 @@ def _folded(name: str) -> str:
 
 
 def _is_typo(first: str, second: str) -> bool:
-    """Tell whether two names are alike but for more than their digits: `class_1` and `class_2` are two classes."""
+    """Return whether two names are similar and differ in more than digits: `class_1` and `class_2` are two classes."""
     without_digits = {"".join(letter for letter in name if not letter.isdigit()) for name in (first, second)}
     matcher = SequenceMatcher(None, first.casefold(), second.casefold())
     return len(without_digits) > 1 and matcher.real_quick_ratio() >= _TYPO_RATIO <= matcher.ratio()
 
 
 def check_balance(images: Sequence[AnnotatedImage], class_names: Sequence[str]) -> list[Finding]:
-    """Tell the classes that are rare or absent, and how far apart the rarest and the commonest are."""
+    """Report rare and absent classes, and a large ratio between the commonest and the rarest class."""
     counts = Counter(label for image in images for label in image.labels)
     absent = [name for name in class_names if not counts[name]]
     rare = [f"{name} ({counts[name]})" for name in class_names if 0 < counts[name] < _RARE_BOXES]
@@ -268,7 +268,7 @@ def check_balance(images: Sequence[AnnotatedImage], class_names: Sequence[str]) 
 
 
 def check_unused(found: Folder) -> list[Finding]:
-    """Tell what is passed over, and images that no annotation speaks of."""
+    """Report ignored files and shapes, and images without annotations."""
     findings = [Finding("reading", "note", remark[0].upper() + remark[1:] + ".") for remark in found.remarks]
     bare = tuple(Spot(image.name) for image in found.images if image.annotation_path is None)
     if bare and len(bare) < len(found.images):
@@ -289,7 +289,7 @@ def check_unused(found: Folder) -> list[Finding]:
 
 
 def _iou(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the IoU of each box with each, (N, N)."""
+    """Return the IoU of every pair of boxes, (N, N)."""
     wide = boxes.astype(np.float64)
     low = np.maximum(wide[:, None, :2], wide[None, :, :2])
     high = np.minimum(wide[:, None, 2:], wide[None, :, 2:])

@@ -1,4 +1,4 @@
-"""A dataset in one format -> the same dataset in another, whole or not at all."""
+"""Conversion of a dataset from one annotation format to another, complete or not at all."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ _DRAFT = ".converting-"
 
 @dataclass(frozen=True)
 class Converted:
-    """What a conversion has written.
+    """Summary of a conversion.
 
     Attributes:
-        source_format: what the source was read as.
-        class_names: in the order that the target has them.
-        image_count: how many images.
-        box_counts: class name -> how many boxes.
-        splits: split -> how many images.
-        left_out: what the source holds and the target does not -> how many.
+        source_format: format that the source was read as.
+        class_names: class names, in the order of the target.
+        image_count: number of images.
+        box_counts: class name -> number of boxes.
+        splits: split -> number of images.
+        left_out: description of an item missing from the target -> its count in the source.
     """
 
     source_format: str
@@ -37,7 +37,7 @@ class Converted:
     left_out: Counter[str]
 
     def words(self) -> str:
-        """Return the counts as lines of text."""
+        """Return the summary as lines of text."""
         lines = [f"{self.image_count} images, {self.box_counts.total()} boxes, read as {self.source_format}"]
         width = max((len(name) for name in self.class_names), default=0)
         lines += [f"  {name:<{width}} {self.box_counts[name]:6d}" for name in self.class_names]
@@ -56,19 +56,20 @@ def convert(
     source_format: str | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Converted:
-    """Read a dataset and write it in another format; the target appears when all of it is written.
+    """Read a dataset and write it in another format. The target appears only once it is complete.
 
     Args:
-        source: in any format.
+        source: a dataset in any format.
         target: a folder that does not exist or is empty.
-        to: a key of `rendersight.annotations.formats.FORMATS`.
+        to: target format, a key of `rendersight.annotations.formats.FORMATS`.
         place: `copy` or `link` of `rendersight.annotations.writing`.
-        source_format: what to read it as; None recognises it.
-        class_names: in their order; None takes those that the source declares, else those of the data, sorted.
+        source_format: format of the source; None detects it.
+        class_names: class names in label order; None takes those that the source declares, else those of the data,
+            sorted.
 
     Raises:
-        BrokenDataset: files that cannot be used or written, all at once; nothing is written.
-        AnnotationError: no dataset, no image in it, or a target that holds something already.
+        BrokenDataset: files cannot be used or written. The message lists every fault, and nothing is written.
+        AnnotationError: the source is no dataset or holds no image, or the target is not empty.
         OSError: a file cannot be read or written.
     """
     format_of(to)
@@ -83,7 +84,7 @@ def convert(
     target = target.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
     with draft_folder(target.parent, _DRAFT) as draft:
-        whole = draft / "whole"  # within the draft, whose permissions are the maker's alone
+        whole = draft / "whole"  # inside the draft folder, which only its owner can access
         write_dataset(images, whole, format=to, class_names=known, place=place)
         whole.rename(target)
     left_out = Counter({f"shapes of type {kind}": count for kind, count in found.ignored_shapes.items()})
@@ -107,11 +108,11 @@ def convert(
 
 
 def check_target(source: Path, target: Path) -> None:
-    """See that a target can be written to.
+    """Check that a target folder can be written.
 
     Raises:
-        AnnotationError: it is a file, holds something, or lies inside the source, whose files it would join.
-        RunError: it cannot be made or written.
+        AnnotationError: the target is a file, is not empty, or lies inside the source, whose files it would join.
+        RunError: the target cannot be created or written.
     """
     if target.exists() and not target.is_dir():
         raise AnnotationError(f"{target} is a file; name a folder that does not exist")

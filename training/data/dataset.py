@@ -1,4 +1,4 @@
-"""Annotated images -> a torch Dataset; class names, split and collate."""
+"""Labelled images as a torch Dataset: reading, class names, split and collation."""
 
 import hashlib
 import re
@@ -21,7 +21,7 @@ from training.seeds import mixed_seed
 
 
 class BrokenDataset(AnnotationError):
-    """A dataset that cannot be trained on; the message lists every fault, a line each."""
+    """A dataset with faulty files. The message lists every fault, one per line."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
@@ -31,16 +31,16 @@ class BrokenDataset(AnnotationError):
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images with boxes of known classes; label i is `class_names[i - 1]`, 0 the background."""
+    """Images with boxes of known classes. Label i is `class_names[i - 1]`; label 0 is background."""
 
     images: tuple[AnnotatedImage, ...]
     class_names: tuple[str, ...]
 
     def select(self, names: Sequence[str]) -> "LabelledImages":
-        """Return the images of these names, in the order of the dataset.
+        """Return the images with these names, in the order of the dataset.
 
         Raises:
-            AnnotationError: a name that is not in it.
+            AnnotationError: a name is not in the dataset.
         """
         wanted = set(names)
         if strangers := sorted(wanted - {image.name for image in self.images}):
@@ -50,10 +50,10 @@ class LabelledImages:
         return LabelledImages(tuple(image for image in self.images if image.name in wanted), self.class_names)
 
     def of_split(self, split: str) -> "LabelledImages":
-        """Return the images that the dataset's files put into a split.
+        """Return the images that the dataset's files assign to a split.
 
         Raises:
-            AnnotationError: there are none.
+            AnnotationError: no image is in the split.
         """
         found = tuple(image for image in self.images if split in image.splits)
         if not found:
@@ -62,21 +62,21 @@ class LabelledImages:
         return LabelledImages(found, self.class_names)
 
     def widened(self, margin: float) -> "LabelledImages":
-        """Return the images with boxes that stand off at every side, as people draw them; pixel-tight ones do not.
+        """Return the images with every side of each box moved outwards, to turn pixel-tight boxes into hand-drawn ones.
 
         Args:
-            margin: how far, in shares of the box's own width and height; boxes end at the image's edge.
+            margin: distance as a share of the box's own width and height. Boxes are clipped to the image.
         """
         if not margin:
             return self
         return LabelledImages(tuple(_widen(image, margin) for image in self.images), self.class_names)
 
     def label_ids(self, image: AnnotatedImage) -> list[int]:
-        """Return the numbers 1..K of an image's labels."""
+        """Return the label ids 1..K of an image's boxes."""
         return [self.class_names.index(label) + 1 for label in image.labels]
 
     def fingerprint(self) -> str:
-        """Return a sha256 over names, sizes, boxes (to 0.01 px) and labels: equal for equal datasets anywhere."""
+        """Return a sha256 of class names, image names, sizes, boxes (to 0.01 px) and labels, equal on any machine."""
         digest = hashlib.sha256("\n".join(self.class_names).encode())
         for image in self.images:
             boxes = [[f"{value:.2f}" for value in box] for box in image.boxes_xyxy.tolist()]
@@ -85,7 +85,7 @@ class LabelledImages:
 
 
 def with_margin(name: str, margin: float) -> str:
-    """Say beside the name of a data set that its boxes are widened."""
+    """Return the name of a data set, with a note if its boxes are widened."""
     return f"{name}, boxes widened by {margin:.0%} a side" if margin else name
 
 
@@ -106,14 +106,15 @@ def read_dataset(
     """Read a dataset for training or evaluation.
 
     Args:
-        folder: in any format, or the file that describes it; see `rendersight.annotations.folder.read_folder`.
-        class_names: the classes in their order; None takes those of the data, sorted.
-        format: a key of `rendersight.annotations.formats.FORMATS`; None recognises it.
-        bar: a progress bar, as tqdm.
+        folder: a folder in any format, or the file that describes a dataset; see
+            `rendersight.annotations.folder.read_folder`.
+        class_names: class names in label order; None takes the labels of the data, sorted.
+        format: a key of `rendersight.annotations.formats.FORMATS`; None detects the format.
+        bar: a progress bar with the interface of tqdm.
 
     Raises:
-        BrokenDataset: files that cannot be used, or labels that are no class; all at once.
-        AnnotationError: no such folder, or no image or no class in it.
+        BrokenDataset: files cannot be used, or labels are not among the classes. The message lists every fault.
+        AnnotationError: the folder does not exist, or holds no image or no class.
     """
     found = read_folder(folder, format=format, bar=bar)
     known = tuple(class_names or names_in(found))
@@ -127,12 +128,12 @@ def read_dataset(
 
 
 def names_in(found: Folder) -> list[str]:
-    """Return the labels of a folder's images, sorted."""
+    """Return the distinct labels of a folder's images, sorted."""
     return sorted({label for image in found.images for label in image.labels})
 
 
 def all_faults(found: Folder, class_names: Sequence[str]) -> list[Fault]:
-    """Return a folder's faults and its labels that are no class, by file."""
+    """Return a folder's faults, including a fault for each label that is not a class, sorted by file."""
     faults = list(found.faults)
     by_image = not FORMATS[found.format].has_file_each
     for image in found.images:
@@ -150,13 +151,14 @@ def split(
 
     Args:
         data: at least two images.
-        hold_out: below 1 a fraction of the images, from 1 on a count.
-        seed: of the permutation; the last ones of it are held out.
-        group_by: regular expression searched in each name; images that match with the same groups (the whole match
-            where there are none) stay on one side. Groups are held out until at least `hold_out` images are.
+        hold_out: a fraction of the images below 1, a count from 1 on.
+        seed: seed of the permutation. The images or groups at its end are held out.
+        group_by: regular expression searched in each name. Images whose capture groups match the same text stay in one
+            part; without capture groups, the whole match counts. Groups are held out until at least `hold_out` images
+            are.
 
     Returns:
-        The training and the hold-out part, neither of them empty, each in the order of the dataset.
+        The training part and the hold-out part, both non-empty, each in the order of the dataset.
 
     Raises:
         AnnotationError: a part would be empty, or the expression does not match a name.
@@ -181,10 +183,12 @@ def split(
 
 
 def own_split(data: LabelledImages) -> tuple[LabelledImages, LabelledImages] | None:
-    """Divide a dataset as its files do into what they call train, and val to hold out; `test` is in neither.
+    """Divide a dataset by the splits in its files: `train` to train on, `val` to hold out, `test` in neither part.
+
+    An image in both `train` and `val` goes into the training part. So does an image in `trainval` but not in `val`.
 
     Returns:
-        None where they do not: an image in both is for training, and neither part may be empty.
+        The training part and the hold-out part; None if one of them would be empty.
     """
     train, held = [], []
     for image in data.images:
@@ -198,15 +202,15 @@ def own_split(data: LabelledImages) -> tuple[LabelledImages, LabelledImages] | N
 
 
 def without_test(data: LabelledImages) -> LabelledImages:
-    """Leave out the images that a dataset's files keep for the test alone."""
+    """Return a dataset without the images that its files assign only to the `test` split."""
     return LabelledImages(tuple(image for image in data.images if image.splits != ("test",)), data.class_names)
 
 
 def split_by_names(data: LabelledImages, hold_out: Sequence[str]) -> tuple[LabelledImages, LabelledImages]:
-    """Divide a dataset into all but the images of some names, and those; neither may be empty.
+    """Divide a dataset into a training part and a hold-out part, which holds the named images.
 
     Raises:
-        AnnotationError: a name that is not in the dataset, or a part would be empty.
+        AnnotationError: a name is not in the dataset, or a part would be empty.
     """
     held = data.select(hold_out)
     names = {image.name for image in held.images}
@@ -226,10 +230,10 @@ def _group(name: str, pattern: str | None) -> str:
 
 
 class DetectionDataset(Dataset[Sample]):
-    """Labelled images as samples, each augmented from a seed of its own.
+    """Labelled images as samples, each augmented with its own seed.
 
-    The augmentation of an image depends on (seed, epoch, index) alone, never on the worker that makes it or on what
-    was drawn before, so that a resumed run sees what an uninterrupted one would have seen.
+    The augmentation of an image depends only on (seed, epoch, index), not on the worker or on earlier draws. A resumed
+    run therefore sees the same samples as an uninterrupted one.
     """
 
     def __init__(
@@ -254,18 +258,22 @@ class DetectionDataset(Dataset[Sample]):
         if self._augment is None:
             return sample
         with torch.random.fork_rng(devices=[]):
-            # torch.manual_seed would reset CUDA's generators too, which draw the training's samples of proposals
+            # torch.manual_seed would reset CUDA's generators too
             torch.default_generator.manual_seed(mixed_seed(self._seed, self.epoch, index))
             return self._augment(sample)
 
 
 def collate(samples: Sequence[Sample]) -> list[Sample]:
-    """Keep a batch as a list: images differ in size."""
+    """Return a batch as a list, because its images differ in size."""
     return list(samples)
 
 
 def to_network(batch: Sequence[Sample], device: torch.device) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
-    """Return images, float32 (3, H, W) in 0..1, and targets as torchvision's Faster R-CNN takes them in training."""
+    """Return the input of torchvision's Faster R-CNN in training.
+
+    Returns:
+        Images, float32 (3, H, W) in 0..1, and targets with `boxes`, float32 (N, 4) in px, and `labels`, int64 (N,).
+    """
     pixels = [sample.image.to(device).float() / 255 for sample in batch]
     targets = [{"boxes": sample.boxes_xyxy.to(device), "labels": sample.labels.to(device)} for sample in batch]
     return pixels, targets

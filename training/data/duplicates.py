@@ -1,9 +1,10 @@
-"""Photos that are the same: by their bytes, or to the eye, after scaling, recompressing or another brightness.
+"""Detection of duplicate photos: equal files, and copies that were scaled, recompressed or changed in brightness.
 
-Candidates agree in most bits of a difference hash (dHash: is each cell of a small grey picture brighter than its left
-neighbour?, hackerfactor.com/blog/?/archives/529-Kind-of-Like-That.html). A hash alone takes two photos of one empty
-desk for one, so a candidate counts only where no cell of the thumbnails differs by much: a thing that has moved tells
-them apart. Mirrored, turned and cropped copies are not found.
+Two photos are candidates if they agree in most bits of a difference hash (dHash,
+hackerfactor.com/blog/?/archives/529-Kind-of-Like-That.html). Each bit says whether a cell of a small grey picture is
+brighter than its left neighbour. The hash alone confuses two photos of the same empty desk. Therefore a candidate only
+counts if no cell of the thumbnails differs by much, so an object that has moved separates two photos. Mirrored, rotated
+and cropped copies are not found.
 """
 
 import hashlib
@@ -21,9 +22,9 @@ from rendersight.annotations.folder import load_bytes, load_pixels
 
 SIDE = 32
 _HASH_SIDE = 16
-# Of 306 photos of dice on three tables, copies (half the size, JPEG quality 40, brighter by 20 %, less contrast) differ
-# from their originals in at most 37 bits and by 17 in any cell; different photos by 91 and more, though 132 pairs of
-# them in 26 bits or fewer.
+# Measured on 306 photos of dice on three tables. Copies (half the size, JPEG quality 40, 20 % brighter, less contrast)
+# differ from their originals in at most 37 bits, and by at most 17 in any cell. Different photos differ by at least 91
+# in some cell, although 132 pairs of them differ in at most 26 bits.
 _MOST_BITS = 64
 _MOST_DIFFERENCE = 40.0
 _SPREAD = 50.0
@@ -34,15 +35,15 @@ _BLOCK = 2048
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What an image looks like from afar.
+    """Thumbnail and hashes of an image, to compare it with others.
 
     Attributes:
-        name: the image's name.
-        sha256: of its file.
-        orientation: EXIF's, 1 to 8.
-        thumbnail: float32 (32, 32), grey, with the mean and the spread of every other thumbnail.
-        bits: float32 (256,), 1 where a cell is brighter than its left neighbour, else -1.
-        is_flat: whether there is nothing to see, as in a white picture; it is like no other.
+        name: name of the image.
+        sha256: sha256 of its file.
+        orientation: EXIF orientation, 1 to 8.
+        thumbnail: float32 (32, 32), grey, normalised to the same mean and standard deviation in every image.
+        bits: float32 (256,), 1 if a cell is brighter than its left neighbour, else -1.
+        is_flat: whether the image is almost uniform, such as a white picture. A flat image only equals the same file.
     """
 
     name: str
@@ -54,12 +55,12 @@ class Look:
 
 
 def look_at(found: Sequence[AnnotatedImage]) -> list[Look]:
-    """Look at every image.
+    """Decode every image and return its look, in the order of the images.
 
     Raises:
-        images.ImageError, OSError: one has changed or vanished since it was read.
+        images.ImageError, OSError: an image has changed or vanished since the dataset was read.
     """
-    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter's lock
+    with ThreadPoolExecutor() as pool:  # decoding releases the GIL
         return list(pool.map(_look, found))
 
 
@@ -84,11 +85,14 @@ def _look(image: AnnotatedImage) -> Look:
 
 
 def alike(first: Sequence[Look], second: Sequence[Look] | None = None) -> list[tuple[int, int]]:
-    """Return the pairs of places whose images look the same or are the same file.
+    """Return the index pairs of images that look the same or are the same file.
 
     Args:
-        first: images.
-        second: others to compare them with; None compares the first among themselves, each pair once.
+        first: looks of the images.
+        second: looks to compare them with; None compares the first among themselves, each pair once.
+
+    Returns:
+        Pairs of an index into `first` and an index into `second`, or two indices into `first`, the lower one first.
     """
     others = first if second is None else second
     if not first or not others:
@@ -97,7 +101,7 @@ def alike(first: Sequence[Look], second: Sequence[Look] | None = None) -> list[t
     pairs = []
     for start in range(0, len(first), _BLOCK):
         mine = np.stack([look.bits for look in first[start : start + _BLOCK]])
-        agreeing = mine @ theirs.T >= mine.shape[1] - 2 * _MOST_BITS  # a bit that differs takes 2 from the sum
+        agreeing = mine @ theirs.T >= mine.shape[1] - 2 * _MOST_BITS  # each differing bit lowers the sum by 2
         for i, j in np.argwhere(agreeing).tolist():
             if (second is not None or start + i < j) and _same(first[start + i], others[j]):
                 pairs.append((start + i, j))
@@ -113,7 +117,7 @@ def _same(first: Look, second: Look) -> bool:
 
 
 def groups(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Join pairs that share a member, each group sorted, the groups by their first member."""
+    """Merge pairs that share a member into groups. Each group is sorted, and the groups are sorted by first member."""
     of: dict[int, tuple[int, ...]] = {}
     for pair in pairs:
         joined = tuple(sorted({member for place in pair for member in of.get(place, (place,))}))

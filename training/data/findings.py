@@ -1,4 +1,4 @@
-"""Findings: what is wrong with a dataset, each with what to do about it and where to look."""
+"""Findings about a dataset: each names a problem, the places where it occurs, and what to do."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,19 +7,22 @@ from typing import Any, Literal
 BoxXyxy = tuple[float, float, float, float]
 
 Severity = Literal["fault", "warning", "note"]
-"""A fault stops training; a warning likely costs accuracy or makes figures better than they are; a note is to know."""
+"""How much a finding matters.
+
+A fault stops training. A warning means a likely loss of accuracy, or figures that look too good. A note informs.
+"""
 
 SEVERITIES: tuple[Severity, ...] = ("fault", "warning", "note")
 
 
 @dataclass(frozen=True)
 class Spot:
-    """Where a finding is to be seen.
+    """Place where a finding occurs.
 
     Attributes:
-        file: an image's name, or that of another file of the dataset.
-        box_xyxy: the box in question, px; None for the whole image.
-        words: what is there.
+        file: name of an image or of another file of the dataset.
+        box_xyxy: x0, y0, x1, y1 of the box, px; None for the whole file.
+        words: description of the place.
     """
 
     file: str
@@ -29,14 +32,14 @@ class Spot:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a check has found.
+    """One result of a check.
 
     Attributes:
-        check: the check's name, such as `duplicates`.
-        severity: how much it matters.
-        what: what was found, a sentence with its numbers.
-        advice: what to do, a sentence; empty where there is nothing to be done.
-        spots: all places, those most worth a look first.
+        check: name of the check, such as `duplicates`.
+        severity: how much the finding matters.
+        what: the finding, as a sentence with numbers.
+        advice: what to do, as a sentence; empty if nothing needs to be done.
+        spots: all places where the finding occurs, the most important first.
     """
 
     check: str
@@ -46,7 +49,7 @@ class Finding:
     spots: tuple[Spot, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as plain data."""
+        """Return the finding as plain JSON data."""
         return {
             "check": self.check,
             "severity": self.severity,
@@ -64,10 +67,10 @@ class Finding:
 
 
 def in_order(findings: Sequence[Finding]) -> list[Finding]:
-    """Return findings, the severest first."""
+    """Return the findings sorted by severity, the most severe first."""
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
 def counted(count: int, one: str, many: str = "") -> str:
-    """Return a count with its noun: 1 box, 2 boxes."""
+    """Return a count with its noun, such as "1 box" or "2 boxes"."""
     return f"{count} {one if count == 1 else many or one + 's'}"

@@ -1,4 +1,4 @@
-"""What a dataset holds, before anything is trained on it: counts, sizes, findings, a contact sheet."""
+"""Inspection of a dataset before training: counts, box sizes, findings and a contact sheet."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -26,15 +26,15 @@ _MOST_NAMED = 3
 
 @dataclass(frozen=True, eq=False)
 class Inspection:
-    """A dataset with all that was found out about it.
+    """Result of inspecting a dataset.
 
     Attributes:
-        name: of the dataset.
-        found: what was read.
-        class_names: the classes, those given or those of the data.
-        findings: the severest first.
-        geometry: of the network that boxes are compared with.
-        boxes: all boxes at its input.
+        name: name of the dataset.
+        found: the dataset as read.
+        class_names: the classes, as given or taken from the data.
+        findings: results of the checks, the most severe first.
+        geometry: input size, anchors and strides of the network that the boxes are compared with.
+        boxes: all boxes at the network's input.
     """
 
     name: str
@@ -46,12 +46,12 @@ class Inspection:
 
     @property
     def all_labels(self) -> list[str]:
-        """The classes, and behind them labels that are no class."""
+        """The classes, followed by the labels that are not a class."""
         return [*self.class_names, *(name for name in names_in(self.found) if name not in self.class_names)]
 
     @property
     def class_counts(self) -> Counter[str]:
-        """How many boxes each label has."""
+        """Number of boxes of each label."""
         return Counter(label for image in self.found.images for label in image.labels)
 
 
@@ -63,7 +63,15 @@ def inspect(
     *,
     against: tuple[str, Sequence[Look]] | None = None,
 ) -> Inspection:
-    """Look at every image of a dataset and run all checks; `against` is another dataset to compare its images with."""
+    """Look at every image of a dataset and run all checks.
+
+    Args:
+        name: name of the dataset.
+        found: the dataset as read.
+        class_names: the classes.
+        geometry: input size, anchors and strides of the network.
+        against: name and looks of another dataset, to find shared images; None compares with none.
+    """
     boxes = boxes_at_input(found.images, geometry)
     findings = examine(
         found,
@@ -78,7 +86,7 @@ def inspect(
 
 
 def describe(report: Inspection) -> str:
-    """Return counts by class, a histogram of box sizes, negatives and findings, as text."""
+    """Return a text report: counts by class, images without objects, a histogram of box sizes, and findings."""
     images, counts = report.found.images, report.class_counts
     negatives = sum(1 for image in images if not image.labels)
     lines = [f"{len(images)} images, {counts.total()} boxes, {negatives} images without objects", ""]
@@ -93,7 +101,7 @@ def describe(report: Inspection) -> str:
         lines += [f"  {fault}" for fault in report.found.faults]
     for finding in report.findings:
         lines += ["", f"{finding.severity}: {finding.check}: {finding.what}"]
-        if finding.severity != "fault":  # those are listed above, or end the command
+        if finding.severity != "fault":  # faults are listed above, or end the command
             lines += _places(finding)
         if finding.advice:
             lines.append(f"  {finding.advice}")
@@ -125,7 +133,7 @@ def _histogram(sizes: Sequence[float]) -> list[str]:
 
 
 def as_json(report: Inspection) -> dict[str, Any]:
-    """Return the boxes as read, px of the upright images, with the counts and the findings."""
+    """Return the report as plain JSON data. Boxes are x0, y0, x1, y1 in px of the upright images."""
     found, geometry = report.found, report.geometry
     return {
         "format": found.format,
@@ -159,7 +167,14 @@ def as_json(report: Inspection) -> dict[str, Any]:
 
 
 def sheet(found: Folder, class_names: Sequence[str], *, most: int = 24, bar: Bar = no_bar) -> Image.Image:
-    """Draw the boxes of images chosen evenly from the dataset, laid out on one sheet; `bar` is as tqdm."""
+    """Draw evenly chosen images with their boxes on one contact sheet.
+
+    Args:
+        found: the dataset as read.
+        class_names: all labels of the dataset; the index of a label determines its colour.
+        most: largest number of images.
+        bar: a progress bar with the interface of tqdm.
+    """
     chosen = np.linspace(0, len(found.images) - 1, min(most, len(found.images))).astype(int).tolist()
     numbers = {name: number for number, name in enumerate(class_names, 1)}
     pictures = [

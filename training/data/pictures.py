@@ -1,4 +1,4 @@
-"""Photos with boxes drawn, and sheets of them."""
+"""Photos with drawn boxes, and contact sheets."""
 
 from collections.abc import Sequence
 
@@ -14,13 +14,13 @@ _GAP_PX = 6
 
 
 def picture_of_truth(data: LabelledImages, index: int) -> Image.Image:
-    """Draw the true boxes of one image."""
+    """Draw the labelled boxes of one image."""
     image = data.images[index]
     return draw_boxes(load_pixels(image), image.boxes_xyxy, data.label_ids(image), image.labels)
 
 
 def contact_sheet(pictures: Sequence[Image.Image], *, columns: int, cell_px: int) -> Image.Image:
-    """Lay pictures out on a grid, each scaled to fit a square cell of `cell_px`."""
+    """Arrange pictures on a grid, each shrunk to fit a square cell of `cell_px`."""
     rows = -(-len(pictures) // columns)
     step = cell_px + _GAP_PX
     sheet = Image.new("RGB", (columns * step + _GAP_PX, rows * step + _GAP_PX), "white")
@@ -35,7 +35,7 @@ def contact_sheet(pictures: Sequence[Image.Image], *, columns: int, cell_px: int
 def compare_with_truth(
     data: LabelledImages, found: Sequence[Detections], *, score_threshold: float, most: int = 8
 ) -> Image.Image:
-    """Lay out images evenly chosen from a dataset: the truth left, the detections above the threshold right."""
+    """Show evenly chosen images of a dataset: labels on the left, detections above the threshold on the right."""
     chosen = np.linspace(0, len(data.images) - 1, min(most, len(data.images))).astype(int).tolist()
     pictures = []
     for index in chosen:

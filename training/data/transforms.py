@@ -1,4 +1,4 @@
-"""Augmentations that move pixels and boxes together; all randomness is torch's global generator."""
+"""Augmentations that move pixels and boxes together. All random draws use torch's global generator."""
 
 import math
 from collections.abc import Callable
@@ -23,9 +23,9 @@ class Sample:
 
     Attributes:
         image: uint8 (3, H, W), RGB.
-        boxes_xyxy: float32 (N, 4), px, inside the image and with an area.
+        boxes_xyxy: float32 (N, 4), px, inside the image and with a positive area.
         labels: int64 (N,), 1..K.
-        index: the image's place in its dataset.
+        index: index of the image in its dataset.
     """
 
     image: Tensor
@@ -34,7 +34,7 @@ class Sample:
     index: int
 
     def select(self, keep: Tensor) -> "Sample":
-        """Return the sample with the boxes of a bool mask (N,) alone."""
+        """Return the sample with only the boxes and labels that a bool mask (N,) keeps."""
         return replace(self, boxes_xyxy=self.boxes_xyxy[keep], labels=self.labels[keep])
 
     @property
@@ -47,7 +47,7 @@ Augmentation = Callable[[Sample], Sample]
 
 
 def augmentation(config: TrainConfig) -> Augmentation:
-    """Return the augmentations that a configuration asks for, as one function."""
+    """Return the augmentations of a configuration as one function."""
     steps: list[Augmentation] = []
     if config.scale_jitter != (1.0, 1.0) or config.aspect_jitter > 1 or config.crop_px:
         options = config.network_options()
@@ -65,7 +65,7 @@ def augmentation(config: TrainConfig) -> Augmentation:
         steps.append(Sometimes(config.vertical_flip, flip_vertically))
     if config.rotate90:
         steps.append(Sometimes(config.rotate90, rotate_by_quarters))
-    # in the order in which a camera does it
+    # the order in which these happen in a camera
     for probability, step in (
         (config.photometric, distort_colours),
         (config.blur, blur),
@@ -79,7 +79,7 @@ def augmentation(config: TrainConfig) -> Augmentation:
 
 @dataclass(frozen=True)
 class Chain:
-    """Several augmentations, one after the other."""
+    """Sequence of augmentations."""
 
     steps: tuple[Augmentation, ...]
 
@@ -92,13 +92,13 @@ class Chain:
 
 @dataclass(frozen=True)
 class Sometimes:
-    """An augmentation with a probability."""
+    """Augmentation that is applied with a given probability."""
 
     probability: float
     step: Augmentation
 
     def __call__(self, sample: Sample) -> Sample:
-        """Apply the step, or return the sample itself."""
+        """Apply the step at random, or return the sample unchanged."""
         return self.step(sample) if float(torch.rand(())) < self.probability else sample
 
 
@@ -113,12 +113,12 @@ def flip_vertically(sample: Sample) -> Sample:
 
 
 def rotate_by_quarters(sample: Sample) -> Sample:
-    """Turn by 90, 180 or 270 degrees counter-clockwise, drawn evenly."""
+    """Rotate counter-clockwise by 90, 180 or 270 degrees, chosen uniformly."""
     return turn(sample, quarters=int(torch.randint(1, 4, ())))
 
 
 def turn(sample: Sample, *, quarters: int) -> Sample:
-    """Turn counter-clockwise by so many quarters of a circle."""
+    """Rotate counter-clockwise by a number of quarter turns."""
     boxes = sample.boxes_xyxy
     width = sample.size_hw[1]
     for _ in range(quarters % 4):
@@ -132,7 +132,7 @@ _distort = v2.RandomPhotometricDistort(p=0.5)
 
 
 def distort_colours(sample: Sample) -> Sample:
-    """Change brightness, contrast, saturation, hue and the order of channels, each half of the time."""
+    """Change brightness, contrast, saturation, hue and the order of channels, each with probability 0.5."""
     return replace(sample, image=_distort(tv_tensors.Image(sample.image)).as_subclass(Tensor))
 
 
@@ -140,21 +140,21 @@ _MOST_NOISE = 20.0
 
 
 def blur(sample: Sample) -> Sample:
-    """Blur by a Gaussian, sigma drawn from 0.3 to 2 px."""
-    # Pillow's takes a third of the time of torchvision's
+    """Blur with a Gaussian of sigma 0.3 to 2 px, drawn uniformly."""
+    # Pillow's blur takes a third of the time of torchvision's
     picture = _picture(sample.image).filter(ImageFilter.GaussianBlur(_uniform(0.3, 2.0)))
     return replace(sample, image=torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous())
 
 
 def add_noise(sample: Sample) -> Sample:
-    """Add Gaussian noise to every sample of every channel, sigma drawn from 0 to 20 of 255."""
+    """Add Gaussian noise of sigma 0 to 20 (of 255), drawn uniformly, to every channel of every pixel."""
     sigma = _MOST_NOISE * torch.rand(())
     noisy = sample.image + sigma * torch.randn(sample.image.shape)
     return replace(sample, image=noisy.round().clamp(0, 255).to(torch.uint8))
 
 
 def compress(sample: Sample) -> Sample:
-    """Encode as JPEG and decode again, quality drawn from 25 to 90."""
+    """Encode the image as JPEG of quality 25 to 90, drawn uniformly, and decode it again."""
     file = BytesIO()
     _picture(sample.image).save(file, "JPEG", quality=int(torch.randint(25, 91, ())))
     return replace(sample, image=torch.from_numpy(images.decode(file.getvalue())).permute(2, 0, 1).contiguous())
@@ -169,18 +169,18 @@ _WINDOW_TRIES = 4
 
 @dataclass(frozen=True)
 class Zoom:
-    """Cut out or surround: what the image shows becomes larger or smaller, and wider or narrower.
+    """Random zoom and stretch: cut a window out of the image, or place the image on a larger plain ground.
 
     Attributes:
-        smallest: zoom below 1 shows the whole image on a plain ground.
-        largest: zoom above 1 shows a part of it.
-        min_visible: boxes of which less than this share remains are dropped.
-        most_stretch: width and height are zoomed apart by up to this factor, as by a photo that was squeezed into a
-            square.
-        crop_px: side of the square that comes out; None keeps the image's size. Of a few windows the first one that
-            shows an object is taken, if there is one.
-        input_px: shortest and longest side that the finished detector resizes images to; windows show things as large
-            as it will see them.
+        smallest: smallest zoom; below 1 the whole image is shown on a plain ground.
+        largest: largest zoom; above 1 a part of the image is shown.
+        min_visible: boxes with a smaller visible share are dropped.
+        most_stretch: largest factor by which width and height are stretched apart, as in a photo that was squeezed into
+            a square.
+        crop_px: side of the square result, px; None keeps the image's size. With `crop_px`, a few windows are drawn,
+            and the first one that shows an object is taken, else the last.
+        input_px: shorter side and upper limit of the longer side, px, of the finished detector's input. Windows show
+            objects at the size that the detector will see, times the zoom.
     """
 
     smallest: float
@@ -191,7 +191,7 @@ class Zoom:
     input_px: tuple[int, int] | None = None
 
     def __call__(self, sample: Sample) -> Sample:
-        """Draw a zoom and a stretch, evenly in their logarithms, and a place for the window."""
+        """Draw a zoom and a stretch, uniform in their logarithms, and a window position, and apply them."""
         zoom = _log_uniform(self.smallest, self.largest)
         stretch = math.sqrt(_log_uniform(1 / self.most_stretch, self.most_stretch)) if self.most_stretch > 1 else 1.0
         height, width = sample.size_hw
@@ -234,15 +234,15 @@ def zoom_to(
     min_visible: float,
     out_hw: tuple[int, int] | None = None,
 ) -> Sample:
-    """Show one window of the image; what lies outside becomes one random colour.
+    """Cut out one window and resize it. Parts of the window outside the image get one random colour.
 
     Args:
         sample: the image and its boxes.
         top: first row of the window, px; negative above the image.
         left: first column of the window, px; negative left of the image.
         window_hw: height and width of the window, px.
-        min_visible: boxes of which less than this share lies in the window are dropped.
-        out_hw: height and width of the result, px; None is the image's own size.
+        min_visible: boxes with a smaller share of their area in the window are dropped.
+        out_hw: height and width of the result, px; None takes the image's own size.
     """
     height, width = sample.size_hw
     out_h, out_w = out_hw or (height, width)

@@ -1,1 +1,1 @@
-"""A training from its first weights to its best checkpoint, by one process or several."""
+"""Training, from initial weights to the best checkpoint, in one process or several."""

@@ -1,7 +1,7 @@
-"""Several processes that train one network together: what they tell each other, by torch.distributed.
+"""Communication between the processes that train one network together, built on torch.distributed.
 
-Every process computes the same state; process 0 alone reads and writes the run's folder and speaks. What all must know
-goes through the CPU (Gloo), gradients through the device's own backend (NCCL on CUDA).
+Every process computes the same state. Only process 0 reads and writes the run folder and prints. Shared values go
+through the CPU (Gloo), gradients through the device's own backend (NCCL on CUDA).
 """
 
 import re
@@ -24,37 +24,37 @@ from training.torchrun import Place
 T = TypeVar("T")
 U = TypeVar("U")
 
-PATIENCE = timedelta(minutes=30)  # process 0 evaluates and draws while the others wait
+PATIENCE = timedelta(minutes=30)  # the others wait while process 0 computes metrics and draws plots
 _EXPECTED = (AnnotationError, ModelError, TrainingError, OSError)
 
 
 class PeersLost(ConnectionError):
-    """Another process of this training has ended; this one cannot go on without."""
+    """The loss of another process of this training, without which this one cannot continue."""
 
 
 class Differs(TrainingError, ValueError):
-    """Two processes of one training were given different things; the message names the processes."""
+    """Different input in two processes of one training. The message names the processes."""
 
 
 class World:
-    """All processes of one training as one of them sees them; every method but the properties is called by all."""
+    """The group of processes of one training. Every process must call each method; properties are local."""
 
     def __init__(self, place: Place | None = None) -> None:
-        """Stand for a process that is alone, or for one of the group that `joined` has made."""
+        """Represent a single process (None), or one process of the group that `joined` creates."""
         self.place = place or Place()
 
     @property
     def is_first(self) -> bool:
-        """Tell whether this process is the one that speaks and writes."""
+        """Whether this process is the one that prints and writes."""
         return self.place.is_first
 
     @property
     def size(self) -> int:
-        """Return how many processes there are."""
+        """Number of processes."""
         return self.place.size
 
     def gather(self, value: T) -> list[T]:
-        """Return what each process gave, in the order of the processes."""
+        """Return the value of every process, in the order of their ranks."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
@@ -62,7 +62,11 @@ class World:
         return values
 
     def first(self, action: Callable[[], T]) -> T:
-        """Let process 0 alone do something; all get what it returns, or end with what it raises."""
+        """Run an action in process 0 alone, and return its result in every process.
+
+        Raises:
+            Elsewhere: the action failed. Process 0 raises the error itself.
+        """
         if self.size == 1:
             return action()
         failure: Exception | None = None
@@ -81,7 +85,12 @@ class World:
         return result
 
     def together(self, action: Callable[[], T]) -> T:
-        """Let every process do something that may fail; if it fails in one, all end, and process 0 tells why."""
+        """Run an action in every process. If it fails in one, every process raises, and process 0 reports the reason.
+
+        Raises:
+            Differs: the action failed in another process; raised in process 0.
+            Elsewhere: the action failed in some process; raised in all but process 0.
+        """
         failure: Exception | None = None
         result: Any = None
         try:
@@ -97,14 +106,19 @@ class World:
         return agreed
 
     def once(self, error: Exception) -> Exception:
-        """Return an error that all processes have as what to raise, so that process 0 alone tells it."""
+        """Return the error to raise for a failure known to all processes, so that only process 0 reports it."""
         return error if self.is_first else Elsewhere(str(error))
 
     def check_same(self, what: str, value: object) -> None:
-        """Make sure that all processes have the same of something.
+        """Raise unless a value is equal in all processes.
+
+        Args:
+            what: name of the value, for the message.
+            value: this process's value.
 
         Raises:
-            Differs: not so.
+            Differs: the values differ; raised in process 0.
+            Elsewhere: the values differ; raised in all but process 0.
         """
         found = self.gather((value, str(self.place)))
         for other, place in found:
@@ -112,7 +126,7 @@ class World:
                 raise self.once(Differs(f"{place} and {found[0][1]} do not have the same {what}"))
 
     def any(self, flag: bool) -> bool:
-        """Tell whether it is true in any process."""
+        """Return whether the flag is true in any process."""
         return self.total([float(flag)])[0] > 0 if self.size > 1 else flag
 
     def total(self, values: Sequence[float]) -> list[float]:
@@ -125,15 +139,15 @@ class World:
         return added
 
     def share_cores(self) -> None:
-        """Let this process compute with its share of the machine's cores alone."""
+        """Limit torch's threads in this process to its share of the machine's cores."""
         torch.set_num_threads(self.place.threads())
 
     def wait(self) -> None:
-        """Wait until all are here."""
+        """Wait until every process has called this."""
         self.any(flag=False)
 
     def of_first(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the tensors that process 0 has by these names, which all have in the same shapes."""
+        """Return process 0's tensors of these names. The names and shapes must be equal in all processes."""
         if self.size == 1:
             return tensors
         copies = {
@@ -144,7 +158,7 @@ class World:
         return copies
 
     def share(self, items: Sequence[T], work: Callable[[Sequence[T]], Sequence[U]]) -> list[U]:
-        """Let each process work on its share of some items, each of them once; all get all results, in their order."""
+        """Divide the items among the processes, and return all results in every process, in the order of the items."""
         if self.size == 1:
             return list(work(items))
         results: list[Any] = [None] * len(items)
@@ -153,10 +167,11 @@ class World:
         return results
 
     def wrap(self, network: nn.Module, device: torch.device) -> nn.Module:
-        """Return what to call in place of a network so that its gradients become the mean over the processes.
+        """Return a wrapped network whose gradients are averaged over the processes.
 
-        The weights of process 0 are copied to all. Batch norm that learns takes its statistics from the images of all
-        processes on CUDA; on a CPU, for which torch has no such layer, each from its own, and process 0's are kept.
+        The weights of process 0 are copied to all processes. On CUDA, trainable batch norms take their statistics from
+        the images of all processes. torch has no such layer for the CPU: there each process uses its own images, and
+        the statistics of process 0 are kept.
         """
         if self.size == 1:
             return network
@@ -164,20 +179,20 @@ class World:
         if learns and device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         wrapped = DistributedDataParallel(network, device_ids=[device] if device.type == "cuda" else None)
-        wrapped.broadcast_buffers = learns  # at each step; its argument's name depends on the version
+        wrapped.broadcast_buffers = learns  # set here: the name of the argument depends on torch's version
         return wrapped
 
 
 @contextmanager
 def joined(place: Place, *, device: str) -> Iterator[World]:
-    """Meet the other processes that torchrun has started, until the end of the block.
+    """Join the process group of torchrun until the end of the block.
 
     Args:
-        place: which one this is.
-        device: as asked for: with `cpu` there is no need for CUDA.
+        place: position of this process.
+        device: the requested device; with `cpu` the group does not use CUDA.
 
     Raises:
-        PeersLost: another one has died.
+        PeersLost: another process has died.
     """
     if place.size == 1:
         yield World(place)
@@ -191,17 +206,21 @@ def joined(place: Place, *, device: str) -> Iterator[World]:
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
-        why = re.sub(r"^\[\S+\] ", "", str(error)).partition(". ")[0]  # Gloo begins with its source's line
+        why = re.sub(r"^\[\S+\] ", "", str(error)).partition(". ")[0]  # Gloo's messages begin with [file:line]
         raise PeersLost(f"another process has ended; {place} cannot go on without: {why}") from error
     dist.destroy_process_group()
 
 
 def device_of(world: World, asked: str) -> str:
-    """Return the device of each process: the CPU, or the GPU of its number on its machine.
+    """Return the device of this process: the CPU, or the GPU whose number is the local rank.
+
+    Args:
+        world: the processes that train together.
+        asked: the requested device.
 
     Raises:
-        DeviceNotAvailable: fewer GPUs than processes on a machine, or one GPU named for all.
-        Differs: some have a GPU and others none.
+        DeviceNotAvailable: a machine has fewer GPUs than processes, or one GPU is requested for several processes.
+        Differs: some processes have a GPU and others do not.
     """
     place = world.place
     if place.size == 1:

@@ -1,4 +1,4 @@
-"""One epoch of training: no files, no flags, no prints."""
+"""Training loop of one epoch, with its learning rate schedule and weight average. Does no input or output."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,12 +17,19 @@ from training.learning.sampling import SeededSampling
 
 
 class NonFiniteLoss(TrainingError, ArithmeticError):
-    """A loss or its gradient became infinite or not a number; the message names the loss terms and the images."""
+    """A loss or gradient that is infinite or NaN. The message names the loss terms and the images."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one optimizer step did: its number from 0, the learning rate, the loss terms and the gradient's norm."""
+    """Result of one optimizer step.
+
+    Attributes:
+        number: number of the step over all epochs, from 0.
+        learning_rate: learning rate of the step.
+        losses: name -> loss term, over the batch of all processes.
+        gradient_norm: norm of the gradient before clipping.
+    """
 
     number: int
     learning_rate: float
@@ -32,16 +39,16 @@ class Step:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Learning rate as a function of the step, so that nothing of it must be saved.
+    """Learning rate as a pure function of the step, so a checkpoint holds no schedule state.
 
     Attributes:
         kind: `cosine` or `step`; see `TrainConfig.schedule`.
         peak: the highest learning rate.
-        steps_per_epoch: optimizer steps in an epoch.
-        epochs: of the whole training.
-        warmup_steps: of the linear rise from a thousandth of the peak; at most one epoch less a step.
-        step_epochs: for `step`, epochs between two falls.
-        step_gamma: for `step`, the factor of a fall.
+        steps_per_epoch: optimizer steps per epoch.
+        epochs: number of epochs of the whole training.
+        warmup_steps: steps of the linear rise from a thousandth of the peak; at most one epoch minus one step.
+        step_epochs: epochs between two reductions, if `kind` is `step`.
+        step_gamma: factor of a reduction, if `kind` is `step`.
     """
 
     kind: str
@@ -64,10 +71,11 @@ class Schedule:
 
 
 class WeightAverage:
-    """An exponential moving average of a network's weights; buffers are copied as they are.
+    """Exponential moving average of a network's weights. Buffers are copied without averaging.
 
     Attributes:
-        state: name -> averaged tensor, a state dict.
+        decay: share of the average that each step keeps; early steps keep less.
+        state: state dict, name -> averaged tensor.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -76,7 +84,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
-        """Take in the weights after an optimizer step; early steps count more, so that the start is soon forgotten."""
+        """Add the weights after an optimizer step. Early steps weigh more, so the initial weights soon fade out."""
         decay = min(self.decay, (1 + step) / (10 + step))
         parameters = dict(network.named_parameters())
         for name, tensor in network.state_dict().items():
@@ -86,8 +94,8 @@ class WeightAverage:
                 self.state[name].copy_(tensor)
 
 
-# What a process computes, and counts for nothing, where a batch has fewer images than there are processes: all of them
-# have to take part in the sum of the gradients.
+# Input of a process that gets no image because the batch has fewer images than there are processes. Its loss gets the
+# weight 0, but every process must take part in the sum of the gradients.
 _BLANK = Sample(torch.zeros(3, 32, 32, dtype=torch.uint8), torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), 0)
 
 
@@ -105,23 +113,23 @@ def train_one_epoch(
     world: World | None = None,
     shared: nn.Module | None = None,
 ) -> Iterator[Step]:
-    """Train on the batches of an epoch, or of what is left of it, yielding after each optimizer step.
+    """Train on the given batches of one epoch and yield after each optimizer step.
 
     Args:
-        network: in training mode, on its device.
-        batches: lists of samples; with several processes this one's part of each, perhaps none.
-        optimizer: over the network's parameters.
-        schedule: sets the learning rate of each step.
-        sampling: of the network's anchors and proposals.
-        first_step: number of the first step over all epochs.
-        clip_norm: gradients are scaled down to this norm; 0 leaves them.
-        average: updated after each step, if any.
+        network: the network, in training mode and on its device.
+        batches: lists of samples. With several processes, each list is this process's part and may be empty.
+        optimizer: optimizer of the network's parameters.
+        schedule: learning rate of each step.
+        sampling: sampling of the network's anchors and proposals.
+        first_step: number of the first step, counted over all epochs.
+        clip_norm: largest gradient norm; larger gradients are scaled down. 0 disables clipping.
+        average: weight average to update after each step; None keeps no average.
         image_names: name of each image by its index, for messages.
-        world: the processes that train together; None for this one alone.
-        shared: the network as `World.wrap` returned it; None for this process alone.
+        world: the processes that train together; None means this process alone.
+        shared: the network as `World.wrap` returned it; None means this process alone.
 
     Raises:
-        NonFiniteLoss: before the step that would spoil the weights; in all processes.
+        NonFiniteLoss: a loss or gradient is not finite. Every process raises it before the weights change.
     """
     world, call = world or World(), shared or network
     device = next(network.parameters()).device
@@ -150,10 +158,11 @@ def train_one_epoch(
 def _over_whole_batch(
     terms: Mapping[str, Tensor], drawn: Mapping[str, int], world: World
 ) -> tuple[Tensor, dict[str, float]]:
-    """Return the loss to differentiate in this process, and the loss terms of the batch of all processes.
+    """Return the loss to differentiate in this process, and the loss terms over the batch of all processes.
 
-    torchvision divides each term by what was drawn of the images of one process. Weighted by this process's share of
-    all draws, times the number of processes, the mean of the gradients over the processes is that of the whole batch.
+    torchvision divides each term by the number of anchors or proposals drawn in this process. The weight of a term is
+    this process's share of all draws, times the number of processes. With it, the mean of the gradients over the
+    processes is the gradient of the whole batch.
     """
     if world.size == 1:
         return torch.stack(list(terms.values())).sum(), {name: float(term.detach()) for name, term in terms.items()}

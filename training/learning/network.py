@@ -1,4 +1,4 @@
-"""A network as a training wants it: sized, made fast, with the optimizer over what it learns."""
+"""Training setup of a network: proposal counts, input size, faster arithmetic and the optimizer."""
 
 from collections.abc import Callable
 
@@ -13,8 +13,8 @@ from training.learning.roi_align import gathering
 
 
 def size_for_training(network: FasterRCNN, config: TrainConfig) -> None:
-    """Set what only training looks at: how many proposals, and the size of the windows if it trains on those."""
-    network.rpn.score_thresh = 0.0  # a beginner is sure of nothing
+    """Set the proposal counts of training, and the input size if `crop_px` asks for training on windows."""
+    network.rpn.score_thresh = 0.0  # an untrained network scores every proposal low
     network.roi_heads.fg_bg_sampler.batch_size_per_image = config.rois_per_image
     for limit in (network.rpn._pre_nms_top_n, network.rpn._post_nms_top_n):
         limit["training"] = config.rpn_proposals
@@ -23,7 +23,7 @@ def size_for_training(network: FasterRCNN, config: TrainConfig) -> None:
 
 
 def make_optimizer(network: FasterRCNN, config: TrainConfig) -> Optimizer:
-    """Return the optimizer over what is trainable; biases are decayed only where the configuration says so."""
+    """Return the optimizer of the trainable parameters. Biases decay only if `decay_all` is set."""
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     decayed = [parameter for parameter in trainable if config.decay_all or parameter.ndim > 1]
     plain = [parameter for parameter in trainable if not config.decay_all and parameter.ndim <= 1]
@@ -38,7 +38,7 @@ def make_optimizer(network: FasterRCNN, config: TrainConfig) -> Optimizer:
 
 
 def accelerate(network: FasterRCNN, config: TrainConfig, device: torch.device, *, say: Callable[[str], None]) -> None:
-    """Switch on what the configuration allows and the machine has; see `precision.py`."""
+    """Turn on the speed-ups that the configuration allows and the machine supports; see `precision.py`."""
     if config.fold_norm:
         fold_frozen_norms(network)
     if config.gather_rois and device.type == "cpu":

@@ -1,4 +1,4 @@
-"""What makes a training step fast without changing what it learns: folded batch norm; whether bfloat16 does."""
+"""Folding of frozen batch norms into convolutions, and the check for native bfloat16. Both speed up a training step."""
 
 import itertools
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from torchvision.ops import FrozenBatchNorm2d
 
 
 def fold_frozen_norms(network: nn.Module) -> int:
-    """Let each convolution apply the frozen batch norm that follows it, in the forward pass; returns how many do.
+    """Make each convolution apply the frozen batch norm that follows it, and return the number of folded norms.
 
-    w * scale is a convolution's weight, so norm(conv(x, w)) = conv(x, w * scale) + shift: one pass over the pixels
-    where there were three. Parameters, buffers and their names stay, and w gets the same gradient.
+    A frozen norm is a scale and a shift per channel, so norm(conv(x, w)) = conv(x, w * scale) + shift. This takes one
+    pass over the pixels instead of three. Parameters, buffers and their names stay, and w gets the same gradient.
     """
     count = 0
     for parent in list(network.modules()):
@@ -41,9 +41,9 @@ def _same(x: Tensor) -> Tensor:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Tell whether bfloat16 is computed natively, so that it is faster and not only smaller."""
+    """Return whether a device computes bfloat16 natively. Without that, bfloat16 saves memory but no time."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # without mkldnn, on a Mac say, its operators do not exist
+    # builds without mkldnn, such as those for macOS, lack its operators
     has_mkldnn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return has_mkldnn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

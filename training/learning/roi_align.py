@@ -1,8 +1,8 @@
-"""RoIAlign as a weighted sum of gathered rows: the same numbers as torchvision's, on all cores of a CPU.
+"""RoIAlign (Mask R-CNN, arXiv:1703.06870, section 3) that runs on all cores of a CPU and equals torchvision's.
 
 torchvision's CPU kernel runs its backward pass on a single core, which takes a quarter of a training step. Here each
-output cell is the weighted sum of 16 pixels (2 x 2 samples, four neighbours each), which `embedding_bag` computes over
-a channels_last feature map, forward and backward, in parallel. Mask R-CNN, arXiv:1703.06870, section 3.
+output cell is the weighted sum of 16 pixels: 2 x 2 samples with four neighbours each. `embedding_bag` computes the sums
+over a channels_last feature map. Its forward and backward passes run in parallel.
 """
 
 import math
@@ -18,22 +18,22 @@ _SAMPLES = 2
 
 
 class GatheringRoIAlign(MultiScaleRoIAlign):  # type: ignore[misc] # torchvision has no types
-    """`MultiScaleRoIAlign` for square outputs with two samples a cell and side; it has no parameters."""
+    """`MultiScaleRoIAlign` for square outputs with 2 x 2 samples per cell. It has no parameters."""
 
     def forward(self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]) -> Tensor:
-        """Pool features of boxes.
+        """Pool the features of each box from the level that fits its size.
 
         Args:
-            x: name -> float32 (B, C, H, W), finest level first.
-            boxes: for each image float32 (N, 4), x0, y0, x1, y1 in px of the resized image.
+            x: level name -> float32 (B, C, H, W), finest level first.
+            boxes: one float32 (N, 4) per image, x0, y0, x1, y1 in px of the resized image.
             image_shapes: height and width of each resized image, px.
 
         Returns:
-            float32 (sum of N, C, size, size), in the order of the boxes.
+            float32 (total N, C, size, size), in the order of the boxes.
         """
         levels = [level for name, level in x.items() if name in self.featmap_names]
         tallest = max(shape[0] for shape in image_shapes)
-        # strides are powers of two, and feature maps are rounded up
+        # round: strides are powers of two, but sizes of feature maps are rounded up
         scales = [2.0 ** round(math.log2(level.shape[-2] / tallest)) for level in levels]
         rois = torch.cat(boxes)
         image_of = torch.cat([torch.full((len(item),), i, device=item.device) for i, item in enumerate(boxes)])
@@ -41,7 +41,7 @@ class GatheringRoIAlign(MultiScaleRoIAlign):  # type: ignore[misc] # torchvision
         size = ((rois[:, 2] - rois[:, 0]) * (rois[:, 3] - rois[:, 1])).sqrt()
         # equation 1 of the FPN paper, arXiv:1612.03144
         level_of = torch.floor(_CANONICAL_LEVEL - finest + torch.log2(size / _CANONICAL_PX) + 1e-6)
-        level_of = level_of.clamp(0, coarsest - finest)  # MobileNetV3 has two levels of one stride
+        level_of = level_of.clamp(0, coarsest - finest)  # two levels of MobileNetV3 have the same stride
         cells = self.output_size[0]
         pooled = levels[0].new_zeros((len(rois), levels[0].shape[1], cells, cells))
         for number, (level, scale) in enumerate(zip(levels, scales, strict=True)):
@@ -53,21 +53,21 @@ class GatheringRoIAlign(MultiScaleRoIAlign):  # type: ignore[misc] # torchvision
 
 
 def gathering(pool: MultiScaleRoIAlign) -> MultiScaleRoIAlign:
-    """Return a pool that gathers in place of torchvision's, or the one given where it takes other samples."""
+    """Return the gathering equivalent of a pool, or the pool itself if its samples or its shape are not supported."""
     if pool.sampling_ratio != _SAMPLES or pool.output_size[0] != pool.output_size[1]:
         return pool
     return GatheringRoIAlign(pool.featmap_names, pool.output_size, pool.sampling_ratio)
 
 
 def roi_align(features: Tensor, rois_xyxy: Tensor, image_of: Tensor, *, scale: float, cells: int) -> Tensor:
-    """Pool one level; equal to torchvision's `roi_align` with `sampling_ratio=2` and `aligned=False`.
+    """Pool boxes from one level, as torchvision's `roi_align` does with `sampling_ratio=2` and `aligned=False`.
 
     Args:
-        features: float32 (B, C, H, W), best in channels_last.
-        rois_xyxy: float32 (N, 4), px of the image.
-        image_of: int64 (N,), the image 0..B-1 of each.
-        scale: px of the feature map for one px of the image.
-        cells: height and width of the output.
+        features: float32 (B, C, H, W); fastest in channels_last.
+        rois_xyxy: float32 (N, 4), px of the resized image.
+        image_of: int64 (N,), index 0..B-1 of each box's image.
+        scale: px of the feature map per px of the resized image.
+        cells: height and width of the output, in cells.
 
     Returns:
         float32 (N, C, cells, cells).
@@ -76,7 +76,7 @@ def roi_align(features: Tensor, rois_xyxy: Tensor, image_of: Tensor, *, scale: f
     scaled = rois_xyxy * scale
     rows, row_weights = _taps(scaled[:, 1], scaled[:, 3], cells=cells, length=height)
     columns, column_weights = _taps(scaled[:, 0], scaled[:, 2], cells=cells, length=width)
-    # (N, cells, 1, 4, 1) with (N, 1, cells, 1, 4): the 16 taps of each cell
+    # (N, cells, 1, 4, 1) + (N, 1, cells, 1, 4): the 16 taps of each cell
     index = rows[:, :, None, :, None] * width + columns[:, None, :, None, :]
     index = index + (image_of * height * width).reshape(-1, 1, 1, 1, 1)
     weights = row_weights[:, :, None, :, None] * column_weights[:, None, :, None, :]
@@ -89,12 +89,12 @@ def roi_align(features: Tensor, rois_xyxy: Tensor, image_of: Tensor, *, scale: f
 
 
 def _taps(low: Tensor, high: Tensor, *, cells: int, length: int) -> tuple[Tensor, Tensor]:
-    """Return indices int64 and weights float32, both (N, cells, 4), of the pixels that each cell sums along one axis.
+    """Return the pixels that each cell sums along one axis: indices int64 and weights float32, both (N, cells, 4).
 
-    A cell takes two samples, at a quarter and three quarters of it, each between two pixels; a sample outside the map
-    counts as zero.
+    A cell has two samples, at a quarter and at three quarters of its length. Each sample is interpolated between two
+    pixels. A sample outside the map counts as zero.
     """
-    extent = (high - low).clamp(min=1.0)  # torchvision makes degenerate boxes one pixel long
+    extent = (high - low).clamp(min=1.0)  # torchvision treats shorter boxes as one pixel long
     offsets = (torch.arange(2 * cells, device=low.device) + 0.5) / (2 * cells)
     at = low[:, None] + extent[:, None] * offsets  # (N, 2 * cells)
     is_inside = (at >= -1.0) & (at <= length)

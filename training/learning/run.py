@@ -1,4 +1,4 @@
-"""A training from its images to its best checkpoint: what it begins or goes on with; `trainer.py` runs it."""
+"""Start or resume of a training run: dataset, split, network and run folder. `trainer.py` runs the epochs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,26 +36,27 @@ def start(
     dataset_format: str | None = None,
     follow_splits: bool = True,
 ) -> None:
-    """Train from the beginning, into a new run folder.
+    """Train from initial weights into a new run folder.
 
     Args:
         dataset: folder of labelled images.
-        out: the run's folder.
-        config: of the training.
-        class_names: in their order; None takes those of the data, sorted.
-        around: machine and person.
-        hold_out_names: the images to hold out, such as those of the run to continue from; None draws them.
-        dataset_format: a key of `rendersight.annotations.formats.FORMATS`; None recognises it.
-        follow_splits: where nothing is named and the dataset's files have a train and a val part, hold out the latter.
+        out: the run folder.
+        config: training configuration.
+        class_names: class names in label order; None takes the labels of the data, sorted.
+        around: device, processes and output.
+        hold_out_names: names of the images to hold out, such as those of an earlier run; None chooses them.
+        dataset_format: a key of `rendersight.annotations.formats.FORMATS`; None detects the format.
+        follow_splits: if `hold_out_names` is None and the dataset's files define a train and a val part, hold out
+            the val part.
 
     Raises:
         AnnotationError: the dataset cannot be used.
-        ConfigError: more processes than images in a batch.
+        ConfigError: there are more processes than images in a batch.
         RunError: the folder already holds a run.
-        ModelError: the weights to begin from cannot be used.
+        ModelError: the initial weights cannot be used.
         Differs: another process has another dataset or another configuration.
         NonFiniteLoss: the training diverged.
-        Stopped: it was asked to.
+        Stopped: a stop was requested.
     """
     world = around.world
     world.check_same("hyperparameters", config)
@@ -107,21 +108,21 @@ def start(
 
     record = world.first(begin)
     trainer = Trainer(record, out, train=train, hold_out=hold_out, network=network, around=around)
-    trainer.save()  # so that there is something to resume from the first step on
+    trainer.save()  # a run can be resumed from its first step on
     trainer.run()
 
 
 def resume(out: Path, *, around: Surroundings, dataset: Path | None = None) -> None:
-    """Go on with a run that was stopped, as if it had not been.
+    """Resume a stopped run. Its result equals that of an uninterrupted run.
 
     Args:
-        out: the run's folder.
-        around: device, number of processes and the like may be others than before.
-        dataset: where the images are now; None where they were.
+        out: the run folder.
+        around: device, processes and output; they may differ from those before the stop.
+        dataset: folder of the images now; None takes the recorded folder.
 
     Raises:
-        RunError: no run to go on with, or the dataset is not the one it began with.
-        BrokenCheckpoint: its last checkpoint cannot be read.
+        RunError: there is no run to resume, or the dataset has changed since the run began.
+        BrokenCheckpoint: the last checkpoint cannot be read.
         AnnotationError, ConfigError, NonFiniteLoss, Stopped: as `start`.
     """
     world = around.world
@@ -153,9 +154,10 @@ def resume(out: Path, *, around: Surroundings, dataset: Path | None = None) -> N
 
 
 def begun_by_this_command(out: Path, world: World) -> bool:
-    """Tell whether a folder holds a run that the torchrun around this process began, which has now started it anew.
+    """Return whether the torchrun that started this process also began the run in a folder.
 
-    torchrun repeats the command as it was given, without --resume; what it finds is its own run only if it says so.
+    After a failure torchrun repeats the command as given, without --resume. The run record names the torchrun
+    processes that began the run, so a restart continues its own run and no other.
     """
     launchers = {name for name in world.gather(world.place.launcher) if name}
     if not launchers:
@@ -176,7 +178,7 @@ def _check_batch(config: TrainConfig, world: World) -> None:
 def _divide(
     data: LabelledImages, config: TrainConfig, hold_out_names: Sequence[str] | None, *, follow_splits: bool, say: Say
 ) -> tuple[LabelledImages, LabelledImages]:
-    """Return what to train on and what to hold out."""
+    """Return the training part and the hold-out part."""
     wide = data.widened(config.box_margin)
     if hold_out_names is not None:
         train, hold_out = split_by_names(wide, hold_out_names)

@@ -1,8 +1,7 @@
-"""Which anchors and proposals a step learns from: drawn for each image by a seed of its own.
+"""Seeded choice of the anchors and proposals that a step learns from (Faster R-CNN, arXiv:1506.01497, section 3.1.3).
 
-torchvision draws them with the global generator, so that they depend on all images before. Here they depend on the
-run's seed, the step and the image alone: on no other process, device or interruption. Faster R-CNN, arXiv:1506.01497,
-section 3.1.3.
+torchvision draws them with the global generator, so each draw depends on all earlier images. Here a draw depends only
+on the run's seed, the step and the image. Other processes, the device and interruptions do not change it.
 """
 
 from collections.abc import Sequence
@@ -17,13 +16,13 @@ _ANCHORS, _PROPOSALS = range(2)
 
 
 class SeededSampler:
-    """Takes the place of torchvision's `BalancedPositiveNegativeSampler`: as many, balanced alike, drawn by seeds.
+    """Seeded replacement for torchvision's `BalancedPositiveNegativeSampler`, with the same counts and balance.
 
     Attributes:
-        batch_size_per_image: the most to draw in an image.
-        positive_fraction: the most of them on objects; background fills up the rest.
-        seeds: of the images of the next call, one each.
-        drawn: how many the last call drew in all images.
+        batch_size_per_image: largest number of draws per image.
+        positive_fraction: largest share of draws on objects; background fills the rest.
+        seeds: one seed per image of the next call.
+        drawn: number of draws of the last call, over all images.
     """
 
     def __init__(self, batch_size_per_image: int, positive_fraction: float) -> None:
@@ -33,13 +32,13 @@ class SeededSampler:
         self.drawn = 0
 
     def __call__(self, matched: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Draw in each image.
+        """Draw anchors or proposals in each image.
 
         Args:
-            matched: for each image (N,): above 0 on an object, 0 background, below 0 neither.
+            matched: one tensor (N,) per image: above 0 for an object, 0 for background, below 0 for neither.
 
         Returns:
-            For each image two uint8 masks (N,), of the objects' and of the background's that were drawn.
+            Two lists with one uint8 mask (N,) per image: the draws on objects and the draws on background.
         """
         self.drawn = 0
         masks = [self._draw(item, seed) for item, seed in zip(matched, self.seeds, strict=True)]
@@ -55,17 +54,17 @@ class SeededSampler:
 
 
 def _mask(matched: Tensor, candidates: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    chosen = torch.randperm(len(candidates), generator=generator)[:count]  # on the CPU: the same on every device
+    chosen = torch.randperm(len(candidates), generator=generator)[:count]  # drawn on the CPU, so equal on every device
     mask = torch.zeros_like(matched, dtype=torch.uint8)
     mask[candidates[chosen.to(candidates.device)]] = 1
     return mask
 
 
 class SeededSampling:
-    """Both draws of a network, of anchors and of proposals, and how many there were."""
+    """Seeded samplers of a network's anchors and proposals."""
 
     def __init__(self, network: FasterRCNN, seed: int) -> None:
-        """Put seeded samplers into a network, with the sizes of those that it has."""
+        """Replace a network's samplers by seeded ones of the same sizes."""
         self._seed = seed
         rpn, heads = network.rpn, network.roi_heads
         self._anchors, self._proposals = (
@@ -75,12 +74,17 @@ class SeededSampling:
         rpn.fg_bg_sampler, heads.fg_bg_sampler = self._anchors, self._proposals
 
     def begin(self, step: int, images: Sequence[int]) -> None:
-        """Tell which step comes, counted over all epochs, and the index in the dataset of each of its images."""
+        """Set the seeds of the next step.
+
+        Args:
+            step: number of the step, counted over all epochs.
+            images: index in the dataset of each image of the step.
+        """
         self._anchors.seeds = [mixed_seed(self._seed, step, image, _ANCHORS) for image in images]
         self._proposals.seeds = [mixed_seed(self._seed, step, image, _PROPOSALS) for image in images]
 
     def drawn(self) -> dict[str, int]:
-        """Return by how many draws the last step divided each of its loss terms."""
+        """Return the number of draws that each loss term of the last step was divided by."""
         return {
             "loss_objectness": self._anchors.drawn,
             "loss_rpn_box_reg": self._anchors.drawn,

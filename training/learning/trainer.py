@@ -1,4 +1,4 @@
-"""The state of a training from step to step: network, optimizer, average and progress; saved, resumed, evaluated."""
+"""State of a training run: network, optimizer, weight average and progress. Trains, saves, resumes and evaluates."""
 
 import os
 import signal
@@ -40,15 +40,15 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a run needs beside its configuration, and what does not change its result.
+    """Execution context of a run: device, processes, output and stop request. It is not part of the configuration.
 
     Attributes:
         device: `cpu` or `cuda:N`.
-        workers: processes that read and augment images; 0 does it in this one.
-        store_root: the model store, for weights to continue from.
-        say: takes a line for the person who watches.
+        workers: number of processes that read and augment images; 0 uses this process.
+        store_root: the model store, which holds releases to take initial weights from.
+        say: writes a line for the user.
         bar: wraps an iterable in a progress bar, as tqdm does.
-        stop_asked: tells whether to stop after the current step; the run can then be resumed exactly there.
+        stop_asked: returns whether to stop after the current step. The run can be resumed from exactly that step.
         save_every_s: seconds between two checkpoints within an epoch.
         world: the processes that train together.
     """
@@ -64,7 +64,7 @@ class Surroundings:
 
 
 class Trainer:
-    """A training that runs; every process has one, and all of them the same state."""
+    """A running training. Each process has its own Trainer, and all of them hold the same state."""
 
     def __init__(
         self,
@@ -94,12 +94,12 @@ class Trainer:
 
     def _set_threads(self) -> None:
         if self._device.type == "cpu":
-            # As many before the evaluation at an epoch's end, which sets them too, as after it: sums round differently
-            # with another number, and a run that is resumed in between must give what the uninterrupted one gave.
+            # The evaluation at the end of an epoch also sets the number of threads. Another number would round sums
+            # differently, and a run resumed before it must give the same result as an uninterrupted one.
             self._world.share_cores()
 
     def load(self) -> None:
-        """Take up the state of the last checkpoint."""
+        """Restore the state of the last checkpoint."""
         content = self._world.first(lambda: checkpoint.load_last(self._out))
         self._network.load_state_dict(content["network"])
         self._optimizer.load_state_dict(content["optimizer"])
@@ -108,7 +108,7 @@ class Trainer:
         self._progress = content["progress"]
 
     def run(self) -> None:
-        """Train the epochs that are left; an interrupt leaves a checkpoint."""
+        """Train the remaining epochs. A requested stop leaves a checkpoint."""
         config = self._record.config
         self._around.say(
             f"{len(self._train.images)} images to train on, {len(self._hold_out.images)} held out, "
@@ -141,7 +141,7 @@ class Trainer:
                 self._stop()
 
     def _stop(self) -> None:
-        self._world.wait()  # for the checkpoint: torchrun ends all processes as soon as one has ended
+        self._world.wait()  # until the checkpoint is written: torchrun ends all processes once one has ended
         raise Stopped(f"stopped in epoch {self._progress.epoch + 1}; go on with --out {self._out} --resume")
 
     def _steps(self) -> Iterable[Step]:
@@ -156,7 +156,7 @@ class Trainer:
             num_workers=self._around.workers,
             collate_fn=collate,
             worker_init_fn=_stand_apart,
-            generator=torch.Generator(),  # the loader's own draws must not move the global random state
+            generator=torch.Generator(),  # the loader's own draws must not advance the global generator
         )
         with _signals_held_back():
             samples = iter(loader)
@@ -190,7 +190,7 @@ class Trainer:
         )
 
     def _finish_epoch(self) -> None:
-        """Evaluate, keep the weights if they are the best so far, log, and only then count the epoch as done."""
+        """Evaluate, save the weights if they are the best so far, and log; then count the epoch as done."""
         progress, began = self._progress, time.monotonic()
         weights = self._world.of_first(self._averaged_weights())
         found = self._detect(weights)
@@ -203,8 +203,8 @@ class Trainer:
     def _keep(self, weights: dict[str, Tensor], found: list[Detections], *, began: float) -> None:
         progress = self._progress
         result = evaluate(self._hold_out, found)
-        ap = result.summary()["AP"]  # as in the metrics, by which the best epoch is found again
-        if ap > progress.best_ap or ap < 0:  # below 0: no object is held out, and the latest weights are kept
+        ap = result.summary()["AP"]  # rounded as in the metrics, from which `best_epoch` finds this epoch again
+        if ap > progress.best_ap or ap < 0:  # AP below 0 means no held-out object: keep the latest weights
             progress.best_ap = ap
             checkpoint.save_best(self._out, {name: tensor.cpu() for name, tensor in weights.items()})
         self._log(result, epoch_s=progress.seconds + time.monotonic() - began)
@@ -251,7 +251,7 @@ class Trainer:
         )
 
     def save(self) -> None:
-        """Write the last checkpoint, in one process for all."""
+        """Write the last checkpoint; only the first process writes."""
         if not self._world.is_first:
             return
         checkpoint.save_last(
@@ -265,7 +265,7 @@ class Trainer:
 
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Let a Ctrl-C or SIGTERM wait until the end of the block; in the processes started in it, see `_stand_apart`."""
+    """Block SIGINT and SIGTERM until the end of the block. Processes started in it inherit this: see `_stand_apart`."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
@@ -277,14 +277,14 @@ def _signals_held_back() -> Iterator[None]:
 
 
 def _stand_apart(_number: int) -> None:
-    """Let a reader of images end by what this process sends it, and by nothing that is sent to all.
+    """Move a reader process into its own process group, so that it gets no signal sent to the whole group.
 
-    A terminal sends a Ctrl-C to the whole group of processes, torchrun a SIGTERM; readers would die of it and take the
-    run with them before it is saved. But by SIGTERM their parent ends them too, where it fails itself.
+    On Ctrl-C a terminal signals the whole process group; torchrun sends it SIGTERM. Readers would die of such a signal
+    and end the run before it is saved. Readers still react to SIGTERM, which their parent sends if it fails itself.
     """
     if not hasattr(os, "setpgid"):  # Windows
         return
     os.setpgid(0, 0)
-    while signal.SIGTERM in signal.sigpending():  # it came before the group was left
+    while signal.SIGTERM in signal.sigpending():  # sent to the whole group before this process left it
         signal.sigwait({signal.SIGTERM})
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

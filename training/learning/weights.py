@@ -1,4 +1,4 @@
-"""What a training begins from: COCO or ImageNet weights, a file, or a release to continue."""
+"""Initial weights of a training: COCO or ImageNet weights, a state dict file, or a release."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,20 +36,20 @@ _PREDICTOR = "roi_heads.box_predictor."
 
 
 class WeightsNotFound(ModelError):
-    """The weights to begin from are not there, cannot be downloaded, or fit no tensor of the network."""
+    """Initial weights that do not exist, cannot be downloaded, or fit no tensor of the network."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What was loaded into a network.
+    """Summary of the weights loaded into a network.
 
     Attributes:
-        source: `coco`, `imagenet`, a file's name, behind its run's if it is one's, or a release as
-            name@version; None for random weights.
-        loaded: so many of its tensors.
-        total: tensors that the network has.
-        missing: names of those that stayed random.
-        unused: names of those from the source that had no use.
+        source: `coco`, `imagenet`, a file name, run/file for a file of a run, or a release as name@version; None for
+            random weights.
+        loaded: number of tensors loaded.
+        total: number of tensors of the network.
+        missing: names of the network's tensors that stayed random.
+        unused: names of the source's tensors that were not used.
     """
 
     source: str | None
@@ -69,18 +69,18 @@ class Loaded:
 def load_initial_weights(
     network: FasterRCNN, weights: str, *, architecture: str, class_names: Sequence[str], store_root: Path
 ) -> Loaded:
-    """Load into a network what fits by name and shape.
+    """Load the weights that fit a network by name and shape.
 
     Args:
-        network: changed in place.
-        weights: `coco`, `imagenet`, `none`, the file of a backbone's or a detector's state dict, a release's folder,
-            or a reference into the model store.
-        architecture: of the network.
-        class_names: of the training; the box predictor of a release with other classes is not taken.
-        store_root: the model store.
+        network: the network, changed in place.
+        weights: `coco`, `imagenet`, `none`, a state dict file of a backbone or detector, a release folder, or a
+            release reference such as name@version.
+        architecture: architecture of the network.
+        class_names: classes of the training. If a release has other classes, its box predictor is left out.
+        store_root: folder of the model store.
 
     Raises:
-        WeightsNotFound: nothing there, no download, or nothing that fits.
+        WeightsNotFound: the weights do not exist, cannot be downloaded, or fit no tensor.
         ModelError: the file or release cannot be read.
     """
     target = network.state_dict()
@@ -113,7 +113,7 @@ def _source(weights: str, *, architecture: str, class_names: Sequence[str], stor
         return weights, _download(weights, architecture)
     path = Path(weights)
     if path.is_file():
-        is_of_run = (path.parent / RUN).is_file()  # the best weights of every run are called best.pt
+        is_of_run = (path.parent / RUN).is_file()  # the file name says little: it is best.pt in every run
         name = f"{path.resolve().parent.name}/{path.name}" if is_of_run else path.name
         return name, read_state_dict(path)
     if path.is_dir() and not (path / FILE_NAME).is_file():
@@ -140,7 +140,7 @@ def _download(kind: str, architecture: str) -> StateDict:
 
 
 def _readings(source: StateDict) -> list[StateDict]:
-    """Return the ways to read a state dict: a detector, torchvision's classifier, or the body of a backbone."""
+    """Return a state dict with its keys read in each possible way: as a detector, a classifier, or a backbone."""
     return [
         rename_old_keys(source),
         {f"backbone.body.{name.removeprefix('features.')}": tensor for name, tensor in source.items()},

@@ -1,1 +1,1 @@
-"""The files of a run on disk: its record, its checkpoints, its figures by epoch."""
+"""Files of a run on disk: its record, its checkpoints and its metrics by epoch."""

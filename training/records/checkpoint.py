@@ -1,4 +1,4 @@
-"""Save and resume a run: files that are whole or not there, whenever the process is killed."""
+"""Checkpoints of a run, written atomically: a killed process leaves no partial file in place."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -17,18 +17,18 @@ BEST = "best.pt"
 
 
 class BrokenCheckpoint(TrainingError, ValueError):
-    """A checkpoint file is missing or is none of this program's; the message names it."""
+    """A checkpoint file that is missing or was not written by this program. The message names the file."""
 
 
 @dataclass
 class Progress:
-    """Where a training stands.
+    """Progress of a training run.
 
     Attributes:
-        epoch: the current one, from 0; equal to the number of epochs when done.
-        batch: batches of it that are done.
-        loss_sums: sums of the loss terms over those batches.
-        seconds: spent training in this epoch so far.
+        epoch: the current epoch, from 0; equal to the number of epochs when done.
+        batch: number of finished batches of this epoch.
+        loss_sums: name -> sum of the loss term over those batches; None before the first.
+        seconds: training time of this epoch so far, s.
         best_ap: AP of the best checkpoint; below 0 before the first evaluation.
     """
 
@@ -40,10 +40,14 @@ class Progress:
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a file beside `path`, force it to disk and put it in place in one step.
+    """Write a file through a draft beside it: fill the draft, flush it to disk and rename it to `path`.
+
+    Args:
+        path: the file to write or replace.
+        write: function that fills the draft.
 
     Raises:
-        OSError: it could not be written; what was at `path` is still there.
+        OSError: the draft could not be written. Any earlier file at `path` is unchanged.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -58,7 +62,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def drafts_of(path: Path) -> Iterator[Path]:
-    """Return what processes are writing to put it at `path`, or were when they were killed."""
+    """Return the drafts of `path`, both those being written and those that killed processes left behind."""
     return path.parent.glob(f".{path.name}.[0-9]*")
 
 
@@ -70,7 +74,7 @@ def save_last(
     average: dict[str, Tensor] | None,
     optimizer: dict[str, Any],
 ) -> None:
-    """Write all that `load_last` needs to go on as if nothing had happened."""
+    """Write the complete training state, so that a run can be resumed without any change in its result."""
     content = {
         "progress": vars(progress),
         "network": network,
@@ -81,10 +85,13 @@ def save_last(
 
 
 def load_last(folder: Path) -> dict[str, Any]:
-    """Read the last checkpoint of a run, as `save_last` took it.
+    """Read the last checkpoint of a run.
+
+    Returns:
+        The arguments of `save_last` by name: `progress`, `network`, `average` and `optimizer`.
 
     Raises:
-        BrokenCheckpoint: missing or unreadable.
+        BrokenCheckpoint: the file is missing or unreadable.
     """
     path = folder / LAST
     try:
@@ -92,13 +99,13 @@ def load_last(folder: Path) -> dict[str, Any]:
         content["progress"] = Progress(**content["progress"])
     except OSError as error:
         raise BrokenCheckpoint(f"{path}: {error.strerror}") from error
-    except Exception as error:  # torch and zipfile raise many kinds for a file that is none of theirs
+    except Exception as error:  # torch and zipfile raise many types for a foreign file
         raise BrokenCheckpoint(f"{path}: no checkpoint of this program ({error})") from error
     return content
 
 
 def save_best(folder: Path, state_dict: dict[str, Tensor]) -> None:
-    """Write the weights of the best epoch, as `torch.save(model.state_dict(), ...)` does."""
+    """Write the weights of the best epoch as a plain state dict."""
     _write_tensors(folder / BEST, state_dict)
 
 
@@ -106,7 +113,7 @@ def _write_tensors(path: Path, content: dict[str, Any]) -> None:
     def write(draft: Path) -> None:
         try:
             torch.save(content, draft)
-        except RuntimeError as error:  # torch's writer keeps the system's reason to itself
+        except RuntimeError as error:  # torch's writer hides the system's reason
             raise OSError(f"{path} could not be written, is there space left? ({error})") from error
 
     write_atomically(path, write)

@@ -1,4 +1,4 @@
-"""How a run went, read from its folder: which epoch was the best, how long it trained."""
+"""History of a run, read from its folder: metrics by epoch, best epoch and training time."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from training.records.run_folder import (
 
 @dataclass(frozen=True)
 class History:
-    """A run of which an epoch or more has ended.
+    """Record, split and metrics of a run with at least one finished epoch.
 
     Attributes:
-        record: what it was to be.
-        train: names of the images that it learned from.
-        hold_out: names of the images that it was measured on.
-        epochs: the lines of its metrics.
+        record: the run's record, written at its start.
+        train: names of the training images.
+        hold_out: names of the hold-out images.
+        epochs: metrics of each finished epoch.
     """
 
     record: RunRecord
@@ -37,7 +37,7 @@ class History:
         """Read a run folder.
 
         Raises:
-            RunError: it holds no run, no epoch has ended, or a file is broken.
+            RunError: the folder holds no run, no epoch has ended, or a file is broken.
         """
         record = RunRecord.read(folder)
         train, hold_out = (tuple(read_names(folder / name)) for name in (TRAIN_LIST, HOLD_OUT_LIST))
@@ -45,7 +45,7 @@ class History:
             history = cls(record, train, hold_out, tuple(read_metrics(folder)))
             if not history.epochs:
                 raise RunError(f"{folder} has no epoch to tell of yet; its first one has not ended")
-            # which fail where a line lacks what is told of it
+            # raise here if a line lacks a value that readers need
             _ = history.training_s, [history.best[name] for name in ("epoch", "threshold", "per_class_ap")]
         except (ValueError, TypeError, KeyError) as error:
             if isinstance(error, RunError):
@@ -55,21 +55,24 @@ class History:
 
     @property
     def best(self) -> Mapping[str, Any]:
-        """The line of the epoch whose weights are kept: see `best_epoch`."""
+        """Metrics of the epoch whose weights are kept; see `best_epoch`."""
         return best_epoch(self.epochs)
 
     @property
     def training_s(self) -> float:
-        """Seconds spent training in all epochs; reading the dataset and measuring the hold-out are not in it."""
+        """Training time of all epochs, s, without reading the dataset and measuring the hold-out images."""
         return sum(len(self.train) / rate for epoch in self.epochs if (rate := float(epoch["images_per_s"])) > 0)
 
     @property
     def images_per_s(self) -> float:
-        """Images trained on a second, over all epochs."""
+        """Training images per second, over all epochs."""
         return len(self.train) * len(self.epochs) / max(self.training_s, 1e-9)
 
 
 def best_epoch(epochs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the epoch of `best.pt`: the first with the highest AP; the latest where no object is held out."""
+    """Return the metrics of the epoch saved as `best.pt`: the first one with the highest AP.
+
+    If no object is held out, the AP is below 0, and the latest epoch is returned.
+    """
     best = max(epochs, key=lambda epoch: float(epoch["AP"]))
     return best if float(best["AP"]) >= 0 else epochs[-1]

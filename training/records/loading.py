@@ -1,4 +1,4 @@
-"""A release, a run folder or a state dict's file -> a network to evaluate or publish."""
+"""Loading of a network to evaluate or publish, from a release, a run folder or a state dict file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +14,10 @@ from training.records.run_folder import RUN, RunError, RunRecord, read_metrics
 
 
 def load_model(ref: str, *, store_root: Path, class_names: Sequence[str] | None = None) -> LoadedNetwork:
-    """Load a network from a run folder, or from whatever `model_store.detector.load_network` takes.
+    """Load a network from a run folder, or from anything that `model_store.network.load_network` accepts.
 
     Raises:
-        RunError: a run folder without a best checkpoint, or class names given for one.
+        RunError: a run folder has no best checkpoint, or class names are given for a run folder.
         ModelError: as `load_network`.
     """
     folder = Path(ref)
@@ -29,10 +29,10 @@ def load_model(ref: str, *, store_root: Path, class_names: Sequence[str] | None 
 
 
 def load_run(folder: Path) -> LoadedNetwork:
-    """Load the best checkpoint of a run; its recommended threshold is that of the epoch it comes from.
+    """Load the best checkpoint of a run. Its recommended threshold is the best one of its epoch.
 
     Raises:
-        RunError: no run, or no epoch of it has ended.
+        RunError: the folder holds no run, or no epoch has ended.
         BrokenStateDict: the checkpoint cannot be read.
     """
     record = RunRecord.read(folder)

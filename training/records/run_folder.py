@@ -1,4 +1,4 @@
-"""The files of a run: what it was, which images it used, how it went; enough to repeat it."""
+"""Files of a run folder: record, split lists and metrics. They suffice to repeat the run."""
 
 import json
 import os
@@ -27,24 +27,25 @@ _PACKAGES = ("torch", "torchvision", "numpy", "pillow", "pycocotools")
 
 
 class RunError(TrainingError, ValueError):
-    """A run's folder is not what the command needs; the message names it and what to do."""
+    """A folder or file that does not fit the command. The message names it and what to do."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a run is: written once at its start as `run.json`.
+    """Inputs and environment of a run, written once at its start as `run.json`.
 
     Attributes:
-        dataset: the folder, as given.
+        dataset: the dataset's folder, as given.
         dataset_fingerprint: see `LabelledImages.fingerprint`.
         class_names: label i is `class_names[i - 1]`.
         config: the resolved configuration.
-        commit: of the code, with `+` behind it where files were changed; None outside a repository.
+        commit: commit of the code, followed by `+` if tracked files were changed; None outside a repository.
         library_versions: package -> version.
-        weights: what was loaded at the start, in words.
+        weights: summary of the initial weights, as text.
         continued_from: `coco`, `imagenet`, a file's name, or a release as name@version; None for random weights.
-        dataset_format: what the dataset was to be read as; None where that was recognised.
-        launchers: names of each torchrun that began it; see `torchrun.Place`. None without torchrun.
+        dataset_format: the requested dataset format; None if it was detected.
+        launchers: identifiers of the torchrun processes that began the run, see `torchrun.Place`; empty without
+            torchrun.
     """
 
     dataset: str
@@ -63,13 +64,13 @@ class RunRecord:
         """Read the record of a run folder.
 
         Raises:
-            RunError: there is none, or it is broken.
+            RunError: the record is missing or broken.
         """
         path = folder / RUN
         try:
             data: dict[str, Any] = json.loads(path.read_text("utf-8"))
             config = validate(data.pop("config"))
-            # records made before it was written down
+            # older records lack this field
             data.setdefault("continued_from", None if config.weights == "none" else Path(config.weights).name)
             lists = {name: tuple(data.get(name, ())) for name in ("class_names", "launchers")}
             return cls(**{**data, **lists}, config=config)
@@ -79,7 +80,7 @@ class RunRecord:
             raise RunError(f"{path} is broken: {error}") from error
 
     def write(self, folder: Path) -> None:
-        """Write `run.json`."""
+        """Write the record as `run.json` into a run folder."""
         content = {**asdict(self), "config": self.config.model_dump(mode="json")}
         _write_text(folder / RUN, json.dumps(content, indent=2) + "\n")
 
@@ -92,12 +93,13 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def prepare(folder: Path, *, resume: bool) -> None:
-    """Make a run's folder, or check that it can be resumed; what a killed run was just writing is removed.
+    """Create a run folder, or check that its run can be resumed. Drafts left by a killed run are removed.
 
-    A folder with a record but without a checkpoint is that of a start that was cut short, and is begun anew.
+    A folder with a record but no checkpoint or metrics comes from a start that was cut short; a new run may use it.
 
     Raises:
-        RunError: it holds a run although none is resumed, or none although one is; or it cannot be made.
+        RunError: a new run is started in a folder that holds one, the run to resume is missing, or the folder cannot
+            be created.
     """
     if resume:
         if not (folder / LAST).is_file():
@@ -113,10 +115,10 @@ def prepare(folder: Path, *, resume: bool) -> None:
 
 
 def check_new(folder: Path) -> None:
-    """Check, without making it, that a folder can become that of a new run.
+    """Check that a folder can hold a new run, without creating it.
 
     Raises:
-        RunError: it holds a run, or cannot be made or written.
+        RunError: the folder holds a run, or cannot be created or written.
     """
     if any((folder / name).exists() for name in (LAST, BEST, METRICS)):
         raise RunError(f"{folder} already holds a run; go on with --resume, or choose another folder with --out")
@@ -124,10 +126,10 @@ def check_new(folder: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Check, without making it, that a folder can be made and written: before the work whose results go there.
+    """Check that a folder can be created and written, without creating it. Call this before long work.
 
     Raises:
-        RunError: it cannot.
+        RunError: the folder cannot be created or written.
     """
     nearest = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
     if not nearest.is_dir():
@@ -137,10 +139,10 @@ def check_folder(folder: Path) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Check that a file can be written, in a folder that may not exist yet.
+    """Check that a file can be written, without creating it. Its folder may not exist yet.
 
     Raises:
-        RunError: it cannot.
+        RunError: the path is a folder, or its folder cannot be created or written.
     """
     check_folder(path.parent)
     if path.is_dir():
@@ -148,26 +150,26 @@ def check_file(path: Path) -> None:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Return the epochs logged so far, a dict each."""
+    """Return the metrics of each epoch logged so far."""
     path = folder / METRICS
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.is_file() else []
 
 
 def write_metrics(folder: Path, epochs: Sequence[Mapping[str, Any]]) -> None:
-    """Write all epochs, a line each; whole or not at all."""
+    """Write the metrics of all epochs atomically, one JSON line each."""
     _write_text(folder / METRICS, "".join(json.dumps(epoch) + "\n" for epoch in epochs))
 
 
 def write_names(path: Path, names: Sequence[str]) -> None:
-    """Write a split list, an image name a line."""
+    """Write a split list, one image name per line."""
     _write_text(path, "".join(f"{name}\n" for name in names))
 
 
 def read_names(path: Path) -> list[str]:
-    """Read a split list; empty lines do not count.
+    """Read a split list; empty lines are skipped.
 
     Raises:
-        RunError: it cannot be read, or lists nothing.
+        RunError: the file cannot be read, or lists no image.
     """
     try:
         text = path.read_text("utf-8")
@@ -175,19 +177,19 @@ def read_names(path: Path) -> list[str]:
         raise RunError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise RunError(f"{path} is no list of names in UTF-8: {error}") from error
-    names = [line for line in text.split("\n") if line]  # str.splitlines would also split inside names, at U+2028 say
+    names = [line for line in text.split("\n") if line]  # str.splitlines would split inside names, such as at U+2028
     if not names:
         raise RunError(f"{path} lists no image")
     return names
 
 
 def library_versions() -> dict[str, str]:
-    """Return the versions of what decides a result."""
+    """Return the versions of Python and of the packages that affect a result."""
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in _PACKAGES}}
 
 
 def commit() -> str | None:
-    """Return the commit of the code that runs, `+` behind it where it was changed; None outside a repository."""
+    """Return the commit of the running code, or None outside a repository. A `+` follows if tracked files changed."""
     here = Path(__file__).parent
     try:
         head = _git(here, "rev-parse", "HEAD")

@@ -1,1 +1,1 @@
-"""From a checkpoint to a release, and from a release to one with faster engines."""
+"""Publishing of a checkpoint as a release, and of a release with faster engines as its next version."""

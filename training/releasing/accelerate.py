@@ -1,4 +1,4 @@
-"""A release -> its next version with prepared engines, each measured on labelled images against eager fp32."""
+"""Next version of a release with prepared engines, each measured against eager fp32 on labelled images."""
 
 import copy
 import datetime
@@ -43,18 +43,18 @@ from training.reports.markdown import CROPS
 from training.reports.model_card import rewrite_card
 
 MAX_LOSS = {"openvino-fp32": 0.002, "openvino-bf16": 0.005, "openvino-int8": 0.01}
-"""Engine -> by how much mAP@[.5:.95] may be below that of eager fp32."""
+"""Engine -> largest accepted loss of mAP@[.5:.95] against eager fp32."""
 
 _EXACT = "exact fp32"
-"""The graphs that int8 is made from; those of `openvino-fp32` keep weights as fp16, in half of the space."""
+"""Graphs that int8 is made from. The graphs of `openvino-fp32` store weights as fp16, which halves their size."""
 
 MIN_AP50 = 0.1
-"""Below this AP50 of eager fp32 nothing can be told about what is lost."""
+"""Smallest AP50 of eager fp32 at which the loss of an engine can be judged."""
 
 _LIBRARIES = ("nncf", "openvino")
 
-# What stays in higher precision, tried in this order until the loss is small enough. Names are the converted graph's:
-# those of the network's modules.
+# Patterns of graph nodes that stay in higher precision, tried in this order until the loss is small enough. The node
+# names of a converted graph are those of the network's modules.
 _SPARED = (
     (),
     (r".*rpn\.head.*", r".*module\.head.*"),
@@ -65,19 +65,19 @@ _SPARED = (
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What to prepare, and with which images.
+    """Engines to prepare, and the images to prepare and measure them with.
 
     Attributes:
-        calibration: photos, unlabelled, from which int8 learns the range of every tensor; some hundred are plenty.
-        data_name: of `data`, in words.
+        calibration: unlabelled photos from which int8 learns the range of every tensor; a few hundred suffice.
+        data_name: name of `data`.
         data: labelled images to measure on.
-        engines: keys of `MAX_LOSS`.
-        rpn_score_floor: engines drop proposals below this objectness; None: those that the release drops. Fewer
-            proposals cost less, and what they lose counts as the engine's.
+        engines: names of the engines to prepare, keys of `MAX_LOSS`.
+        rpn_score_floor: objectness below which engines drop proposals; None keeps the floor of the release. A higher
+            floor is faster, and the accuracy it costs counts as a loss of the engine.
         golden: images to choose the golden images from; None keeps those of the release.
-        licence: the new terms of use; None keeps those of the release.
-        even_if_unjudged: go on where eager fp32 is too weak on `data` to judge; the manifest says so, and the service
-            then uses such an engine only where it is asked for.
+        licence: new terms of use; None keeps those of the release.
+        even_if_unjudged: continue if eager fp32 is too weak on `data` to judge a loss. The manifest records this, and
+            the service then uses such an engine only on request.
     """
 
     calibration: Sequence[Path]
@@ -91,17 +91,17 @@ class Plan:
 
 
 def accelerate(release: Release, plan: Plan, *, store_root: Path, work: WorkFolder, bar: Bar) -> Release:
-    """Prepare a release's engines, measure them, and publish them with it as its next version.
+    """Prepare engines for a release, measure them, and publish the next version with them.
 
     Args:
-        release: stays as it is.
-        plan: what to prepare.
-        store_root: where the next version is published.
-        work: keeps the graphs and what is detected, and says so.
-        bar: a progress bar, as tqdm.
+        release: the release, which stays unchanged.
+        plan: engines to prepare, and images.
+        store_root: folder of the model store, which gets the next version.
+        work: work folder that keeps graphs and detections.
+        bar: a progress bar with the interface of tqdm.
 
     Raises:
-        RunError: eager fp32 is too weak on the images, or no engine is good enough.
+        RunError: eager fp32 is too weak on the images, or no engine is accurate enough.
         ModelError: the release cannot be used.
     """
     release.verify()
@@ -130,10 +130,10 @@ def _choose_golden(data: LabelledImages, exact: Engine, release: Release, *, bar
 
 
 def prepare(loaded: LoadedNetwork, plan: Plan, *, work: WorkFolder, bar: Bar) -> Prepared:
-    """Prepare a network's engines, and measure them as they are written.
+    """Prepare engines for a network, and measure each one on the graphs as written.
 
     Raises:
-        RunError: eager fp32 is too weak on the images.
+        RunError: eager fp32 is too weak on the images to judge a loss.
     """
     reference = _measure(TorchEngine(loaded.network, "cpu"), identity_of(loaded), plan, work=work, bar=bar)
     ap50 = reference.figures["AP50"]
@@ -158,12 +158,12 @@ def prepare(loaded: LoadedNetwork, plan: Plan, *, work: WorkFolder, bar: Bar) ->
 def _prepare_one(
     name: str, loaded: LoadedNetwork, plan: Plan, reference: Evaluation, *, is_judged: bool, work: WorkFolder, bar: Bar
 ) -> PreparedEngine:
-    """Prepare one engine, sparing more layers until it loses little enough.
+    """Prepare one engine, keeping more layers in higher precision until its loss is small enough.
 
     Raises:
-        RunError: it always loses too much, or cannot be quantised.
-        BrokenRelease: OpenVINO cannot compile it.
-        FloatingPointError: it finds something that is not finite.
+        RunError: every variant loses too much, or the quantisation fails.
+        BrokenRelease: OpenVINO cannot compile the graphs.
+        FloatingPointError: a detection is not finite.
     """
     losses: list[float] = []
     for spared in _SPARED if name == "openvino-int8" else ((),):
@@ -182,7 +182,7 @@ def _in_words(name: str, spared: Sequence[str]) -> str:
 
 
 def _with_floor(network: FasterRCNN, rpn_score_floor: float | None) -> FasterRCNN:
-    """Return a network that drops proposals below a floor; None changes nothing."""
+    """Return a copy of a network that drops proposals below an objectness floor; None returns the network itself."""
     if rpn_score_floor is None:
         return network
     pruned = copy.deepcopy(network)
@@ -191,7 +191,7 @@ def _with_floor(network: FasterRCNN, rpn_score_floor: float | None) -> FasterRCN
 
 
 def _graphs(name: str, loaded: LoadedNetwork, plan: Plan, spared: Sequence[str] = (), *, work: WorkFolder) -> Path:
-    """Return the folder of an engine's graphs, written now or before from the same network and photos."""
+    """Return the folder of an engine's graphs. Graphs kept from the same network and photos are reused."""
     is_quantised = name == "openvino-int8"
     depends_on = {
         "network": identity_of(loaded),
@@ -240,9 +240,10 @@ def _measure(engine: Engine, network: Mapping[str, Any], plan: Plan, *, work: Wo
 
 
 def _copy(folder: Path, number: int, release: Release) -> Manifest:
-    """Copy a release's files into the folder of its next version, and return that one's manifest.
+    """Copy a release's files into the folder of its next version, and return the new manifest.
 
-    Crops of the photos that it was measured on stay behind: they are somebody's, and prove nothing.
+    Crops of the photos that the release was measured on are not copied: the photos belong to somebody, and the crops
+    prove nothing.
     """
     for name in release.manifest.files:
         if name in CROPS:
@@ -259,7 +260,7 @@ def _copy(folder: Path, number: int, release: Release) -> Manifest:
 
 
 def _check_worth(manifest: Manifest, prepared: Prepared, work: WorkFolder) -> None:
-    """Raise RunError if no prepared engine is left."""
+    """Raise RunError if the manifest holds none of the prepared engines."""
     if set(prepared.engines) & set(manifest.engines):
         return
     refused = {name: manifest.refused_engines[name] for name in (*prepared.engines, *prepared.refused)}

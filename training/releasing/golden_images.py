@@ -1,4 +1,7 @@
-"""Choose the images that prove that a loaded release works: clear objects of every class, where wrong input shows."""
+"""Choice of the golden images, which prove that a loaded release works.
+
+Good golden images show clear objects of every class, and wrong input moves their boxes far.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -19,16 +22,16 @@ from rendersight.detections import Detections
 from rendersight.images import RgbImage
 
 MAX_IMAGES = 6
-"""Each one costs a detection at every start of the service."""
+"""Largest number of golden images. Each one costs a detection at every start of the service."""
 
 _ENOUGH_OBJECTS = 40
 _ENOUGH_OF_CLASS = 2
 _MOST_TRIED = 24
 _CONTRAST = 0.226
-"""The standard deviation of ImageNet's pixels, by which the input is divided."""
+"""Mean standard deviation of ImageNet's pixels in 0..1, by which the network divides its input."""
 
 _LOST = 0.1
-"""What a lost object counts, as a share of the box's side."""
+"""Distance that counts for a lost object, as a share of the box's side."""
 
 
 def choose(
@@ -38,16 +41,16 @@ def choose(
     *,
     score_threshold: float,
 ) -> list[RgbImage]:
-    """Return the pixels of the images to keep as golden images, best first; at least one.
+    """Return the pixels of the golden images, uint8 (H, W, 3) each, best first; at least one.
 
-    Preferred are images with many clear objects, of classes that are still rare among those chosen, in which wrong
-    input moves the boxes far.
+    The choice prefers images with many clear objects, with classes that are still rare among the chosen images, and
+    in which wrong input moves the boxes far.
 
     Args:
-        candidates: N images, at least one; their labels are not looked at.
-        found: what eager fp32 found in each of them.
-        engine: eager fp32.
-        score_threshold: the recommended one.
+        candidates: N images, at least one; their labels are ignored.
+        found: the eager fp32 detections in each candidate.
+        engine: the eager fp32 engine.
+        score_threshold: the recommended threshold.
     """
     labels = [
         item.labels[golden.clear(item, size_wh=image.size_wh, score_threshold=score_threshold)].tolist()
@@ -76,7 +79,7 @@ def choose(
 def write(
     folder: Path, pixels: Sequence[RgbImage], engine: Engine, *, score_threshold: float
 ) -> tuple[GoldenImage, ...]:
-    """Write golden images into a release's folder and return them with what eager fp32 finds in the written files."""
+    """Write golden images into a release folder, and return them with the engine's detections in the written files."""
     stem, suffix = GOLDEN_IMAGE.split(".")
     golden_images = []
     for number, image in enumerate(pixels, 1):
@@ -94,7 +97,7 @@ def _is_enough(seen: Counter[int], known: set[int]) -> bool:
 
 
 def _worth(labels: Sequence[int], seen: Counter[int]) -> float:
-    """Return the sum over the objects of an image, each worth less the more of its label are chosen already."""
+    """Return the value of an image's objects. An object is worth less the more objects of its label are chosen."""
     counts = Counter(seen)
     worth = 0.0
     for label in labels:
@@ -104,10 +107,10 @@ def _worth(labels: Sequence[int], seen: Counter[int]) -> float:
 
 
 def _sensitivity(image: RgbImage, found: Detections, engine: Engine, *, score_threshold: float) -> float:
-    """Return by how much wrong input moves the boxes, as `golden.Moved.box`; the least of several kinds of it.
+    """Return how far wrong input moves the boxes, as `golden.Moved.box`; the smallest value over two kinds of it.
 
-    The kinds are those that a robust network hardly notices: channels as BGR, and a missing division by the standard
-    deviation, which leaves a picture of little contrast.
+    A robust network hardly notices these kinds: BGR channels, and a missing division by the standard deviation, which
+    leaves a picture with little contrast.
     """
     expected = GoldenImage(expected=golden.expectation(found, score_threshold=score_threshold))
     mean = image.mean(axis=(0, 1))

@@ -1,4 +1,4 @@
-"""A run's best checkpoint -> a release: measured, written, loaded back and checked before it counts."""
+"""Publishing of a run's best checkpoint as a release: measure it, write it, load it back and check it."""
 
 import datetime
 import shutil
@@ -38,7 +38,12 @@ ENGINES_FOLDER = "engines"
 
 @dataclass(frozen=True)
 class PreparedEngine:
-    """An engine that is ready to be published: what was measured, and the folder with its graphs."""
+    """An engine ready to be published.
+
+    Attributes:
+        record: the engine's entry in the manifest, with its measured figures.
+        folder: folder with the engine's graphs.
+    """
 
     record: EngineRecord
     folder: Path
@@ -46,7 +51,12 @@ class PreparedEngine:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What came of preparing engines: by name those that are ready, and why others are left out."""
+    """Result of preparing engines.
+
+    Attributes:
+        engines: name -> engine ready to be published.
+        refused: name -> reason why an engine is left out.
+    """
 
     engines: dict[str, PreparedEngine] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
@@ -54,7 +64,14 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Words:
-    """What no figure tells: what the data was, which choice used which, and the licence of the release."""
+    """Texts for the model card and the manifest.
+
+    Attributes:
+        description: what the release is.
+        data: name of the run's dataset.
+        licence: terms of use of the release.
+        provenance: which data each choice was based on.
+    """
 
     description: str
     data: str
@@ -64,7 +81,7 @@ class Words:
 
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """A run's best weights with everything that was found out about them."""
+    """A run's best weights and their measurements."""
 
     record: RunRecord
     loaded: LoadedNetwork
@@ -93,24 +110,24 @@ def publish(
     """Measure a run's best checkpoint in eager fp32 on its hold-out images and publish it as the next version.
 
     Args:
-        run: the run's folder.
-        name: of the release.
-        store_root: the model store.
-        words: for the card.
-        dataset: where the run's images are now; None where they were.
-        also_measure: name and folder of other labelled images to measure on.
-        threshold_from: those of `also_measure` on which the recommended threshold has the best F1, all of them taken
-            together; none leaves it to the hold-out images.
-        with_report: put the report from renders to photos into the card, with the hold-out images as the renders and
-            `also_measure` as the photos.
-        gallery_from: those of `also_measure` whose crops the report may show; none shows all of them.
-        prepare: makes engines to publish with the state dict; see `training.releasing.accelerate`.
-        work: keeps what is detected.
-        bar: a progress bar, as tqdm.
+        run: the run folder.
+        name: name of the release.
+        store_root: folder of the model store.
+        words: texts for the card and the manifest.
+        dataset: folder of the run's images now; None takes the recorded folder.
+        also_measure: names and folders of other labelled images to measure on.
+        threshold_from: names from `also_measure`. The recommended threshold has the best F1 on these images taken
+            together. If empty, the hold-out images decide.
+        with_report: put the sim-to-real report into the card, with the hold-out images as renders and `also_measure`
+            as photos.
+        gallery_from: names from `also_measure` whose crops the report may show; if empty, it may show all.
+        prepare: function that prepares engines to publish with the state dict; see `training.releasing.accelerate`.
+        work: work folder that keeps the detections.
+        bar: a progress bar with the interface of tqdm.
 
     Raises:
-        RunError, ModelError, AnnotationError: the run, what it gave, a name or a dataset cannot be used, or
-            nothing found in the photos that choose the threshold is right.
+        RunError, ModelError, AnnotationError: the run, its checkpoint, a name or a dataset cannot be used, or no
+            detection is correct in the photos that choose the threshold.
     """
     store.check_name(name)
     names = [label for label, _ in also_measure]
@@ -212,16 +229,16 @@ def _fill(
 
 
 def add_golden(folder: Path, manifest: Manifest, pixels: Sequence[images.RgbImage], engine: Engine) -> Manifest:
-    """Write golden images and a picture of what is found on the first, and return the manifest with them.
+    """Write golden images and a picture of the detections on the first one, and return the updated manifest.
 
     Args:
-        folder: of the release.
-        manifest: of the release.
+        folder: folder of the release.
+        manifest: manifest of the release.
         pixels: the golden images, uint8 (H, W, 3).
-        engine: eager fp32.
+        engine: the eager fp32 engine.
     """
     threshold = manifest.score_threshold
-    for image in manifest.golden:  # of the version before, if this one was copied from it
+    for image in manifest.golden:  # copied from the previous version, if any
         (folder / image.file).unlink(missing_ok=True)
     written = golden_images.write(folder, pixels, engine, score_threshold=threshold)
     first = images.read(folder / written[0].file)
@@ -232,10 +249,10 @@ def add_golden(folder: Path, manifest: Manifest, pixels: Sequence[images.RgbImag
 
 
 def add_engines(folder: Path, manifest: Manifest, prepared: Prepared) -> Manifest:
-    """Copy prepared engines into a release's folder, and return its manifest with them.
+    """Copy prepared engines into a release folder, and return the updated manifest.
 
-    They replace those of the same name. What each moves on the golden images, which must lie in the folder, becomes
-    part of its record. An engine that does not pass the golden check is left out, an older one too.
+    A new engine replaces an older one of the same name. Its record gets its drift on the golden images, which must
+    already be in the folder. Every engine that fails the golden check is left out, new or old.
     """
     engines, refused = dict(manifest.engines), {**manifest.refused_engines, **prepared.refused}
     for name in {*prepared.engines, *prepared.refused} & set(engines):
@@ -254,14 +271,14 @@ def add_engines(folder: Path, manifest: Manifest, prepared: Prepared) -> Manifes
 
 
 def _checked(name: str, record: EngineRecord, folder: Path, manifest: Manifest, *, is_new: bool) -> EngineRecord:
-    """Run the golden check of an engine as `open_detector` does, and return its record; a new one gets its drift.
+    """Run the golden check of an engine as `open_detector` does, and return its record; a new engine's gets its drift.
 
     Raises:
-        ModelError: it does not compile, or does not pass.
+        ModelError: the engine does not compile, or fails the golden check.
     """
     if record.graphs is None:
         return record
-    from model_store.engines.openvino import OpenVinoEngine, graphs_in  # noqa: PLC0415 - not in every installation
+    from model_store.engines.openvino import OpenVinoEngine, graphs_in  # noqa: PLC0415 - OpenVINO is optional
 
     engine = OpenVinoEngine(graphs_in(folder / record.graphs), name, rule=manifest.input, streams=usable_cores())
     if is_new:
@@ -273,16 +290,16 @@ def _checked(name: str, record: EngineRecord, folder: Path, manifest: Manifest, 
 
 
 def hashes_of(folder: Path) -> dict[str, str]:
-    """Return the sha256 of every file in a release's folder, by its path there."""
+    """Return the sha256 of every file in a release folder, by relative path."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): sha256_of(path) for path in paths}
 
 
 def check_release(release: Release) -> None:
-    """Load a release back as the service does, with each of its engines, and hold it against its golden images.
+    """Load a release and each of its engines as the service does, and run the golden check.
 
     Raises:
-        ModelError: it does not load, or finds something else.
+        ModelError: the release does not load, or fails the golden check.
     """
     loaded = load_network(str(release.folder), store_root=release.folder)
     check_golden(TorchEngine(loaded.network, "cpu"), release)
@@ -302,7 +319,7 @@ def _report(manifest: Manifest, measured: _Measured, gallery_from: Sequence[str]
 
 
 def origin_of(record: RunRecord) -> Origin:
-    """Return where a release of a run comes from; it names no folder of this machine."""
+    """Return the origin of a run's release. It names no folder of this machine."""
     config = record.config.model_dump(mode="json")
     return Origin(
         dataset_fingerprint=record.dataset_fingerprint,
@@ -315,7 +332,7 @@ def origin_of(record: RunRecord) -> Origin:
 
 
 def _manifest(name: str, version: int, measured: _Measured, words: Words) -> Manifest:
-    """Return the manifest without what the folder's files decide: their hashes and the golden detections."""
+    """Return the manifest without the parts that depend on the written files: hashes, golden images and engines."""
     record, options, card = measured.record, measured.loaded.options, measured.loaded.card
     return Manifest(
         name=name,

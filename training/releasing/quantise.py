@@ -1,8 +1,7 @@
-"""fp32 graphs and photos -> int8 graphs, by NNCF, in a process of its own.
+"""Quantisation of fp32 graphs to int8 graphs by NNCF, calibrated with photos, in a separate process.
 
-It runs as `python -m training.releasing.quantise < job.json`, because NNCF changes torch's functions when it is
-imported and brings a second OpenMP runtime along; neither belongs into the process that goes on to measure, train or
-serve.
+The process is `python -m training.releasing.quantise < job.json`. Importing NNCF changes functions of torch and loads a
+second OpenMP runtime. Neither may happen in the process that measures, trains or serves.
 """
 
 import logging
@@ -27,14 +26,14 @@ _ROOT = Path(__file__).parents[2]
 
 
 class Job(BaseModel):
-    """What to quantise.
+    """Input and output of a quantisation.
 
     Attributes:
         graphs: folder of the fp32 graphs.
         out: folder for the int8 graphs; must exist.
-        rule: how images become the network's input.
-        photos: from which the range of every tensor is learned.
-        spared: regular expressions on the names of a graph's nodes; those stay in higher precision.
+        rule: conversion of an image to the network's input.
+        photos: photos from which the range of every tensor is learned.
+        spared: regular expressions on the names of graph nodes that stay in higher precision.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,10 +46,10 @@ class Job(BaseModel):
 
 
 def run_apart(job: Job) -> None:
-    """Do a job in a process of its own.
+    """Run a quantisation in a separate process.
 
     Raises:
-        RunError: it failed; the message has NNCF's last line.
+        RunError: the process failed. The message ends with the last line of its error output.
     """
     absolute = job.model_copy(update={"photos": tuple(path.resolve() for path in job.photos)})
     done = subprocess.run(
@@ -68,12 +67,12 @@ def run_apart(job: Job) -> None:
 
 
 def quantise(job: Job) -> None:
-    """Quantise the graphs that are worth it, and write all of them.
+    """Quantise the feature and head graphs, and write all graphs of the network.
 
-    The first layer's weights get 7 bits: without VNNI, products of two 8-bit numbers are added in 16 bits, which
-    overflow. Of dice, AP50 on one set of photos fell from 0.695 to 0.651 so; docs/performance.md has the comparison.
+    The first layer's weights get 7 bits. Without VNNI, the CPU adds products of two 8-bit numbers in 16 bits, which
+    overflow. With 8 bits, AP50 of `dice` on one set of photos fell from 0.695 to 0.651; see docs/performance.md.
     """
-    import nncf  # noqa: PLC0415 - only in a process of its own
+    import nncf  # noqa: PLC0415 - imported only in the separate process
     from nncf.quantization.advanced_parameters import (  # noqa: PLC0415
         AdvancedQuantizationParameters,
         OverflowFix,
@@ -99,7 +98,10 @@ def quantise(job: Job) -> None:
 
 
 def calibration_inputs(job: Job) -> dict[str, Sequence[dict[str, Any]]]:
-    """Run the photos through fp32 and return what enters the graphs that are quantised, if anything does."""
+    """Run the photos through the fp32 graphs, and return the inputs of each graph to quantise, by graph name.
+
+    Photos that give a graph no input, such as photos without proposals, are skipped for that graph.
+    """
     engine = OpenVinoEngine(graphs_in(job.graphs), "openvino-fp32", rule=job.rule)
     kept: dict[str, list[dict[str, Any]]] = {name: [] for name in _QUANTISED}
     with engine.lane() as lane:
@@ -108,7 +110,7 @@ def calibration_inputs(job: Job) -> dict[str, Sequence[dict[str, Any]]]:
             lane.run(image, job.rule)
             for name, items in kept.items():
                 inputs = {key: np.array(value) for key, value in lane.inputs(name).items()}
-                if all(value.size for value in inputs.values()):  # of a photo without proposals nothing has a range
+                if all(value.size for value in inputs.values()):  # without proposals a tensor is empty and has no range
                     items.append(inputs)
     return dict(kept)
 

@@ -1,4 +1,7 @@
-"""A work folder: the results of long stages, each under what it depends on, for a repeated command to take over."""
+"""Work folder that keeps the results of long stages, so that a repeated command reuses them.
+
+Each result is stored under a hash of its inputs.
+"""
 
 import hashlib
 import inspect
@@ -29,24 +32,24 @@ _DETECTIONS = "detections.npz"
 
 @dataclass(frozen=True)
 class WorkFolder:
-    """A folder of results; between two commands it may be deleted.
+    """A folder of reusable results. It may be deleted between two commands.
 
     Attributes:
-        root: the folder; its first result creates it.
-        say: takes a line for the person who watches.
+        root: the folder; created with its first result.
+        say: writes a line for the user.
     """
 
     root: Path
     say: Say
 
     def keep(self, kind: str, what: str, depends_on: Mapping[str, Any], write: Callable[[Path], None]) -> Path:
-        """Return the folder of a result: the one kept from before, or a new one, which appears whole or not at all.
+        """Return the folder of a result: a kept one, or a new one that appears only once it is complete.
 
         Args:
-            kind: begins the folder's name; a hash of `depends_on` ends it.
-            what: the result in words.
-            depends_on: plain JSON data, equal only where the result is.
-            write: fills a folder.
+            kind: start of the folder's name; a hash of `depends_on` follows.
+            what: description of the result, for messages.
+            depends_on: inputs of the result, as plain JSON data. Equal inputs must give equal results.
+            write: function that fills a folder with the result.
         """
         digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
         folder = self.root / f"{kind}-{digest[:16]}"
@@ -62,21 +65,24 @@ class WorkFolder:
             try:
                 draft.rename(folder)
             except OSError:
-                if not folder.is_dir():  # else another process was faster
+                if not folder.is_dir():  # otherwise another process was faster
                     raise
         return folder
 
     def detect(
         self, engine: Engine, network: Mapping[str, Any], name: str, images: Sequence[AnnotatedImage], *, bar: Bar
     ) -> list[Detections]:
-        """Run an engine over every image, or return what it found before; labels may have changed meanwhile.
+        """Return an engine's detections in every image, reusing kept ones. They do not depend on the labels.
 
         Args:
-            engine: what runs.
-            network: what its arithmetic depends on, as `identity_of` returns it.
-            name: of the images, in words.
+            engine: the engine to run.
+            network: inputs of the engine's arithmetic as plain JSON data, such as the result of `identity_of`.
+            name: name of the images, for messages.
             images: N images.
-            bar: a progress bar, as tqdm.
+            bar: a progress bar with the interface of tqdm.
+
+        Returns:
+            N detections, in the order of the images.
         """
         files = [image.image_path or image.annotation_path for image in images]
         depends_on = {
@@ -105,12 +111,12 @@ class WorkFolder:
 def measure_kept(
     engine: Engine, loaded: LoadedNetwork, name: str, data: LabelledImages, *, work: WorkFolder, bar: Bar
 ) -> Domain:
-    """Measure a loaded network's engine on a data set, by what was found in it before if it is the same."""
+    """Measure a loaded network's engine on a data set, reusing kept detections."""
     return measure(name, data, work.detect(engine, identity_of(loaded), name, data.images, bar=bar))
 
 
 def identity_of(loaded: LoadedNetwork) -> dict[str, Any]:
-    """Return what the arithmetic of a loaded network depends on, as plain JSON data."""
+    """Return the inputs of a loaded network's arithmetic, as plain JSON data: weights, architecture and options."""
     return {
         "weights": loaded.card.sha256,
         "architecture": loaded.card.architecture,
