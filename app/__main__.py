@@ -45,7 +45,8 @@ def main(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> i
         program: the command's name, for its help.
 
     Returns:
-        The exit status: 0 after SIGTERM, 130 after Ctrl-C, 2 if the start failed, with one line on stderr.
+        The exit status: 0 after a clean stop, 130 after Ctrl-C during the start, 2 if the start failed, with one line
+        on stderr.
     """
     parser = argparse.ArgumentParser(prog=program)
     add_flags(parser)

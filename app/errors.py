@@ -55,7 +55,7 @@ class ServiceError(Exception):
     ├── InternalError         500  a fault of the service
     ├── NotAlive              503  the threads have made no progress for `Settings.watchdog_s`
     ├── NotReady              503  the model is not loaded yet, or the service is stopping
-    ├── Overloaded            503  the queue is full, or too long for the request's deadline
+    ├── Overloaded            503  the queue is full or too long for the deadline, or bodies fill the memory
     └── DeadlineExceeded      504  the request was admitted but did not finish by its deadline
 
     Attributes:
@@ -215,7 +215,7 @@ class NotReady(ServiceError):
 
 
 class Overloaded(ServiceError):
-    """The queue is full, or too long for the request's deadline. The service does no work for the request."""
+    """The queue is full or too long for the deadline, or all bodies together exceed `Settings.max_held_bytes`."""
 
     status, slug, title = 503, "overloaded", "Overloaded"
     example = "64 requests wait already; try again in 3 s"
