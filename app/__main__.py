@@ -1,4 +1,4 @@
-"""Serve a model: `python -m app`; every choice is an environment variable, `python -m app --help` lists them."""
+"""Serve a model: `python -m app`. All settings are environment variables; `python -m app --help` lists them."""
 
 import argparse
 import asyncio
@@ -32,20 +32,21 @@ PROGRAM = "python -m app"
 _EXAMPLES = Path(__file__).parent.parent / "examples"
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
 _BACKLOG = 2048
-_CUT_OFF_S = 1  # after the time to drain, for what is left
+_CUT_OFF_S = 1  # for requests that are left when the time to drain is over
 
 _log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> int:
-    """Serve until SIGTERM or Ctrl-C; requests in flight finish.
+    """Serve until SIGTERM or Ctrl-C. Requests in flight finish first.
 
     Args:
-        arguments: of the command line; None takes the process's own.
-        program: how the command is called, for its help.
+        arguments: command-line arguments; None means the process's own.
+        program: the command's name, for its help.
 
     Returns:
-        The exit status: 0 after a stop that was asked for, 2 where the start failed, with one line on stderr.
+        The exit status: 0 after a clean stop, 130 after Ctrl-C during the start, 2 if the start failed, with one line
+        on stderr.
     """
     parser = argparse.ArgumentParser(prog=program)
     add_flags(parser)
@@ -60,15 +61,15 @@ def main(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> i
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Say what the command does; it takes no flags."""
+    """Set the parser's help text. The command has no arguments."""
     parser.description = "Serve a model at POST /detect. Settings are environment variables:"
     parser.epilog = _settings_help()
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
 
 
 def serve_model(settings: Settings) -> int:
-    """Load the model and serve it, as `main` does once the settings are read."""
-    # torch takes seconds to import: a wrong setting is told before
+    """Load the model and serve it. Return the exit status, as `main` does."""
+    # torch takes seconds to import: `main` reports a wrong setting before that
     from app.main import create_app  # noqa: PLC0415
     from model_store.errors import ModelError  # noqa: PLC0415
     from rendersight import images  # noqa: PLC0415
@@ -95,7 +96,7 @@ def serve(app: FastAPI, settings: Settings) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Drains when it is told to end, then closes; make it on the event loop."""
+    """A uvicorn server that drains before it stops. Create it on the event loop."""
 
     def __init__(self, config: uvicorn.Config, lifecycle: "Lifecycle", drain_timeout_s: float) -> None:
         super().__init__(config)
@@ -105,7 +106,7 @@ class _Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
 
     def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
-        """Begin to drain; a second signal leaves no more time."""
+        """Start to drain. A second signal ends the draining at once."""
         self._lifecycle.stop(0 if self._lifecycle.stopping else self._drain_timeout_s)
         self._loop.call_soon_threadsafe(self._begin_to_drain, signal.Signals(sig).name)
 
@@ -123,22 +124,22 @@ async def _serve(app: FastAPI, bound: socket.socket, settings: Settings) -> None
     server = _Server(
         uvicorn.Config(
             app,
-            lifespan="off",  # entered here, so that its errors arrive as they are
+            lifespan="off",  # entered below, so that its errors are raised unchanged
             log_config=None,
             access_log=False,
             server_header=False,
             h11_max_incomplete_event_size=settings.max_header_bytes,
-            http="h11",  # another parser knows no such limit
+            http="h11",  # the other parser, httptools, has no limit on headers
             timeout_graceful_shutdown=_CUT_OFF_S,
         ),
         app.state.lifecycle,
         settings.drain_timeout_s,
     )
     if hasattr(signal, "SIGHUP"):  # Windows has none
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to look again with
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # replaced once the app has started
     async with app.router.lifespan_context(app):
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, server.handle_exit)  # uvicorn does so while it serves, and puts this back at its end
+            signal.signal(number, server.handle_exit)  # uvicorn restores it after serving
         if hasattr(signal, "SIGHUP"):
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _look_again, app, settings)
         scheduler = app.state.scheduler
@@ -154,7 +155,7 @@ async def _serve(app: FastAPI, bound: socket.socket, settings: Settings) -> None
 
 
 def _look_again(app: FastAPI, settings: Settings) -> None:
-    """Read the API keys and look for a newer release, on SIGHUP; a file that is wrong leaves the keys as they were."""
+    """Handle SIGHUP: read the API keys again and look for a newer release. An invalid keys file changes no key."""
     if settings.api_keys_file is not None:
         try:
             app.state.keys = read_keys(settings.api_keys_file)
@@ -165,10 +166,10 @@ def _look_again(app: FastAPI, settings: Settings) -> None:
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """Take the address before the model is loaded; nobody can connect until `listen`.
+    """Bind the address before the model is loaded. Clients cannot connect until `listen`.
 
     Raises:
-        OSError: no such address, or it is taken.
+        OSError: the address does not exist or is in use.
     """
     bound = None
     try:
@@ -176,10 +177,10 @@ def _bind(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         bound = socket.socket(family, kind, protocol)
-        if sys.platform != "win32":  # there it would share an address that another service listens at
+        if sys.platform != "win32":  # there SO_REUSEADDR would share an address that another service uses
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
-    except (OSError, UnicodeError) as error:  # the latter for a name that cannot be one
+    except (OSError, UnicodeError) as error:  # UnicodeError: the host is not a valid name
         if bound is not None:
             bound.close()
         reason = getattr(error, "strerror", None) or str(error)
@@ -195,7 +196,7 @@ def _announce(settings: Settings) -> None:
 
 
 def _example_photo() -> str:
-    """Return a photo of the repository, as a path from here where it is below."""
+    """Return the path of an example photo, relative to the working folder if the photo lies below it."""
     photo = min(_EXAMPLES.glob("*.jpg"), default=None)
     if photo is None:
         return "photo.jpg"
@@ -217,9 +218,9 @@ def _refuse(reason: str) -> int:
 
 
 def run(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> NoReturn:
-    """Serve as `main` does, then end the process, whatever still runs in it."""
+    """Serve as `main` does, then end the process even if its threads are still at work."""
     status = main(arguments, program=program)
-    if at_work():  # a network that hangs, a model that is being loaded: native code does not bear the interpreter's end
+    if at_work():  # a network hangs or a model is being loaded: native code crashes when the interpreter ends
         logging.shutdown()
         os._exit(status)
     sys.exit(status)

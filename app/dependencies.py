@@ -1,6 +1,6 @@
-"""What the routes take from the app: settings, metrics, memory for bodies, the model, and who begins to detect.
+"""FastAPI dependencies of the routes: settings, metrics, body memory, scheduler, reloader and `BeginDep`.
 
-Those that detect also have in common how long a client waits and whether it is still there.
+`BeginDep` gives the detecting routes the request's time limit and a check for a disconnected client.
 """
 
 from functools import partial
@@ -34,7 +34,7 @@ async def _scheduler(request: Request) -> Scheduler:
     """Return the scheduler.
 
     Raises:
-        NotReady: before the app's start has ended and after its stop has begun.
+        NotReady: the app is still starting or already stopping.
     """
     scheduler: Scheduler | None = request.app.state.scheduler
     if scheduler is None:
@@ -43,10 +43,10 @@ async def _scheduler(request: Request) -> Scheduler:
 
 
 async def _reloader(request: Request) -> Reloader:
-    """Return who looks for newer releases.
+    """Return the reloader.
 
     Raises:
-        NotReady: before the app's start has ended and after its stop has begun.
+        NotReady: the app is still starting or already stopping.
     """
     reloader: Reloader | None = request.app.state.reloader
     if reloader is None:
@@ -72,10 +72,10 @@ SchedulerDep = Annotated[Scheduler, Depends(_scheduler)]
 
 
 class Begin(Protocol):
-    """Makes what finds objects, of what one request wants."""
+    """A function that builds a `Detecting` from a request's query and answer format."""
 
     def __call__(self, *, query: SelectQuery, form: Format) -> Detecting:
-        """Return it; nothing has been checked or begun."""
+        """Return the `Detecting`. It has checked nothing and started nothing yet."""
 
 
 async def _begin(
@@ -96,7 +96,7 @@ async def _begin(
 
 
 async def _left(request: Request) -> None:
-    """Return when the client has closed its connection; its body has been read."""
+    """Return when the client has closed its connection. Call it after the body has been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 

@@ -1,29 +1,29 @@
-"""What the service answers when it cannot do what was asked; `problems.py` turns each into its response."""
+"""The errors that the service answers with; `http/problems.py` turns each into its response."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 MOST_INPUTS = 20
-"""So many faults of one request are told."""
+"""Maximum number of faults listed for one request."""
 
 _SHOWN_CHARS = 100
 
 
 def shown(text: str) -> str:
-    """Cut what a client sent to a length fit for an answer."""
+    """Shorten a client's text to at most `_SHOWN_CHARS` characters, plus an ellipsis, for an error message."""
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}..."
 
 
 @dataclass(frozen=True)
 class InvalidInput:
-    """One query parameter, form field or header that cannot be taken.
+    """One invalid query parameter, form field or header.
 
     Attributes:
-        location: where the client put it.
-        name: of the parameter, field or header.
-        value: as sent; None where it is missing or not text.
-        accepted: what would be taken, in words.
+        location: the part of the request that holds it.
+        name: name of the parameter, field or header.
+        value: value as sent; None if it is missing or not text.
+        accepted: the accepted values, in words.
     """
 
     location: Literal["query", "form", "header"]
@@ -33,35 +33,35 @@ class InvalidInput:
 
 
 class ServiceError(Exception):
-    """A request that is answered with a problem; the message is its `detail`.
+    """An error that the service answers with a problem document; the message is its `detail`.
 
     ServiceError
-    ├── MalformedBody         400  the body is no well-formed multipart/form-data, or ends too early
-    ├── EmptyUpload           400  no body, or an empty file in it
-    ├── InvalidInference      400  no request of the Open Inference Protocol, or tensors that do not fit it
-    ├── Unauthorized          401  no API key, or one that is not known
-    ├── Forbidden             403  a key without the scope that is needed
-    ├── UnknownModel          404  a model, or a version of it, that is not served
-    ├── NotAcceptable         406  the header Accept takes no form that there is
+    ├── MalformedBody         400  the body is not well-formed multipart/form-data, or ends too early
+    ├── EmptyUpload           400  the body or the file in it is empty
+    ├── InvalidInference      400  not a valid request of the Open Inference Protocol
+    ├── Unauthorized          401  the API key is missing or unknown
+    ├── Forbidden             403  the API key lacks the required scope
+    ├── UnknownModel          404  the model or version in the path is not served
+    ├── NotAcceptable         406  the Accept header allows none of the answer formats
     ├── UploadTimeout         408  the body did not arrive in time
-    ├── ReleaseRefused        409  what `Settings.model` leads to now cannot take over
+    ├── ReleaseRefused        409  the release that `Settings.model` now points to is refused
     ├── UploadTooLarge        413  more bytes than `Settings.max_bytes`
     ├── ImageTooLarge         413  more pixels than `Settings.max_pixels`
-    ├── UnsupportedMediaType  415  a body of a kind that is not taken
-    ├── UnknownImageFormat    415  no signature of a known image format
+    ├── UnsupportedMediaType  415  the declared type of the body is not accepted
+    ├── UnknownImageFormat    415  the data does not begin with a known image signature
     ├── InvalidParameter      422  a query parameter or header is unknown, repeated or out of range
     ├── InvalidForm           422  the form is not exactly one file named `image`
-    ├── BrokenImage           422  a known image format that does not decode
+    ├── BrokenImage           422  the image format is known, but decoding fails
     ├── InternalError         500  a fault of the service
     ├── NotAlive              503  the threads have made no progress for `Settings.watchdog_s`
     ├── NotReady              503  the model is not loaded yet, or the service is stopping
-    ├── Overloaded            503  too many requests wait, for `Settings.queue_size` or for its deadline
-    └── DeadlineExceeded      504  it was admitted, but not done by its deadline
+    ├── Overloaded            503  the queue is full or too long for the deadline, or bodies fill the memory
+    └── DeadlineExceeded      504  the request was admitted but did not finish by its deadline
 
     Attributes:
-        detail: what was wrong, in words.
-        errors: parameters or form fields at fault.
-        retry_after_s: when to ask again, whole seconds; None where asking again does not help.
+        detail: description of the fault.
+        errors: the invalid parameters, form fields or headers.
+        retry_after_s: whole seconds after which to retry; None if a retry does not help.
     """
 
     status: ClassVar[int]
@@ -79,7 +79,7 @@ class ServiceError(Exception):
 
 
 class MalformedBody(ServiceError):
-    """The body is no well-formed multipart/form-data, or the connection closed before its end."""
+    """The body is not well-formed multipart/form-data, or the connection closed before its end."""
 
     status, slug, title = 400, "malformed-body", "Malformed body"
     example = "multipart/form-data: the closing boundary is missing"
@@ -93,35 +93,35 @@ class EmptyUpload(ServiceError):
 
 
 class InvalidInference(ServiceError):
-    """The body is no request of the Open Inference Protocol, or its tensors do not fit what they are declared as."""
+    """The body is not a request of the Open Inference Protocol, or a tensor does not match its declared shape."""
 
     status, slug, title = 400, "invalid-inference", "Invalid inference request"
     example = "inputs[0].shape: [2], but there are 3 elements"
 
 
 class Unauthorized(ServiceError):
-    """There is no API key, or one that is not known."""
+    """The API key is missing or unknown."""
 
     status, slug, title = 401, "unauthorized", "API key needed"
     example = "a key with the scope detect is needed, as Authorization: Bearer KEY"
 
 
 class Forbidden(ServiceError):
-    """The key has not the scope that is needed."""
+    """The API key lacks the required scope."""
 
     status, slug, title = 403, "forbidden", "Key without the scope"
     example = "the key of alice is for detect; this needs admin"
 
 
 class UnknownModel(ServiceError):
-    """The path names a model, or a version of it, that is not served."""
+    """The path names a model or a version that is not served."""
 
     status, slug, title = 404, "unknown-model", "Unknown model"
     example = "there is no model 'cards' here; GET /models says what is served"
 
 
 class NotAcceptable(ServiceError):
-    """The header Accept takes none of the forms that an answer may have."""
+    """The Accept header allows none of the answer formats."""
 
     status, slug, title = 406, "not-acceptable", "Not acceptable"
     example = "Accept text/html takes none of what there is: application/json, image/jpeg, image/png, text/csv"
@@ -135,7 +135,7 @@ class UploadTimeout(ServiceError):
 
 
 class ReleaseRefused(ServiceError):
-    """What `Settings.model` leads to now cannot take over; the model that served goes on."""
+    """The release that `Settings.model` now points to is refused. The model served so far stays in use."""
 
     status, slug, title = 409, "release-refused", "Release refused"
     example = "model_store/releases/dice/6/model.pt: sha256 is 9f86..., the manifest says ab12..."
@@ -156,7 +156,7 @@ class ImageTooLarge(ServiceError):
 
 
 class UnsupportedMediaType(ServiceError):
-    """The body is declared as something that is not taken."""
+    """The body's declared Content-Type is not accepted."""
 
     status, slug, title = 415, "unsupported-media-type", "Unsupported media type"
     example = (
@@ -165,7 +165,7 @@ class UnsupportedMediaType(ServiceError):
 
 
 class UnknownImageFormat(ServiceError):
-    """The upload begins with no signature of a known image format."""
+    """The upload does not begin with the signature of a known image format."""
 
     status, slug, title = 415, "unknown-image-format", "Unknown image format"
     example = "no signature of JPEG, PNG, WEBP, BMP, TIFF, GIF, AVIF; the data begins with 25 50 44 46 2d 31 2e 37"
@@ -193,7 +193,7 @@ class BrokenImage(ServiceError):
 
 
 class InternalError(ServiceError):
-    """A fault of the service; what it was stands in the log under the request id."""
+    """A fault of the service. The log gives the reason under the request id."""
 
     status, slug, title = 500, "internal-error", "Internal error"
     example = "the service failed; its log names the reason under this request id"
@@ -215,7 +215,7 @@ class NotReady(ServiceError):
 
 
 class Overloaded(ServiceError):
-    """More requests wait than may, or than can be done by this one's deadline; it costs the service nothing more."""
+    """The queue is full or too long for the deadline, or all bodies together exceed `Settings.max_held_bytes`."""
 
     status, slug, title = 503, "overloaded", "Overloaded"
     example = "64 requests wait already; try again in 3 s"
@@ -223,7 +223,7 @@ class Overloaded(ServiceError):
 
 
 class DeadlineExceeded(ServiceError):
-    """The request was admitted, but not done within `Settings.request_timeout_s` or its own X-Request-Timeout."""
+    """The request was admitted but did not finish within `Settings.request_timeout_s` or its X-Request-Timeout."""
 
     status, slug, title = 504, "deadline-exceeded", "Deadline exceeded"
     example = "it was not done within 30 s"
@@ -231,7 +231,7 @@ class DeadlineExceeded(ServiceError):
 
 
 class ClientGone(Exception):
-    """The client closed its connection while its request was waiting or at work; nobody gets an answer."""
+    """The client closed its connection while its request was waiting or running. No answer is sent."""
 
     status = 499
-    """Stands in the log and the metrics, as nginx writes it."""
+    """Status shown in the log and the metrics, as in nginx."""

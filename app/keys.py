@@ -9,7 +9,7 @@ from app.http.keys import LINE, SCOPES, hash_of
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Say what the command does and what it takes."""
+    """Add this command's arguments to the parser."""
     parser.description = "Make an API key. The line for RENDERSIGHT_API_KEYS_FILE goes to stdout, the key to stderr."
     parser.add_argument("name", help="whose it is: letters, digits, '.', '_', '-'")
     parser.add_argument(
@@ -18,7 +18,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: Sequence[str] | None = None, *, program: str = "python -m app.keys") -> int:
-    """Make a key: its line for the file goes to stdout, the key itself, which nothing keeps, to stderr."""
+    """Make an API key. Write its line for the keys file to stdout and the key to stderr; the key is stored nowhere."""
     parser = argparse.ArgumentParser(prog=program)
     add_flags(parser)
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""create_app: lifespan, routes, error handlers; nothing else."""
+"""`create_app`: the lifespan, routes and error handlers of the service."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -27,10 +27,10 @@ from model_store import store
 from model_store.detector import Detector, open_detector
 
 API_VERSION = "1.0.0"
-"""Of the HTTP contract; a release of the software does not change it."""
+"""Version of the HTTP contract. It is independent of the software's version."""
 
 _SHARE_BESIDE = 0.3
-"""Of the time that loading a model may take while another serves: requests that wait meanwhile are answered between."""
+"""Fraction of CPU time that a model being loaded may use while another one serves. The rest answers requests."""
 
 _TAGS = [
     {"name": "Detection", "description": "Photo in, boxes out."},
@@ -62,10 +62,10 @@ curl -F image=@a.jpg -F image=@b.jpg http://127.0.0.1:8000/detect/batch
 
 
 class _Service(FastAPI):
-    """FastAPI whose OpenAPI document knows problems, keys and the classes that are served."""
+    """FastAPI with an OpenAPI document that describes problems, API keys and the served classes."""
 
     def openapi(self) -> dict[str, Any]:
-        """Return the document; it is made once, and the classes are those of the moment."""
+        """Return the OpenAPI document. It is built once; each call writes the classes served now into it."""
         if self.openapi_schema is None:
             made = problems.describe(super().openapi())
             v2_schemas.describe(made)
@@ -80,7 +80,7 @@ class _Service(FastAPI):
 
 
 def _leave_out_null(document: dict[str, Any]) -> None:
-    """Take null from the schemas of parameters: what a query or header does not say is left out of it."""
+    """Remove null from the parameters' schemas: clients omit a query parameter or header, they cannot send null."""
     for item in document["paths"].values():
         for operation in item.values():
             for parameter in operation.get("parameters", []):
@@ -91,17 +91,17 @@ def _leave_out_null(document: dict[str, Any]) -> None:
 
 
 def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = open_detector) -> FastAPI:
-    """Build the service; the model is loaded when the app starts.
+    """Build the service. The app loads the model when it starts.
 
     Args:
-        settings: everything that can be chosen.
-        open_detector: finds and loads the model; called with the arguments of `model_store.detector.open_detector`.
+        settings: the service's settings.
+        open_detector: finds and loads the model; takes the arguments of `model_store.detector.open_detector`.
 
     Returns:
-        The app. Its start (the lifespan) raises ModelError where the model cannot be served.
+        The app. Its start (the lifespan) raises ModelError if the model cannot be served.
 
     Raises:
-        WrongKeysFile: the file of API keys cannot be taken.
+        WrongKeysFile: the file of API keys is unreadable or invalid.
     """
 
     def open_model(ref: str, share: float = 1.0) -> Detector:
@@ -118,7 +118,7 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
 
     def started() -> tuple[Scheduler, Reloader]:
         ref, root = settings.model, settings.model_store
-        known = store.fingerprint(root, ref)  # before: what changes meanwhile is seen later
+        known = store.fingerprint(root, ref)  # taken before loading, so that a later look sees a change made meanwhile
         detector, reason = open_newest(ref, root=root, open_model=open_model)
         scheduler = Scheduler(detector, queue_size=settings.queue_size, decoders=settings.decoders)
         beside = partial(open_model, share=_SHARE_BESIDE)
@@ -171,7 +171,7 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
     app.state.scheduler = app.state.reloader = None
     app.state.keys = None if settings.api_keys_file is None else read_keys(settings.api_keys_file)
     app.state.metrics = measured
-    app.state.read_metrics = read_metrics  # replicas behind one address put theirs together here
+    app.state.read_metrics = read_metrics  # replicas behind one address replace this to merge their metrics
     app.state.lifecycle = lifecycle
     app.state.memory = BodyMemory(max(settings.max_held_bytes, settings.max_bytes))
     problems.install(app)
@@ -181,7 +181,7 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
 
 
 def _cross_origin(origins: Sequence[str]) -> list[Middleware]:
-    """Let pages of these origins call the service in a browser; cookies are for none of them."""
+    """Return the CORS middleware that lets pages of these origins call the service. Cookies are never allowed."""
     if not origins:
         return []
     return [

@@ -1,6 +1,6 @@
-"""Write the pages that say what the code says, docs/api.md and docs/settings.md: `python -m app.reference docs`.
+"""Write the reference pages docs/api.md and docs/settings.md from the code: `python -m app.reference docs`.
 
-The HTTP API comes from the service's OpenAPI document, the settings from `Settings`; no model is loaded.
+The HTTP API comes from the service's OpenAPI document, the settings come from `Settings`. No model is loaded.
 """
 
 import argparse
@@ -50,7 +50,7 @@ curl -F image=@photo.jpg -H 'X-Request-Timeout: 5' '{_HTTP}/detect?format=labelm
     "GET /readyz": f"curl {_HTTP}/readyz",
     "GET /metrics": f"curl {_HTTP}/metrics",
 }
-"""Method and path -> command lines; they are run as they stand."""
+"""Method and path -> example command lines. A test runs them unchanged."""
 
 _HEADERS = """\
 ## Headers
@@ -84,8 +84,8 @@ start. `python -m app --help` lists them too. With `docker compose up` they are 
 
 def api_page() -> str:
     """Return docs/api.md."""
-    app = create_app(Settings.model_construct())  # the defaults; the environment is left alone
-    app.state.keys = Keys()  # so that the document names the scopes
+    app = create_app(Settings.model_construct())  # the defaults, without reading the environment
+    app.state.keys = Keys()  # with keys, the document names the scopes
     document = app.openapi()
     operations = [
         (f"{method.upper()} {path}", operation)
@@ -118,7 +118,7 @@ def settings_page() -> str:
 
 
 PAGES = {"api.md": api_page, "settings.md": settings_page}
-"""Name of the page -> what writes it."""
+"""Name of the page -> function that returns its text."""
 
 
 def _default(value: Any) -> str:
@@ -167,7 +167,7 @@ def _operation(name: str, operation: dict[str, Any], document: dict[str, Any]) -
 
 
 def _example(media_type: str, content: dict[str, Any], schemas: dict[str, Any]) -> Iterator[str]:
-    """Show what an answer looks like, where the document has an example."""
+    """Yield the example of an answer if the document has one."""
     name = content["schema"].get("$ref", "").rpartition("/")[2]
     example = content.get("example") or next(iter(schemas.get(name, {}).get("examples", [])), None)
     if isinstance(example, str):
@@ -201,7 +201,7 @@ def _schemas(schemas: dict[str, Any]) -> Iterator[str]:
 
 
 def in_words(schema: dict[str, Any]) -> str:
-    """Say in words what a JSON schema takes."""
+    """Return a description of the values that a JSON schema accepts."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{name.lower()})"
@@ -253,7 +253,7 @@ _KINDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the pages into a folder."""
+    """Write the pages into a folder. Return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m app.reference", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path, help="where the pages are, docs")
     folder: Path = parser.parse_args(arguments).folder

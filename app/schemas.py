@@ -1,4 +1,4 @@
-"""The public JSON contract: what is asked in the query, what is answered."""
+"""The public contract: query parameters and JSON answers."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
@@ -22,7 +22,7 @@ FormatName = Literal["json", "jpeg", "png", "labelme", "coco", "csv"]
 
 
 class SelectQuery(BaseModel):
-    """The query parameters that say which objects are reported."""
+    """The query parameters that select the reported objects."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -85,13 +85,13 @@ class ServedModel(_Answer):
 
     @classmethod
     def of(cls, detector: Detector) -> Self:
-        """Name a detector."""
+        """Return name, version, engine and device of a detector."""
         card, engine = detector.card, detector.engine
         return cls(name=card.name, version=card.version, engine=engine.name, device=engine.device)
 
 
 class ImageSize(_Answer):
-    """Size of the upload, upright: after its EXIF orientation."""
+    """Size of the upright image, after its EXIF orientation is applied."""
 
     width: int = Field(ge=1, description="px")
     height: int = Field(ge=1, description="px")
@@ -113,7 +113,7 @@ class Detection(_Answer):
 
 
 class DetectionsOut(_Answer):
-    """What was found in one image, best score first."""
+    """The objects found in one image, best score first."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -140,16 +140,16 @@ class DetectionsOut(_Answer):
     def from_domain(
         cls, found: Detections, *, detector: Detector, size_wh: tuple[int, int], score_threshold: float
     ) -> Self:
-        """Shape the answer.
+        """Build the answer from selected detections. Clip the boxes to the image and round them.
 
         Args:
-            found: in the order to report, boxes in px of the upright image.
-            detector: what found them.
+            found: the objects in the order to report, boxes in px of the upright image.
+            detector: the detector that found them.
             size_wh: width and height of the upright image, px.
-            score_threshold: the one that was used.
+            score_threshold: the threshold that was applied.
         """
         width, height = size_wh
-        least = 10.0**-BOX_DECIMALS  # a box keeps an area, however small the image
+        least = 10.0**-BOX_DECIMALS  # rounding must not leave a box without an area
         boxes = found.boxes_xyxy.astype(np.float64)
         low = boxes[:, :2].clip(0, (width - least, height - least)).round(BOX_DECIMALS)
         high = np.maximum(boxes[:, 2:].clip(0, size_wh), low + least).round(BOX_DECIMALS)
@@ -169,7 +169,7 @@ class DetectionsOut(_Answer):
 
 
 class BatchLine(_Answer):
-    """What one photo of a batch gave: a result, or the problem that it alone had."""
+    """The answer for one photo of a batch: a result or a problem."""
 
     index: int = Field(ge=0, description="Its place among the files of the form, from 0.")
     filename: str = Field(description="As sent.")
@@ -187,19 +187,19 @@ class MetricsOut(_Answer):
 
     @classmethod
     def of(cls, metrics: Metrics) -> Self:
-        """Copy what a manifest says."""
+        """Copy the figures of a manifest."""
         return cls.model_validate(metrics.model_dump())
 
 
 class SkippedEngineOut(_Answer):
-    """A faster engine that does not run here."""
+    """A faster engine that does not run on this machine."""
 
     engine: str = Field(description="Runtime and arithmetic.")
     reason: str = Field(description="Why it does not run.")
 
 
 class ModelOut(ServedModel):
-    """All that is known of a served model."""
+    """A served model in full: classes, thresholds and figures."""
 
     architecture: str = Field(description="torchvision's name of the network, or ours.")
     classes: list[str] = Field(description="Class names; the label_id of the first is 1.")
@@ -215,7 +215,7 @@ class ModelOut(ServedModel):
 
     @classmethod
     def from_card(cls, detector: Detector, *, default_score_threshold: float) -> Self:
-        """Describe a detector and the threshold that holds by default."""
+        """Describe a detector and the default threshold."""
         card: ModelCard = detector.card
         return cls(
             **ServedModel.of(detector).model_dump(),
@@ -232,7 +232,7 @@ class ModelOut(ServedModel):
 
 
 class ReloadOut(_Answer):
-    """What the last look for a newer release led to."""
+    """Result of the last check for a newer release."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -251,12 +251,12 @@ class ReloadOut(_Answer):
 
     @classmethod
     def of(cls, reload: Reload) -> Self:
-        """Copy one."""
+        """Copy a reload's result."""
         return cls(at=reload.at, outcome=reload.outcome, detail=reload.detail)
 
 
 class ModelsOut(_Answer):
-    """The models that are served."""
+    """The served models."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -306,7 +306,7 @@ class Health(_Answer):
 
 
 class InvalidInputOut(_Answer):
-    """One query parameter, form field or header that cannot be taken."""
+    """One invalid query parameter, form field or header."""
 
     location: str = Field(description="`query`, `form` or `header`.")
     name: str = Field(description="Of the parameter, field or header.")
@@ -315,7 +315,7 @@ class InvalidInputOut(_Answer):
 
     @classmethod
     def of(cls, item: errors.InvalidInput) -> Self:
-        """Copy one."""
+        """Copy an invalid input."""
         return cls(location=item.location, name=item.name, value=item.value, accepted=item.accepted)
 
 
@@ -332,5 +332,5 @@ class Problem(_Answer):
     errors: list[InvalidInputOut] = Field([], description="With 422: each parameter, field or header at fault.")
 
     def body(self) -> dict[str, Any]:
-        """Return the JSON members; `errors` only where there are some."""
+        """Return the JSON members. `errors` is left out if it is empty."""
         return self.model_dump(exclude=set() if self.errors else {"errors"})

@@ -16,11 +16,11 @@ PREFIX = "RENDERSIGHT_"
 
 
 class WrongSetting(ValueError):
-    """An environment variable cannot be taken; the message, one line, has its name, its value and what is accepted."""
+    """An invalid setting. The message is one line with the name, the value and the accepted values."""
 
 
 def _split_labels(value: object) -> object:
-    """Split `one, two` at its commas; anything but text is left to the type."""
+    """Split `one, two` at its commas. Return a value that is not text unchanged, for the type to validate."""
     if not isinstance(value, str):
         return value
     names = tuple(name.strip() for name in value.split(","))
@@ -30,7 +30,7 @@ def _split_labels(value: object) -> object:
 
 
 def _split_origins(value: object) -> object:
-    """Split `https://one.example, https://two.example` at its commas; anything but text is left to the type."""
+    """Split `https://one.example, https://two.example` at its commas. Return a value that is not text unchanged."""
     if not isinstance(value, str):
         return value
     origins = tuple(origin.strip() for origin in value.split(","))
@@ -44,9 +44,9 @@ def _field(default: Any, *, accepted: str, description: str, **limits: Any) -> A
 
 
 class Settings(BaseSettings):
-    """Everything the service reads from its environment; built once, passed to create_app.
+    """The service's settings, read from the environment once and passed to `create_app`.
 
-    The variables are the fields' names in capitals after `RENDERSIGHT_`; one that is set to nothing counts as unset.
+    Each variable is `RENDERSIGHT_` and the field's name in capitals. An empty variable counts as unset.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
@@ -241,7 +241,7 @@ def variable(field: str) -> str:
 
 
 def accepted(field: FieldInfo) -> str:
-    """Return what a field takes, in words."""
+    """Return the accepted values of a field, in words."""
     extra = field.json_schema_extra
     assert isinstance(extra, dict)
     return str(extra["accepted"])
@@ -251,10 +251,10 @@ def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
     """Read the settings from this process's environment.
 
     Args:
-        given: values by the fields' names, for what starts the service with arguments; they go before the environment.
+        given: field name -> value, for callers that pass settings as arguments. They override the environment.
 
     Raises:
-        WrongSetting: a value that is not accepted, or a variable with our prefix or a name that is no setting.
+        WrongSetting: a value is not accepted, or a name in `given` or a variable with our prefix is no setting.
     """
     given = given or {}
     fields = Settings.model_fields

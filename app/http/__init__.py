@@ -1,1 +1,1 @@
-"""What comes before and around an answer: uploads and forms, problems, API keys, middleware, the protocol of /v2."""
+"""The HTTP layer: uploads and forms, problem documents, API keys, middleware, the protocol of /v2."""

@@ -1,4 +1,4 @@
-"""What an endpoint asks of a client: a key with its scope, once there are keys."""
+"""Access control: the API key and scope that an endpoint requires."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -13,22 +13,22 @@ _SCHEMES = {"key": {"type": "http", "scheme": "bearer", "description": "An API k
 
 
 def needs(scope: str) -> dict[str, Any]:
-    """Return the arguments of a route that takes a key of this scope where the service has keys."""
+    """Return the arguments of a route that requires a key with this scope if the service has keys."""
     return {"dependencies": [Depends(_check(scope, always=False))], "openapi_extra": {_SCOPE: scope}}
 
 
 def always_needs(scope: str) -> dict[str, Any]:
-    """Return the arguments of a route that nobody may use without a key of this scope."""
+    """Return the arguments of a route that requires a key with this scope even if the service has no keys."""
     return {"dependencies": [Depends(_check(scope, always=True))], "openapi_extra": {_SCOPE: scope, "x-always": True}}
 
 
 def _check(scope: str, *, always: bool) -> Callable[[Request], Coroutine[Any, Any, None]]:
     async def check(request: Request) -> None:
-        """Refuse a request without the key.
+        """Raise an error if the request has no valid key. Store the key's name in `request.state.key`.
 
         Raises:
-            Unauthorized: no key, or one that is not known.
-            Forbidden: a key without the scope.
+            Unauthorized: the key is missing or unknown.
+            Forbidden: the key lacks the scope.
         """
         keys: Keys | None = request.app.state.keys
         if keys is None and not always:
@@ -52,7 +52,7 @@ def _given(request: Request) -> str:
 
 
 def describe(document: dict[str, Any], *, has_keys: bool) -> None:
-    """Say in an OpenAPI document which operations take a key."""
+    """Write into an OpenAPI document which operations require a key."""
     document["components"]["securitySchemes"] = _SCHEMES
     for item in document["paths"].values():
         for operation in item.values():

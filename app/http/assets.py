@@ -1,4 +1,4 @@
-"""Files that are served as they are."""
+"""Static files of the browser pages."""
 
 from mimetypes import guess_type
 from pathlib import Path
@@ -9,5 +9,5 @@ STATIC = Path(__file__).parents[1] / "static"
 
 
 def whole_file(path: Path, headers: dict[str, str]) -> Response:
-    """Return a whole file; FileResponse would answer an unfit Range with an error that is no problem document."""
+    """Return a whole file. FileResponse would answer an invalid Range with an error that is no problem document."""
     return Response(path.read_bytes(), media_type=guess_type(path.name)[0] or "text/plain", headers=headers)

@@ -1,4 +1,4 @@
-"""Many photos of one request: a few at a time, answered in order, each alone as soon as it is done or all together."""
+"""Detection in the photos of one request, a few at a time, answered line by line or all together."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 async def _in_order(work: Iterable[Coroutine[Any, Any, T]], *, at_once: int) -> AsyncGenerator[T, None]:
-    """Do a few things at a time, and yield what they give in their order; at the end none is left."""
+    """Run at most `at_once` coroutines at a time and yield their results in order. On exit, cancel those left."""
     begun: deque[asyncio.Task[T]] = deque()
     try:
         for one in work:
@@ -44,19 +44,19 @@ async def _in_order(work: Iterable[Coroutine[Any, Any, T]], *, at_once: int) -> 
 async def answer_in_order(
     detecting: Detecting, files: Sequence[Part], *, request_id: str, max_bytes: int
 ) -> AsyncGenerator[bytes, None]:
-    """Find the objects of each photo; one that fails fails alone.
+    """Find the objects in each photo. A photo that fails does not affect the others.
 
     Args:
-        detecting: what is wanted of each, as JSON.
-        files: of a form.
-        request_id: for the problems.
-        max_bytes: the most bytes of a file.
+        detecting: the request's detection, with JSON as its format.
+        files: the files of a form.
+        request_id: request id, for the problems.
+        max_bytes: maximum number of bytes of a file.
 
     Yields:
-        A `schemas.BatchLine` as JSON, with its line break, for each file in their order.
+        A `schemas.BatchLine` as JSON with a line break for each file, in their order.
 
     Raises:
-        ClientGone: nobody waits for the answer any more.
+        ClientGone: the client has disconnected.
     """
     work = (_line(detecting, index, file, request_id, max_bytes) for index, file in enumerate(files))
     async with aclosing(_in_order(work, at_once=detecting.scheduler.at_once)) as lines:
@@ -65,16 +65,16 @@ async def answer_in_order(
 
 
 async def answer_together(detecting: Detecting, images: Sequence[EncodedImage], detector: Detector) -> list[Answer]:
-    """Find the objects of all photos; one that fails fails them all.
+    """Find the objects in all photos. If one photo fails, all do.
 
     Args:
-        detecting: what is wanted of each; its time is for all of them together.
-        images: at least one.
-        detector: `Scheduler.detector` as it is now, whatever is swapped in meanwhile.
+        detecting: the request's detection; its time limit applies to all photos together.
+        images: at least one photo.
+        detector: the current `Scheduler.detector`. It is used even if another one is swapped in meanwhile.
 
     Raises:
-        ServiceError: as `Detecting.answer`; its detail names the photo by its place, from 0.
-        ClientGone: nobody waits for the answer any more.
+        ServiceError: as in `Detecting.answer`; the detail names the photo by its index, from 0.
+        ClientGone: the client has disconnected.
     """
     work = (_placed(detecting, index, image, detector) for index, image in enumerate(images))
     try:
@@ -117,12 +117,12 @@ async def _line(detecting: Detecting, index: int, file: Part, request_id: str, m
 
 
 class LinesResponse(Response):
-    """An answer that is sent line by line, as the lines are made; it ends with them, or with the connection."""
+    """A response that sends each line as soon as it is ready. It ends early if the client disconnects."""
 
     media_type = MEDIA_TYPE
 
     def __init__(self, lines: AsyncGenerator[bytes, None], *, held: AbstractContextManager[object]) -> None:
-        """Take the lines, and what is to be held until they are sent."""
+        """Store the lines and `held`, a context manager that is entered and exited around the sending."""
         super().__init__()
         del self.headers["content-length"]
         self._lines = lines

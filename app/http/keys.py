@@ -1,6 +1,6 @@
-"""API keys: who may ask for what. The file holds hashes, never a key; `app.keys` makes a new one.
+"""API keys and their scopes. The keys file holds hashes, never a key; `app.keys` makes a new key.
 
-A key has 256 random bits, so its plain SHA-256 tells nothing: there is no shorter way than to guess it.
+A plain SHA-256 is enough, because a key has 256 random bits: nobody can find it by guessing.
 """
 
 import hashlib
@@ -11,26 +11,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SCOPES = ("detect", "metrics", "admin")
-"""`detect`: /detect, /models, the models below /v2. `metrics`: /metrics. `admin`: /models/reload. None has another."""
+"""`detect`: /detect, /models, the models below /v2. `metrics`: /metrics. `admin`: /models/reload.
+
+No scope includes another.
+"""
 
 LINE = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,64})\s+(?P<scopes>[a-z,]+)\s+(?P<sha256>[0-9a-f]{64})")
-"""Of the file."""
+"""One line of the keys file."""
 
 _FORMAT = f"accepted: NAME SCOPES SHA256, where SCOPES are of {', '.join(SCOPES)} with commas between"
 
 
 class WrongKeysFile(ValueError):
-    """The file of keys cannot be taken; the message, one line, says where and what is accepted."""
+    """An unreadable or invalid keys file. The message is one line with the place and the accepted format."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """One line of the file.
+    """One API key, as the keys file holds it.
 
     Attributes:
-        name: whose it is; it stands in the log.
-        scopes: of `SCOPES`.
-        sha256: hex, of the key's ASCII text.
+        name: name of the key's owner, shown in the log.
+        scopes: the key's scopes, a subset of `SCOPES`.
+        sha256: SHA-256 of the key's ASCII text, hex.
     """
 
     name: str
@@ -39,13 +42,13 @@ class Key:
 
 
 class Keys:
-    """All keys that are known."""
+    """The known API keys."""
 
     def __init__(self, keys: Sequence[Key] = ()) -> None:
         self._keys = tuple(keys)
 
     def find(self, text: str) -> Key | None:
-        """Return the key that a client has sent, in a time that does not depend on which it is."""
+        """Return the known key with this text, or None. The time does not depend on which key it is."""
         given = hash_of(text)
         found = None
         for key in self._keys:
@@ -55,15 +58,15 @@ class Keys:
 
 
 def hash_of(text: str) -> str:
-    """Return what the file holds of a key, hex."""
+    """Return the SHA-256 of a key's text, hex, as the keys file holds it."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def read_keys(path: Path) -> Keys:
-    """Read a file of keys: one a line, empty lines and those that begin with # left out.
+    """Read a keys file: one key per line. Empty lines and lines that begin with # are ignored.
 
     Raises:
-        WrongKeysFile: it cannot be read, or a line is not a key's, or a name or key is there twice.
+        WrongKeysFile: the file cannot be read, a line is invalid, or a name or key is repeated.
     """
     try:
         lines = path.read_text("utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""The end of a process: readiness off, new requests refused, those in flight answered."""
+"""Graceful shutdown: new requests are refused, requests in flight are answered."""
 
 import asyncio
 import math
@@ -15,11 +15,11 @@ _LOOK_S = 0.05
 
 
 class Lifecycle:
-    """What is in flight, whether more may come, and until when all must have ended.
+    """The state of a shutdown: the requests in flight and the deadline for them.
 
     Attributes:
-        stopping: new requests are refused.
-        in_flight: requests that have begun and not ended.
+        stopping: whether new requests are refused.
+        in_flight: number of requests that have begun and not ended.
     """
 
     def __init__(self) -> None:
@@ -28,30 +28,30 @@ class Lifecycle:
         self._until_s = math.inf
 
     def stop(self, within_s: float) -> None:
-        """Refuse new requests from now on; those in flight have so many seconds, or what an earlier call left them."""
+        """Refuse new requests. Those in flight get `within_s` seconds, or less if an earlier call left them less."""
         self.stopping = True
         self._until_s = min(self._until_s, time.monotonic() + within_s)
 
     def left_s(self) -> float:
-        """Return how many seconds there are left to end what is in flight: 0 or less when the time is over."""
+        """Return the seconds left for the requests in flight: 0 or less when the time is over."""
         return self._until_s - time.monotonic()
 
     async def drained(self) -> int:
-        """Wait until nothing is in flight or the time is over, and return how many requests are left."""
+        """Wait until no request is in flight or the time is over. Return the number of requests left."""
         while self.in_flight and self.left_s() > 0:
             await asyncio.sleep(_LOOK_S)
         return self.in_flight
 
 
 class Gate:
-    """Middleware: counts requests in and out, and refuses them once the service is stopping."""
+    """Middleware that counts the requests in flight and refuses new ones while the service stops."""
 
     def __init__(self, app: ASGIApp, *, lifecycle: Lifecycle) -> None:
         self._app = app
         self._lifecycle = lifecycle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the app, unless the service is stopping; whoever watches the process is always answered."""
+        """Run the app, or answer 503 while the service stops. Liveness checks and metrics are always answered."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

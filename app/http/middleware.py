@@ -1,4 +1,4 @@
-"""What HTTP and browsers ask of every endpoint: HEAD for GET, answers that arrive though a body is refused, headers."""
+"""Middleware for every endpoint: HEAD, answers to requests whose body was not read, security headers."""
 
 import asyncio
 from contextlib import suppress
@@ -11,13 +11,13 @@ _LINGER_S = 2.0
 
 
 class HeadAsGet:
-    """Answers HEAD as GET without the content (RFC 9110 section 9.3.2)."""
+    """Middleware that answers HEAD like GET, without the content (RFC 9110, section 9.3.2)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the app, for HEAD with the method GET and without the body of its answer."""
+        """Run the app. For HEAD, run it with the method GET and drop the answer's body."""
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
@@ -31,19 +31,19 @@ class HeadAsGet:
 
 
 class LingeringClose:
-    """Lets a client read an answer that was given before its whole body was read.
+    """Middleware that lets a client read an answer sent before the request's body was read completely.
 
-    Closing a socket while data still arrives resets the connection, and the answer may be lost on the way (RFC 9112
-    section 9.6). So the answer is sent, what still comes is thrown away for a short while, then the connection closes.
+    Closing a socket while data still arrives resets the connection, and the client may lose the answer (RFC 9112,
+    section 9.6). So the service sends the answer, reads and drops the body for a short while, then closes.
     """
 
     def __init__(self, app: ASGIApp, *, linger_s: float = _LINGER_S) -> None:
-        """Wrap an app; `linger_s` is how long to go on reading, in seconds."""
+        """Wrap an app. `linger_s` is the time, in seconds, for which the body is still read after the answer."""
         self._app = app
         self._linger_s = linger_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the app and watch how far it has read the body when it answers."""
+        """Run the app. If it answers before the end of the body, send the answer, then linger and close."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -75,9 +75,9 @@ class LingeringClose:
 
 
 class SecurityHeaders:
-    """Tells browsers to take an answer for nothing else than it is, and to run and embed nothing.
+    """Middleware that adds security headers: browsers do not guess a type, run scripts or embed the answer.
 
-    What a page of ours needs beyond that, its own headers allow; see https://owasp.org/www-project-secure-headers/.
+    The service's own pages send headers that allow what they need. See https://owasp.org/www-project-secure-headers/.
     """
 
     _HEADERS: ClassVar = {
@@ -93,7 +93,7 @@ class SecurityHeaders:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the app and add each header that its answer has not."""
+        """Run the app and add each header that its answer lacks."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""A form taken apart: the image files in it, and their names. The format: RFC 7578."""
+"""Parsing of multipart/form-data (RFC 7578): the image files in a form and their names."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,16 +18,16 @@ FIELD = "image"
 
 _MAX_PART_HEADERS = 16
 _PLAIN_ENCODINGS = ("", "binary", "8bit", "7bit")
-_SUFFIXES = {"JPEG": "jpg"}  # of the others it is the format's name
+_SUFFIXES = {"JPEG": "jpg"}  # other formats use their own name
 
 
 @dataclass(frozen=True)
 class FormLimits:
-    """What a form may be, beside the bytes of the body.
+    """Limits of a form, besides the limit on the body's bytes.
 
     Attributes:
-        max_parts: the most parts.
-        max_header_bytes: the most bytes of one header line of a part.
+        max_parts: maximum number of parts.
+        max_header_bytes: maximum number of bytes of one header line of a part.
     """
 
     max_parts: int
@@ -39,8 +39,8 @@ class Part:
     """One part of a form.
 
     Attributes:
-        headers: names in lower case.
-        pieces: its content, one after the other.
+        headers: the part's headers, names in lower case.
+        pieces: the content in order, in one or more chunks.
     """
 
     headers: dict[bytes, bytes] = field(default_factory=dict)
@@ -55,45 +55,45 @@ class Part:
 
     @property
     def name(self) -> str:
-        """Of the form's field."""
+        """Name of the form field."""
         return self._disposition[b"name"].decode("utf-8", "replace")
 
     @property
     def filename(self) -> str:
-        """Of the file; empty where the part is none."""
+        """Name of the file; empty if the part is no file."""
         return self._disposition.get(b"filename", b"").decode("utf-8", "replace")
 
     def image(self) -> EncodedImage:
         """Return the file as an image, undecoded.
 
         Raises:
-            EmptyUpload: it has no bytes.
-            UnsupportedMediaType: it is encoded for mail.
+            EmptyUpload: the file is empty.
+            UnsupportedMediaType: the file has a transfer encoding such as base64.
         """
         _refuse_mail_encoding(self)
         if not any(self.pieces):
             raise errors.EmptyUpload(f"the file in the form field {FIELD} is empty")
-        name = PureWindowsPath(self.filename).name  # at both kinds of slash
+        name = PureWindowsPath(self.filename).name  # splits at / and \
         return EncodedImage(name or default_name(b"".join(self.pieces)), self.pieces)
 
 
 def files_in(data: bytes, boundary: bytes, limits: FormLimits) -> list[Part]:
-    """Return the files of a form, at least one, in order; it blocks.
+    """Return the files of a form, at least one, in order. The call blocks.
 
     Args:
-        data: the form.
-        boundary: what separates its parts.
-        limits: what it may be.
+        data: the body.
+        boundary: the separator of its parts.
+        limits: the limits of a form.
 
     Raises:
-        MalformedBody: no well-formed form, or one beyond its limits.
-        InvalidForm: a form with anything but files named `image`, or with none.
+        MalformedBody: the form is not well-formed or exceeds `limits`.
+        InvalidForm: the form has a field that is not a file named `image`, or is empty.
     """
     return _images(_parts(data, boundary, limits))
 
 
 class _FormReader:
-    """Collects what the streaming parser calls back with, whole headers and parts at a time."""
+    """Callbacks of the streaming parser, which collect the parts of a form."""
 
     def __init__(self, limits: FormLimits) -> None:
         self._limits = limits
@@ -108,7 +108,7 @@ class _FormReader:
         self.parts.append(Part())
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self.parts[-1].pieces.append(memoryview(data)[start:end])  # of a batch a copy would double what is held
+        self.parts[-1].pieces.append(memoryview(data)[start:end])  # a copy would double a batch's memory
 
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
@@ -125,7 +125,7 @@ class _FormReader:
 
 
 def _parts(data: bytes, boundary: bytes, limits: FormLimits) -> list[Part]:
-    """Take a form apart."""
+    """Return all parts of a form, in order."""
     reader = _FormReader(limits)
     try:
         parser = MultipartParser(
@@ -151,7 +151,7 @@ def _parts(data: bytes, boundary: bytes, limits: FormLimits) -> list[Part]:
 
 
 def _images(parts: list[Part]) -> list[Part]:
-    """Return the parts of a form that has files named `image` alone, at least one."""
+    """Return the parts if all are files named `image` and there is at least one; otherwise raise InvalidForm."""
     if wrong := list(islice(_wrong_in(parts), errors.MOST_INPUTS)):
         listed = "; ".join(f"form field {item.name}: {item.accepted}" for item in wrong)
         raise errors.InvalidForm(listed, errors=wrong)
@@ -159,7 +159,7 @@ def _images(parts: list[Part]) -> list[Part]:
 
 
 def _wrong_in(parts: list[Part]) -> Iterator[errors.InvalidInput]:
-    """Yield why a form does not hold images alone."""
+    """Yield each fault of a form that should hold only files named `image`."""
     for part in parts:
         if part.name != FIELD:
             yield errors.InvalidInput("form", errors.shown(part.name), None, f"no field but {FIELD}")
@@ -171,13 +171,13 @@ def _wrong_in(parts: list[Part]) -> Iterator[errors.InvalidInput]:
 
 
 def default_name(data: bytes) -> str:
-    """Name an image that came without a name: `photo`, with the suffix of its format where that is known."""
+    """Return a name for an unnamed image: `photo`, plus the suffix of its format if that is known."""
     name = images.sniff(data)
     return "photo" if name is None else f"photo.{_SUFFIXES.get(name, name.lower())}"
 
 
 def _refuse_mail_encoding(part: Part) -> None:
-    """Refuse base64 and quoted-printable, which RFC 7578 section 4.7 deprecates."""
+    """Raise UnsupportedMediaType for base64 and quoted-printable, which RFC 7578, section 4.7, deprecates."""
     encoding = part.headers.get(b"content-transfer-encoding", b"").decode("latin-1").strip().lower()
     if encoding not in _PLAIN_ENCODINGS:
         raise errors.UnsupportedMediaType(

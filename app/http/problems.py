@@ -1,6 +1,6 @@
-"""The one place where an error becomes an answer: RFC 9457, `application/problem+json`.
+"""Conversion of errors to answers: `application/problem+json` (RFC 9457).
 
-Below /v2 it has the shape of the Open Inference Protocol instead; `_SHAPES` is the table.
+At and below /v2 errors have the shape of the Open Inference Protocol instead; see `_SHAPES`.
 """
 
 import asyncio
@@ -45,13 +45,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Shape:
-    """How errors are written down.
+    """The format of error answers.
 
     Attributes:
-        media_type: of the answer.
-        schema: its body's.
-        body: makes the members of the JSON.
-        examples: of the details of errors, where they are not the errors' own.
+        media_type: media type of the answer.
+        schema: schema of the answer's body.
+        body: returns the JSON members of a problem.
+        examples: error class -> example of its detail; overrides the class's own example.
     """
 
     media_type: str
@@ -79,7 +79,7 @@ _SHAPES = {
         },
     )
 }
-"""Path -> the shape of errors at and below it; of all others it is `_PROBLEM`."""
+"""Path -> shape of errors at and below it. All other paths use `_PROBLEM`."""
 
 
 def _shape_at(path: str) -> _Shape:
@@ -97,12 +97,12 @@ def _shape_of(scope: Scope) -> _Shape:
 
 
 def type_of(error: type[ServiceError]) -> str:
-    """Return the problem type of an error class, the same for ever."""
+    """Return the problem type of an error class, a URN that never changes."""
     return f"urn:rendersight:problem:{error.slug}"
 
 
 def install(app: FastAPI) -> None:
-    """Give an app the handlers of all foreseen errors; `CatchUnforeseen` takes the others."""
+    """Add the handlers of all expected errors to an app. `CatchUnforeseen` handles the others."""
     app.add_exception_handler(ServiceError, _on_service_error)
     app.add_exception_handler(ClientGone, _on_client_gone)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
@@ -115,13 +115,13 @@ async def _on_service_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_client_gone(request: Request, _error: Exception) -> Response:
-    """Answer nobody: the status is for the log."""
+    """Return an empty response. The client is gone; only the log sees the status."""
     request.state.outcome = "client-gone"
     return Response(status_code=ClientGone.status)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
-    """Translate what FastAPI found wrong with the values in the query and the headers."""
+    """Translate FastAPI's validation errors of the query and the headers to InvalidParameter."""
     assert isinstance(error, RequestValidationError)
     found = [
         InvalidInput(item["loc"][0], str(item["loc"][1]), shown(str(item["input"])), item["msg"])
@@ -133,7 +133,7 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
-    """Answer what the router refuses: no such path, no such method."""
+    """Answer the router's errors: unknown path (404), wrong method (405)."""
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
     details = {404: f"there is no {request.url.path}", 405: f"{request.method} is not for {request.url.path}"}
@@ -145,12 +145,12 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
         request_id=request.state.request_id,
     )
     if "GET" in (allowed := headers.get("Allow", "").split(", ")):
-        headers["Allow"] = ", ".join(sorted({*allowed, "HEAD"}))  # which `HeadAsGet` answers
+        headers["Allow"] = ", ".join(sorted({*allowed, "HEAD"}))  # `HeadAsGet` answers HEAD
     return _shape_of(request.scope).response(problem, headers)
 
 
 def problem_of(error: ServiceError, *, request_id: str) -> Problem:
-    """Return what a client is told of a foreseen error."""
+    """Return the problem document of an expected error."""
     return Problem(
         type=type_of(type(error)),
         title=error.title,
@@ -162,7 +162,7 @@ def problem_of(error: ServiceError, *, request_id: str) -> Problem:
 
 
 def response_to(request: Request, error: ServiceError) -> Response:
-    """Return the answer to a request that ends in a foreseen error."""
+    """Return the answer to a request that ends in an expected error."""
     request.state.outcome = error.slug
     problem = problem_of(error, request_id=request.state.request_id)
     headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
@@ -172,13 +172,13 @@ def response_to(request: Request, error: ServiceError) -> Response:
 
 
 class CatchUnforeseen:
-    """Middleware: an error that nobody foresaw is logged with its traceback; the client gets a 500 and no internals."""
+    """Middleware that logs an unexpected error with its traceback and answers 500 without internals."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the app; once its answer has begun, an error can only close the connection."""
+        """Run the app. Once its answer has begun, an error can only close the connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -191,7 +191,7 @@ class CatchUnforeseen:
 
         try:
             await self._app(scope, receive, watch)
-        except asyncio.CancelledError:  # the server's last word to what did not end in the time to drain
+        except asyncio.CancelledError:  # the server cancels requests that are left when the time to drain is over
             if has_begun:
                 raise
             await response_to(Request(scope), NotReady("the service has stopped"))(scope, receive, send)
@@ -204,11 +204,11 @@ class CatchUnforeseen:
 
 
 def responses(*errors: type[ServiceError], path: str = "/") -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI `responses` of an endpoint that raises these errors, an example for each.
+    """Return the OpenAPI `responses` of an endpoint that raises these errors, with an example of each.
 
     Args:
-        errors: what it raises.
-        path: where it is, or what it is below of; the shape of its errors follows from that.
+        errors: the errors that the endpoint raises.
+        path: the endpoint's path or a parent of it; it decides the shape of the errors.
     """
     shape = _shape_at(path)
     schema = {"$ref": f"#/components/schemas/{shape.schema.__name__}"}
@@ -246,7 +246,7 @@ def _example(error: type[ServiceError], shape: _Shape) -> Problem:
 
 
 def describe(document: dict[str, Any]) -> dict[str, Any]:
-    """Add the schemas that `responses` refers to to an OpenAPI document."""
+    """Add the error schemas, which `responses` references, to an OpenAPI document."""
     for shape in (_PROBLEM, *_SHAPES.values()):
         schema = shape.schema.model_json_schema(ref_template="#/components/schemas/{model}")
         document["components"]["schemas"].update({**schema.pop("$defs", {}), shape.schema.__name__: schema})

@@ -1,4 +1,4 @@
-"""What every query must be: parameters that exist, each given once unless it is a list."""
+"""Checks of every query: no unknown parameter, and no repeated one unless it is a list."""
 
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -12,14 +12,14 @@ from app import errors
 
 
 def known_once(query: type[BaseModel]) -> Callable[[Request], Coroutine[Any, Any, None]]:
-    """Return the dependency of a route whose parameters are the fields of `query`."""
+    """Return the dependency that checks the query of a route whose parameters are the fields of `query`."""
     known = query.model_fields
 
     async def check(request: Request) -> None:
-        """Refuse a parameter that does not exist, such as a misspelt one, and two values for one.
+        """Raise an error for unknown parameters, such as misspelt ones, and for repeated ones.
 
         Raises:
-            InvalidParameter: it names the first `errors.MOST_INPUTS` of them.
+            InvalidParameter: a parameter is unknown or repeated; the error names the first `errors.MOST_INPUTS`.
         """
         counts = Counter(name for name, _ in request.query_params.multi_items())
         found = (

@@ -1,7 +1,7 @@
-"""Request -> bytes, counted while read; bytes -> the encoded images in them.
+"""Reading of request bodies with size and time limits, and the encoded images in them.
 
-Reading happens on the event loop and never keeps more than the limit; taking a form apart is for a worker thread.
-Nothing is ever written to a file.
+The event loop reads the body and never keeps more than the limit. A worker thread parses forms. Nothing is written to
+a file.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from app.inference.decoding import EncodedImage
 from rendersight import images
 
 IMAGE_TYPES = tuple(f"image/{name.lower()}" for name in images.WEB_FORMATS)
-"""The media types of the formats that are decoded; the signature decides, not the declared type."""
+"""Media types of the formats that can be decoded. The data's signature decides the format, not the declared type."""
 
 _ACCEPTED = (
     f"accepted: {FORM} with the file in the field {FIELD}, or the bare image as image/* or application/octet-stream"
@@ -28,11 +28,11 @@ _ACCEPTED = (
 
 
 class BodyMemory:
-    """The memory that the bodies of all requests share.
+    """The memory budget that the bodies of all requests share.
 
     Attributes:
-        max_bytes: so much there is.
-        held_bytes: so much is taken.
+        max_bytes: size of the budget.
+        held_bytes: bytes in use.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -41,7 +41,7 @@ class BodyMemory:
 
     @contextmanager
     def share(self) -> Iterator[Callable[[int], None]]:
-        """Give one request what takes bytes for it, and raises Overloaded; at its end they are returned."""
+        """Yield a function that reserves bytes for one request; it raises Overloaded. Release them at the end."""
         held = 0
 
         def take(count: int) -> None:
@@ -65,9 +65,9 @@ class Upload:
     """A request's whole body.
 
     Attributes:
-        data: at least one byte.
-        boundary: what separates the parts of a form; None where the body is the image itself.
-        limits: of a form.
+        data: the body, at least one byte.
+        boundary: the separator of a form's parts; None if the body is the image itself.
+        limits: the limits of a form.
     """
 
     data: bytes = field(repr=False)
@@ -76,13 +76,13 @@ class Upload:
 
     @cached_property
     def image(self) -> EncodedImage:
-        """The one image; of a large form it takes milliseconds to find.
+        """The one image of the upload. Parsing a large form takes milliseconds.
 
         Raises:
-            MalformedBody: no well-formed form, or one beyond its limits.
-            InvalidForm: a form that is not exactly one file named `image`.
-            EmptyUpload: that file has no bytes.
-            UnsupportedMediaType: that file is encoded for mail.
+            MalformedBody: the form is not well-formed or exceeds `limits`.
+            InvalidForm: the form is not exactly one file named `image`.
+            EmptyUpload: the file is empty.
+            UnsupportedMediaType: the file has a transfer encoding such as base64.
         """
         if self.boundary is None:
             return EncodedImage(default_name(self.data), [self.data])
@@ -95,7 +95,7 @@ class Upload:
         return files[0].image()
 
     def files(self) -> list[Part]:
-        """Return the files of a form, at least one, in order; see `form.files_in`."""
+        """Return the files of a form, at least one, in order; see `multipart.files_in`."""
         assert self.boundary is not None, "it is an image"
         return files_in(self.data, self.boundary, self.limits)
 
@@ -109,23 +109,23 @@ async def read_upload(
     take: Callable[[int], None],
     form_only: bool = False,
 ) -> Upload:
-    """Read a request's body, unless its headers already tell that it cannot be taken.
+    """Read the body of a request with an image or a form. Check the headers before reading.
 
     Args:
-        request: whose body nobody has read yet.
-        max_bytes: the most bytes of the body.
-        limits: of a form.
-        timeout_s: how long the body may take to arrive.
+        request: a request whose body has not been read.
+        max_bytes: maximum number of bytes of the body.
+        limits: the limits of a form.
+        timeout_s: time limit for the body to arrive.
         take: called with the number of bytes before they are kept; see `BodyMemory.share`.
-        form_only: whether a bare image is refused.
+        form_only: whether to refuse a bare image.
 
     Raises:
-        UnsupportedMediaType: neither a form nor an image, by its Content-Type, or a body that is compressed.
-        MalformedBody: a form without boundary, or a connection that closed too early.
-        UploadTooLarge: more than `max_bytes`, by Content-Length or by what came.
-        UploadTimeout: it did not arrive in time.
-        EmptyUpload: no byte came.
-        Overloaded: by `take`.
+        UnsupportedMediaType: the Content-Type is neither a form nor an image, or the body is compressed.
+        MalformedBody: the form has no boundary, or the connection closed too early.
+        UploadTooLarge: the Content-Length or the received data exceeds `max_bytes`.
+        UploadTimeout: the body did not arrive in time.
+        EmptyUpload: the body is empty.
+        Overloaded: `take` raised it.
     """
     boundary = _boundary(request.headers)
     if form_only and boundary is None:
@@ -140,17 +140,17 @@ async def read_body(request: Request, *, max_bytes: int, timeout_s: float, take:
     """Read a request's body, which may be empty.
 
     Args:
-        request: whose body nobody has read yet.
-        max_bytes: the most bytes of the body.
-        timeout_s: how long the body may take to arrive.
+        request: a request whose body has not been read.
+        max_bytes: maximum number of bytes of the body.
+        timeout_s: time limit for the body to arrive.
         take: called with the number of bytes before they are kept; see `BodyMemory.share`.
 
     Raises:
-        UnsupportedMediaType: a body that is compressed.
-        UploadTooLarge: more than `max_bytes`, by Content-Length or by what came.
-        UploadTimeout: it did not arrive in time.
-        MalformedBody: a connection that closed too early.
-        Overloaded: by `take`.
+        UnsupportedMediaType: the body is compressed.
+        UploadTooLarge: the Content-Length or the received data exceeds `max_bytes`.
+        UploadTimeout: the body did not arrive in time.
+        MalformedBody: the connection closed too early.
+        Overloaded: `take` raised it.
     """
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
@@ -177,7 +177,7 @@ async def read_body(request: Request, *, max_bytes: int, timeout_s: float, take:
 
 
 def _boundary(headers: Headers) -> bytes | None:
-    """Return a form's boundary, None for a bare image, by the headers."""
+    """Return a form's boundary from the Content-Type, or None for a bare image."""
     declared = headers.get("content-type", "")
     kind, options = parse_options_header(declared)
     media_type = kind.decode("latin-1")

@@ -1,8 +1,8 @@
-"""Requests and answers of the Open Inference Protocol: bytes to images, and what was found in them to tensors.
+"""Conversion of Open Inference Protocol requests to images, and of detections to output tensors.
 
-A tensor stands in the JSON, or behind it, as Triton's binary tensor data extension has it: the header
-Inference-Header-Content-Length tells where the JSON ends, and of BYTES each element has its length before it, 4 bytes
-little-endian.
+A tensor stands in the JSON, or after it as in Triton's binary tensor data extension. There the header
+Inference-Header-Content-Length gives the length of the JSON, and each element of a BYTES tensor follows its own length
+(4 bytes, little-endian).
 """
 
 import json
@@ -43,14 +43,14 @@ OUTPUTS = [
     TensorMetadata(name="scores", datatype="FP32", shape=[-1, -1]),
     TensorMetadata(name="num_detections", datatype="INT32", shape=[-1]),
 ]
-"""Images x the most objects found in one; the rest of those with fewer is 0, and no class has the label 0."""
+"""The output tensors, of shape (images, most objects in one image). Shorter rows are padded with 0, never a label."""
 
 _DTYPES = {"FP32": "<f4", "INT64": "<i8", "INT32": "<i4"}
 _LENGTH = struct.Struct("<I")
 _COLUMNS = 6
 _MOST_VALUES = 10_000
 _SHORT_BYTES = 65536
-"""The faults of JSON up to so long name what is there; pydantic would keep all of it."""
+"""Maximum length of JSON whose faults show the invalid value. For longer JSON pydantic would keep all of it."""
 
 _PARAMETERS: dict[str, type[BaseModel]] = {
     "parameters": InferenceParameters,
@@ -65,16 +65,16 @@ def _rows(result: Result) -> bytes:
 
 
 ROWS = Format(BINARY, ".rows", _rows)
-"""A photo's objects, with the numbers that the JSON of /detect has: rows of float64, x0, y0, x1, y1, label, score."""
+"""A photo's objects as rows of float64 (x0, y0, x1, y1, label, score), with the values of the JSON of /detect."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A request, taken apart.
+    """A parsed inference request.
 
     Attributes:
-        request: its JSON; the images are not in it any more.
-        images: at least one, none of them empty.
+        request: the request's JSON, without the images.
+        images: the images, at least one, none empty.
     """
 
     request: InferenceRequest
@@ -82,10 +82,10 @@ class Asked:
 
 
 def check_headers(headers: Headers) -> None:
-    """Refuse a body that is declared as something else.
+    """Raise an error if the Content-Type is neither JSON nor binary. A missing one is accepted.
 
     Raises:
-        UnsupportedMediaType: by its Content-Type; a body without one is taken.
+        UnsupportedMediaType: the Content-Type is another one.
     """
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in ("", JSON, BINARY):
@@ -95,10 +95,10 @@ def check_headers(headers: Headers) -> None:
 
 
 def check_query(query: QueryParams) -> None:
-    """Refuse a query, where a parameter such as a threshold would pass unseen.
+    """Raise an error if there is a query, because a parameter in it, such as a threshold, would be ignored.
 
     Raises:
-        InvalidParameter: it names the first.
+        InvalidParameter: the query has a parameter; the error names the first.
     """
     for name in query:
         raise errors.InvalidParameter(
@@ -107,25 +107,25 @@ def check_query(query: QueryParams) -> None:
 
 
 def read_request(body: bytes, json_bytes: int | None, *, max_images: int, max_bytes: int) -> Asked:
-    """Take a request apart; of a large one it takes tenths of a second.
+    """Parse an inference request. A large one takes tenths of a second.
 
     Args:
-        body: all of it.
-        json_bytes: how long the JSON at its begin is; None where there is nothing else.
-        max_images: the most images.
-        max_bytes: the most bytes of an image, and of the JSON.
+        body: the whole body.
+        json_bytes: length of the JSON at the start of the body; None if the body is nothing but JSON.
+        max_images: maximum number of images.
+        max_bytes: maximum number of bytes of an image, and of the JSON.
 
     Raises:
-        InvalidInference: no such request, or a tensor that does not fit what is declared.
-        InvalidParameter: parameters of the request that are unknown or out of range.
-        EmptyUpload: an image without bytes.
-        UploadTooLarge: an image or JSON of more than `max_bytes`.
+        InvalidInference: the request is invalid, or a tensor does not match its declared shape or size.
+        InvalidParameter: a parameter of the request is unknown or out of range.
+        EmptyUpload: an image is empty.
+        UploadTooLarge: an image or the JSON has more than `max_bytes`.
     """
     length = len(body) if json_bytes is None else json_bytes
     if length > len(body):
         said = errors.shown(str(length))
         raise errors.InvalidInference(f"{LENGTH_HEADER}: {said}, but the body has {len(body)} bytes")
-    if length > max_bytes:  # a text with one character beyond U+FFFF takes eight times its length to be refused
+    if length > max_bytes:  # refusing a text with one character beyond U+FFFF takes eight times its length in memory
         raise errors.UploadTooLarge(f"the JSON has {length} bytes, the limit is {max_bytes}")
     request = _parsed(body if length == len(body) else body[:length])
     (tensor,) = request.inputs
@@ -140,7 +140,11 @@ def read_request(body: bytes, json_bytes: int | None, *, max_images: int, max_by
 
 
 def _elements_of(tensor: RequestInput, behind: memoryview, max_images: int) -> Sequence[bytes | memoryview]:
-    """Return as many elements as the tensor's shape says, from its JSON or from what is behind that."""
+    """Return the tensor's elements, from its JSON or from the binary data after the JSON.
+
+    Raises:
+        InvalidInference: their number or size does not match the tensor's declaration, or exceeds `max_images`.
+    """
     (count,) = tensor.shape
     if count > max_images:
         said = errors.shown(str(count))
@@ -158,7 +162,7 @@ def _elements_of(tensor: RequestInput, behind: memoryview, max_images: int) -> S
 
 
 def _parsed(data: bytes) -> InferenceRequest:
-    # one before each value: an array of empty objects would take twenty times its length in memory
+    # one of these precedes each value; an array of empty objects would take twenty times its length in memory
     values = sum(map(data.count, (b",", b"[", b"{")))
     if values > _MOST_VALUES:
         raise errors.InvalidInference(f"the JSON has {values} values, the limit is {_MOST_VALUES}")
@@ -189,7 +193,7 @@ def _told(location: tuple[int | str, ...], kind: str, message: str, value: objec
 
 
 def _elements(data: memoryview, count: int) -> Iterator[memoryview]:
-    """Yield the elements of a BYTES tensor; where there are more than `count`, one more."""
+    """Yield the elements of a BYTES tensor, at most `count` + 1."""
     at = index = 0
     while at < len(data) and index <= count:
         start = at + _LENGTH.size
@@ -206,12 +210,12 @@ def _elements(data: memoryview, count: int) -> Iterator[memoryview]:
 
 
 def respond(asked: InferenceRequest, found: Sequence[bytes], card: ModelCard) -> Response:
-    """Return the answer to a request; of many images it takes tenths of a second.
+    """Return the answer to an inference request. For many images it takes tenths of a second.
 
     Args:
-        asked: which outputs, and how.
-        found: of each image what `ROWS` writes.
-        card: of the model that answers.
+        asked: the request, which chooses the outputs and their encoding.
+        found: for each image the bytes that `ROWS` writes.
+        card: card of the model that answers.
     """
     tensors = _tensors(found)
     datatypes = {output.name: output.datatype for output in OUTPUTS}
@@ -239,7 +243,7 @@ def _dumps(value: object) -> str:
 
 
 def _values(tensor: NDArray[Any]) -> str:
-    """Write a tensor image by image, for during each call json lets no other thread run."""
+    """Return a tensor's values as JSON, encoded image by image: during one call json lets no other thread run."""
     return ",".join(filter(None, (_dumps(one.ravel().tolist())[1:-1] for one in tensor)))
 
 

@@ -1,4 +1,4 @@
-"""The JSON of the Open Inference Protocol, version 2: what a client sends, and what it is told.
+"""The JSON schemas of the Open Inference Protocol, version 2: requests and answers.
 
 https://github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md
 """
@@ -18,12 +18,12 @@ _BASE64 = {"type": "string", "format": "byte"}
 
 
 def _whole(value: object) -> object:
-    """Take 5.0 for 5, which JSON does not tell apart; anything else is left to the type."""
+    """Convert 5.0 to 5, because JSON does not distinguish them. Return anything else unchanged, for the type."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class _Sent(BaseModel):
-    """What a client sends: every type exactly; of members that it does not know the protocol says nothing."""
+    """Base of request schemas. Types are strict; unknown members are ignored, as the protocol does not forbid them."""
 
     model_config = ConfigDict(frozen=True, strict=True, val_json_bytes="base64")
 
@@ -53,7 +53,7 @@ class RequestInput(_Sent):
 
 
 class OutputParameters(_Sent):
-    """The parameters of an output tensor that is asked for."""
+    """The parameters of a requested output tensor."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -63,21 +63,21 @@ class OutputParameters(_Sent):
 
 
 class RequestOutput(_Sent):
-    """An output tensor that is asked for."""
+    """A requested output tensor."""
 
     name: OutputName
     parameters: OutputParameters = Field(OutputParameters(), description="How the tensor is to be sent.")
 
 
 def _split(value: object) -> object:
-    """Split `five,six`, for a parameter is a text, a number or a boolean; anything else is refused."""
+    """Split `five,six` at its commas; raise ValueError if the value is no text. The protocol has no list parameters."""
     if not isinstance(value, str):
         raise ValueError("a text with commas between class names is accepted")
     return [name.strip() for name in value.split(",")]
 
 
 class InferenceParameters(SelectQuery):
-    """The parameters of a request: those of `POST /detect` that say which objects are reported, and one more."""
+    """The parameters of a request: those of `POST /detect` that select objects, and `binary_data_output`."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
@@ -125,7 +125,7 @@ class ResponseOutput(_Answer):
 
 
 class InferenceResponse(_Answer):
-    """What was found in the images of one request."""
+    """The objects found in the images of one request."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -158,7 +158,7 @@ class InferenceResponse(_Answer):
 
 
 class TensorMetadata(_Answer):
-    """What an input or output is."""
+    """Name, type and shape of an input or output tensor."""
 
     name: str
     datatype: str
@@ -166,7 +166,7 @@ class TensorMetadata(_Answer):
 
 
 class ModelMetadata(_Answer):
-    """What a model takes and gives."""
+    """The inputs and outputs of a model."""
 
     name: str = Field(examples=["dice"], description="As `GET /models` has it.")
     versions: list[str] = Field(examples=[["6"]], description="The one that is served.")
@@ -176,7 +176,7 @@ class ModelMetadata(_Answer):
 
 
 class ServerMetadata(_Answer):
-    """What the server is."""
+    """The server's name, version and protocol extensions."""
 
     name: str = Field(examples=["rendersight"])
     version: str = Field(examples=["1.0.0"], description="Of the HTTP contract.")
@@ -190,7 +190,7 @@ class ServerLive(_Answer):
 
 
 class ServerReady(_Answer):
-    """The answer of a server that is ready; the protocol calls the member `live`, its servers `ready`."""
+    """The answer of a server that is ready. The protocol names the member `live`; its servers name it `ready`."""
 
     live: Literal[True] = Field(True, examples=[True])
     ready: Literal[True] = Field(True, examples=[True])
@@ -210,6 +210,6 @@ class InferenceError(_Answer):
 
 
 def describe(document: dict[str, Any]) -> None:
-    """Add the schemas of a request's body, which no route declares, to an OpenAPI document."""
+    """Add the schemas of the request body to an OpenAPI document, because no route declares them."""
     schema = InferenceRequest.model_json_schema(ref_template="#/components/schemas/{model}")
     document["components"]["schemas"].update({**schema.pop("$defs"), "InferenceRequest": schema})

@@ -1,1 +1,1 @@
-"""From an image to an answer: wait, decode, detect, select, write; and the model that does it."""
+"""The path from an image to an answer (queue, decode, detect, select, format), and the reloading of the model."""

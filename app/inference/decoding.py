@@ -1,4 +1,4 @@
-"""An image as it was sent, and its pixels."""
+"""The encoded image of a request, and its decoding to pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,11 +10,11 @@ from rendersight.images import Need, Photo
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """One image as it was sent.
+    """One image as the client sent it.
 
     Attributes:
-        name: its file's name without a folder; where none was given, `photo` with the suffix of its format.
-        pieces: its bytes, one after the other.
+        name: file name without a folder. If the client gave none, `photo` with the suffix of the image's format.
+        pieces: the image's bytes in order, in one or more chunks.
     """
 
     name: str
@@ -22,22 +22,22 @@ class EncodedImage:
 
     @property
     def data(self) -> bytes:
-        """All of its bytes, put together anew."""
+        """The image's bytes, joined into a new object."""
         return b"".join(self.pieces)
 
 
 def decode(image: EncodedImage, *, max_pixels: int, need: Need | None = None) -> Photo:
-    """Decode an image; it blocks.
+    """Decode an image. The call blocks.
 
     Args:
-        image: as it was sent.
-        max_pixels: the most pixels (width x height), by the image's header.
-        need: as `images.decode_photo` takes it.
+        image: the encoded image.
+        max_pixels: maximum number of pixels (width x height), checked against the image's header.
+        need: as in `images.decode_photo`.
 
     Raises:
-        UnknownImageFormat: no signature of `images.WEB_FORMATS`.
-        ImageTooLarge: more than `max_pixels`, by its header.
-        BrokenImage: a known format that does not decode.
+        UnknownImageFormat: the data has the signature of none of `images.WEB_FORMATS`.
+        ImageTooLarge: the header announces more than `max_pixels`.
+        BrokenImage: the format is known, but decoding fails.
     """
     try:
         return images.decode_photo(image.data, max_pixels=max_pixels, need=need)

@@ -1,4 +1,4 @@
-"""The forms that an answer takes: JSON, the photo with its boxes, annotation files, CSV; and which one is asked for."""
+"""The answer formats (JSON, the photo with its boxes, annotation files, CSV) and the choice between them."""
 
 import csv
 import io
@@ -23,22 +23,22 @@ CSV_COLUMNS = ("label", "label_id", "score", "x0", "y0", "x1", "y1")
 
 _JPEG_QUALITY = 90
 _LEAST_PX = 320
-_PNG_LEVEL = 1  # of 12 megapixels level 6 takes four times as long, for a tenth less
-_MOST_RANGES = 32  # of an Accept header
+_PNG_LEVEL = 1  # at 12 megapixels level 6 takes four times as long and saves a tenth of the bytes
+_MOST_RANGES = 32  # read from an Accept header
 _MOST_NAME_CHARS = 100
 
 
 @dataclass(frozen=True)
 class Result:
-    """What is to be written down.
+    """The reported objects of one photo, ready to be formatted.
 
     Attributes:
-        selected: what is reported, boxes in px of the upright photo.
-        detector: what found it.
+        selected: the reported objects, boxes in px of the upright photo.
+        detector: the detector that found the objects.
         size_wh: width and height of the upright photo, px.
-        score_threshold: the one that was used.
-        image_name: the photo's.
-        pixels: gives all pixels of the upright photo; slow.
+        score_threshold: the threshold that was applied.
+        image_name: file name of the photo.
+        pixels: returns all pixels of the upright photo; slow.
     """
 
     selected: Detections
@@ -51,13 +51,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Format:
-    """One form of the answer.
+    """One answer format.
 
     Attributes:
-        media_type: by which `Accept` asks for it.
-        suffix: of its file beside the photo, instead of the photo's own.
-        write: makes its bytes.
-        is_slow: whether that takes a thread: it needs all pixels of the photo.
+        media_type: media type of the answer, matched against the Accept header.
+        suffix: suffix of the answer's file name; it replaces the photo's suffix.
+        write: returns the answer's bytes.
+        is_slow: whether `write` needs all pixels of the photo and so runs on a worker thread.
     """
 
     media_type: str
@@ -66,7 +66,7 @@ class Format:
     is_slow: bool = False
 
     def headers(self, image_name: str) -> dict[str, str]:
-        """Return the headers that name the answer's file (RFC 6266), for a photo's name."""
+        """Return the headers that name the answer's file (RFC 6266) after the photo."""
         stem = PureWindowsPath(image_name).stem[:_MOST_NAME_CHARS]
         plain = re.sub(r"[^A-Za-z0-9._ -]", "_", stem) + self.suffix
         encoded = "" if plain == stem + self.suffix else f"; filename*=UTF-8''{quote(stem + self.suffix, safe='')}"
@@ -74,7 +74,7 @@ class Format:
 
 
 def as_json(result: Result) -> DetectionsOut:
-    """Return the answer as the public contract has it."""
+    """Return the answer as the JSON schema of `POST /detect`."""
     return DetectionsOut.from_domain(
         result.selected,
         detector=result.detector,
@@ -84,7 +84,7 @@ def as_json(result: Result) -> DetectionsOut:
 
 
 def _json(result: Result) -> bytes:
-    # as it is: FastAPI would validate once more what was validated when it was made
+    # dumped here, because FastAPI would validate the model a second time
     return as_json(result).model_dump_json().encode()
 
 
@@ -129,18 +129,18 @@ FORMATS: dict[FormatName, Format] = {
     "coco": Format("application/vnd.rendersight.coco+json", ".coco.json", _annotations(coco_detections.to_json)),
     "csv": Format("text/csv", ".csv", _csv),
 }
-"""Of those that a client takes alike, the first is given."""
+"""Name -> answer format. If a client accepts several equally, it gets the first."""
 
 
 def chosen(asked: FormatName | None, accept: str) -> Format:
-    """Return the form of the answer.
+    """Return the format of the answer.
 
     Args:
-        asked: by the query; it comes first.
-        accept: the request's Accept, RFC 9110, section 12.5.1; nothing takes everything.
+        asked: the query parameter `format`. It has priority over `accept`.
+        accept: the request's Accept header (RFC 9110, section 12.5.1). An empty one accepts every format.
 
     Raises:
-        NotAcceptable: it takes none of ours.
+        NotAcceptable: `accept` allows none of `FORMATS`.
     """
     if asked is not None:
         return FORMATS[asked]
@@ -153,7 +153,7 @@ def chosen(asked: FormatName | None, accept: str) -> Format:
 
 
 def _ranges(accept: str) -> dict[str, float]:
-    """Return the media ranges of an Accept header, each with its quality; what cannot be read as one counts as 1."""
+    """Return media range -> quality of an Accept header. An unreadable quality counts as 1."""
     ranges = {}
     for text in accept.split(",")[:_MOST_RANGES]:
         kind, options = parse_options_header(text.strip())
@@ -167,6 +167,6 @@ def _ranges(accept: str) -> dict[str, float]:
 
 
 def _quality(media_type: str, ranges: dict[str, float]) -> float:
-    """Return what the most specific range that a media type falls into gives it, 0 where there is none."""
+    """Return the quality of a media type by the most specific range that matches it; 0 if none matches."""
     main, _, _ = media_type.partition("/")
     return next((ranges[one] for one in (media_type, f"{main}/*", "*/*") if one in ranges), 0.0)

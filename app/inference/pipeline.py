@@ -1,4 +1,4 @@
-"""From an encoded image to the bytes of an answer: what one photo takes, alone or among others."""
+"""The steps from one encoded image to the bytes of its answer: decode, detect, select, format."""
 
 import time
 from collections.abc import Callable, Coroutine
@@ -18,12 +18,12 @@ from rendersight.images import Photo, RgbImage
 
 @dataclass(frozen=True)
 class Answer:
-    """What one photo gave.
+    """The answer for one photo.
 
     Attributes:
-        body: in the form that was asked for.
-        image_name: the photo's.
-        stages_s: what was done, each with its time in seconds.
+        body: the answer's bytes in the requested format.
+        image_name: file name of the photo.
+        stages_s: stage -> its time in seconds.
     """
 
     body: bytes
@@ -33,13 +33,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Detecting:
-    """What one request wants of each of its photos, and who does it.
+    """The detection of one request's photos: its options, and the parts of the service that it uses.
 
     Attributes:
-        query: which objects to report.
-        form: how to write them down.
-        timeout_s: how long a photo may take.
-        gone: returns when nobody waits for the answer any more.
+        query: the selection of objects to report.
+        form: the answer format.
+        timeout_s: time limit for each photo.
+        gone: returns when the client has disconnected.
     """
 
     query: SelectQuery
@@ -51,12 +51,12 @@ class Detecting:
     metrics: Metrics
 
     def check(self) -> None:
-        """Refuse what cannot be taken before its body is read.
+        """Raise an error if the request will be refused anyway. Call it before the body is read.
 
         Raises:
-            InvalidParameter: a label that the model does not know.
-            Overloaded: it could not be answered in time.
-            NotReady: the service is stopping.
+            InvalidParameter: the query has a label that the model does not know.
+            Overloaded: the request could not be answered in time.
+            NotReady: the service is stopping, or the device is lost.
         """
         self._selection(self.scheduler.detector)
         self.scheduler.admit(self.timeout_s)
@@ -65,12 +65,12 @@ class Detecting:
         """Find the objects of one photo.
 
         Args:
-            image: what gives it; first called on a worker thread.
-            detector: `Scheduler.detector` as it is now, whatever is swapped in meanwhile.
+            image: returns the encoded photo; first called on a worker thread.
+            detector: the current `Scheduler.detector`. It is used even if another one is swapped in meanwhile.
 
         Raises:
-            ServiceError: by `image`, `decode` and `Scheduler.detect`, and InvalidParameter as `check`.
-            ClientGone: by `Scheduler.detect`.
+            ServiceError: `image`, `decode` or `Scheduler.detect` raised it, or a label is unknown (InvalidParameter).
+            ClientGone: the client has disconnected.
         """
         selection = self._selection(detector)
         max_pixels = self.settings.max_pixels
@@ -110,7 +110,7 @@ class Detecting:
 
 
 def _all_pixels(image: EncodedImage, photo: Photo | None, max_pixels: int) -> RgbImage:
-    """Return the pixels of a photo that may have been decoded smaller."""
+    """Return all pixels of a photo. Decode it again if it is missing or was decoded at reduced size."""
     if photo is None or photo.reduction > 1:
         photo = decode(image, max_pixels=max_pixels)
     return photo.pixels

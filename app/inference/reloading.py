@@ -1,4 +1,4 @@
-"""A newer release takes over while the old one serves: loaded beside it, checked, swapped in, or refused."""
+"""Hot reload: load a newer release beside the served one, check it, then swap it in or refuse it."""
 
 import asyncio
 import logging
@@ -31,22 +31,22 @@ _log = logging.getLogger(__name__)
 
 
 _LOAD_S = 600.0
-"""A load that takes longer hangs."""
+"""Time after which a load counts as hung."""
 
 _RELEASE_S = 0.2
 
 _MODELS_FAULT = (BrokenRelease, BrokenStateDict, UnknownArchitecture, GoldenMismatch)
-"""Where the release is at fault, and not the machine or what was asked for."""
+"""Errors caused by the release itself, not by the machine or the reference."""
 
 
 @dataclass(frozen=True)
 class Reload:
-    """What a look for a newer release led to.
+    """Result of checking for a newer release.
 
     Attributes:
-        at: when.
-        outcome: what.
-        detail: which model serves now, or why another was refused; it names no path, for every client may see it.
+        at: time of the check, UTC.
+        outcome: whether a model was swapped in, nothing changed, or a release was refused.
+        detail: the model that serves now, or the reason for the refusal. It names no path, because clients see it.
     """
 
     at: datetime
@@ -55,20 +55,20 @@ class Reload:
 
 
 def open_newest(ref: str, *, root: Path, open_model: Callable[[str], Detector]) -> tuple[Detector, Reload | None]:
-    """Open what a reference leads to at the start; if it is a name in the store and its newest is broken, an older one.
+    """Open the referenced model at start. If a name's newest release is broken, open the newest older one that works.
 
-    A release that was refused while another served must not keep the process from starting anew.
+    So a release that a running service refused does not keep the process from restarting.
 
     Args:
-        ref: as `store.locate` takes it.
+        ref: a model reference, as in `store.locate`.
         root: the model store.
         open_model: opens a reference; raises ModelError.
 
     Returns:
-        The model, and why it is not the newest.
+        The model, and the refusal of the newest release; None if the newest is served.
 
     Raises:
-        ModelError: that of the newest, where no other can be served.
+        ModelError: no model can be served; the error is that of the newest.
     """
     try:
         return open_model(ref), None
@@ -83,10 +83,10 @@ def open_newest(ref: str, *, root: Path, open_model: Callable[[str], Detector]) 
 
 
 class Reloader:
-    """Looks whether the setting `MODEL` leads to something else than what is served.
+    """Checks whether the setting `MODEL` points to another model than the served one, and swaps it in.
 
     Attributes:
-        last: what the last look led to that found something new; None before.
+        last: result of the last check that found something new; None before the first.
     """
 
     def __init__(
@@ -100,16 +100,16 @@ class Reloader:
         known: str,
         last: Reload | None,
     ) -> None:
-        """Take what is served now for granted.
+        """Start with the model that the scheduler serves now.
 
         Args:
-            scheduler: who runs the model.
-            metrics: who counts.
-            ref: what to look at, as `store.locate` takes it.
+            scheduler: the scheduler that runs the model.
+            metrics: the app's metrics.
+            ref: the model reference to check, as in `store.locate`.
             root: the model store.
             open_model: finds, verifies, loads, warms and checks a model; raises ModelError.
-            known: `store.fingerprint` of it before the model was loaded that is served now.
-            last: why that is not the newest.
+            known: `store.fingerprint` of `ref`, taken before the served model was loaded.
+            last: the refusal of the newest release if an older one is served, else None.
         """
         self.last = last
         self._scheduler = scheduler
@@ -124,7 +124,7 @@ class Reloader:
         self._releasing: set[asyncio.Task[None]] = set()
 
     async def look_every(self, interval_s: float) -> None:
-        """Look again and again, until cancelled; with 0 only when asked to."""
+        """Call `look` every `interval_s` seconds until cancelled. With 0, call it only after `ask`."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(interval_s or None):
@@ -134,23 +134,23 @@ class Reloader:
             await self.look(again=again)
 
     def ask(self) -> None:
-        """Have `look_every` look now, also at what was refused before."""
+        """Make `look_every` check now, including a release that was refused before."""
         self._asked.set()
 
     def close(self) -> None:
-        """Load no more; what is being loaded is not waited for."""
+        """Stop loading. A load in progress is not waited for."""
         for task in self._releasing:
             task.cancel()
         self._loader.close()
 
     async def look(self, *, again: bool = False) -> Reload:
-        """Load what the setting leads to now, if it is something else, and swap it in.
+        """Check the model reference. If it points to another model now, load that model and swap it in.
 
         Args:
-            again: also what was refused before and has not changed since.
+            again: whether to try an unchanged release again that was refused before.
 
         Returns:
-            What it led to; a release that was refused before and has not changed is told once more.
+            The result. For an unchanged release that was refused before, it is the earlier refusal.
         """
         async with self._turn:
             was_refused = self.last is not None and self.last.outcome == "refused"
@@ -165,7 +165,7 @@ class Reloader:
             except (ModelError, OSError) as error:
                 _log.warning("a release is refused: %s", error)
                 done = _reload("refused", _without_paths(error, self._root))
-            except Exception as error:  # whatever it is, the old model serves on
+            except Exception as error:  # whatever the error, the old model stays in use
                 _log.exception("a release is refused: it could not be loaded")
                 done = _reload("refused", f"it could not be loaded: {type(error).__name__}")
             else:
@@ -185,10 +185,10 @@ class Reloader:
             return await asyncio.wrap_future(self._loader.submit(work))
 
     async def _release(self, old: list[Detector]) -> None:
-        """Let go of a model when no request has it any more, on the loader: to free it takes a tenth of a second.
+        """Free a replaced model once no request uses it. The loader thread does it, because it takes 0.1 s.
 
         Args:
-            old: it; nobody else is to keep a name for it.
+            old: a list with the model as its only item. The caller keeps no other reference to the model.
         """
         while self._scheduler.uses(old[0]):
             await asyncio.sleep(_RELEASE_S)
@@ -196,10 +196,10 @@ class Reloader:
         await asyncio.wrap_future(self._loader.submit(partial(_let_go, old)))
 
     async def _load(self) -> Reload:
-        """Load and swap in.
+        """Load the referenced model and swap it in.
 
         Raises:
-            ModelError: it cannot take over.
+            ModelError: the model cannot be loaded, or its classes do not extend the served ones.
         """
         if self._releasing:  # never three models at once
             await asyncio.wait(self._releasing)
@@ -241,7 +241,7 @@ def _identity(detector: Detector) -> tuple[object, ...]:
 
 
 def _without_paths(error: Exception, root: Path) -> str:
-    """Return an error's text for clients, who are to know neither the machine's folders nor other releases."""
+    """Return an error's text for clients. It reveals neither the machine's folders nor other releases."""
     if isinstance(error, ReleaseNotFound):
         return str(error).partition(" in ")[0]
     if isinstance(error, OSError):

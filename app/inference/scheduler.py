@@ -1,6 +1,7 @@
-"""Who works when: requests are admitted or refused, wait, are decoded and computed, and may be given up at any time.
+"""The scheduler: admits or refuses requests, queues them, and runs decoding and inference on worker threads.
 
-The event loop does none of the work: a few threads decode, and one for each stream of the engine infers.
+The event loop does none of this work. A few threads decode, and one thread per stream of the engine infers. A request
+can be cancelled at any time.
 """
 
 import asyncio
@@ -21,18 +22,18 @@ from rendersight.images import Photo
 
 _LOOK_S = 0.1
 _MARGIN = 1.25
-"""The estimate of a wait times this must be below the deadline: photos differ, and so does what else the cores do."""
+"""Safety factor on the estimated wait, which is compared with the deadline: photos and the load of the cores vary."""
 
 T = TypeVar("T")
 
 
 class MovingMean:
-    """A mean that forgets: of all earlier values together nine tenths remain with each new one.
+    """Exponential moving mean: a new value has the weight 0.1, all earlier ones together 0.9.
 
-    One value alone counts for no more than four times the mean: a single slow photo does not close the service.
+    A value counts as at most four times the mean, so that a single slow photo does not close the service.
 
     Attributes:
-        value: 0 before the first.
+        value: the mean; 0 before the first value.
     """
 
     _REMAINS = 0.9
@@ -42,7 +43,7 @@ class MovingMean:
         self.value = 0.0
 
     def add(self, value: float) -> None:
-        """Take a value in."""
+        """Include a value in the mean."""
         if self.value:
             value = self._REMAINS * self.value + (1 - self._REMAINS) * min(value, self._MOST * self.value)
         self.value = value
@@ -50,16 +51,16 @@ class MovingMean:
 
 @dataclass(frozen=True)
 class Found:
-    """What a photo gave.
+    """The detections of one photo, and the time that each step took.
 
     Attributes:
         detections: boxes in px of the upright photo, best score first.
         size_wh: width and height of the upright photo, px.
-        queue_s: for how long it waited, for a place, a decoder or the network.
-        decode_s: for how long it was decoded.
-        inference_s: for how long it was computed.
-        finished: what `finish` made of it; None without one.
-        finish_s: for how long it was at that.
+        queue_s: total waiting time for a slot, a decoder and the network.
+        decode_s: decoding time.
+        inference_s: inference time.
+        finished: the result of `finish`; None without `finish`.
+        finish_s: time that `finish` took.
     """
 
     detections: Detections
@@ -72,22 +73,22 @@ class Found:
 
 
 class Scheduler:
-    """The threads around one detector, and the requests that wait for them.
+    """The worker threads around one detector, and the requests that wait for them.
 
-    A request is admitted, waits for a slot, is decoded and computed, in the order of arrival. There are a few more
-    slots than the engine computes images at once: so many photos are in memory as pixels, however many wait.
+    A request is admitted, waits for a slot, then is decoded and computed, in the order of arrival. There is one slot
+    per inference thread and per decoder. The slots limit how many decoded photos are in memory, however many wait.
 
     Attributes:
-        detector: what runs new requests.
+        detector: the detector that runs new requests.
     """
 
     def __init__(self, detector: Detector, *, queue_size: int, decoders: int = 2) -> None:
         """Start the threads.
 
         Args:
-            detector: what to run.
-            queue_size: how many requests may wait beside those that are computed.
-            decoders: how many images are decoded at once.
+            detector: the detector to run.
+            queue_size: maximum number of waiting requests, besides those that are computed.
+            decoders: number of images decoded at once.
         """
         self.detector = detector
         self._queue_size = queue_size
@@ -104,19 +105,19 @@ class Scheduler:
 
     @property
     def waiting(self) -> int:
-        """How many requests have a place and wait."""
+        """Number of admitted requests that wait."""
         return max(0, len(self._jobs) - self._inference.count)
 
     @property
     def at_once(self) -> int:
-        """How many photos keep the threads busy; one client should not have more than these wait."""
+        """Number of photos that keep the threads busy. A batch should not submit more than this at once."""
         return min(self._inference.count + self._decoders.count, self._inference.count + self._queue_size)
 
     def trouble(self, limit_s: float) -> str | None:
-        """Say what keeps the threads from working, None where nothing does.
+        """Return a description of what keeps the threads from working, or None if nothing does.
 
         Args:
-            limit_s: for how long there may be no progress.
+            limit_s: time without progress that is still accepted.
         """
         if self._failure is not None:
             return self._failure
@@ -125,21 +126,21 @@ class Scheduler:
 
     @property
     def stalled_s(self) -> float:
-        """For how long the threads have made no progress with what they have, in seconds."""
+        """Time since the threads last made progress, in seconds; 0 if they have no work."""
         return max(self._decoders.stalled_s(), self._inference.stalled_s())
 
     def uses(self, detector: Detector) -> int:
-        """Return how many requests have a place with this detector."""
+        """Return the number of admitted requests that use this detector."""
         return sum(used is detector for used in self._jobs.values())
 
     def admit(self, timeout_s: float) -> None:
-        """Refuse a request that cannot be answered in time; nothing is kept for one that can.
+        """Raise an error if a request cannot be answered in time. It reserves nothing for a request that can.
 
-        Where nobody is before it, it is tried, however long the last ones took: else nothing would tell that it has
-        become better.
+        If no other request is in the scheduler, the request is admitted however long the last ones took. Otherwise
+        the estimate would never recover.
 
         Raises:
-            Overloaded: as many wait as may, or those that wait would take too long; when to ask again is said.
+            Overloaded: the queue is full, or the wait is too long; the error says when to retry.
             NotReady: the scheduler was closed, or its device is lost.
         """
         if self._closed:
@@ -168,21 +169,21 @@ class Scheduler:
     ) -> Found:
         """Decode one photo and find its objects.
 
-        Whoever stops waiting takes what has not begun with him; a thread that is at work finishes, and until then its
-        place stays taken.
+        If the client disconnects or the time is over, work that has not started is cancelled. A thread that is at work
+        finishes, and keeps its slot until then.
 
         Args:
-            detector: what to find them with: `Scheduler.detector`, as it was when the request came.
-            decode: what gives the photo; it may block and raise.
-            timeout_s: how long it all may take.
-            gone: returns when nobody waits for the answer any more.
-            finish: what is then to be made of them by a decoder's thread; it may block and raise.
+            detector: the detector to use: `Scheduler.detector` at the time of the request.
+            decode: returns the photo; it may block and raise.
+            timeout_s: time limit for all steps together.
+            gone: returns when the client has disconnected.
+            finish: makes bytes of the detections and the photo, on a decoder thread; it may block and raise.
 
         Raises:
-            Overloaded: as `admit`.
-            DeadlineExceeded: it took longer.
-            ClientGone: `gone` ended first.
-            NotReady: the scheduler was closed.
+            Overloaded: as in `admit`.
+            DeadlineExceeded: the steps took longer than `timeout_s`.
+            ClientGone: `gone` returned first.
+            NotReady: the scheduler was closed, or its device is lost.
         """
         self.admit(timeout_s)
         job = asyncio.create_task(self._work(detector, decode, finish))
@@ -204,7 +205,7 @@ class Scheduler:
         raise DeadlineExceeded(f"it was not done within {timeout_s:g} s")
 
     def swap(self, detector: Detector) -> None:
-        """Run new requests with another detector; those that are on their way keep theirs."""
+        """Run new requests with another detector. Requests already admitted keep theirs."""
         self.detector = detector
         self._inference_s, self._apart_s = MovingMean(), MovingMean()
         if detector.engine.parallel != self._inference.count:
@@ -212,13 +213,13 @@ class Scheduler:
             self._slots = self._new_slots()
 
     async def close(self, left_s: Callable[[], float] = lambda: math.inf) -> bool:
-        """Take no more requests, and return when those that were taken are done.
+        """Refuse new requests, wait for the admitted ones, then stop the threads.
 
         Args:
-            left_s: tells how much time there is left for them, in seconds.
+            left_s: returns the remaining time, in seconds. Requests left at its end are cancelled.
 
         Returns:
-            Whether they are done, rather than the time over.
+            Whether all admitted requests finished in time.
         """
         self._closed = True
         while self._jobs and left_s() > 0:
@@ -234,16 +235,17 @@ class Scheduler:
         return asyncio.Semaphore(self._inference.count + self._decoders.count)
 
     def _interval_s(self) -> float:
-        """Return how far apart finished photos are when the threads have no pause.
+        """Return the time between two finished photos while the threads are always busy, in seconds.
 
-        As measured, for threads that share cores are slower than one alone; before that, as their work would allow.
+        The value is measured, because threads that share cores are slower than one alone. Before the first measurement
+        it is estimated from the decode and inference times.
         """
         return self._apart_s.value or max(
             self._decode_s.value / self._decoders.count, self._inference_s.value / max(1, self._inference.count)
         )
 
     def _note_end(self) -> None:
-        """Take in how far this photo's end is from the one before, if the threads had no pause between."""
+        """Add the time since the previous photo's end to the mean, if the threads were busy all the time."""
         now_s = time.perf_counter()
         if self._last_s is not None:
             self._apart_s.add(now_s - self._last_s)
@@ -273,11 +275,11 @@ class Scheduler:
     def _leave(self, job: asyncio.Task[Found]) -> None:
         del self._jobs[job]
         if not job.cancelled():
-            job.exception()  # of a job that was given up nobody asks it, and asyncio would complain
+            job.exception()  # reads the error, because asyncio warns about one that is never read
 
 
 def _timed(work: Callable[[], T], mean: MovingMean | None = None) -> Callable[[], tuple[T, float]]:
-    """Return work that tells how long it took, in seconds, also a mean."""
+    """Return `work` wrapped so that it returns its result and its time in seconds, and adds the time to `mean`."""
 
     def run() -> tuple[T, float]:
         began_s = time.perf_counter()
@@ -291,13 +293,13 @@ def _timed(work: Callable[[], T], mean: MovingMean | None = None) -> Callable[[]
 
 
 async def _outcome(future: Future[T]) -> T:
-    """Wait for a thread's work; when cancelled, drop work that has not begun, and stay with work that has."""
+    """Wait for a thread's work. When cancelled, drop work that has not started, and wait for work that has."""
     waited = asyncio.wrap_future(future)
     try:
         await asyncio.wait([waited])
     except asyncio.CancelledError:
         if not future.cancel():
             await asyncio.wait([waited])
-            waited.exception()  # asyncio would complain that nobody asked
+            waited.exception()  # asyncio warns about an error that is never read
         raise
     return waited.result()

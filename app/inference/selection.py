@@ -1,4 +1,4 @@
-"""Which of the objects that the network found are reported: overlap, then score, then labels, then the count."""
+"""Selection of the reported objects: overlap, then score, then labels, then the maximum count."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from rendersight.detections import Detections
 
 @dataclass(frozen=True)
 class Selection:
-    """What one request wants to see.
+    """Which objects one request reports.
 
     Attributes:
-        score_threshold: scores strictly above it are reported; at least the network's floor.
+        score_threshold: objects with a score strictly above it are reported; at least the network's floor.
         label_ids: classes 1..K to report; None reports all.
-        iou_threshold: of two that overlap more the better one is reported; None reports both.
-        class_agnostic: whether classes compete with each other in that.
-        max_detections: the most objects; None for all.
+        iou_threshold: of two boxes with a larger IoU only the better one is reported; None reports both.
+        class_agnostic: whether boxes of different classes suppress each other too.
+        max_detections: maximum number of objects; None reports all.
     """
 
     score_threshold: float
@@ -31,7 +31,7 @@ class Selection:
     max_detections: int | None
 
     def of(self, found: Detections) -> Detections:
-        """Return what is to be reported of `found`, best score first."""
+        """Return the reported objects of `found`, best score first."""
         kept = found
         if self.iou_threshold is not None:  # before the labels: the second guess on an object is not an answer
             kept = kept.suppressed(self.iou_threshold, class_agnostic=self.class_agnostic)
@@ -45,15 +45,15 @@ class Selection:
 
 
 def default_threshold(card: ModelCard, configured: float | None) -> float:
-    """Return the threshold of a request that names none: configured, else the release's; never below the floor."""
+    """Return the default threshold: the configured one, else the release's; never below the network's floor."""
     return max(card.score_threshold if configured is None else configured, card.score_floor)
 
 
 def selection_of(query: SelectQuery, card: ModelCard, *, default_score_threshold: float) -> Selection:
-    """Turn a query into what it means for a model.
+    """Translate a query into a `Selection` for one model.
 
     Raises:
-        InvalidParameter: a label that the model does not know.
+        InvalidParameter: the query has a label that the model does not know.
     """
     asked = default_score_threshold if query.score_threshold is None else query.score_threshold
     return Selection(

@@ -1,4 +1,4 @@
-"""Ends a process that has stopped working: what runs it restarts what exits, not what is unhealthy."""
+"""The watchdog: ends a process that is stuck. Supervisors restart a process that exits, not one that is unhealthy."""
 
 import asyncio
 import logging
@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable
 
 EXIT_STATUS = 70
-"""EX_SOFTWARE of sysexits.h: an internal fault."""
+"""EX_SOFTWARE in sysexits.h: an internal software error."""
 
 _SAY_S = 1.0
 _log = logging.getLogger(__name__)
 
 
 class Watchdog:
-    """A thread that looks whether there is trouble, and ends the process where it stays."""
+    """A thread that checks for trouble and ends the process if the trouble lasts."""
 
     def __init__(
         self,
@@ -26,14 +26,14 @@ class Watchdog:
         look_s: float = 0.25,
         end: Callable[[int], object] = os._exit,
     ) -> None:
-        """Start to watch; call it on the event loop.
+        """Start the thread. Call it on the event loop.
 
         Args:
-            trouble: says what is wrong; None where nothing is.
-            limit_s: for how long the event loop itself may be silent.
-            exit_s: for how long trouble may last.
-            look_s: how often the thread looks.
-            end: ends the process with a status, without waiting for anything.
+            trouble: returns a description of what is wrong, or None if nothing is.
+            limit_s: time for which the event loop may not respond.
+            exit_s: time for which trouble may last.
+            look_s: interval between two checks.
+            end: ends the process with a status at once.
         """
         self._trouble = trouble
         self._limit_s = limit_s
@@ -46,7 +46,7 @@ class Watchdog:
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop the thread."""
         self._stopped.set()
 
     def _watch(self) -> None:
@@ -59,7 +59,7 @@ class Watchdog:
             if (trouble := self._silence() or self._trouble()) is None:
                 since_s = None
                 continue
-            if since_s is None:  # not yet the end, whatever the time: a process that was paused has all of it at once
+            if since_s is None:  # the grace period starts here: a process that was paused only looks stuck at first
                 since_s = time.monotonic()
                 _say(logging.ERROR, f"{trouble}; the process ends in {self._exit_s:g} s unless it passes")
             elif time.monotonic() - since_s >= self._exit_s:
@@ -76,7 +76,7 @@ class Watchdog:
 
 
 def _say(level: int, text: str) -> None:
-    """Log something, but do not wait for it: what hangs may be the log."""
+    """Log a line on its own thread and wait at most `_SAY_S`: the log itself may be what hangs."""
     saying = threading.Thread(target=_log.log, args=(level, text), daemon=True)
     saying.start()
     saying.join(_SAY_S)

@@ -1,4 +1,4 @@
-"""Threads that take work in the order of its arrival, and tell since when there has been no progress."""
+"""FIFO worker threads with a heartbeat for the watchdog."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def at_work() -> bool:
-    """Tell whether a thread of any `Workers` has not ended."""
+    """Return whether a thread of any `Workers` is still alive."""
     return any(isinstance(thread, _Worker) for thread in threading.enumerate())
 
 
@@ -20,17 +20,17 @@ class _Worker(threading.Thread):
 
 
 class Workers:
-    """A number of threads; they end with the process, also while they work.
+    """A pool of daemon threads. They end with the process even while they work.
 
-    A thread of `concurrent.futures` that hangs keeps the process from ending, and nobody sees since when.
+    `concurrent.futures` is no substitute: a hung thread of it keeps the process alive, and it measures no stall.
     """
 
     def __init__(self, count: int, name: str) -> None:
-        """Start so many threads.
+        """Start the threads.
 
         Args:
-            count: of threads.
-            name: theirs, for whoever looks at a stack.
+            count: number of threads.
+            name: name of each thread, as shown in a stack dump.
         """
         self._name = name
         self._work: deque[tuple[Future[Any], Callable[[], Any], float]] = deque()
@@ -44,11 +44,11 @@ class Workers:
 
     @property
     def count(self) -> int:
-        """How many threads take work."""
+        """Number of threads that take work."""
         return self._count
 
     def resize(self, count: int) -> None:
-        """Have so many threads from now on; one too many ends after its work."""
+        """Change the number of threads. A surplus thread ends after its current work."""
         with self._changed:
             self._count = count
             self._threads = [thread for thread in self._threads if thread.is_alive()]
@@ -59,10 +59,10 @@ class Workers:
             self._changed.notify_all()
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
-        """Have a thread do some work.
+        """Queue work for a thread and return its future.
 
         Raises:
-            RuntimeError: they were closed.
+            RuntimeError: `close` was called.
         """
         future: Future[T] = Future()
         with self._changed:
@@ -73,7 +73,7 @@ class Workers:
         return future
 
     def stalled_s(self) -> float:
-        """Return for how long, in seconds, a thread has been at one piece of work, or none has taken what waits."""
+        """Return for how many seconds, at most, a thread has been at its work or no thread has taken queued work."""
         now_s = time.monotonic()
         with self._changed:
             since_s = list(self._began_s.values())
@@ -82,16 +82,16 @@ class Workers:
         return now_s - min(since_s, default=now_s)
 
     def close(self) -> None:
-        """Take no more work; the threads end when what was taken is done."""
+        """Refuse new work. The threads end once the queued work is done."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the threads to end after `close`; it blocks.
+        """Wait for the threads to end after `close`. The call blocks.
 
         Returns:
-            Whether they have, rather than the time over.
+            Whether all threads ended within `timeout_s`.
         """
         until_s = time.monotonic() + timeout_s
         for thread in list(self._threads):
@@ -106,7 +106,7 @@ class Workers:
                 result = work()
             except Exception as error:
                 future.set_exception(error)
-            except BaseException as error:  # a SystemExit would end the event loop that awaits it
+            except BaseException as error:  # a SystemExit would end the event loop that awaits the future
                 future.set_exception(RuntimeError(f"the work ended with {error!r}"))
             else:
                 future.set_result(result)
@@ -114,14 +114,14 @@ class Workers:
             del future, work, taken
 
     def _take(self, me: threading.Thread) -> tuple[Future[Any], Callable[[], Any]] | None:
-        """Wait for work that nobody has cancelled; None when this thread is to end."""
+        """Wait for work that is not cancelled and return it; return None if this thread is to end."""
         with self._changed:
             self._began_s.pop(me, None)
             self._moved_s = time.monotonic()
             while True:
                 if self._threads.index(me) >= self._count:
                     self._threads.remove(me)
-                    self._changed.notify()  # what woke this thread may have been meant for any of them
+                    self._changed.notify()  # pass the wake-up on: it may be for any thread
                     return None
                 while self._work:
                     future, work, _ = self._work.popleft()

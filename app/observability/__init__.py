@@ -1,1 +1,1 @@
-"""What the service tells of itself: metrics, logs, request ids."""
+"""Metrics, logs and request ids of the service."""

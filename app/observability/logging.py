@@ -1,4 +1,4 @@
-"""Logs on stderr, as text or as JSON: one line for each record."""
+"""Logging to stderr as text or JSON."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ class _TextFormatter(logging.Formatter):
 
 
 class _JsonFormatter(logging.Formatter):
-    """One JSON object a line: `time` (ISO 8601, UTC), `level`, `logger`, `message`, the fields, `traceback`."""
+    """One JSON object per record: `time` (ISO 8601, UTC), `level`, `logger`, `message`, the fields, `traceback`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -35,7 +35,7 @@ class _JsonFormatter(logging.Formatter):
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    """Return what a caller gave as `extra={"fields": {...}}`."""
+    """Return the fields that the caller passed as `extra={"fields": {...}}`."""
     fields: dict[str, Any] = getattr(record, "fields", {})
     return fields
 
@@ -44,7 +44,7 @@ _FORMATTERS = {"text": _TextFormatter, "json": _JsonFormatter}
 
 
 def configure_logging(log_format: Literal["text", "json"]) -> None:
-    """Send the logs of this process to stderr; of uvicorn's only warnings, for `RequestLog` writes the requests."""
+    """Send this process's logs to stderr. uvicorn logs only warnings, because `RequestLog` logs the requests."""
     logging.config.dictConfig(
         {
             "version": 1,
@@ -54,7 +54,7 @@ def configure_logging(log_format: Literal["text", "json"]) -> None:
             "root": {"handlers": ["stderr"], "level": "INFO"},
             "loggers": {
                 "uvicorn": {"level": "WARNING"},
-                # what these say of a body is what the client is told anyway
+                # these log faults of a body, which the client's answer reports anyway
                 "python_multipart": {"level": "ERROR"},
                 "PIL": {"level": "CRITICAL"},
             },

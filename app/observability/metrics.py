@@ -1,6 +1,6 @@
-"""What Prometheus reads at `/metrics`.
+"""The metrics that Prometheus reads at `/metrics`.
 
-Names that begin with http_ are those of OpenTelemetry's conventions, names that begin with detect_ are ours.
+Names that begin with http_ follow OpenTelemetry's conventions; names that begin with detect_ are the service's own.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ _STAGES_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1,
 _SCORES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1)
 _METHODS = ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
 
-# each counter would have a second series, with the time at which it was made
+# otherwise each counter has a second series with its creation time
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
@@ -63,43 +63,48 @@ class Metrics:
             "detect_reloads", "Looks for a newer release that led to something.", ["outcome"], registry=ours
         )
         for outcome in ("swapped", "unchanged", "refused"):
-            self._reloads.labels(outcome)  # a series that begins at 0 shows its first step
+            self._reloads.labels(outcome)  # a series that begins at 0 shows its first increase
         self._served = ("", "")
 
     def serving(self, detector: Detector) -> None:
-        """Tell which model is in use."""
+        """Record which model is in use."""
         card = detector.card
         self._served = (card.name, card.version)
         self._info.clear()
         self._info.labels(card.name, card.version, card.sha256, detector.engine.name).set(1)
 
     def watch_queue(self, depth: Callable[[], int]) -> None:
-        """Have the queue's depth asked for whenever metrics are read."""
+        """Set the function that returns the queue's depth; it is called whenever metrics are read."""
         self._depth.set_function(depth)
 
     def began(self) -> None:
-        """Count a request in."""
+        """Count a request as active."""
         self._active.inc()
 
     def ended(self) -> None:
-        """Count a request out."""
+        """Count a request as no longer active."""
         self._active.dec()
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Take the answer to any request."""
+        """Record the answer to a request of any kind."""
         known = method if method in _METHODS else "_OTHER"
         self._durations.labels(known, route, str(status)).observe(seconds)
 
     def asked(self, outcome: str, served: tuple[str, str] | None) -> None:
-        """Take the outcome of a request to find objects, and name and version of the model that it had, if any."""
+        """Record the outcome of a detection request.
+
+        Args:
+            outcome: `ok` or the slug of a problem.
+            served: name and version of the model that answered; None means the model in use.
+        """
         self._requests.labels(*(served or self._served), outcome).inc()
 
     def detected(self, class_names: Sequence[str], found: Detections, stages_s: Mapping[str, float]) -> None:
-        """Take what one photo gave.
+        """Record the result for one photo.
 
         Args:
-            class_names: of labels 1..K.
-            found: what is reported.
+            class_names: names of labels 1..K.
+            found: the reported objects.
             stages_s: stage -> its time in seconds.
         """
         self._images.inc()
@@ -112,9 +117,9 @@ class Metrics:
             self._scores.observe(score)
 
     def reloaded(self, outcome: str) -> None:
-        """Take the outcome of a reload."""
+        """Record the outcome of a reload."""
         self._reloads.labels(outcome).inc()
 
     def text(self) -> bytes:
-        """Return everything in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return prometheus_client.generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""The id of a request: a client's own, or a new one."""
+"""Request ids: the client's own id or a new one."""
 
 import random
 import re
@@ -11,6 +11,6 @@ _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 def request_id_of(headers: Headers) -> str:
-    """Return the id that a client gave its request, or a new one where there is none or one that is not taken."""
+    """Return the client's id for its request, or a new id if the client's is missing or invalid."""
     asked = headers.get(REQUEST_ID_HEADER, "")
     return asked if _ACCEPTED_ID.fullmatch(asked) else f"{random.getrandbits(128):032x}"

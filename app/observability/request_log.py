@@ -1,4 +1,4 @@
-"""Each request in the log: one line, with its id, its times and its trace."""
+"""The request log: one line for each request, with its id, times and trace."""
 
 import logging
 import re
@@ -21,7 +21,7 @@ _ASKING = (
     "/v2/models/{model_name}/infer",
     "/v2/models/{model_name}/versions/{model_version}/infer",
 )
-"""Routes whose requests count as one each, however many photos they have; those of a batch count singly."""
+"""Routes whose requests count once, however many photos they have. In a batch, each photo counts."""
 
 _TRACEPARENT = re.compile(
     "(?P<version>[0-9a-f]{2})-(?P<trace_id>[0-9a-f]{32})-(?P<parent_id>[0-9a-f]{16})-[0-9a-f]{2}(?P<rest>-.*)?"
@@ -30,12 +30,12 @@ _log = logging.getLogger(__name__)
 
 
 class RequestLog:
-    """Middleware: gives each request an id, and logs, counts and times it.
+    """Middleware that gives each request an id, and logs, counts and times it.
 
-    A client's own X-Request-ID is kept if it has 1 to 128 letters, digits, dots, underscores and hyphens. The app finds
-    the id in `request.state.request_id`, and leaves there what else belongs into the line: `card`, the `ModelCard` that
-    answers; `outcome`, the kind of a problem; `key`, whose API key it is; `stages_s`, by `note_stages`. A W3C
-    traceparent gives it `trace_id` and `parent_id`.
+    A client's own X-Request-ID is kept if it has 1 to 128 letters, digits, dots, underscores and hyphens. The app reads
+    the id from `request.state.request_id`. It stores further fields of the log line in `request.state`: `card`, the
+    `ModelCard` of the model that answers; `outcome`, the slug of a problem; `key`, the name of the API key; `stages_s`,
+    set by `note_stages`. A W3C traceparent adds `trace_id` and `parent_id` to the line.
     """
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
@@ -43,7 +43,7 @@ class RequestLog:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the app; the time logged is until its answer begins."""
+        """Run the app. The logged time ends when the answer begins."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -95,7 +95,7 @@ class RequestLog:
 
 
 def note_stages(request: Request, stages_s: Mapping[str, float]) -> None:
-    """Leave a request's stages, each with its time in seconds, for its line in the log and for Server-Timing."""
+    """Store stage -> time in seconds for the request's log line and its Server-Timing header."""
     request.state.stages_s = stages_s
 
 
@@ -104,7 +104,7 @@ def _server_timing(stages_s: Mapping[str, float]) -> str:
 
 
 def _trace(traceparent: str) -> dict[str, str]:
-    """Return the ids in a W3C traceparent (Trace Context, section 3.2); nothing where it is not valid."""
+    """Return the ids in a W3C traceparent (Trace Context, section 3.2), or an empty dict if it is invalid."""
     match = _TRACEPARENT.fullmatch(traceparent)
     if match is None or match["version"] == "ff" or (match["version"] == "00" and match["rest"]):
         return {}

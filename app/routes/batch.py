@@ -1,4 +1,4 @@
-"""Many photos in, a line for each out."""
+"""`POST /detect/batch`: many photos in, one JSON line for each out."""
 
 import asyncio
 from contextlib import ExitStack
@@ -19,7 +19,7 @@ from app.schemas import BatchLine, SelectQuery
 
 router = APIRouter(tags=["Detection"])
 
-_ITEM = {"type": "string", "format": "binary"}  # an empty one fails alone
+_ITEM = {"type": "string", "format": "binary"}  # no minLength: an empty file fails alone
 _PHOTOS: dict[str, Any] = {"type": "array", "items": _ITEM, "minItems": 1, "description": "The photos."}
 _BODY: dict[str, Any] = {
     "required": True,
@@ -79,10 +79,10 @@ async def detect_batch(
     settings: SettingsDep,
     memory: MemoryDep,
 ) -> LinesResponse:
-    """Find the objects in many photos; the answer is JSON lines in the photos' order, sent as they are done.
+    """Find the objects in many photos. The answer is JSON lines in the photos' order, sent as soon as each is ready.
 
-    A photo that cannot be read, or for which there is no time, fails alone: its line has a `problem` instead of a
-    `result`. The time limit is for each photo, from when its turn has come.
+    If one photo cannot be read, or its time runs out, the others are not affected: its line has a `problem` instead
+    of a `result`. The time limit applies to each photo and starts when its turn comes.
     """
     detecting = begin(query=query, form=FORMATS["json"])
     detecting.check()

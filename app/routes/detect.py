@@ -1,4 +1,4 @@
-"""Photo in, boxes out."""
+"""`POST /detect`: one photo in, its objects out."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -93,13 +93,15 @@ async def detect(
 ) -> Response:
     """Find the objects in one uploaded photo, best score first.
 
-    Boxes are in pixels of the upright photo: its EXIF orientation is applied first, as a viewer does. Grey, palette,
-    transparent (over white), CMYK and 16-bit images become RGB; of an animation the first frame counts.
+    Boxes are in pixels of the upright photo: the service applies the EXIF orientation first, as an image viewer does.
+    It converts grey, palette, transparent (over white), CMYK and 16-bit images to RGB. Of an animation it uses the
+    first frame.
 
-    The order of selection: score threshold (strictly above), then labels, then overlap, then max_detections.
+    The service selects objects in this order: overlap (`iou_threshold`), score (strictly above the threshold),
+    `labels`, `max_detections`.
 
-    The answer is JSON unless `format` or the header Accept ask for something else: the photo with its boxes, an
-    annotation file for LabelMe or of COCO's form, or CSV.
+    The answer is JSON. With `format` or the Accept header you can ask for the photo with its boxes, an annotation file
+    in LabelMe or COCO format, or CSV instead.
     """
     detecting = begin(query=query, form=chosen(query.format, request.headers.get("accept", "")))
     detecting.check()
@@ -120,7 +122,7 @@ async def detect(
 
 
 def describe(document: dict[str, Any], class_names: Sequence[str]) -> None:
-    """Say in an OpenAPI document which classes there are to ask for, now."""
+    """Write the served classes into the schema of the parameter `labels` of an OpenAPI document."""
     for path in ("/detect", "/detect/batch"):
         parameters = document["paths"][path]["post"]["parameters"]
         labels = next(item for item in parameters if item["name"] == "labels")

@@ -1,4 +1,4 @@
-"""The docs page: Swagger UI from an installed package, so that it works without internet."""
+"""The docs page: Swagger UI from an installed package, so that it works without internet access."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ _ASSETS = {
     "swagger-ui.css": _SWAGGER / "swagger-ui.css",
     "favicon-32x32.png": _SWAGGER / "favicon-32x32.png",
 }
-# Swagger UI sets style attributes and shows pictures from data: and blob: addresses; nothing may come from elsewhere.
+# Swagger UI sets style attributes and shows pictures from data: and blob: addresses. It loads nothing from other sites.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"

@@ -1,4 +1,4 @@
-"""Is the process alive, and is it ready to detect."""
+"""Health checks: `GET /livez` and `GET /readyz`."""
 
 from fastapi import APIRouter, Request
 
@@ -13,7 +13,7 @@ router = APIRouter(tags=["Health"])
 
 @router.get("/livez", summary="Is the process alive?", operation_id="livez", responses=responses(NotAlive))
 async def livez(request: Request, settings: SettingsDep) -> Health:
-    """Answer 200 as long as the threads make progress with what they have; 503 when the process is lost."""
+    """Answer 200 while the worker threads make progress, 503 when they are stuck or the device is lost."""
     scheduler: Scheduler | None = request.app.state.scheduler
     if scheduler is not None:
         _refuse_if_lost(scheduler, settings.watchdog_s)

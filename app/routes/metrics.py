@@ -1,4 +1,4 @@
-"""What Prometheus reads."""
+"""`GET /metrics`: the service's metrics for Prometheus."""
 
 from typing import Any
 

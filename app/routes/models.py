@@ -1,4 +1,4 @@
-"""What is served, and what takes over."""
+"""`GET /models` describes the served model; `POST /models/reload` loads a newer release."""
 
 from fastapi import APIRouter
 
@@ -37,10 +37,10 @@ async def models(scheduler: SchedulerDep, reloader: ReloaderDep, settings: Setti
     **always_needs("admin"),
 )
 async def reload(reloader: ReloaderDep) -> ReloadOut:
-    """Look whether the model store has something newer now, and swap it in.
+    """Look for a newer release in the model store and serve it.
 
-    It is loaded beside the model that serves, verified, warmed and checked on its golden image; requests go on
-    meanwhile. What cannot take over is refused, and the model that served goes on.
+    The service loads, verifies and warms it beside the current model and checks it on its golden image. Requests are
+    answered meanwhile. If the release is refused, the current model stays in use.
     """
     done = await reloader.look(again=True)
     if done.outcome == "refused":

@@ -1,4 +1,4 @@
-"""The page: photos in, boxes over them, in a browser."""
+"""The browser page, its files and the example photos."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ _ASSETS = frozenset(
     }
 )
 _EXAMPLES = Path(__file__).parents[2] / "examples"  # an installed package has none
-# Photos of the visitor's own are shown from blob: addresses; nothing comes from elsewhere, and nothing is inline.
+# The page shows the visitor's own photos from blob: addresses. It loads nothing from other sites and inlines nothing.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
@@ -50,7 +50,7 @@ def page() -> Response:
 
 @router.get("/page/{name}")
 def asset(name: str) -> Response:
-    """Return a file that the page needs; browsers ask each time, so that its modules are always of one version."""
+    """Return a file of the page. Browsers revalidate each time, so that all modules have the same version."""
     if name not in _ASSETS:
         raise HTTPException(404)
     return whole_file(STATIC / name, {"Cache-Control": "no-cache"})
@@ -58,13 +58,13 @@ def asset(name: str) -> Response:
 
 @router.get("/examples")
 def examples() -> dict[str, list[str]]:
-    """Return the names of the example photos; `dice-1.jpg` is one for the release `dice`."""
+    """Return the names of the example photos. `dice-1.jpg` is an example for the release `dice`."""
     return {"photos": sorted(name for name in _examples() if name.endswith(".jpg"))}
 
 
 @router.get("/examples/{name}")
 def example(name: str) -> Response:
-    """Return an example photo, or their licence."""
+    """Return an example photo, or the photos' licence."""
     found = _examples()
     if name not in found:
         raise HTTPException(404)

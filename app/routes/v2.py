@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2, so that KServe and its clients can use the service."""
+"""The endpoints of the Open Inference Protocol, version 2, for KServe and its clients."""
 
 import asyncio
 import re
@@ -42,21 +42,21 @@ E = TypeVar("E", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Wanted:
-    """The model that a path names.
+    """The model that a request's path names.
 
     Attributes:
-        model_name: as in its card.
-        model_version: as in its card; None takes whichever is served.
+        model_name: the model's name, as in its card.
+        model_version: the model's version, as in its card; None accepts any version.
     """
 
     model_name: str
     model_version: str | None = None
 
     def check(self, detector: Detector) -> None:
-        """Refuse a path that names another model than the one that is served.
+        """Raise an error if the path does not name the served model.
 
         Raises:
-            UnknownModel: by its name or version.
+            UnknownModel: the name or the version differs.
         """
         where = "here; GET /models says what is served"
         if self.model_name != detector.card.name:
@@ -82,7 +82,7 @@ _NAME, _VERSION = (
 def _of_model(
     method: str, end: str, *, operation_id: str, summaries: tuple[str, str], access: dict[str, Any], **options: Any
 ) -> Callable[[E], E]:
-    """Return the decorator of what a model has: at its own path, and at that of its version."""
+    """Return a decorator that adds an endpoint at the model's path and at its version's path."""
     path = f"{TOP}/models/{{model_name}}"
     extra = {**access["openapi_extra"], **options.pop("openapi_extra", {})}
     options |= {"methods": [method], "dependencies": access["dependencies"]}
@@ -112,7 +112,7 @@ def _of_model(
 @router.get(TOP, summary="What is the server?", operation_id="server_metadata")
 @router.get(f"{TOP}/", include_in_schema=False)
 async def server_metadata(request: Request) -> ServerMetadata:
-    """Name the server and what it knows beyond the protocol; also at `/v2/`."""
+    """Return the server's name, version and protocol extensions. `/v2/` answers the same."""
     return ServerMetadata(name="rendersight", version=request.app.version, extensions=["binary_tensor_data"])
 
 
@@ -149,7 +149,7 @@ async def ready(scheduler: SchedulerDep, settings: SettingsDep) -> ServerReady:
     responses=responses(errors.Unauthorized, errors.Forbidden, errors.UnknownModel, errors.NotReady, path=TOP),
 )
 async def model_metadata(wanted: WantedDep, scheduler: SchedulerDep) -> ModelMetadata:
-    """Describe the inputs and outputs of the model; `GET /models` has its classes and figures."""
+    """Describe the inputs and outputs of the model. `GET /models` lists its classes and figures."""
     detector = scheduler.detector
     wanted.check(detector)
     card = detector.card
@@ -167,7 +167,7 @@ async def model_metadata(wanted: WantedDep, scheduler: SchedulerDep) -> ModelMet
     responses=responses(errors.UnknownModel, errors.NotReady, errors.NotAlive, path=TOP),
 )
 async def model_ready(wanted: WantedDep, scheduler: SchedulerDep, settings: SettingsDep) -> ModelReady:
-    """Answer as `GET /readyz`, for the model that is served; it takes no key, for probes have none."""
+    """Answer as `GET /readyz` for the served model. No API key is needed, because probes have none."""
     await health.readyz(scheduler, settings)
     wanted.check(scheduler.detector)
     return ModelReady(name=scheduler.detector.card.name)
@@ -232,11 +232,11 @@ async def infer(
     memory: MemoryDep,
     inference_header_content_length: Annotated[int | None, Header(ge=0, description=_LENGTH)] = None,
 ) -> Response:
-    """Find the objects in N images; all are answered together, and one that cannot be read fails the request.
+    """Find the objects in N images. One answer covers all of them; if one image cannot be read, the request fails.
 
-    The outputs: `boxes` FP32 `[N, M, 4]`, `labels` INT64 `[N, M]`, `scores` FP32 `[N, M]` and `num_detections` INT32
-    `[N]`, with M the most objects found in one of them. The numbers are those of `POST /detect`; behind an image's own
-    objects its rows are 0.
+    The outputs are `boxes` FP32 `[N, M, 4]`, `labels` INT64 `[N, M]`, `scores` FP32 `[N, M]` and `num_detections`
+    INT32 `[N]`. M is the largest number of objects in one image; shorter rows are padded with 0. The values are the
+    same as from `POST /detect`.
     """
     begun = begin(query=SelectQuery(), form=ROWS)
     wanted.check(begun.scheduler.detector)
@@ -269,11 +269,11 @@ async def infer(
 
 
 _SYNTAX = re.compile(r"[\^$\\.*+?()\[\]{}|/]")
-"""What ECMA-262 lets a pattern escape; `re.escape` writes more, such as a space, which its flag u refuses."""
+"""Characters that an ECMA-262 pattern with the flag u may escape. `re.escape` escapes more, such as a space."""
 
 
 def describe(document: dict[str, Any], card: ModelCard) -> None:
-    """Say in an OpenAPI document which model and which of its classes there are to ask for, now."""
+    """Write the served model's name, version and classes into the schemas of an OpenAPI document."""
     names = "|".join(_SYNTAX.sub(r"\\\g<0>", name) for name in card.class_names)
     one = f"({names})"
     labels = document["components"]["schemas"]["InferenceParameters"]["properties"]["labels"]

@@ -1,4 +1,4 @@
-"""The actors of a job: how many, where, and what they answer."""
+"""Connection to a Ray cluster, and the actors that run a job on it."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ from deploy.ray.errors import JobError, JobFailed
 from deploy.ray.pool import Machine, Pool
 
 _CALLS = 2
-"""Parts that an actor has at once: the next one's photos are read while the last ones of this are computed."""
+"""Parts that an actor works on at once. It reads the photos of the next part while it computes the end of this one."""
 
 _QUEUED = 2 * _CALLS
 _CONNECT_S = 5.0
@@ -27,28 +27,28 @@ _CONNECT_S = 5.0
 _SETTINGS_TYPE = 4
 _SETTINGS = b"\0\0\0\4\0\0\0\0\0"
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _SETTINGS
-"""What begins an HTTP/2 connection, RFC 9113, section 3.4; gRPC answers with a frame of SETTINGS."""
+"""The HTTP/2 connection preface (RFC 9113, section 3.4). A gRPC server answers with a SETTINGS frame."""
 
 
 @contextmanager
 def cluster(address: str | None) -> Iterator[None]:
-    """Be connected to a cluster, or to one of this machine alone that ends with this.
+    """Connect to a Ray cluster, or start a local one that ends with the context.
 
     Args:
-        address: of the head, `auto` for the cluster that this machine is part of, `local` for one of its own; None
-            takes RAY_ADDRESS, else the cluster that this machine is part of, else one of its own.
+        address: HOST:PORT of the head, `auto` for the cluster that this machine belongs to, or `local` for a new
+            cluster on this machine. None means RAY_ADDRESS, else this machine's cluster, else a new local one.
 
     Raises:
-        JobError: there is none.
+        JobError: there is no cluster at the address.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what Ray's core would print between our lines
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # otherwise Ray's core prints between our lines
     address = address or os.environ.get("RAY_ADDRESS") or None
     try:
         _check(address)
         with _muted():
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own prints a stack
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # Ray's own handler prints a stack
     except (RayError, OSError, ValueError, RuntimeError) as error:
         raise JobError(f"no cluster at {address or 'this machine'}: {_first_line(error)}") from error
     try:
@@ -59,7 +59,7 @@ def cluster(address: str | None) -> Iterator[None]:
 
 @contextmanager
 def _muted() -> Iterator[None]:
-    """Send the process's standard error nowhere: Ray's core tells there that it was told to be silent."""
+    """Redirect the process's stderr to /dev/null: Ray's core writes there that its logging is turned down."""
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -72,14 +72,19 @@ def _muted() -> Iterator[None]:
 
 
 def _check(address: str | None) -> None:
-    """See that what listens at an address of the form HOST:PORT speaks gRPC: Ray itself goes on asking for ever."""
+    """Check that a gRPC server listens at HOST:PORT, because Ray itself would retry for ever.
+
+    Raises:
+        ValueError: the address is malformed, or the server does not speak gRPC.
+        OSError: the connection fails.
+    """
     if address in (None, "auto", "local"):
         return
     host, _, port = address.rpartition(":")
     if not host or "/" in address or not port.isdigit():
         raise ValueError("accepted: HOST:PORT, auto, local")
     with socket.create_connection((host, int(port)), _CONNECT_S) as connection:
-        if os.environ.get("RAY_USE_TLS", "0") != "0":  # the handshake is Ray's
+        if os.environ.get("RAY_USE_TLS", "0") != "0":  # leave the TLS handshake to Ray
             return
         connection.sendall(_PREFACE)
         answer = connection.recv(len(_SETTINGS))
@@ -88,7 +93,7 @@ def _check(address: str | None) -> None:
 
 
 def machines() -> list[Machine]:
-    """Return what the machines of the cluster offer now."""
+    """Return the cores and GPUs of each live machine of the cluster."""
     found = (node["Resources"] for node in ray.nodes() if node["Alive"])
     return [Machine(int(offered.get("CPU", 0)), offered.get("GPU", 0.0)) for offered in found]
 
@@ -96,17 +101,17 @@ def machines() -> list[Machine]:
 def run(
     parts: Sequence[Sequence[str]], actor: type, arguments: tuple[Any, ...], named: dict[str, Any], pool: Pool
 ) -> Iterator[dict[str, Any]]:
-    """Give parts to actors, wherever there is room for them, and yield what each gave as it is done.
+    """Run an actor class on the cluster over all parts, and yield the row of each part when it is done.
 
     Args:
-        parts: of paths.
-        actor: takes a table with the column `path` and returns one with a row.
-        arguments: of its constructor.
-        named: its keyword arguments.
-        pool: the actors.
+        parts: lists of paths, one list for each part.
+        actor: a class; its instances take a table with the column `path` and return a table with one row.
+        arguments: arguments of the actor's constructor.
+        named: keyword arguments of the actor's constructor.
+        pool: number and size of the actors.
 
     Raises:
-        JobFailed: an actor says so (a value in the column `failed`), or none has done anything for half an hour.
+        JobFailed: an actor reports it in the column `failed`, or no actor has made progress for half an hour.
     """
     _quieten()
     tables = [pa.table({"path": pa.array(part, pa.string())}) for part in parts]
@@ -114,7 +119,7 @@ def run(
         actor,
         fn_constructor_args=arguments,
         fn_constructor_kwargs=named,
-        batch_size=max(map(len, parts)),  # one call for each part: all have so many but the last
+        batch_size=max(map(len, parts)),  # one call for each part: all parts but the last have this size
         batch_format="pyarrow",
         compute=ActorPoolStrategy(
             size=pool.count,
@@ -137,7 +142,7 @@ def run(
 
 
 def _quieten() -> None:
-    """Have Ray Data write into its log files alone, and hand on what an actor raised."""
+    """Make Ray Data log to its files only, and re-raise an actor's own exception."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False

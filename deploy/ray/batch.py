@@ -1,6 +1,6 @@
 """Predictions over millions of photos, as a Ray Data job: `.venv-ray/bin/python -m deploy.ray.batch PHOTOS OUT`.
 
-docs/batch.md says what is written, how it goes on after it was stopped, and what it costs.
+docs/batch.md explains the output, how a stopped job continues, and the costs.
 """
 
 import argparse
@@ -32,13 +32,13 @@ _SHOWN = 10
 
 @dataclass
 class Summary:
-    """What a run has done so far.
+    """The counts of a run so far.
 
     Attributes:
-        images: that have a row now.
-        errors: those among them that cannot be used.
-        objects: found.
-        unread: a line for each image that could not be read.
+        images: number of images with a row.
+        errors: number of these images that cannot be used.
+        objects: number of objects found.
+        unread: one line for each image that could not be read.
     """
 
     images: int = 0
@@ -47,7 +47,7 @@ class Summary:
     unread: list[str] = field(default_factory=list)
 
     def add(self, part: Mapping[str, Any]) -> None:
-        """Take in what a part gave."""
+        """Add the counts of a part."""
         self.images += part["images"]
         self.errors += part["errors"]
         self.objects += part["objects"]
@@ -55,11 +55,11 @@ class Summary:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the job.
+    """Run the job. The same command continues it after any exit status.
 
     Returns:
-        The exit status: 0, 1 where the job could not go on or images could not be read, 2 for bad input, 130 when
-        stopped. After any of them the same command goes on.
+        The exit status: 0 for success, 1 if the job failed or images could not be read, 2 for bad input, 130 if it
+        was interrupted.
     """
     options = build_parser().parse_args(arguments)
     return exit_status(PROGRAM, lambda: _run(options))
@@ -137,7 +137,7 @@ def _is_text(path: str) -> bool:
 
 
 def _left(photos: Place, paths: Sequence[str], out: Place) -> tuple[list[str], int]:
-    """Return the paths that have no row yet, and how many rows there are with an error."""
+    """Return the paths that have no row yet, and the number of existing rows with an error."""
     from deploy.ray import parts  # noqa: PLC0415 - pyarrow
 
     finished = parts.finished(out, say)
@@ -171,7 +171,7 @@ def _predict(
 
 
 def follow(done: Iterable[Mapping[str, Any]], total: int, summary: Summary, *, tell_s: float = _TELL_S) -> None:
-    """Add up what the parts gave, and tell how far it is: a bar on a terminal, elsewhere a line a minute."""
+    """Add the finished parts to the summary and show progress: a bar on a terminal, else a line per `tell_s`."""
     began_s = told_s = time.monotonic()
     with progress_bar(total=total, desc="images") as bar:
         for part in done:

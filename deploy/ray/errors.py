@@ -1,4 +1,4 @@
-"""What ends a job of `deploy.ray`, and how that looks on the command line."""
+"""The errors of `deploy.ray`'s jobs, and their messages and exit statuses on the command line."""
 
 from collections.abc import Callable
 
@@ -13,18 +13,21 @@ _OURS = ("deploy", "app", "model_store", "rendersight")
 
 
 class JobError(Exception):
-    """A job cannot begin; the message, one line, names what is in the way, and what is accepted."""
+    """A job that cannot start. The message is one line with the fault and what is accepted."""
 
 
 class JobFailed(Exception):
-    """A job cannot go on; the message, one line, says why. What it has written is whole, and the next run goes on."""
+    """A job that cannot continue. The message is one line with the reason.
+
+    The files written so far are complete, and the next run continues.
+    """
 
 
 def exit_status(program: str, job: Callable[[], int]) -> int:
-    """Run a job and say in a line why it ends, unless it returns.
+    """Run a job. If it raises an expected error, print one line with the reason.
 
     Returns:
-        What it returns; 1 where it could not go on, 2 for bad input, 130 when stopped.
+        The job's own exit status, or 1 if it failed, 2 for bad input, 130 if it was interrupted.
     """
     try:
         return job()

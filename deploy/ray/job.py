@@ -1,4 +1,4 @@
-"""What a folder of predictions holds, so that only the same is added to it."""
+"""The settings of a job, kept in its folder of predictions so that other settings are refused there."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from deploy.ray.errors import JobError
 from deploy.ray.places import Place
 from model_store.card import ModelCard
 
-FILE = "_job.json"  # those who read the folder as one table skip what begins with an underscore
+FILE = "_job.json"  # readers of the folder as one table skip names that begin with an underscore
 FORMAT = 1
 
 _MOST_IMAGES = 1000
@@ -20,14 +20,14 @@ _PARTS_EACH = 4
 
 @dataclass(frozen=True)
 class Job:
-    """What decides the predictions.
+    """The settings that determine the predictions.
 
     Attributes:
-        model: the release's name.
-        version: its number.
-        sha256: of its weights.
-        score_threshold: objects score above it.
-        max_pixels: the most pixels of an image.
+        model: name of the release.
+        version: version of the release.
+        sha256: SHA-256 of the release's weights.
+        score_threshold: objects with a score strictly above it are kept.
+        max_pixels: maximum number of pixels of an image.
     """
 
     model: str
@@ -38,7 +38,7 @@ class Job:
 
     @classmethod
     def of(cls, card: ModelCard, *, score_threshold: float | None, max_pixels: int) -> "Job":
-        """Return the job with a model; without a threshold its own counts, and none below its floor."""
+        """Return the job of a model. No threshold means the model's own; one below its floor is raised to the floor."""
         threshold = card.score_threshold if score_threshold is None else score_threshold
         return cls(card.name, card.version, card.sha256, max(threshold, card.score_floor), max_pixels)
 
@@ -47,10 +47,10 @@ class Job:
         return f"{release} above {self.score_threshold:g}, up to {self.max_pixels} px"
 
     def check(self, out: Place) -> bool:
-        """Tell whether a folder holds predictions of this job already, rather than nothing.
+        """Return whether a folder already holds predictions of this job; False if it is empty.
 
         Raises:
-            JobError: it holds those of another job, or something else.
+            JobError: the folder holds another job's predictions or other files.
         """
         text = out.find(FILE)
         if text is None:
@@ -68,7 +68,7 @@ class Job:
         return True
 
     def claim(self, out: Place) -> None:
-        """Write down that a folder holds this job's predictions."""
+        """Write this job's settings into a folder, to mark its predictions as this job's."""
         out.write(FILE, (json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n").encode())
 
 
@@ -80,7 +80,7 @@ def _read(text: bytes) -> Job:
 
 
 def parts_of(photos: Sequence[str], *, actors: int) -> Iterator[Sequence[str]]:
-    """Yield what is predicted, and written to a file, as one: some for each actor, so that none is idle at the end."""
+    """Yield the photos in parts, one output file each: several parts per actor, so that none idles at the end."""
     size = math.ceil(len(photos) / (_PARTS_EACH * actors))
     size = min(_MOST_IMAGES, max(_FEWEST_IMAGES, size))
     for first in range(0, len(photos), size):

@@ -1,17 +1,17 @@
-"""The files of predictions: Parquet, a row for each image.
+"""The Parquet files of predictions, with one row for each image.
 
 | column | type | |
 |---|---|---|
-| path | string | absolute, or the image's URL |
+| path | string | absolute path or URL of the image |
 | width, height | int32 | of the upright image, px |
 | boxes | list of lists of 4 float32 | x0, y0, x1, y1, px of the upright image, best score first |
 | labels | list of strings | class names |
 | label_ids | list of int32 | 1..K |
 | scores | list of float32 | |
 | model, version | string | of the release |
-| error | string | why the image cannot be used: then all from width to scores is null. Else null |
+| error | string | why the image cannot be used; then width to scores are null. Null for a usable image |
 
-No object is an empty list.
+If no objects were found, the lists are empty.
 """
 
 import hashlib
@@ -48,11 +48,11 @@ _READERS = 16
 
 @dataclass(frozen=True)
 class Finished:
-    """What earlier runs have written.
+    """The results of earlier runs.
 
     Attributes:
-        paths: of the images that have a row.
-        errors: how many of them could not be used.
+        paths: paths of the images that have a row.
+        errors: number of these images that could not be used.
     """
 
     paths: Set[str]
@@ -60,13 +60,13 @@ class Finished:
 
 
 def write(out: Place, photos: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write one file.
+    """Write the file of one part.
 
-    It is named after the photos that it was to have, so that a part that is computed twice, since an actor died after
-    it had written and before it could say so, is there once.
+    The name is a hash of the part's photos. If an actor dies after writing, the part is computed again, and the second
+    file replaces the first.
 
     Raises:
-        JobError: it cannot be written.
+        JobError: the file cannot be written.
     """
     file = BytesIO()
     parquet.write_table(pa.Table.from_pylist(list(rows), SCHEMA), file)
@@ -75,11 +75,11 @@ def write(out: Place, photos: Sequence[str], rows: Iterable[Mapping[str, Any]]) 
 
 
 def finished(out: Place, tell: Callable[[str], None]) -> Finished:
-    """Return what is written already; what an interrupted run left half written is deleted.
+    """Return the results of earlier runs. Delete incomplete files, which an interrupted run left.
 
     Args:
-        out: the folder.
-        tell: is given a line on each file that was no Parquet file.
+        out: the folder of predictions.
+        tell: called with a line about each file that is no complete Parquet file.
 
     Raises:
         JobError: the folder or a file cannot be read.
@@ -103,12 +103,12 @@ def finished(out: Place, tell: Callable[[str], None]) -> Finished:
 
 
 def _read(out: Place, name: str) -> pa.Table | None:
-    """Return two columns of a file, None where it is no whole Parquet file."""
+    """Return the columns `path` and `error` of a file, or None if it is no complete Parquet file."""
     try:
         with out.open(name) as file:
             return parquet.ParquetFile(file).read(["path", "error"]).select(["path", "error"])
     except pa.ArrowInvalid:
         return None
-    except Exception as error:  # as in `places`; what can be read of it may be needed, so it stays
+    except Exception as error:  # any type, as in `places`; the file may be readable later, so it is kept
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise JobError(f"{out.url}/{name}: {reason}; without that file its images are predicted again") from error

@@ -1,4 +1,4 @@
-"""Folders on any filesystem that fsspec knows, by a path or a URL: photos, s3://bucket/photos, zip://::photos.zip."""
+"""Folders on any fsspec filesystem, given as a path or URL: photos, s3://bucket/photos, zip://::photos.zip."""
 
 import os
 from collections.abc import Iterator
@@ -14,21 +14,21 @@ from deploy.ray.errors import JobError
 from rendersight import images
 
 _UNFINISHED = "_"
-"""What the name of a file begins with that may be half written, or is none of the results: readers skip it."""
+"""Prefix of files that are incomplete or no results. Readers of the folder skip them."""
 
 
 class Place:
-    """A folder, perhaps not there yet.
+    """A folder, which may not exist yet.
 
     Attributes:
-        url: as it was given, a path as an absolute one: other processes begin elsewhere.
+        url: the given URL, or the given path made absolute, because other processes have another working folder.
     """
 
     def __init__(self, url: str) -> None:
-        """Find the filesystem; variables such as FSSPEC_S3_ENDPOINT_URL configure it (fsspec's own rule).
+        """Open the filesystem. fsspec's variables, such as FSSPEC_S3_ENDPOINT_URL, configure it.
 
         Raises:
-            JobError: no filesystem of this protocol, or its package is not installed.
+            JobError: the URL is empty, its protocol is unknown, or the protocol's package is not installed.
         """
         if not url:
             raise JobError("a folder without a name is given; accepted is a path or a URL")
@@ -51,10 +51,10 @@ class Place:
     __hash__ = None  # type: ignore[assignment]
 
     def photos(self) -> list[str]:
-        """Return the paths, for `read`, of all files that end like an image, also in folders below, sorted.
+        """Return the sorted paths of all files with an image suffix, including subfolders, for `read`.
 
         Raises:
-            JobError: it cannot be listed, or holds none.
+            JobError: the folder cannot be listed or holds no images.
         """
         with _naming(self.url):
             found = self._files()
@@ -69,18 +69,18 @@ class Place:
     def _files(self) -> list[str]:
         if not self._is_disk or not os.path.isdir(self._root):  # noqa: PTH112 - a path as fsspec has it
             return cast("list[str]", self._fs.find(self._root))
-        walked = os.walk(self._root, onerror=_raise)  # fsspec would leave out a folder that cannot be listed
+        walked = os.walk(self._root, onerror=_raise)  # fsspec would silently skip a folder that cannot be listed
         return [os.path.join(folder, name) for folder, _, names in walked for name in names]  # noqa: PTH118
 
     def name_of(self, path: str) -> str:
-        """Return what a file is called outside: its absolute path, elsewhere than on a disk its URL."""
+        """Return a file's public name: its absolute path on a local disk, else its URL."""
         if self._is_disk:
             return path
         _, chain, rest = self.url.partition("::")
         return f"{self._fs.unstrip_protocol(path)}{chain}{rest}"
 
     def read(self, path: str) -> bytes:
-        """Return a file's bytes; raises whatever the filesystem raises."""
+        """Return a file's bytes. Errors of the filesystem are raised unchanged."""
         return cast(bytes, self._fs.cat_file(path))
 
     def open(self, name: str) -> Any:
@@ -88,10 +88,10 @@ class Place:
         return self._fs.open(f"{self._root}/{name}")
 
     def find(self, name: str) -> bytes | None:
-        """Return the bytes of a file of this folder, None where there is none.
+        """Return the bytes of a file of this folder, or None if it does not exist.
 
         Raises:
-            JobError: it cannot be read.
+            JobError: the file cannot be read.
         """
         with _naming(self.url):
             try:
@@ -100,20 +100,20 @@ class Place:
                 return None
 
     def names(self) -> list[str]:
-        """Return the names of what is in the folder itself, sorted; make it, should it be missing.
+        """Return the sorted names of the folder's entries, without subfolders' entries. Create a missing folder.
 
         Raises:
-            JobError: it cannot be made or listed.
+            JobError: the folder cannot be created or listed.
         """
         with _naming(self.url):
             self._fs.makedirs(self._root, exist_ok=True)
             return sorted(PurePosixPath(path).name for path in self._fs.ls(self._root, detail=False))
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file of this folder: it is there as a whole, or as it was before.
+        """Write a file of this folder atomically: readers see the old file or the complete new one.
 
         Raises:
-            JobError: it cannot be written.
+            JobError: the file cannot be written.
         """
         draft = f"{self._root}/{_UNFINISHED}{uuid4().hex}.{_DRAFT}"
         with _naming(self.url):
@@ -124,7 +124,7 @@ class Place:
         """Delete a file of this folder.
 
         Raises:
-            JobError: it cannot be deleted.
+            JobError: the file cannot be deleted.
         """
         with _naming(self.url):
             self._fs.rm_file(f"{self._root}/{name}")
@@ -134,7 +134,7 @@ _DRAFT = "draft"
 
 
 def is_draft(name: str) -> bool:
-    """Tell whether a file is what an interrupted `Place.write` has left."""
+    """Return whether a file is the unfinished draft of an interrupted `Place.write`."""
     return name.startswith(_UNFINISHED) and name.endswith(f".{_DRAFT}")
 
 
@@ -144,12 +144,12 @@ def _raise(error: OSError) -> None:
 
 @contextmanager
 def _naming(url: str) -> Iterator[None]:
-    """Say of which place it is that something cannot be done there."""
+    """Turn any error of the block into a JobError that names the folder."""
     try:
         yield
     except JobError:
         raise
     except Exception as error:  # filesystems raise whatever their libraries do: aiohttp's, botocore's, ...
         reason = str(error).strip().partition("\n")[0]
-        reason = type(error).__name__ if reason in url else reason  # some say no more than what was asked for
+        reason = type(error).__name__ if reason in url else reason  # some errors only repeat the URL
         raise JobError(f"{url}: {reason}") from error

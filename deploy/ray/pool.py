@@ -1,4 +1,4 @@
-"""How many actors or tasks fill a cluster, and what each of them has."""
+"""The number and size of the actors or tasks that fill a cluster."""
 
 import math
 from collections.abc import Sequence
@@ -9,24 +9,24 @@ from deploy.ray.errors import JobError
 
 @dataclass(frozen=True)
 class Machine:
-    """What a machine offers."""
+    """The cores and GPUs of one machine."""
 
     cores: int
     gpus: float = 0
 
     def room(self, cores: int, gpus: float) -> int:
-        """Return how many actors of so much it takes."""
+        """Return how many actors with this many cores and GPUs fit on the machine."""
         return min(self.cores // cores, math.floor(self.gpus / gpus) if gpus else self.cores)
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Actors, or tasks that run at a time.
+    """The actors of a job, or the tasks that run at a time.
 
     Attributes:
-        count: how many.
-        cores: of each.
-        gpus: of each; a share of one is possible.
+        count: number of actors.
+        cores: cores of each actor.
+        gpus: GPUs of each actor; fractions are possible.
     """
 
     count: int
@@ -35,16 +35,16 @@ class Pool:
 
 
 def pool_of(machines: Sequence[Machine], *, actors: int | None, cores: int | None, gpus: float) -> Pool:
-    """Return the actors that fill some machines.
+    """Return the pool of actors that fills the machines.
 
     Args:
-        machines: those without a core are left out, and where GPUs are asked for, those without.
-        actors: how many; None takes as many as there is room for.
-        cores: of each; None takes all of a machine, on the one that has the fewest, or its share for each GPU.
-        gpus: of each.
+        machines: the machines of the cluster. Machines without cores, or with fewer than `gpus` GPUs, are ignored.
+        actors: number of actors; None means as many as fit.
+        cores: cores of each actor. None means all cores of the smallest machine, or its share of them for each GPU.
+        gpus: GPUs of each actor.
 
     Raises:
-        JobError: there is no machine with so much.
+        JobError: no machine has room for one actor.
     """
     useful = [machine for machine in machines if machine.cores and machine.gpus >= gpus]
     if cores is None:

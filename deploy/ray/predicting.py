@@ -1,4 +1,4 @@
-"""What an actor of a job does: photos -> rows of a Parquet file, the network never waiting for a photo."""
+"""The actor of a prediction job: turns photos into rows of a Parquet file and keeps the network busy."""
 
 import socket
 from collections.abc import Callable, Sequence
@@ -34,21 +34,21 @@ Opener = Callable[[], Detector]
 
 
 class Predict:
-    """A detector in a process of its own.
+    """A detector in its own process.
 
-    Some threads more than the engine computes images at once take a photo each, from reading to its boxes: while those
-    that compute are at it, the others read and decode the next ones, and then wait.
+    Each thread takes one photo from reading to boxes. There are `ahead` threads more than the engine computes images
+    at once, so some threads read and decode the next photos while others compute.
     """
 
     def __init__(self, job: Job, photos: str, out: str, *, open_detector: Opener, ahead: int) -> None:
         """Load the model.
 
         Args:
-            job: what to predict.
+            job: the settings of the job.
             photos: path or URL of the folder of photos.
-            out: that of the folder of predictions.
+            out: path or URL of the folder of predictions.
             open_detector: loads the model.
-            ahead: photos that are read and decoded beside those that are computed.
+            ahead: number of photos that are read and decoded in advance.
         """
         malloc.keep_few_heaps()
         images.configure_pillow(max_pixels=job.max_pixels)
@@ -59,7 +59,7 @@ class Predict:
             if not job.check(self._out):
                 raise JobError(f"{out} is another folder on {socket.gethostname()}: all machines have to see the same")
             self._detector = open_detector()
-        except (JobError, ModelError) as error:  # what is raised here, Ray would try again for a while
+        except (JobError, ModelError) as error:  # Ray would retry a constructor that raises
             self._failure = str(error)
         else:
             parallel = self._detector.engine.parallel
@@ -67,14 +67,15 @@ class Predict:
             self._computing = Semaphore(parallel)
 
     def __call__(self, part: pa.Table) -> pa.Table:
-        """Predict and write one part; a second call may go on meanwhile.
+        """Predict and write one part. Two calls may run at once.
 
         Args:
-            part: a column `path`, as `Place.read` takes it.
+            part: a table with the column `path`, for `Place.read`.
 
         Returns:
-            One row: `images`, how many were written, `errors` and `objects` among them, `unread`, a line for each that
-            is left to the next run, and `failed`, why nothing was written, else null.
+            One row: `images`, the number of rows written; `errors`, the number of unusable images among them;
+            `objects`, the number of objects found; `unread`, a line for each image left to the next run; `failed`, why
+            nothing was written, or null.
         """
         if self._failure is not None:
             return _answer(failed=self._failure)
@@ -99,7 +100,7 @@ class Predict:
         )
 
     def _try(self, path: str) -> dict[str, Any] | str:
-        """Return an image's row, or why there is none."""
+        """Return an image's row, or a line with the reason why it could not be read."""
         name = self._photos.name_of(path)
         always = {"path": name, "model": self._job.model, "version": self._job.version}
         try:
@@ -137,5 +138,5 @@ def _answer(
 
 
 def opener(release: str, store_root: Path, *, device: str, cores: int) -> Opener:
-    """Return what loads a release in an actor with so many cores."""
+    """Return a function that loads a release in an actor with `cores` cores."""
     return partial(open_detector, release, store_root=store_root, device=device, cores=cores)

@@ -1,7 +1,7 @@
-"""What Ray Serve's proxies answer themselves, in the form of the service's own problems.
+"""Middleware for Ray Serve's proxies: their own errors become problem documents of the service.
 
-Every node's environment has to name it before Ray starts: RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH is
-`deploy.ray.proxy.middlewares`, as `deploy/ray/start` sets it.
+Each node must have RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=deploy.ray.proxy.middlewares in its environment before
+Ray starts; `deploy/ray/start` sets it.
 """
 
 import logging
@@ -19,7 +19,7 @@ from app.http.middleware import SecurityHeaders
 from app.observability.request_ids import REQUEST_ID_HEADER, request_id_of
 
 _OF_SERVE = "/-/"
-"""Paths below this are Serve's own, such as /-/healthz, and their answers its affair."""
+"""Prefix of Serve's own paths, such as /-/healthz. Their answers pass unchanged."""
 
 _STAY = "X-Request-Disconnect-Disabled"
 
@@ -27,25 +27,26 @@ _log = logging.getLogger(__name__)
 
 
 def middlewares() -> list[Middleware]:
-    """Return what Ray Serve puts around its proxies."""
+    """Return the middleware that Ray Serve wraps its proxies in."""
     return [Middleware(OneContract)]
 
 
 class OneContract:
-    """Middleware: a client cannot tell the proxy from the service.
+    """Middleware that makes the proxy answer like the service.
 
-    The service's answers pass, with one X-Request-ID instead of two. What Serve refuses or loses is answered with a
-    problem: a replica that died with a request is a 503, so whoever repeats what a 503 refused repeats that as well. An
-    answer that breaks off in the middle stays broken.
+    The service's answers pass with one X-Request-ID instead of two. A request that Serve refuses or loses gets a
+    problem document. If a replica dies with a request, the answer is a 503, so clients that retry a 503 retry it too.
+    An answer that breaks off in the middle stays broken.
 
-    That the client has gone is left to the service to see: what Serve would cancel ends as something else in its log.
+    The service itself detects that a client has gone. If Serve cancelled the request, the log would show another
+    outcome.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Run the proxy, and answer where the service did not."""
+        """Run the proxy. Answer with a problem if the service did not answer."""
         if scope["type"] != "http" or scope["path"].startswith(_OF_SERVE):
             await self._app(scope, receive, send)
             return
@@ -80,10 +81,10 @@ class OneContract:
 
 
 def _meant(status: int, headers: Headers) -> ServiceError:
-    """Return what the service would have said instead of Serve's own refusal."""
+    """Return the service's error that corresponds to Serve's own refusal."""
     if status == HTTPStatus.REQUEST_TIMEOUT:
         return DeadlineExceeded("it was not done within the time limit of the proxy")
-    if "Retry-After" in headers:  # which `deploy.ray.service` asks for where too many requests wait
+    if "Retry-After" in headers:  # `deploy.ray.service` makes Serve send it when too many requests wait
         return Overloaded("too many requests wait for a replica; try again in 1 s")
     return NotReady("no replica serves yet")
 

@@ -1,6 +1,6 @@
 """Rendering on a cluster: `.venv-ray/bin/python -m deploy.ray.render dice --count 6000 --out /shared/dice`.
 
-Each task of Ray is `training render --shard i/n`; docs/rendering.md says what that takes and leaves.
+Each Ray task runs `training render --shard i/n`; docs/rendering.md explains its inputs and outputs.
 """
 
 import argparse
@@ -30,18 +30,17 @@ _CHOSEN_HERE = ("--shard", "--workers", "--threads")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Render all parts.
+    """Render all parts. The same command continues after any exit status.
 
     Returns:
-        The exit status: 0, 1 where a part failed, 2 for bad input, 130 when stopped. After any of them the same
-        command goes on.
+        The exit status: 0 for success, 1 if a part failed, 2 for bad input, 130 if it was interrupted.
     """
     options, rest = build_parser().parse_known_args(arguments)
     return exit_status(PROGRAM, lambda: _run(options, rest))
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of what is not the verb's own."""
+    """Return the parser of this command's own flags, without those of `training render`."""
     parser = argparse.ArgumentParser(
         PROGRAM,
         usage=f"{PROGRAM} WHAT --count N --out OUT [flags of `training render`] [flags]",
@@ -61,13 +60,13 @@ def _run(options: argparse.Namespace, rest: Sequence[str]) -> int:
         raise JobError(f"{chosen[0]} is chosen here, by --parts and --cores")
     verb = argparse.ArgumentParser(PROGRAM)
     add_flags(verb)
-    verb.parse_args(rest)  # what it does not take ends here, and not in each part
+    verb.parse_args(rest)  # an invalid flag fails here instead of in each part
     from deploy.ray import actors  # noqa: PLC0415 - Ray
 
     with actors.cluster(options.address):
         pool = pool_of(actors.machines(), actors=None, cores=options.cores, gpus=0)
         parts = options.parts or _PARTS_EACH * pool.count
-        # as `training render` does with a whole machine: twice as many threads as cores
+        # twice as many threads as cores, as `training render` does with a whole machine
         workers = max(1, pool.cores // 2)
         share = ["--workers", str(workers), "--threads", str(math.ceil(2 * pool.cores / workers))]
         command = [str(options.python), "-m", "training", "render", *rest, *share]
@@ -86,11 +85,11 @@ def _run(options: argparse.Namespace, rest: Sequence[str]) -> int:
 
 
 def _done(command: Sequence[str], parts: int, *, cores: int) -> Iterator[tuple[int, str]]:
-    """Run all parts and yield the number of each that is done, and why it failed, if it did.
+    """Run all parts. Yield the number of each finished part and the reason of its failure, empty for success.
 
-    Ray runs a part again whose machine is gone; what it had rendered is there.
+    If a machine is lost, Ray runs its parts again; images that are already rendered are kept.
     """
-    import ray  # noqa: PLC0415 - seconds, and not in every environment
+    import ray  # noqa: PLC0415 - takes seconds, and Ray may be missing
 
     render = ray.remote(num_cpus=cores)(_render)
     left = {render.remote([*command, "--shard", f"{number}/{parts}"]): number for number in range(1, parts + 1)}
@@ -106,7 +105,7 @@ def _done(command: Sequence[str], parts: int, *, cores: int) -> Iterator[tuple[i
 
 
 def _render(command: Sequence[str]) -> str:
-    """Run one part; returns why it failed, which is nothing where it did not."""
+    """Run one part. Return the reason of its failure, or an empty string."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     try:
         done = subprocess.run(  # noqa: S603
@@ -128,7 +127,7 @@ def _render(command: Sequence[str]) -> str:
 
 
 def _die_with_the_task() -> None:
-    """Have the kernel end this process when its parent is gone, however that ended."""
+    """Make the kernel kill this process when its parent ends for any reason."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

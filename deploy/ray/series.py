@@ -1,4 +1,4 @@
-"""Metrics of several replicas in one answer, for a scrape reaches whichever replica the proxy chooses."""
+"""Merging of several replicas' metrics into one answer, because a scrape reaches only one replica."""
 
 from collections.abc import Iterable, Mapping
 
@@ -18,13 +18,13 @@ class _Collected(Collector):
 
 
 def merged(texts: Mapping[str, bytes]) -> bytes:
-    """Put metrics together, each sample with the label `replica`.
+    """Merge the metrics of several replicas. Each sample gets the label `replica`.
 
     Args:
-        texts: a replica's name -> what it exposes, in Prometheus' text format.
+        texts: replica name -> its metrics in Prometheus' text format.
 
     Returns:
-        The same format; each family once.
+        All samples in the same format, each family once.
     """
     families: dict[str, Metric] = {}
     for replica, text in texts.items():

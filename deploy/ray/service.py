@@ -1,4 +1,4 @@
-"""The service as a deployment of Ray Serve: `deploy.ray.service:build`; docs/ray.md has the commands."""
+"""The service as a Ray Serve deployment, `deploy.ray.service:build`; docs/ray.md has the commands."""
 
 import logging
 import math
@@ -22,7 +22,7 @@ from model_store.errors import ModelError
 from rendersight import images
 
 _BESIDE = 128
-"""Requests that a replica takes beside those that wait: what uploads, what is computed, metrics and health checks."""
+"""Requests that a replica takes besides the waiting ones: uploads, running inference, metrics, health checks."""
 
 _QUEUED = 1000
 _HEALTH_CHECK_S = 5.0
@@ -34,14 +34,14 @@ _log = logging.getLogger(__name__)
 
 
 class Detect:
-    """One replica: the app of `create_app` in a process of its own, with as many cores or GPUs as Ray has counted."""
+    """One replica: the app of `create_app` in its own process, with the cores or GPUs that Ray assigns to it."""
 
     def __init__(self, given: Mapping[str, Any], open_detector: Callable[..., Detector]) -> None:
-        """Read the settings; the engine gets as many cores as Ray has counted for this replica.
+        """Read the settings. The engine gets the cores that Ray assigns to this replica.
 
         Args:
-            given: settings by their names, which go before the RENDERSIGHT_ variables of this node.
-            open_detector: as `create_app` takes it.
+            given: setting name -> value. They override this node's RENDERSIGHT_ variables.
+            open_detector: as in `create_app`.
         """
         self._settings = read_settings(given)
         cores = _cores()
@@ -54,7 +54,7 @@ class Detect:
         _log.info("cores of this replica: %s", cores or "all")
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        """Return the app; Ray Serve then starts it, which loads the model, and sends requests once that is done."""
+        """Return the app. Ray Serve starts it, which loads the model, and then sends requests."""
         app = create_app(self._settings, open_detector=self._open_detector)
         app.router.lifespan_context = self._watched(app.router.lifespan_context)
         app.state.read_metrics = self._read_all_metrics
@@ -62,12 +62,12 @@ class Detect:
         return app
 
     async def check_health(self) -> None:
-        """Fail where `/livez` would; Ray Serve asks, and replaces a replica after three failures.
+        """Raise an error if `/livez` would fail. Ray Serve replaces a replica after three failures.
 
-        It asks at the end of the start as well, and shows why a replica does not start.
+        Ray Serve also calls it at the end of the start and shows the error as the reason why a replica does not start.
 
         Raises:
-            RuntimeError: with what keeps the threads from working, or why the model cannot be served.
+            RuntimeError: the threads are stuck, or the model cannot be served; the message gives the reason.
         """
         if self._failure is not None:
             raise RuntimeError(self._failure)
@@ -81,7 +81,7 @@ class Detect:
         return serve.get_replica_context().replica_tag, self._app.state.metrics.text()
 
     async def _read_all_metrics(self) -> bytes:
-        """Return the metrics of all replicas that answer, for whichever of them is asked."""
+        """Return the merged metrics of all replicas that answer in time. Any replica can be asked."""
         mine = serve.get_replica_context()
         others = serve.get_deployment_handle(mine.deployment, mine.app_name).broadcast("metrics")
         found = dict([await self.metrics()])
@@ -94,14 +94,14 @@ class Detect:
         return series.merged(found)
 
     def _watched(self, lifespan: _Lifespan) -> _Lifespan:
-        """Have a process that has stopped working end itself, as behind uvicorn: its cores are for the next one."""
+        """Add a watchdog to the lifespan, as under uvicorn: a stuck process ends and frees its cores for the next."""
 
         @asynccontextmanager
         async def watched(app: FastAPI) -> AsyncIterator[None]:
             async with AsyncExitStack() as entered:
                 try:
                     await entered.enter_async_context(lifespan(app))
-                except ModelError as error:  # of what is raised here Serve would say that it is somewhere in a log
+                except ModelError as error:  # if it were raised, Serve would only point to a log
                     self._failure = str(error)
                     yield
                     return
@@ -121,11 +121,11 @@ def build(given: Mapping[str, Any]) -> serve.Application:
     """Return the application that Ray Serve runs.
 
     Args:
-        given: the `args` of the application in Serve's configuration, or `name=value` behind `serve run`: settings by
-            their names.
+        given: setting name -> value: the application's `args` in Serve's configuration, or the `name=value` arguments
+            of `serve run`.
 
     Raises:
-        WrongSetting: a value that is not accepted, also in the environment of the node that this runs on.
+        WrongSetting: a value in `given` or in this node's environment is not accepted.
     """
     return application(given)
 
@@ -133,7 +133,12 @@ def build(given: Mapping[str, Any]) -> serve.Application:
 def application(
     given: Mapping[str, Any], *, open_detector: Callable[..., Detector] = open_detector
 ) -> serve.Application:
-    """Return the application around what loads a model; Serve's own limits leave refusals to the service."""
+    """Return the application. Serve's own limits are so high that the service itself refuses requests.
+
+    Args:
+        given: as in `build`.
+        open_detector: as in `create_app`.
+    """
     settings = read_settings(given)
     detect = serve.deployment(
         serve.ingress()(Detect),
@@ -147,6 +152,6 @@ def application(
 
 
 def _cores() -> int | None:
-    """Return how many cores Ray has counted for this replica; None where it has counted none, which are all."""
+    """Return the number of cores that Ray assigns to this replica; None if it assigns none, which means all cores."""
     counted: float = ray.get_runtime_context().get_assigned_resources().get("CPU", 0)
     return math.ceil(counted) or None
