@@ -1,7 +1,7 @@
-"""The verbs of training, each with what it does in a line.
+"""The commands of `python -m training`, with a one-line summary of each.
 
-`training/commands/NAME.py` has `add_flags(parser)`, what the verb takes, and `run(options)`, what it does. What takes
-seconds to import, torch first of all, is imported in `run`: help and the completion of a command line do not wait.
+`training/commands/NAME.py` has `add_flags(parser)`, which adds the arguments, and `run(options)`, which does the work.
+`run` itself imports slow modules such as torch, so that help and shell completion answer at once.
 """
 
 from collections.abc import Mapping
@@ -22,4 +22,4 @@ VERBS: Mapping[str, str] = {
 }
 
 SHARED_VERBS = ("train", "evaluate")
-"""Those that torchrun may start in several processes."""
+"""Commands that torchrun may start in several processes."""

@@ -1,4 +1,4 @@
-"""The verb `accelerate`: a release -> its next version, with engines prepared for a faster runtime."""
+"""The command `accelerate`: publish the next version of a release, with engines prepared for a faster runtime."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -22,13 +22,17 @@ if TYPE_CHECKING:
 
 ENGINES = ("openvino-fp32", "openvino-bf16", "openvino-int8")
 _DEFAULT_ENGINES = ("openvino-fp32", "openvino-int8")
-"""int8 runs on every CPU, and fp32 where int8 is refused; bf16 is between them on the few CPUs that compute in it."""
+"""Engines prepared by default.
+
+int8 runs on every CPU; fp32 is the fallback if int8 is refused. bf16 is left out: only a few CPUs compute in it, and
+its speed lies between the two.
+"""
 
 _MOST_CALIBRATION = 300
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Say what the verb does and what it takes."""
+    """Add the arguments of this command to the parser."""
     parser.description = (
         "Convert and quantise a release for OpenVINO, measure what that loses on labelled images, and "
         "publish all of it as the next version, which the service then takes by itself."
@@ -50,7 +54,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_plan(parser: argparse.ArgumentParser, *, is_required: bool) -> None:
-    """Add what `read_plan` takes."""
+    """Add the arguments that `read_plan` reads."""
     parser.add_argument(
         "--calibration",
         type=Path,
@@ -85,11 +89,11 @@ def add_plan(parser: argparse.ArgumentParser, *, is_required: bool) -> None:
 
 
 def read_plan(options: argparse.Namespace, class_names: Sequence[str]) -> "Plan":
-    """Read what to prepare.
+    """Return the plan that the arguments describe.
 
     Raises:
-        EngineNotAvailable: the packages for it are not installed.
-        AnnotationError: images that cannot be used.
+        EngineNotAvailable: the packages that an engine needs are not installed.
+        AnnotationError: the images cannot be used.
     """
     if missing := [name for name in ("openvino", "nncf") if find_spec(name) is None]:
         raise EngineNotAvailable(f"not installed: {', '.join(missing)}; pip install 'rendersight[accelerate]'")
@@ -109,14 +113,14 @@ def read_plan(options: argparse.Namespace, class_names: Sequence[str]) -> "Plan"
 
 
 def preparation(plan: "Plan", work: "WorkFolder") -> "Callable[[LoadedNetwork], Prepared]":
-    """Return what `publish` calls to carry a plan out."""
+    """Return the function that `publish` calls to prepare the engines of a plan."""
     from training.releasing.accelerate import prepare
 
     return lambda loaded: prepare(loaded, plan, work=work, bar=progress_bar)
 
 
 def say_published(release: "Release") -> None:
-    """Print where a release is, which engines it lacks, and how to serve it."""
+    """Print the folder of a release, the engines it lacks, and the command that serves it."""
     say(f"published {release.ref}: {release.folder}")
     for name, reason in release.manifest.refused_engines.items():
         say(f"{name} is left out: {reason}")
@@ -126,7 +130,7 @@ def say_published(release: "Release") -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the verb."""
+    """Prepare the engines and publish the next version."""
     release = store.locate(options.store, options.release)
     if isinstance(release, Path):
         raise ReleaseNotFound(f"{options.release} is a state dict's file; publish it as a release first")

@@ -1,4 +1,4 @@
-"""The verb `compare`: what runs did differently, and what came of it."""
+"""The command `compare`: differences between runs, and their results."""
 
 import argparse
 import json
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Say what the verb does and what it takes."""
+    """Add the arguments of this command to the parser."""
     parser.description = (
         "Print runs side by side: what differs in their configuration, the figures of each one's best epoch, and "
         "whether they were measured on the same images."
@@ -17,7 +17,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the verb."""
+    """Print the comparison as a table or as JSON."""
     from training.measuring.comparison import compare
 
     found = compare([options.first, *options.others])

@@ -1,4 +1,4 @@
-"""The verb `convert`: a dataset in another format."""
+"""The command `convert`: write a dataset in another format."""
 
 import argparse
 from pathlib import Path
@@ -9,7 +9,7 @@ from training.console import say
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Say what the verb does and what it takes."""
+    """Add the arguments of this command to the parser."""
     parser.description = (
         "Read a dataset in LabelMe's, COCO's, Pascal VOC's or YOLO's format and write it in another one, whole or not "
         "at all."
@@ -31,7 +31,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the verb."""
+    """Convert the dataset."""
     from rendersight.annotations.writing import copy, link
     from training.data.conversion import convert
 

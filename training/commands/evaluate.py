@@ -1,4 +1,4 @@
-"""The verb `evaluate`: a detector's figures on labelled images."""
+"""The command `evaluate`: measure a detector on labelled images."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Say what the verb does and what it takes."""
+    """Add the arguments of this command to the parser."""
     parser.description = "Print COCO's figures, AP by class and the best threshold; write the detections as COCO JSON."
     flags.add_model(parser)
     parser.add_argument("dataset", type=Path, help=flags.DATASET)
@@ -34,7 +34,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the verb; under torchrun each process takes its share of the images, and the first one writes."""
+    """Evaluate the detector; under torchrun each process takes its share of the images, and the first one writes."""
     from model_store.engines.torch import TorchEngine
     from rendersight.annotations import AnnotatedImage
     from rendersight.detections import Detections
@@ -83,10 +83,10 @@ def read_listed(
     format: str | None = None,  # noqa: A002
     split: str | None = None,
 ) -> "LabelledImages":
-    """Read a dataset, of it only the images that a file lists, if there is one, and those of a split, if one is named.
+    """Read a dataset, or only the images that `names` lists and that belong to `split`.
 
     Raises:
-        AnnotationError: files that cannot be used, or a name that is not in the folder.
+        AnnotationError: files cannot be used, or a listed name is not in the folder.
         RunError: the list cannot be read.
     """
     from training.data.dataset import read_dataset

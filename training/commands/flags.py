@@ -1,4 +1,4 @@
-"""The flags that verbs share, and the values that flags take."""
+"""Arguments that several commands share, and functions that parse their values."""
 
 import argparse
 from pathlib import Path
@@ -30,13 +30,13 @@ __all__ = [
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Add what `open_model` takes."""
+    """Add the arguments that `open_model` reads."""
     parser.add_argument("model", help="a release (dice, dice@2, a folder), a run's folder, or a state dict's file")
     parser.add_argument("--labels", type=names, help="class names in order, for a bare state dict")
 
 
 def open_model(options: argparse.Namespace) -> "tuple[LoadedNetwork, TorchEngine]":
-    """Load the network that `add_model` asked for, on the device that `add_machine` asked for."""
+    """Load the network chosen by the arguments of `add_model`, on the device chosen by those of `add_machine`."""
     from model_store.devices import choose_device
     from model_store.engines.torch import TorchEngine
     from training.records.loading import load_model
@@ -46,27 +46,27 @@ def open_model(options: argparse.Namespace) -> "tuple[LoadedNetwork, TorchEngine
 
 
 DATASET = "folder of images and their labels (LabelMe, COCO, Pascal VOC, YOLO), a COCO JSON, or a YOLO data.yaml"
-"""What a dataset is on the command line."""
+"""Help text for a dataset argument."""
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:
-    """Add what to read a dataset as."""
+    """Add the argument that names the format of a dataset."""
     parser.add_argument("--format", choices=FORMATS, help="what to read it as (default: what it looks like)")
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:
-    """Add the device and the model store."""
+    """Add the arguments for the device and the model store."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
 
 
 def add_release_json(parser: argparse.ArgumentParser) -> None:
-    """Add whether the release that was made is told as JSON."""
+    """Add the argument that prints the new release as JSON."""
     parser.add_argument("--json", action="store_true", help="print the release's name, version and folder as JSON")
 
 
 def named_folder(text: str) -> tuple[str, Path]:
-    """Take NAME=FOLDER."""
+    """Parse NAME=FOLDER into the name and the folder."""
     name, equals, folder = text.partition("=")
     if not (name and equals and folder):
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=FOLDER")
@@ -74,12 +74,12 @@ def named_folder(text: str) -> tuple[str, Path]:
 
 
 def maybe_named(text: str) -> tuple[str, Path]:
-    """Split NAME=PATH; a path that exists as it stands has no name, even with an equals sign in it."""
+    """Parse [NAME=]PATH; the text of an existing path has no name, even if it contains an equals sign."""
     name, equals, path = text.partition("=")
     return (name, Path(path)) if name and equals and path and not Path(text).exists() else ("", Path(text))
 
 
 def maybe_named_folder(text: str) -> tuple[str, Path]:
-    """Take [NAME=]FOLDER; the folder's own name is the default."""
+    """Parse [NAME=]FOLDER; the name defaults to the folder's own name."""
     name, folder = maybe_named(text)
     return name or folder.resolve().name, folder

@@ -1,4 +1,4 @@
-"""The verb `inspect`: what a dataset holds, and what is wrong with it."""
+"""The command `inspect`: report the contents and the faults of a dataset."""
 
 import argparse
 import json
@@ -11,7 +11,7 @@ _RESULTS = Path("runs/inspect")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Say what the verb does and what it takes."""
+    """Add the arguments of this command to the parser."""
     parser.description = (
         "Print counts by class, box sizes and everything that is wrong or doubtful; write a page with pictures of it, "
         "and a contact sheet with the boxes."
@@ -35,7 +35,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the verb."""
+    """Inspect the dataset and print or write the report."""
     from rendersight.annotations.folder import read_folder
     from rendersight.images import file_formats
     from training.config import parse_assignments, resolve
@@ -74,6 +74,6 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _made(path: Path) -> Path:
-    """Return a path whose folder exists."""
+    """Return the path after creating its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return path

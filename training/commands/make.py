@@ -1,4 +1,4 @@
-"""The verb `make`: a 3D model -> a release."""
+"""The command `make`: turn a 3D model into a release."""
 
 import argparse
 from pathlib import Path
@@ -9,7 +9,7 @@ from training.presets import MAKE_COUNTS, preset_names
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Say what the verb does and what it takes."""
+    """Add the arguments of this command to the parser."""
     parser.description = (
         "Render photos of a 3D model, train a detector on them, measure it, and publish it. A stopped "
         "command goes on when it is repeated."
@@ -35,7 +35,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the verb."""
+    """Make the release."""
     from training.commands.make_job import make_release
 
     make_release(options)

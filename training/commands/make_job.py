@@ -1,4 +1,4 @@
-"""What the verb `make` does, and everything that can be checked before the first scene is rendered."""
+"""The work of the command `make`, and all checks that can run before the first scene is rendered."""
 
 import argparse
 import re
@@ -29,17 +29,20 @@ from training.synthetic.mesh_check import try_mesh
 from training.synthetic.renderer import check_python
 
 RENDER_CORE_S = 3.0
-"""Seconds of one core for a render, assumed until it is measured; pawns and dice took 2.7 to 3.1."""
+"""Seconds of one core to render an image, assumed until it is measured; pawns and dice took 2.7 to 3.1."""
 TRAIN_CORE_S = 0.4
-"""Seconds of one core for an image in an epoch of the CPU preset, assumed likewise; with bfloat16 it took 0.3."""
+"""Seconds of one core to train on an image in an epoch of the CPU preset, assumed until it is measured.
+
+With bfloat16 it took 0.3.
+"""
 
 
 def make_release(options: argparse.Namespace) -> None:
-    """Make a release of what the verb's flags say, or go on with it.
+    """Make the release that the arguments describe, or resume making it.
 
     Raises:
-        Stopped: Ctrl-C; the same command goes on.
-        ModelError, AnnotationError, TrainingError: something that is told before it would fail after hours.
+        Stopped: the user pressed Ctrl-C; the same command resumes.
+        ModelError, AnnotationError, TrainingError: a check failed, before hours of work would have been lost.
     """
     try:
         _make_or_tell(options)
@@ -92,11 +95,11 @@ def _from_here(path: Path) -> Path:
 
 
 def _job(options: argparse.Namespace, device: str) -> Job:
-    """Return what the flags ask for.
+    """Return the job that the arguments describe.
 
     Raises:
-        ConfigError: no such preset or value, or no name can be made of the labels.
-        ReleaseNotFound: the name cannot be a release's.
+        ConfigError: a preset or a value is unknown, or the labels give no usable name.
+        ReleaseNotFound: the name is not valid for a release.
     """
     kind = device.partition(":")[0]
     given = {"epochs": options.epochs, "weights": options.weights}
@@ -133,13 +136,13 @@ def _name_from(labels: list[str]) -> str:
 
 
 def _check(job: Job, out: Path, options: argparse.Namespace) -> None:
-    """Find out now what would else fail after hours; nothing is written.
+    """Check everything that would otherwise fail after hours, without writing anything.
 
     Raises:
-        AnnotationError: the photos or a mesh cannot be used, or too few are rendered for a hold-out.
-        ModelError: the weights to begin from cannot be had.
+        AnnotationError: the photos or a mesh cannot be used, or too few images are rendered for a hold-out.
+        ModelError: the initial weights are not available.
         RunError: a folder cannot be written.
-        BlenderMissing: no bpy.
+        BlenderMissing: the interpreter has no bpy.
     """
     for folder in (out, options.store):
         check_folder(folder)
@@ -175,14 +178,14 @@ def _check_photos(folder: Path, class_names: tuple[str, ...]) -> None:
 
 
 def _check_split(count: int, config: TrainConfig) -> None:
-    """Split the photos that will be rendered."""
+    """Check that the images to be rendered can be split, by splitting stand-ins for them."""
     boxes = np.zeros((0, 4), np.float32)
     planned = tuple(AnnotatedImage(f"{name_of(seed)}.jpg", None, None, (1, 1), boxes, ()) for seed in range(count))
     split(LabelledImages(planned, ()), hold_out=config.hold_out, seed=config.seed, group_by=config.group_by)
 
 
 def _plan(job: Job, out: Path, device: str) -> str:
-    """Return a line on what will be done, and for how long."""
+    """Return a line that states the planned work and its estimated duration."""
     config = job.config
     what = (
         f"{job.name}: {job.count} renders, {config.epochs} epochs of {config.architecture} on {device}, in {out}; "

@@ -1,4 +1,4 @@
-"""The verb `predict`: photos -> annotated pictures and LabelMe files, with no service."""
+"""The command `predict`: write annotated pictures and LabelMe files for photos, without a service."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Say what the verb does and what it takes."""
+    """Add the arguments of this command to the parser."""
     parser.description = (
         "Write pictures with the boxes drawn, and LabelMe files that can be corrected and trained on. For a table of "
         "millions of photos, on many machines, there is `python -m deploy.ray.batch` (docs/batch.md)."
@@ -31,7 +31,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the verb."""
+    """Detect the objects in the photos and write the results."""
     from training.measuring.prediction import predict
     from training.records.run_folder import check_folder
 
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
 def _line_of_json(
     class_names: Sequence[str], score_threshold: float
 ) -> "Callable[[Path, tuple[int, int], Detections], None]":
-    """Return what prints a photo's detections as the service words them."""
+    """Return a function that prints a photo's detections as one line of JSON, in the format of the service."""
 
     def tell(photo: Path, size_wh: tuple[int, int], found: "Detections") -> None:
         detections = [

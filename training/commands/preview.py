@@ -1,4 +1,4 @@
-"""The verb `preview`: a few scenes on a contact sheet."""
+"""The command `preview`: render a few scenes onto a contact sheet."""
 
 import argparse
 from dataclasses import replace
@@ -13,7 +13,7 @@ PREVIEW_COUNT = 16
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Say what the verb does and what it takes."""
+    """Add the arguments of this command to the parser."""
     parser.description = "Render a few scenes and lay them out on a contact sheet with their boxes drawn."
     add_sources(parser)
     parser.add_argument("--first-seed", type=int, default=0, help="seeds run from here (default: 0)")
@@ -21,7 +21,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the verb."""
+    """Render the scenes and write the contact sheet."""
     from training.data import inspection
     from training.data.dataset import names_in
     from training.records.run_folder import check_file, check_folder

@@ -1,4 +1,4 @@
-"""The verb `publish`: a run's best checkpoint -> a release."""
+"""The command `publish`: turn a run's best checkpoint into a release."""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,7 @@ from training.console import print_release, progress_bar, say
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Say what the verb does and what it takes."""
+    """Add the arguments of this command to the parser."""
     parser.description = (
         "Measure a run's best checkpoint, write it as the next version into the model store, and check it."
     )
@@ -56,7 +56,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the verb."""
+    """Publish the release."""
     from training.records.run_folder import WORK, RunError, RunRecord, check_folder
     from training.releasing.publish import Words, publish
     from training.releasing.work_folder import WorkFolder

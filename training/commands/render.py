@@ -1,4 +1,4 @@
-"""The verb `render`: labelled photos of a recipe or of mesh files."""
+"""The command `render`: render labelled photos of a recipe or of mesh files."""
 
 import argparse
 from pathlib import Path
@@ -11,7 +11,7 @@ from training.synthetic.seed_shares import Shard, shard
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Say what the verb does and what it takes."""
+    """Add the arguments of this command to the parser."""
     parser.description = (
         "Render photos with LabelMe JSON, one for each seed. What is in --out already is not rendered "
         "again: a stopped command goes on when it is repeated."
@@ -30,7 +30,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the verb."""
+    """Render the dataset."""
     from training.records.run_folder import check_folder
     from training.synthetic.dataset import render_dataset
 

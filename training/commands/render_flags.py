@@ -1,4 +1,4 @@
-"""What is rendered, and with how many processes: the flags of `render`, `preview` and `make`, and what they mean."""
+"""Arguments of `render`, `preview` and `make`: the objects to render and the number of processes."""
 
 import argparse
 import sys
@@ -18,7 +18,7 @@ _BLENDER = Path(".venv-render", "Scripts/python.exe" if sys.platform == "win32" 
 
 
 def add_sources(parser: argparse.ArgumentParser) -> None:
-    """Add what is rendered, and with how many processes of which interpreter."""
+    """Add the arguments for the objects to render, the number of processes and their interpreter."""
     parser.add_argument(
         "what", nargs="+", help=f"a recipe ({', '.join(recipes.RECIPES)}), or mesh files ({' '.join(MESH_SUFFIXES)})"
     )
@@ -34,17 +34,20 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
 
 
 def workers_of(options: argparse.Namespace) -> Workers:
-    """Give each process twice its share of the cores: one traces while the other builds its scene."""
+    """Return the processes and their threads: twice the share of the cores each.
+
+    While one process builds its scene, another can then trace on its cores.
+    """
     return Workers(
         options.blender, options.workers, threads=options.threads or max(1, 2 * usable_cores() // options.workers)
     )
 
 
 def draw_of(what: Sequence[str], labels: Sequence[str]) -> Draw:
-    """Return what draws the scenes of a recipe, or of mesh files with their labels.
+    """Return the function that draws the scenes of a recipe, or of mesh files with their labels.
 
     Raises:
-        AnnotationError: no such recipe or file, or labels that do not go with the files.
+        AnnotationError: the recipe or a file does not exist, or the labels do not match the files.
     """
     if len(what) == 1 and what[0] in recipes.RECIPES:
         if labels:

@@ -1,4 +1,4 @@
-"""The verb `sim2real`: what a detector finds in rendered photos, and what in real ones."""
+"""The command `sim2real`: compare a detector's figures on rendered photos with those on real ones."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ from training.console import progress_bar, say
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Say what the verb does and what it takes."""
+    """Add the arguments of this command to the parser."""
     parser.description = (
         "Write a report with pictures: figures on rendered and real photos side by side, their intervals, "
         "thresholds, confusions, and the worst mistakes on real photos."
@@ -46,7 +46,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the verb."""
+    """Measure both domains and write the report."""
     from training.data.dataset import with_margin
     from training.measuring.measured import detect
     from training.measuring.sim2real import Sim2Real
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _lists_of(lists: Sequence[tuple[str, Path]], sets: Sequence[str]) -> dict[str, Path]:
-    """Return the list of names of each real set; one without a name belongs to the only set there is."""
+    """Return real set -> file that lists its images; a list without a name belongs to the only set."""
     if twice := next((name for name in sets if [*sets, "synthetic"].count(name) > 1), None):
         raise AnnotationError(f"two sets of photos are called {twice}; tell them apart with --real NAME=FOLDER")
     found = {}

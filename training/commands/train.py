@@ -1,4 +1,4 @@
-"""The verb `train`: a detector from labelled images."""
+"""The command `train`: train a detector on labelled images."""
 
 import argparse
 from pathlib import Path
@@ -10,7 +10,7 @@ from training.torchrun import place_here
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Say what the verb does and what it takes."""
+    """Add the arguments of this command to the parser."""
     parser.description = (
         "Train a detector on a dataset in LabelMe's, COCO's, Pascal VOC's or YOLO's format; stop with Ctrl-C, go on "
         "with --resume."
@@ -47,7 +47,7 @@ _DIRECT = ("architecture", "weights", "epochs", "batch_size", "learning_rate", "
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run the verb; under torchrun in each of its processes."""
+    """Train the detector; torchrun calls this in each of its processes."""
     from training.config import ConfigError, TrainConfig, parse_assignments, resolve
     from training.learning import run as runs
     from training.learning.distributed import device_of, joined
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
     given = {name: getattr(options, name) for name in _DIRECT if getattr(options, name) is not None}
 
     def ask() -> tuple[TrainConfig, list[str] | None, bool] | None:
-        """Return the configuration, the images to hold out and whether the dataset's own parts count; None resumes."""
+        """Return the configuration, the images to hold out and whether to use the dataset's own split; None resumes."""
         overrides = {**given, **parse_assignments(options.set)}
         if options.resume:
             if overrides or options.preset or options.labels or options.hold_out_names or options.format:
