@@ -1,1 +1,1 @@
-"""What a detector is worth: COCO figures, thresholds, confusion, renders against photos, runs side by side."""
+"""Measuring a detector: COCO figures, thresholds, confusion, renders against photos, comparison of runs."""

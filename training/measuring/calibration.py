@@ -1,4 +1,4 @@
-"""Whether a score means what it says: confidence against precision, in bins."""
+"""Calibration of scores: confidence against precision, in bins."""
 
 from dataclasses import dataclass
 
@@ -15,9 +15,9 @@ class Reliability:
     """Detections by score, in B bins of equal width; bin i holds scores in (i / B, (i + 1) / B].
 
     Attributes:
-        counts: int64 (B,).
+        counts: int64 (B,), number of detections.
         confidence: float64 (B,), mean score; NaN in an empty bin.
-        precision: float64 (B,), the part that is right at IoU 0.5; NaN in an empty bin.
+        precision: float64 (B,), fraction of detections that are correct at IoU 0.5; NaN in an empty bin.
     """
 
     counts: NDArray[np.int64]
@@ -34,7 +34,7 @@ class Reliability:
 
 
 def reliability(curve: Curve, *, bins: int = BINS) -> Reliability:
-    """Sort the detections of a curve into bins; those below the network's own score floor do not exist."""
+    """Sort the detections of a curve into bins; the network reports none below its own score floor."""
     edges = np.linspace(0, 1, bins + 1)
     index = np.digitize(curve.scores, edges[1:-1], right=True)
     counts = np.bincount(index, minlength=bins)

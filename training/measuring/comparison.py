@@ -1,4 +1,4 @@
-"""Runs side by side: what they were to do differently, and what came of it."""
+"""Comparison of runs: differences in configuration and data, and the resulting figures."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -15,27 +15,27 @@ from training.records.history import History
 from training.records.run_folder import RunError
 
 FIGURES = ("AP", "AP50", "AP75", "f1", "threshold")
-"""What is compared, by the names of `LABELS`; --json has all figures."""
+"""Figures in the table, by the names in `LABELS`; --json has all figures."""
 
 _DIGEST = re.compile(r"([0-9a-f]{12})[0-9a-f]{28,}(\+?)")
-"""A commit, perhaps with changes, or a fingerprint."""
+"""Pattern of a commit, with a `+` if it has changes, or of a fingerprint."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs or more, each with what it is called here."""
+    """Two or more runs, each with a display name."""
 
     runs: tuple[tuple[str, History], ...]
 
     def differences(self) -> dict[str, list[Any]]:
-        """Return what a run was made of, name -> a value for each run, of what is not the same in all of them."""
+        """Return the inputs that differ between the runs: name -> a value for each run."""
         made_of = [_made_of(history) for _, history in self.runs]
         names = dict.fromkeys(name for item in made_of for name in item)
         rows = {name: [item.get(name) for item in made_of] for name in names}
         return {name: values for name, values in rows.items() if any(value != values[0] for value in values)}
 
     def warnings(self) -> list[str]:
-        """Return why figures of two runs do not compare, a line for each such pair; none where all of them do."""
+        """Return a line for each pair of runs whose figures are not comparable, with the reasons."""
         lines = []
         for (one, first), (other, second) in combinations(self.runs, 2):
             if reasons := list(_reasons(first, second)):
@@ -43,7 +43,7 @@ class Comparison:
         return lines
 
     def table(self) -> str:
-        """Return everything as lines for a terminal."""
+        """Return the comparison as lines for a terminal."""
         histories = [history for _, history in self.runs]
         classes = dict.fromkeys(label for history in histories for label in history.record.class_names)
         sections = {
@@ -76,7 +76,7 @@ class Comparison:
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything, with all figures, for a script."""
+        """Return the comparison with all figures, ready for JSON."""
         runs = [
             {
                 "run": name,
@@ -94,10 +94,10 @@ class Comparison:
 
 
 def compare(folders: Sequence[Path]) -> Comparison:
-    """Read runs to put them side by side.
+    """Return a comparison of the runs in some folders.
 
     Raises:
-        RunError: a folder that holds no run with a finished epoch, or is named twice; all of them in one message.
+        RunError: a folder holds no run with a finished epoch, or is given twice. One message lists all such folders.
     """
     runs, faults, seen = [], [], set()
     for folder in folders:
@@ -129,7 +129,7 @@ def _made_of(history: History) -> dict[str, Any]:
 
 
 def _reasons(first: History, second: History) -> Iterator[str]:
-    """Say why figures of two runs are not figures of one task on the same images."""
+    """Yield the reasons why two runs were not measured on the same task and the same images."""
     if alone := set(first.hold_out) ^ set(second.hold_out):
         shared = len(set(first.hold_out) & set(second.hold_out))
         only = counted(len(alone), "is", "are")

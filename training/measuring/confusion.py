@@ -1,4 +1,4 @@
-"""What is taken for what: detections paired with true objects whatever their classes, and the matrix of both."""
+"""The confusion matrix: detections paired with true objects of any class."""
 
 from collections.abc import Sequence
 
@@ -13,15 +13,15 @@ NONE = -1
 
 
 def pair(truth_xyxy: NDArray[np.float32], found: Detections, *, min_iou: float = MIN_IOU) -> NDArray[np.int64]:
-    """Let each detection, best score first, take the free true object that it overlaps most, of any class.
+    """Pair each detection, best score first, with the unpaired true object of any class that it overlaps most.
 
     Args:
         truth_xyxy: float32 (N, 4), px.
         found: M detections in any order.
-        min_iou: a pair overlaps at least so much.
+        min_iou: smallest IoU of a pair.
 
     Returns:
-        int64 (M,), the index of the object that each detection took; -1 for none.
+        int64 (M,), index of the true object paired with each detection; -1 without a pair.
     """
     taken = np.full(len(found), NONE, np.int64)
     if not len(truth_xyxy):
@@ -36,23 +36,23 @@ def pair(truth_xyxy: NDArray[np.float32], found: Detections, *, min_iou: float =
 
 
 def missed(taken: NDArray[np.int64], truth_count: int) -> NDArray[np.int64]:
-    """Return the indices of the true objects, of `truth_count`, that no detection took."""
+    """Return the indices of the true objects without a detection; `taken` is the result of `pair`."""
     return np.setdiff1d(np.arange(truth_count), taken)
 
 
 def confusion_matrix(data: LabelledImages, found: Sequence[Detections], *, score_threshold: float) -> NDArray[np.int64]:
-    """Count the pairs of true and found class above a score threshold at IoU 0.5.
+    """Count the pairs of true and detected class at IoU 0.5, for detections above a score threshold.
 
     Returns:
-        int64 (K + 1, K + 1): row i is truth of class i + 1, the last row background; column j what was found, the
-        last column nothing. So the last column counts misses, the last row false alarms, and their corner is 0.
+        int64 (K + 1, K + 1): row i is the true class i + 1, the last row background; column j is the detected class
+        j + 1, the last column no detection. The last column counts misses, the last row false alarms; the corner is 0.
     """
     background = len(data.class_names)
     matrix = np.zeros((background + 1, background + 1), np.int64)
     for image, item in zip(data.images, found, strict=True):
         kept = item.above(score_threshold)
         taken = pair(image.boxes_xyxy, kept)
-        truth = np.array([*data.label_ids(image), background + 1], np.int64) - 1  # -1, no pair, is the background
+        truth = np.array([*data.label_ids(image), background + 1], np.int64) - 1  # index -1 is the background
         np.add.at(matrix, (truth[taken], kept.labels - 1), 1)
         lost = truth[missed(taken, len(image.labels))]
         np.add.at(matrix, (lost, np.full_like(lost, background)), 1)

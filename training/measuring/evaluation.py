@@ -1,4 +1,4 @@
-"""COCO figures, the precision-recall curve and the best score threshold, all by pycocotools' matching."""
+"""COCO figures, the precision-recall curve and the best score threshold, from the matches of pycocotools."""
 
 import contextlib
 import io
@@ -20,7 +20,10 @@ from training.measuring.matching import IOU_50, Matches
 from training.measuring.thresholds import Curve, OperatingPoint, best_f1
 
 FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
-"""COCO's twelve, in pycocotools' order (cocodataset.org/#detection-eval); -1 where the data has no such object."""
+"""COCO's twelve figures in pycocotools' order (cocodataset.org/#detection-eval).
+
+A figure is -1 if the data has no object that it measures.
+"""
 
 _ALL_AREAS = 0
 _MOST_DETECTIONS = 2
@@ -28,17 +31,17 @@ _MOST_DETECTIONS = 2
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """How detections compare with the truth.
+    """Accuracy of detections against the true boxes.
 
     Attributes:
-        figures: COCO's twelve by the names of `FIGURES`; the COCO names AP and AR are averages over IoU .5:.95.
+        figures: COCO's twelve, by the names in `FIGURES`; AP and AR are averages over IoU .5:.95.
         per_class_ap: class name -> AP over IoU .5:.95; classes without a true object are absent.
-        per_class_ap50: the same at IoU 0.5.
-        best_f1: the threshold with the highest F1.
-        curve: at IoU 0.5.
-        matches: image by image, what all of it was counted from.
-        image_count: images evaluated.
-        object_count: true objects in them.
+        per_class_ap50: class name -> AP at IoU 0.5; classes without a true object are absent.
+        best_f1: threshold with the highest F1.
+        curve: precision over recall at IoU 0.5.
+        matches: matches of each image, from which all figures are computed.
+        image_count: number of images evaluated.
+        object_count: number of true objects in them.
     """
 
     figures: dict[str, float]
@@ -51,14 +54,14 @@ class Evaluation:
     object_count: int
 
     def summary(self) -> dict[str, float]:
-        """Return the figures that a run logs and a release records, rounded to 4 digits, and the threshold as it is."""
+        """Return the figures that a run logs and a release records, rounded to 4 digits; the threshold is exact."""
         best = self.best_f1
         point = {"f1": best.f1, "precision": best.precision, "recall": best.recall}
         rounded = {name: round(value, 4) for name, value in {**self.figures, **point}.items()}
         return {**rounded, "threshold": best.score_threshold}
 
     def as_json(self) -> dict[str, Any]:
-        """Return everything but the curve and the matches, for a file or a script."""
+        """Return all fields except the curve and the matches, ready for JSON."""
         return {
             "image_count": self.image_count,
             "object_count": self.object_count,
@@ -89,13 +92,13 @@ def _number(value: float) -> str:
 
 
 def detect_all(engine: Engine, images: Sequence[AnnotatedImage], *, progress: Any = None) -> list[Detections]:
-    """Run an engine over every image; `progress` wraps the iterable, as tqdm does."""
+    """Return the detections of an engine on every image; `progress` wraps the iterable, as tqdm does."""
     wrapped: Iterable[AnnotatedImage] = images if progress is None else progress(images)
     return [engine.detect([load_pixels(image)])[0] for image in wrapped]
 
 
 def evaluate(data: LabelledImages, found: Sequence[Detections]) -> Evaluation:
-    """Compare detections with the truth.
+    """Return the accuracy of detections against the true boxes.
 
     Args:
         data: N images with their true boxes.
@@ -119,14 +122,14 @@ def evaluate(data: LabelledImages, found: Sequence[Detections]) -> Evaluation:
 
 
 def as_one_class(data: LabelledImages, found: Sequence[Detections]) -> tuple[LabelledImages, list[Detections]]:
-    """Merge all classes into one, `object`, in truth and detections; nothing is suppressed."""
+    """Merge all classes of truth and detections into the class `object`, without suppressing any detection."""
     images = tuple(replace(image, labels=("object",) * len(image.labels)) for image in data.images)
     merged = [replace(item, labels=np.ones_like(item.labels)) for item in found]
     return LabelledImages(images, ("object",)), merged
 
 
 def truth_as_coco(data: LabelledImages) -> dict[str, Any]:
-    """Return the dataset as COCO JSON; ids count from 1, boxes are x, y, width, height in px."""
+    """Return the dataset as COCO JSON; ids start at 1, boxes are x, y, width, height in px."""
     annotations = [
         {
             "image_id": number,
@@ -152,7 +155,7 @@ def truth_as_coco(data: LabelledImages) -> dict[str, Any]:
 
 
 def detections_as_coco(found: Sequence[Detections]) -> list[dict[str, Any]]:
-    """Return detections as COCO's result JSON, images counted from 1."""
+    """Return detections as COCO's result JSON; image ids start at 1."""
     return [
         {
             "image_id": number,
@@ -168,13 +171,13 @@ def detections_as_coco(found: Sequence[Detections]) -> list[dict[str, Any]]:
 
 
 def _run_cocoeval(truth: Mapping[str, Any], results: list[dict[str, Any]]) -> Any:
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports its progress by print
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         coco = COCO()
         coco.dataset = truth
         coco.createIndex()
         if results:
             detections = coco.loadRes(results)
-        else:  # loadRes does not take an empty list
+        else:  # loadRes rejects an empty list
             detections = COCO()
             detections.dataset = {**truth, "annotations": []}
             detections.createIndex()
@@ -195,7 +198,7 @@ def _per_class(precision: NDArray[np.float64], class_names: Sequence[str]) -> di
 
 
 def _curve(matches: Matches) -> Curve:
-    """Pool the matches of all images and classes at IoU 0.5."""
+    """Return one curve from the matches of all images and classes at IoU 0.5."""
     return Curve.of(
         np.concatenate([item.scores for item in matches.classes]),
         np.concatenate([item.hits[IOU_50] for item in matches.classes]),

@@ -1,4 +1,4 @@
-"""Which detections COCOeval took for right, image by image, so that figures can be made of any choice of images."""
+"""COCOeval's matches for each image, from which figures of any choice of images can be computed."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -7,20 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 IOU_50 = 0
-"""Row of `ClassMatches.hits` for IoU 0.5; the rows after it go to 0.95 in steps of 0.05."""
+"""Row of `ClassMatches.hits` for IoU 0.5; the next rows go up to 0.95 in steps of 0.05."""
 
 _ALL_AREAS = 0
 
 
 @dataclass(frozen=True, eq=False)
 class ClassMatches:
-    """The D detections of one class, best score first; at most 100 of an image, as COCO counts.
+    """The D detections of one class, best score first; at most 100 per image, as in COCO.
 
     Attributes:
-        scores: float64 (D,), falling.
-        images: int64 (D,), the image of each, from 0.
-        hits: bool (10, D), whether it is right at IoU 0.5, 0.55, ..., 0.95.
-        true_counts: int64 (N,), true objects of the class in each image.
+        scores: float64 (D,), descending.
+        images: int64 (D,), index of each detection's image, from 0.
+        hits: bool (10, D), whether the detection is correct at IoU 0.5, 0.55, ..., 0.95.
+        true_counts: int64 (N,), number of true objects of the class in each image.
     """
 
     scores: NDArray[np.float64]
@@ -30,20 +30,20 @@ class ClassMatches:
 
     @property
     def true_count(self) -> int:
-        """True objects in all images."""
+        """Number of true objects in all images."""
         return int(self.true_counts.sum())
 
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """What COCOeval matched in N images, for objects of any size, by class in the order of the class names."""
+    """COCOeval's matches in N images, for objects of any size, by class in the order of the class names."""
 
     classes: tuple[ClassMatches, ...]
     image_count: int
 
     @classmethod
     def of(cls, cocoeval: Any) -> Self:
-        """Take over the matches of a `COCOeval` that has evaluated; see `COCOeval.evaluateImg` for its `evalImgs`."""
+        """Return the matches of a `COCOeval` after `evaluate`; `COCOeval.evaluateImg` defines its `evalImgs`."""
         count = len(cocoeval.params.imgIds)
         per_class = len(cocoeval.params.areaRng) * count
         starts = [k * per_class + _ALL_AREAS * count for k in range(len(cocoeval.params.catIds))]
@@ -52,7 +52,7 @@ class Matches:
 
 
 def _of_class(items: list[dict[str, Any] | None], iou_count: int) -> ClassMatches:
-    """Join the images of one class; an image with neither truth nor detection is None."""
+    """Join the matches of one class in all images; an image with neither truth nor detection is None."""
     scores = [np.asarray(item["dtScores"], np.float64) if item else np.zeros(0) for item in items]
     hits = [np.asarray(item["dtMatches"]) > 0 for item in items if item]
     images = np.repeat(np.arange(len(items)), [len(part) for part in scores])

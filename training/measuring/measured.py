@@ -1,4 +1,4 @@
-"""A data set as one detector sees it: measured once, for every table and picture."""
+"""A data set with one detector's results, measured once for every table and picture."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,20 +16,20 @@ from training.measuring.bootstrap import Interval
 from training.measuring.evaluation import Evaluation, as_one_class, detect_all, evaluate
 
 ANY_AP50 = "AP50_any"
-"""AP50 with all classes merged into one, beside COCO's names."""
+"""Name of the AP50 with all classes merged into one, in addition to COCO's names."""
 
 
 @dataclass(frozen=True, eq=False)
 class Domain:
-    """Labelled images with what was found in them.
+    """Labelled images with a detector's results on them.
 
     Attributes:
-        name: in words.
+        name: display name.
         data: N images.
         found: N detections in the same order.
-        result: class by class.
-        any_class: with all classes merged into one.
-        resamples: figure -> float64 (B,), its bootstrap over images; NaN in a drawing without objects.
+        result: accuracy with the classes apart.
+        any_class: accuracy with all classes merged into one.
+        resamples: figure -> float64 (B,), its bootstrap over images; NaN in a resample without objects.
     """
 
     name: str
@@ -40,16 +40,16 @@ class Domain:
     resamples: Mapping[str, NDArray[np.float64]]
 
     def figures(self) -> dict[str, float]:
-        """Return COCO's figures, AP50 of any class, and the best F1; -1 where the data has no such object."""
+        """Return COCO's figures, AP50 of any class, and the best F1; -1 if the data has no object for a figure."""
         return {**self.result.summary(), ANY_AP50: round(self.any_class.figures["AP50"], 4)}
 
     def intervals(self) -> dict[str, Interval]:
-        """Return the 95 % intervals of the figures that have one, rounded to 4 digits."""
+        """Return the 95 % intervals, rounded to 4 digits, of the figures that have one."""
         found = {name: bootstrap.interval(values) for name, values in self.resamples.items()}
         return {name: (round(pair[0], 4), round(pair[1], 4)) for name, pair in found.items() if pair is not None}
 
     def metrics(self) -> Metrics:
-        """Return the figures as a manifest holds them."""
+        """Return the figures in the form of a manifest."""
         return Metrics(
             data=self.name,
             image_count=self.result.image_count,
@@ -60,14 +60,14 @@ class Domain:
         )
 
     def sizes_px(self) -> NDArray[np.float64]:
-        """Return the square root of the area of every true box, float64 (M,), in px of its photo."""
+        """Return the square root of the area of every true box: float64 (M,), px of its photo."""
         boxes = np.concatenate([image.boxes_xyxy.astype(np.float64) for image in self.data.images])
         sizes: NDArray[np.float64] = np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))
         return sizes
 
 
 def detect(engine: Engine, name: str, data: LabelledImages, *, bar: Bar) -> Domain:
-    """Run an engine over a data set and measure what it finds."""
+    """Run an engine on a data set and measure its detections."""
     return measure(name, data, detect_all(engine, data.images, progress=lambda images: bar(images, desc=name)))
 
 
@@ -80,7 +80,7 @@ def measure(name: str, data: LabelledImages, found: Sequence[Detections]) -> Dom
 
 
 def pool(domains: Sequence[Domain]) -> Domain:
-    """Return one or several data sets of the same classes as one."""
+    """Return the union of one or more data sets that have the same classes."""
     if len(domains) == 1:
         return domains[0]
     images = tuple(image for item in domains for image in item.data.images)

@@ -1,4 +1,4 @@
-"""Photos -> annotated pictures and LabelMe files, a detector's own labels to look at, to correct and to train on."""
+"""Annotated pictures and LabelMe files of a detector's output: labels to look at, to correct and to train on."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -25,13 +25,13 @@ def predict(
     progress: Callable[[Iterable[Path]], Iterable[Path]],
     tell: Callable[[Path, tuple[int, int], Detections], None] = lambda _photo, _size_wh, _found: None,
 ) -> int:
-    """Write `pictures/STEM.jpg` and `labelme/STEM.json` for each photo; returns how many objects were found.
+    """Write `pictures/STEM.jpg` and `labelme/STEM.json` for each photo and return the number of objects found.
 
     A LabelMe file names its photo by a path relative to itself, so that LabelMe opens it and training reads it.
-    `tell` is called with each photo, its width and height in px, and what is written of it.
+    `tell` is called with each photo, its width and height in px, and the detections written for it.
 
     Raises:
-        BrokenDataset: photos that could not be used, after all others are written.
+        BrokenDataset: some photos cannot be used; raised after the results of all others are written.
     """
     faults: list[Fault] = []
     count = 0

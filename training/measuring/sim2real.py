@@ -1,4 +1,4 @@
-"""From renders to photos: what a detector loses on the way, as figures and as JSON."""
+"""The sim-to-real gap: a detector's figures on rendered and on real photos, as tables and JSON."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -24,12 +24,12 @@ class Sim2Real:
 
     Attributes:
         model: name@version.
-        sha256: of its weights' file.
-        score_threshold: the one in use, above which mistakes are counted and shown.
-        synthetic: rendered photos that it was not trained on.
-        real: one or several sets of real photos.
+        sha256: hash of the weights' file.
+        score_threshold: threshold in use; mistakes above it are counted and shown.
+        synthetic: rendered photos that the detector was not trained on.
+        real: one or more sets of real photos.
         photos: all real photos as one set.
-        shown: those of them whose crops may be shown in the galleries.
+        shown: real photos whose crops may appear in the galleries.
     """
 
     model: str
@@ -51,23 +51,23 @@ class Sim2Real:
         real: Sequence[Domain],
         shown: Sequence[Domain] = (),
     ) -> "Sim2Real":
-        """Put measured data sets together; there is at least one real one, and all of them are shown if none is."""
+        """Build the report from measured data sets; `real` is not empty. An empty `shown` shows all real ones."""
         return cls(model, sha256, score_threshold, synthetic, tuple(real), pool(real), pool(shown or real))
 
     @property
     def domains(self) -> tuple[Domain, ...]:
-        """The data sets in the order of the report's columns."""
+        """Data sets in the order of the report's columns."""
         return (self.synthetic, *self.real)
 
     def columns(self) -> list[Column]:
-        """Return a column for each data set, and behind each real one its ratio to the synthetic one."""
+        """Return a column for each data set; the ratio to the synthetic set follows each real set."""
         columns = [column_of(self.synthetic.metrics())]
         for item in self.real:
             columns += [column_of(item.metrics()), self.ratio(item)]
         return columns
 
     def ratio(self, real: Domain) -> Column:
-        """Return real / synthetic; a figure that is not above 0 on the synthetic photos has no ratio."""
+        """Return the ratios real / synthetic; a figure has none unless it is above 0 on the synthetic photos."""
         below, above = self.synthetic.figures(), real.figures()
         values = {
             name: round(above[name] / value, 4)
@@ -77,7 +77,11 @@ class Sim2Real:
         return Column(f"ratio to {self.synthetic.name}", values, self._ratio_intervals(real))
 
     def _ratio_intervals(self, real: Domain) -> dict[str, Interval]:
-        """Divide the drawings of both sets, shifted by one: equal numbers pick equal places in sets of one size."""
+        """Return intervals of real / synthetic, from the resamples of both sets.
+
+        One set's resamples are shifted by one, because resamples of the same number pick the same positions in sets of
+        equal size.
+        """
         intervals = {}
         for name, drawn in self.synthetic.resamples.items():
             divisor = np.where(drawn > 0, drawn, np.nan)
@@ -87,7 +91,7 @@ class Sim2Real:
         return intervals
 
     def summary(self) -> list[str]:
-        """Return the heart of the report as lines for a terminal."""
+        """Return the main figures as lines for a terminal."""
         lines = []
         for item in self.domains:
             column = column_of(item.metrics())
@@ -96,19 +100,19 @@ class Sim2Real:
         return [*lines, f"best F1 on {self.photos.name}: {best.f1:.3f} above score {best.score_threshold:g}"]
 
     def reliability(self) -> Reliability:
-        """Return how far scores on the real photos mean what they say."""
+        """Return the calibration of scores on the real photos."""
         return reliability(self.photos.result.curve)
 
     def thresholds(self) -> dict[str, OperatingPoint]:
-        """Return the thresholds worth recommending on the real photos; what cannot be reached is absent."""
+        """Return the recommended thresholds on the real photos; a threshold that cannot be reached is absent."""
         return worth_recommending(self.photos.result.curve)
 
     def confusion(self) -> NDArray[np.int64]:
-        """Return what is taken for what on the real photos, above the threshold in use; see `confusion_matrix`."""
+        """Return the `confusion_matrix` of the real photos at the threshold in use."""
         return confusion_matrix(self.photos.data, self.photos.found, score_threshold=self.score_threshold)
 
     def as_json(self) -> dict[str, Any]:
-        """Return all figures, intervals, thresholds and counts, for a file or a script."""
+        """Return all figures, intervals, thresholds and counts, ready for JSON."""
         calibration = self.reliability()
         class_names = list(self.photos.data.class_names)
         return {

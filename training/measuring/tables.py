@@ -1,4 +1,4 @@
-"""Figures of several data sets side by side, as Markdown."""
+"""Markdown tables of the figures of several data sets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,14 +25,14 @@ LABELS = {
     "recall": "recall there",
     "threshold": "score threshold there",
 }
-"""A figure's name in a manifest -> what a reader calls it; AP and AR are averages over IoU .5:.95."""
+"""Figure's name in a manifest -> its label in a table; AP and AR are averages over IoU .5:.95."""
 
 NO_VALUE = "–"
 
 
 @dataclass(frozen=True)
 class Column:
-    """A title over values by the names of `LABELS`; what is absent or below 0 was not measurable."""
+    """A title and values, by the names in `LABELS`; a value that is absent or below 0 was not measurable."""
 
     title: str
     values: Mapping[str, float]
@@ -45,18 +45,18 @@ def column_of(metrics: Metrics) -> Column:
 
 
 def figures_table(columns: Sequence[Column]) -> list[str]:
-    """Return a row for each figure that a column has; with its interval where there is one."""
+    """Return a table with a row for each figure that any column has, with its interval if known."""
     return table(["", *(column.title for column in columns)], figure_rows(columns))
 
 
 def figure_rows(columns: Sequence[Column]) -> list[list[str]]:
-    """Return a row for each figure that a column has: what it is called, and a cell for each column."""
+    """Return a row for each figure that any column has: its label, and a cell for each column."""
     known = [name for name in LABELS if any(name in column.values for column in columns)]
     return [[LABELS[name], *(cell(column, name) for column in columns)] for name in known]
 
 
 def class_table(metrics: Sequence[Metrics], class_names: Sequence[str]) -> list[str]:
-    """Return AP by class, with AP50 behind it where it is known."""
+    """Return a table of the AP of each class, followed by its AP50 if known."""
     rows = []
     for label in class_names:
         row = [label]
@@ -75,12 +75,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def number(value: float | None) -> str:
-    """Return a figure with three digits, or a dash for what could not be measured."""
+    """Return a figure with three digits, or a dash if it could not be measured."""
     return NO_VALUE if value is None or value < 0 else f"{value:.3f}"
 
 
 def cell(column: Column, name: str) -> str:
-    """Return a figure with its interval in brackets."""
+    """Return a figure as text, with its interval in brackets if known."""
     text = number(column.values.get(name))
     if name in column.intervals:
         low, high = column.intervals[name]

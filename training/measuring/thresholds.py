@@ -1,4 +1,4 @@
-"""Precision over recall as the score threshold falls, and the thresholds worth recommending on it."""
+"""The precision-recall curve of a detector, and the score thresholds worth recommending."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from model_store.card import DEFAULT_SCORE_THRESHOLD
 
 SURE = 0.95
-"""The precision that the second of the thresholds worth recommending is chosen for."""
+"""Precision that the second recommended threshold must reach."""
 
 _SHORTEST_THRESHOLD = 3
 
@@ -18,8 +18,8 @@ class Curve:
     """Precision over recall at IoU 0.5 of all classes together, as the score threshold falls.
 
     Attributes:
-        scores: float64 (M,), falling; the score of the detection that each point lets in.
-        hits: bool (M,), whether that detection is right.
+        scores: float64 (M,), descending; score of the detection that each point adds.
+        hits: bool (M,), whether that detection is correct.
         precision: float64 (M,).
         recall: float64 (M,).
     """
@@ -31,7 +31,7 @@ class Curve:
 
     @classmethod
     def of(cls, scores: NDArray[np.float64], hits: NDArray[np.bool_], *, true_count: int) -> "Curve":
-        """Walk down the scores of M detections, of which `hits` tells the right ones, given in any order."""
+        """Return the curve of M detections, given in any order; `hits` marks the correct ones."""
         order = np.argsort(-scores, kind="stable")
         hits = hits[order]
         right = np.cumsum(hits)
@@ -45,7 +45,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A score threshold (strictly above) and what it gives at IoU 0.5, all classes together."""
+    """A score threshold (strictly above) and its results at IoU 0.5, all classes together."""
 
     score_threshold: float
     precision: float
@@ -54,7 +54,7 @@ class OperatingPoint:
 
 
 def best_f1(curve: Curve) -> OperatingPoint:
-    """Return the threshold with the highest F1; the default one with zeros where nothing found is right."""
+    """Return the threshold with the highest F1; without a correct detection the default threshold, with zeros."""
     points = _points(curve)
     if not (curve.precision[points] > 0).any():
         return OperatingPoint(score_threshold=DEFAULT_SCORE_THRESHOLD, precision=0.0, recall=0.0, f1=0.0)
@@ -62,20 +62,20 @@ def best_f1(curve: Curve) -> OperatingPoint:
 
 
 def at_precision(curve: Curve, precision: float) -> OperatingPoint | None:
-    """Return the threshold of the highest recall among those of at least this precision; None where there is none."""
+    """Return the threshold with the highest recall of those that reach a precision, or None if none does."""
     points = _points(curve)
     enough = np.flatnonzero(curve.precision[points] >= precision)
     return _point_at(curve, points, int(enough[-1])) if len(enough) else None
 
 
 def worth_recommending(curve: Curve) -> dict[str, OperatingPoint]:
-    """Return the thresholds worth recommending, by what they are good for; what cannot be reached is absent."""
+    """Return purpose -> recommended threshold; a threshold that cannot be reached is absent."""
     sure = at_precision(curve, SURE)
     return {"best F1": best_f1(curve), **({} if sure is None else {f"{SURE:.0%} precision": sure})}
 
 
 def at_score(curve: Curve, score_threshold: float) -> OperatingPoint:
-    """Return what a given threshold gives; zeros where it lets nothing in."""
+    """Return the results of a given threshold; zeros if no detection is above it."""
     last = int((curve.scores > score_threshold).sum()) - 1
     if last < 0:
         return OperatingPoint(score_threshold, precision=0.0, recall=0.0, f1=0.0)
@@ -84,7 +84,7 @@ def at_score(curve: Curve, score_threshold: float) -> OperatingPoint:
 
 
 def _points(curve: Curve) -> NDArray[np.int64]:
-    """A threshold lets in all detections of one score or none, so only the last of equal scores is a point."""
+    """Return the indices of the curve that a threshold can reach: of equal scores, only the last one."""
     return np.flatnonzero(np.diff(curve.scores, append=-1.0) < 0)
 
 
@@ -94,7 +94,7 @@ def _f1(curve: Curve) -> NDArray[np.float64]:
 
 
 def _point_at(curve: Curve, points: NDArray[np.int64], chosen: int) -> OperatingPoint:
-    """Return the threshold about half-way between the last detection let in and the first kept out."""
+    """Return the threshold about half-way between the lowest score above it and the highest score below it."""
     last = points[chosen]
     inside = curve.scores[last]
     outside = curve.scores[points[chosen + 1]] if chosen + 1 < len(points) else 0.0
@@ -107,7 +107,7 @@ def _point_at(curve: Curve, points: NDArray[np.int64], chosen: int) -> Operating
 
 
 def _between(inside: float, outside: float) -> float:
-    """Return a short number half-way between two scores; rounded further it would let in other detections."""
+    """Return the shortest number near the middle of two scores that still separates them."""
     middle = (inside + outside) / 2
     rounded = (round(middle, digits) for digits in range(_SHORTEST_THRESHOLD, 9))
     return next((value for value in rounded if outside <= np.float32(value) < inside), outside)
