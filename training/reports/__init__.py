@@ -1,1 +1,1 @@
-"""Figures as pages and pictures for people: plots, galleries, HTML, Markdown, the model card."""
+"""Reports for people: plots, galleries, HTML and Markdown pages, the model card."""

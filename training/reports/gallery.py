@@ -1,4 +1,4 @@
-"""The worst mistakes of a detector to look at: false alarms and misses, cut out with what surrounds them."""
+"""Pictures of a detector's worst mistakes: false alarms and misses, each cropped with some context."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _CELL_PX = 236
 _GAP_PX = 8
 _LINE_PX = 17
 _FONT_PX = 13
-_CONTEXT = 3.0  # side of a crop, by the longer side of what it shows
+_CONTEXT = 3.0  # side of a crop / longer side of the box that it shows
 _SHORTEST_CROP_PX = 48.0
 _TRUTH = (0, 190, 255)
 _FOUND = (255, 96, 0)
@@ -34,10 +34,10 @@ class Mistake:
 
     Attributes:
         image: index in the data set.
-        truth: the true box it is about, x0, y0, x1, y1 in px; None for a false alarm that touches none.
-        found: the detection it is about; None for a miss to which no detection comes near.
-        caption: what happened.
-        rank: the highest is the worst.
+        truth: true box of the mistake, x0, y0, x1, y1 in px; None for a false alarm that touches no true box.
+        found: detection of the mistake; None for a miss without a detection near it.
+        caption: description of the mistake.
+        rank: severity; the highest is the worst.
     """
 
     image: int
@@ -48,7 +48,7 @@ class Mistake:
 
 
 def false_alarms(data: LabelledImages, found: Sequence[Detections], *, score_threshold: float) -> list[Mistake]:
-    """Return detections above the threshold of a wrong class or of nothing, highest score first."""
+    """Return the detections above the threshold that have a wrong class or no true object, highest score first."""
     mistakes = []
     for number, (image, item) in enumerate(zip(data.images, found, strict=True)):
         kept = item.above(score_threshold)
@@ -77,7 +77,7 @@ def _why_background(overlap: float) -> str:
 
 
 def misses(data: LabelledImages, found: Sequence[Detections], *, score_threshold: float) -> list[Mistake]:
-    """Return true objects that no detection above the threshold takes, largest first."""
+    """Return the true objects that are paired with no detection above the threshold, largest first."""
     mistakes = []
     for number, (image, item) in enumerate(zip(data.images, found, strict=True)):
         taken = pair(image.boxes_xyxy, item.above(score_threshold))
@@ -98,7 +98,7 @@ def _worst_first(mistakes: Iterable[Mistake]) -> list[Mistake]:
 
 
 def gallery(data: LabelledImages, mistakes: Sequence[Mistake], *, most: int = MOST) -> Image.Image:
-    """Lay out the worst mistakes, at most two of a photo: truth in blue, detections in orange, a caption below."""
+    """Lay out the worst mistakes, at most two per photo: truth in blue, detections in orange, a caption below."""
     chosen = _spread(mistakes, most)
     columns = max(1, min(_COLUMNS, len(chosen)))
     step_wh = (_CELL_PX + _GAP_PX, _CELL_PX + 2 * _LINE_PX + _GAP_PX)
@@ -129,7 +129,7 @@ def _spread(mistakes: Sequence[Mistake], most: int) -> list[Mistake]:
 
 
 def _crop(data: LabelledImages, mistake: Mistake) -> Image.Image:
-    """Cut a square around a mistake, moved into the photo where it can be; white is outside of it."""
+    """Return a square crop around a mistake, moved into the photo if it fits; the area outside is white."""
     image = data.images[mistake.image]
     boxes = np.array([box for box in (mistake.truth, mistake.found) if box is not None])
     (x0, y0), (x1, y1) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
@@ -156,7 +156,7 @@ def _crop(data: LabelledImages, mistake: Mistake) -> Image.Image:
 
 
 def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """Shorten a text at its front until it fits under a crop."""
+    """Return a text, shortened from the front until it fits under a crop."""
     shown = text
     while font.getlength(shown) > _CELL_PX and len(shown) > 1:
         text = text[1:]

@@ -1,4 +1,4 @@
-"""An HTML page that is whole in itself: style and pictures are inside it, and nothing is fetched."""
+"""A self-contained HTML page: style and pictures are embedded, and nothing is fetched."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def document(title: str, parts: Sequence[str]) -> str:
-    """Return a page of parts that are HTML, with a heading that is text."""
+    """Return a page; `parts` are HTML, `title` is plain text for the heading."""
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
@@ -64,32 +64,32 @@ def document(title: str, parts: Sequence[str]) -> str:
 
 
 def tiles(values: Mapping[str, object]) -> str:
-    """Return name -> value as a row of large values."""
+    """Return HTML of name -> value as a row of large values."""
     shown = [f'<div class="tile"><b>{escape(str(value))}</b>{escape(name)}</div>' for name, value in values.items()]
     return f'<div class="tiles">{"".join(shown)}</div>'
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> str:
-    """Return rows of text; all but a row's first cell are numbers, or words as short."""
+    """Return an HTML table of text cells; all cells but the first of a row are numbers or short words."""
     lines = [f"<tr>{''.join(f'<th>{escape(cell)}</th>' for cell in header)}</tr>"] if header else []
     lines += [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows]
     return f'<div class="scroll"><table class="figures">{"".join(lines)}</table></div>'
 
 
 def jpeg(image: Image.Image, words: str, kind: str = "", *, quality: int = 82) -> str:
-    """Return a picture, described by words; `kind` is a class of the style."""
+    """Return an embedded JPEG of an image; `words` is its alternative text, `kind` a CSS class of the page."""
     buffer = BytesIO()
     image.convert("RGB").save(buffer, "JPEG", quality=quality)
     return _img(buffer.getvalue(), "jpeg", words, kind)
 
 
 def file(path: Path, words: str, kind: str = "") -> str:
-    """Return a file, PNG or JPEG, as it is."""
+    """Return an embedded PNG or JPEG file, unchanged; `words` and `kind` are as for `jpeg`."""
     return _img(path.read_bytes(), "png" if path.suffix == ".png" else "jpeg", words, kind)
 
 
 def figure(inside: str, caption: str) -> str:
-    """Return HTML with a text that says what it shows."""
+    """Return HTML with a caption."""
     return f"<figure>{inside}<figcaption>{escape(caption)}</figcaption></figure>"
 
 

@@ -1,4 +1,4 @@
-"""What a dataset holds and what is wrong with it, as one HTML page that needs nothing from outside."""
+"""The report on the contents and faults of a dataset, as one self-contained HTML page."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ _COLOUR = (255, 59, 48)
 
 
 def page(report: Inspection) -> str:
-    """Return the page; pictures are inside it, and nothing is fetched."""
+    """Return the page; pictures are embedded, and nothing is fetched."""
     found = report.found
     title = f"Dataset {report.name}"
     by_name = {image.name: image for image in found.images}
@@ -86,7 +86,7 @@ def _files(spots: Sequence[Spot], *, is_open: bool) -> str:
 
 
 def _picture(image: AnnotatedImage, spot: Spot, labels: Sequence[str]) -> str:
-    """Show what is around a box, or a whole image with all of its boxes."""
+    """Return HTML of the area around a box, or of a whole image with all of its boxes."""
     picture = Image.fromarray(load_pixels(image))
     if spot.box_xyxy is not None:
         picture = _crop(picture, spot)
@@ -102,7 +102,7 @@ def _picture(image: AnnotatedImage, spot: Spot, labels: Sequence[str]) -> str:
 
 
 def _crop(picture: Image.Image, spot: Spot) -> Image.Image:
-    """Cut out a square around a box and draw it; a box outside leads to the nearest part of the image."""
+    """Return a square crop around a box, with the box drawn; for a box outside, the nearest part of the image."""
     assert spot.box_xyxy is not None
     width, height = picture.size
     x0, y0, x1, y1 = spot.box_xyxy

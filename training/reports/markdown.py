@@ -1,4 +1,4 @@
-"""The report from renders to photos as Markdown, for a page of its own or a model card."""
+"""The sim-to-real report as Markdown, for a page of its own or a model card."""
 
 import numpy as np
 
@@ -14,18 +14,18 @@ CONFUSION = "confusion.png"
 FALSE_ALARMS = "false_alarms.jpg"
 MISSES = "misses.jpg"
 CROPS = (FALSE_ALARMS, MISSES)
-"""Pictures that show parts of the photos, in the section `MISTAKES`."""
+"""File names of the pictures in the section `MISTAKES`, which show parts of the photos."""
 
 MISTAKES = "## Worst mistakes"
 
 
 def page(report: Sim2Real) -> str:
-    """Return the whole report as Markdown; its pictures lie beside it."""
+    """Return the whole report as Markdown; it links to pictures in the same folder."""
     return "\n".join([f"# From renders to photos: {report.model}", "", *figures(report), "", *sections(report), ""])
 
 
 def figures(report: Sim2Real) -> list[str]:
-    """Return the tables of figures, as lines of Markdown."""
+    """Return the tables of figures as lines of Markdown."""
     return [
         *figures_table(report.columns()),
         "",
@@ -39,7 +39,7 @@ def figures(report: Sim2Real) -> list[str]:
 
 
 def sections(report: Sim2Real) -> list[str]:
-    """Return what follows the figures, each picture under its heading, as lines of Markdown."""
+    """Return the sections after the figures as lines of Markdown, each picture under its heading."""
     photos, matrix = report.photos, report.confusion()
     right = int(np.trace(matrix[:-1, :-1]))
     confused = int(matrix[:-1, :-1].sum()) - right

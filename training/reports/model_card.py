@@ -1,4 +1,4 @@
-"""The model card, `README.md` of a release: generated from its manifest."""
+"""The model card of a release, `README.md`, generated from its manifest."""
 
 import re
 from pathlib import Path
@@ -13,12 +13,12 @@ _MAKING = "## Making"
 
 
 def write_card(path: Path, manifest: Manifest, report: Sim2Real | None = None) -> None:
-    """Write the card of a release; a report's pictures lie beside it."""
+    """Write the card of a release; it links to a report's pictures in the same folder."""
     path.write_text(card_text(manifest, report), "utf-8")
 
 
 def card_text(manifest: Manifest, report: Sim2Real | None = None) -> str:
-    """Return the card's Markdown, with the report from renders to photos where there is one."""
+    """Return the card's Markdown, with the sim-to-real report if one is given."""
     name = f"{manifest.name}@{manifest.version}"
     config = manifest.origin.config
     lines = [
@@ -73,7 +73,7 @@ def _figures(manifest: Manifest) -> list[str]:
 
 
 def rewrite_card(path: Path, manifest: Manifest) -> None:
-    """Adapt the card copied from the version before: name, engines, licence, no crops of photos; if there is a card."""
+    """Update a card copied from the previous version, if it exists: name, engines, licence, no crops of photos."""
     if not path.exists():
         return
     ref = f"{manifest.name}@{manifest.version}"
@@ -89,7 +89,7 @@ def rewrite_card(path: Path, manifest: Manifest) -> None:
 
 
 def _engines(manifest: Manifest) -> list[str]:
-    """Return what each prepared engine keeps of eager fp32, and why others are left out."""
+    """Return lines on the accuracy of each prepared engine against eager fp32, and on why others are left out."""
     if not (manifest.engines or manifest.refused_engines):
         return []
     rows = [

@@ -1,4 +1,4 @@
-"""Plots of a training and of what a detector finds, by matplotlib."""
+"""Matplotlib plots of a training run and of a detector's results."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ def _lines(
 
 
 def plot_precision_recall(results: Mapping[str, Evaluation], path: Path) -> None:
-    """Draw precision over recall at IoU 0.5 for each named data set, with the best F1 marked; '' is no name."""
+    """Draw precision over recall at IoU 0.5 for each data set, with the best F1 marked; the name '' is not shown."""
     figure = Figure(figsize=(6, 5), layout="constrained")
     axes = figure.subplots()
     for name, result in results.items():
@@ -67,7 +67,7 @@ def plot_precision_recall(results: Mapping[str, Evaluation], path: Path) -> None
 
 
 def plot_box_sizes(sizes_px: Mapping[str, NDArray[np.float64]], path: Path) -> None:
-    """Draw how the sizes of each data set's true boxes are spread, square root of the area in px, as parts of all."""
+    """Draw a histogram of the true box sizes of each data set: square root of the area in px, as fractions of all."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     everything = np.concatenate([*sizes_px.values(), np.zeros(0)])
@@ -92,7 +92,7 @@ def plot_box_sizes(sizes_px: Mapping[str, NDArray[np.float64]], path: Path) -> N
 
 
 def plot_reliability(reliability: Reliability, thresholds: Mapping[str, OperatingPoint], path: Path) -> None:
-    """Draw precision over confidence, how many detections each bin holds, and the thresholds."""
+    """Draw precision over confidence, the number of detections in each bin, and the thresholds."""
     figure = Figure(figsize=(6, 5.5), layout="constrained")
     axes, below = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     edges = np.linspace(0, 1, len(reliability.counts) + 1)
@@ -114,7 +114,7 @@ def plot_reliability(reliability: Reliability, thresholds: Mapping[str, Operatin
 
 
 def plot_confusion(matrix: NDArray[np.int64], class_names: Sequence[str], path: Path) -> None:
-    """Draw a confusion matrix, int (K + 1, K + 1), coloured by the part of each true class; see `confusion.py`."""
+    """Draw a confusion matrix, int (K + 1, K + 1), coloured by the fraction of each true class; see `confusion.py`."""
     side = min(3 + 0.5 * len(matrix), 14)
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
@@ -132,7 +132,7 @@ def plot_confusion(matrix: NDArray[np.int64], class_names: Sequence[str], path: 
     axes.set_xlabel("found")
     axes.set_ylabel("truth")
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a name in a script that the font has not
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # the font may lack a name's script
         figure.savefig(path, dpi=_DPI)
 
 

@@ -1,4 +1,4 @@
-"""What a run or an evaluation leaves behind for people: JSON, pictures and a page in a folder."""
+"""The report folder of a run or an evaluation: JSON, pictures and an HTML page."""
 
 import json
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ REPORT = "report.md"
 
 
 def write_evaluation(out: Path, data: LabelledImages, found: Sequence[Detections], result: Evaluation) -> None:
-    """Write COCO's truth and result JSON, the figures, pictures of what was found, and a page of all of it."""
+    """Write COCO's truth and result JSON, the figures, pictures of the detections, and a page that shows them."""
     out.mkdir(parents=True, exist_ok=True)
     (out / TRUTH).write_text(json.dumps(truth_as_coco(data)), "utf-8")
     (out / DETECTIONS).write_text(json.dumps(detections_as_coco(found)), "utf-8")
@@ -42,16 +42,16 @@ def write_evaluation(out: Path, data: LabelledImages, found: Sequence[Detections
 def write_run_plots(
     run: Path, hold_out: LabelledImages, found: Sequence[Detections], result: Evaluation, *, train: LabelledImages
 ) -> None:
-    """Write a run's curves so far, what its best weights find on the hold-out images, and a page of all of it.
+    """Write a run's curves so far, its best weights' results on the hold-out images, and a page that shows them.
 
-    Where TensorBoard is installed it gets the latest epoch too.
+    If TensorBoard is installed, also add the latest epoch to its curves.
 
     Args:
         run: the run's folder, with the latest epoch in its metrics.
         hold_out: N images.
-        found: N detections of the latest epoch's weights, in the same order; drawn where it is the best so far.
-        result: what they are worth.
-        train: the images that the run learns from.
+        found: N detections of the latest epoch's weights, in the same order; drawn if the epoch is the best so far.
+        result: accuracy of `found`.
+        train: images that the run learns from.
     """
     history, folder = History.read(run), run / PLOTS
     folder.mkdir(exist_ok=True)
@@ -62,13 +62,13 @@ def write_run_plots(
     text = report_page.of_run(run, history, train=train, hold_out=hold_out, pictures=folder)
 
     def write(draft: Path) -> None:
-        draft.write_text(text, "utf-8", "replace")  # a path need not be text
+        draft.write_text(text, "utf-8", "replace")  # a path may contain invalid UTF-8
 
     write_atomically(run / PAGE, write)
 
 
 def write_sim2real(out: Path, report: Sim2Real) -> None:
-    """Write the report from renders to photos, all of its figures, and its pictures."""
+    """Write the sim-to-real report with all of its figures and pictures."""
     out.mkdir(parents=True, exist_ok=True)
     (out / REPORT).write_text(page(report), "utf-8")
     (out / FIGURES).write_text(json.dumps(report.as_json(), indent=2) + "\n", "utf-8")
@@ -76,7 +76,7 @@ def write_sim2real(out: Path, report: Sim2Real) -> None:
 
 
 def write_sim2real_pictures(folder: Path, report: Sim2Real) -> None:
-    """Write the pictures that the report's Markdown shows, for the report itself or a model card."""
+    """Write the pictures that the report's Markdown links to, for the report itself or a model card."""
     photos, threshold = report.photos, report.score_threshold
     plot_precision_recall({item.name: item.result for item in report.domains}, folder / PRECISION_RECALL)
     plot_box_sizes({item.name: item.sizes_px() for item in report.domains}, folder / BOX_SIZES)

@@ -1,4 +1,4 @@
-"""A run or an evaluation as one HTML page that needs nothing from outside."""
+"""The report on a run or an evaluation as one self-contained HTML page."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ _HEADLINE = {"AP": "mAP@[.5:.95]", "AP50": "AP50", "AP75": "AP75", "f1": "best F
 
 
 def of_run(run: Path, history: History, *, train: LabelledImages, hold_out: LabelledImages, pictures: Path) -> str:
-    """Return the page of a run so far; `pictures` has its plots, and those of the hold-out from its best epoch."""
+    """Return the page of a run so far; `pictures` is the folder of its plots and its best epoch's hold-out pictures."""
     record, best, latest = history.record, history.best, history.epochs[-1]
     columns = [Column(f"epoch {epoch['epoch']}", epoch) for epoch in ([best] if best is latest else [best, latest])]
     columns[0] = Column(f"best, {columns[0].title}", best)
@@ -66,7 +66,7 @@ def of_run(run: Path, history: History, *, train: LabelledImages, hold_out: Labe
 
 
 def of_evaluation(name: str, data: LabelledImages, result: Evaluation, *, pictures: Path) -> str:
-    """Return the page of an evaluation; `pictures` has what was drawn of it."""
+    """Return the page of an evaluation; `pictures` is the folder of its pictures."""
     figures = result.summary()
     return document(
         f"Evaluation {name}",
@@ -92,7 +92,7 @@ def _plots(folder: Path, captions: Mapping[str, str]) -> str:
     shown = [
         figure(file(folder / name, caption, "plot"), caption)
         for name, caption in captions.items()
-        if (folder / name).exists()  # a run may have been begun by a version that did not draw it
+        if (folder / name).exists()  # older versions of the program did not draw all of them
     ]
     return f'<div class="charts">{"".join(shown)}</div>'
 
@@ -102,7 +102,7 @@ def _figures(columns: Sequence[Column]) -> list[str]:
 
 
 def _found(folder: Path, threshold: float) -> list[str]:
-    """Return the pictures of what was found, each under a line that says what it shows."""
+    """Return HTML of the pictures of detections, each below a line that describes it."""
     above = f"above score {threshold:g}, where F1 is best"
     parts = [
         "<h2>Precision, recall and the threshold</h2>",
@@ -129,7 +129,7 @@ def _found(folder: Path, threshold: float) -> list[str]:
 
 
 def _classes(parts: Mapping[str, LabelledImages], per_class_ap: Mapping[str, float]) -> list[str]:
-    """Return a row for each class: its objects in each part of the data, and its AP."""
+    """Return HTML of a table: each class's objects in each part of the data, and its AP."""
     counts = [Counter(label for image in data.images for label in image.labels) for data in parts.values()]
     (class_names,) = {data.class_names for data in parts.values()}
     rows = [[name, *(str(count[name]) for count in counts), number(per_class_ap.get(name))] for name in class_names]

@@ -15,14 +15,14 @@ _DIVISION = ("hold_out", "group_by")
 
 
 def training_command(run: Path, record: RunRecord, *, train: LabelledImages, hold_out: LabelledImages) -> str:
-    """Return the command of a run that does what this one did, on the images where they were."""
+    """Return the command that repeats a run on the same images at their original paths."""
     changed = record.config.model_dump(mode="json", exclude_defaults=True)
-    if (record.continued_from or "").startswith(f"{record.config.weights}@"):  # the version that was the highest then
+    if (record.continued_from or "").startswith(f"{record.config.weights}@"):  # the highest version at the time
         changed["weights"] = record.continued_from
     words = [record.dataset, "--out", f"{run}-again"]
     words += ["--format", record.dataset_format] if record.dataset_format else []
-    if not any("," in name for name in record.class_names):  # which --labels could not tell
-        words.append(f"--labels={','.join(record.class_names)}")  # a name may begin like a flag
+    if not any("," in name for name in record.class_names):  # --labels is split at commas
+        words.append(f"--labels={','.join(record.class_names)}")  # a name may start with a hyphen
     for name in _FLAGS:
         words += [f"--{name.replace('_', '-')}", str(changed[name])] if name in changed else []
     words += _division(run, record.config, train, hold_out)
@@ -33,7 +33,7 @@ def training_command(run: Path, record: RunRecord, *, train: LabelledImages, hol
 
 
 def publishing_commands(run: Path) -> list[str]:
-    """Return the commands that make a release of a run, called as its folder where that may be, and serve it."""
+    """Return the commands that publish a run and serve the release, named after the run's folder if that is valid."""
     name = re.sub(r"[^a-z0-9._-]+", "-", run.resolve().name.lower()).lstrip("._-")[:64] or "mine"
     return [
         shlex.join(["python", "-m", "training", "publish", str(run), "--name", name]),
@@ -42,13 +42,13 @@ def publishing_commands(run: Path) -> list[str]:
 
 
 def _division(run: Path, config: TrainConfig, train: LabelledImages, hold_out: LabelledImages) -> list[str]:
-    """Return the flags that hold out the same images; none where the dataset's own files say which."""
+    """Return the flags that hold out the same images; none if the dataset's own files define the split."""
     together = LabelledImages((*train.images, *hold_out.images), train.class_names)
     if (parts := own_split(together)) and _names(parts[1]) == _names(hold_out):
         return []
     try:
         drawn = split(together, hold_out=config.hold_out, seed=config.seed, group_by=config.group_by)[1]
-    except AnnotationError:  # nothing was drawn, or this would have been raised then
+    except AnnotationError:  # the run did not draw its split: it would have raised too
         drawn = None
     if drawn is None or _names(drawn) != _names(hold_out):
         return ["--hold-out-names", str(run / HOLD_OUT_LIST)]

@@ -1,4 +1,4 @@
-"""Bar charts as SVG to stand inside an HTML page; colours are the page's."""
+"""Bar charts as SVG for an HTML page; the page's style gives the colours."""
 
 from collections.abc import Sequence
 from html import escape
@@ -20,14 +20,14 @@ def histogram(
     marks: Sequence[tuple[float, str]] = (),
     is_log: bool = True,
 ) -> str:
-    """Draw how values are spread.
+    """Return a histogram as SVG.
 
     Args:
-        values: (N,), above 0 on a logarithmic axis; none makes a chart that says so.
-        title: what is counted, for the heading and for a screen reader.
-        unit: what the axis measures.
+        values: (N,), above 0 on a logarithmic axis; if empty, the chart says so.
+        title: the quantity counted, for the heading and for screen readers.
+        unit: unit of the axis.
         marks: positions on the axis with a word each, drawn as dotted lines.
-        is_log: whether the axis is logarithmic; else it has a bar for each whole number up to a most.
+        is_log: whether the axis is logarithmic; otherwise each whole number has a bar, up to a maximum.
     """
     if not len(values):
         return _figure(title, f'<text x="{_WIDTH / 2}" y="{_HEIGHT / 2}" class="middle">none</text>', unit)
@@ -76,7 +76,7 @@ def _axis(ticks: Sequence[tuple[float, str]]) -> list[str]:
     parts = [f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{base}" y2="{base}" class="axis"/>']
     free_from = 0.0
     for x, word in ticks:
-        if x >= free_from:  # words do not overlap
+        if x >= free_from:  # keep the words from overlapping
             parts.append(f'<text x="{x:.1f}" y="{base + 13}" class="middle small">{word}</text>')
             free_from = x + 8 * len(word) + 6
     return parts

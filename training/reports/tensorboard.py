@@ -1,4 +1,4 @@
-"""A run's curves for TensorBoard, where it is installed; else nothing is written and nothing is said."""
+"""A run's curves for TensorBoard; nothing is written or reported if it is not installed."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,12 +13,12 @@ _TRAINING = ("learning_rate", "images_per_s")
 
 
 def write_scalars(run: Path, epoch: Mapping[str, Any]) -> None:
-    """Add an epoch, a line of the run's metrics, to the curves; what was there of this and later epochs is replaced.
+    """Add an epoch, one line of the run's metrics, to the curves, replacing this and later epochs.
 
-    Each epoch has a file of its own, so that a run which was killed can repeat its last one.
+    Each epoch has its own file, so that a killed run can repeat its last epoch.
     """
     try:
-        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - it is an extra of the installation
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional dependency
     except ImportError:
         return
     writer: Any = SummaryWriter(run / FOLDER, purge_step=epoch["epoch"])
@@ -28,7 +28,7 @@ def write_scalars(run: Path, epoch: Mapping[str, Any]) -> None:
 
 
 def scalars(epoch: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Return the tags and values of an epoch; a figure below 0 could not be measured and is left out."""
+    """Yield the tags and values of an epoch, without figures below 0, which could not be measured."""
     for name, value in epoch.items():
         if name.startswith("loss"):
             yield f"loss/{name.removeprefix('loss_')}", value
