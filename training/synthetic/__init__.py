@@ -1,1 +1,1 @@
-"""Rendered training images: a seed becomes a SceneSpec, Blender renders it, the sensor spoils it, a mask labels it."""
+"""Rendered training images: a seed gives a SceneSpec, Blender renders it, a sensor degrades it, a mask labels it."""

@@ -1,4 +1,4 @@
-"""Instance mask -> boxes with visibility: tight around what is seen, and how much of the object that is."""
+"""Boxes and visibility from an instance mask: the tight box of the visible pixels, and the fraction that is visible."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 MIN_VISIBLE = 0.45
-"""Least share of an object's outline within the frame that nothing stands in front of."""
+"""Smallest visible fraction of the part of an object's outline that is within the frame."""
 MIN_IN_FRAME = 0.35
-"""Least share of an object's outline that lies within the frame."""
+"""Smallest fraction of an object's outline that is within the frame."""
 MIN_SIDE_PX = 8
-"""Least width and height of a box."""
+"""Smallest width and height of a box."""
 
 _PAD_PX = 512
 _PARTS = 4
@@ -20,10 +20,10 @@ _PARTS = 4
 
 @dataclass(frozen=True, eq=False)
 class Outline:
-    """An object's projection if nothing hid it: triangles over vertices, px of the image, also outside of it.
+    """An object's projection with nothing in front of it: triangles over vertices, which may lie outside the image.
 
     Attributes:
-        vertices: float32 (V, 2), x, y.
+        vertices: float32 (V, 2), x, y in px of the image.
         triangles: int32 (F, 3), indices of vertices.
     """
 
@@ -37,10 +37,10 @@ class Instance:
 
     Attributes:
         label: its class.
-        box_xyxy: tight around its visible pixels, px, continuous.
-        visible: share of its outline within the frame that is seen, 0..1.
-        in_frame: share of its outline that lies within the frame, 0..1.
-        area_px: visible pixels.
+        box_xyxy: tight box around its visible pixels, px, continuous.
+        visible: visible fraction of its outline within the frame, 0..1.
+        in_frame: fraction of its outline that is within the frame, 0..1.
+        area_px: number of visible pixels.
     """
 
     label: str
@@ -51,22 +51,22 @@ class Instance:
 
 
 class TooHidden(ValueError):
-    """An object is seen, but too little of it to be labelled; the scene must be drawn anew."""
+    """An object is visible, but too little of it to be labelled; the scene must be redrawn."""
 
 
 def annotate(index: NDArray[np.uint16], outlines: Sequence[Outline], labels: Sequence[str]) -> list[Instance]:
-    """Turn an instance mask into boxes.
+    """Return the labelled objects of an instance mask.
 
     Args:
-        index: uint16 (H, W), the number of the object that each pixel shows, from 1; 0 is none of them.
-        outlines: of objects 1, 2, ...
-        labels: their classes.
+        index: uint16 (H, W), number of the object that each pixel shows, from 1; 0 is no object.
+        outlines: outlines of objects 1, 2, ...
+        labels: classes of objects 1, 2, ...
 
     Returns:
-        The objects inside the frame; one that is wholly outside is left out.
+        The objects inside the frame; an object wholly outside is left out.
 
     Raises:
-        TooHidden: one is inside by less than the limits above.
+        TooHidden: an object inside the frame is below one of the limits above.
     """
     found = []
     for number, (outline, label) in enumerate(zip(outlines, labels, strict=True), 1):
@@ -88,13 +88,13 @@ def annotate(index: NDArray[np.uint16], outlines: Sequence[Outline], labels: Seq
 
 
 def _areas(outline: Outline, *, shape_hw: tuple[int, int]) -> tuple[float, float]:
-    """Return the area of an outline, px, in all (up to a margin around the image) and within the image."""
+    """Return the area of an outline in px: in total (up to a margin around the image), and within the image."""
     height, width = shape_hw
     low = np.maximum(np.floor(outline.vertices.min(axis=0)), -_PAD_PX).astype(int)
     high = np.minimum(np.ceil(outline.vertices.max(axis=0)), (width + _PAD_PX, height + _PAD_PX)).astype(int)
     if (high <= low).any():
         return 0.0, 0.0
-    # Pillow counts pixels that a polygon touches, so it is drawn in parts of a pixel
+    # Pillow fills every pixel that a polygon touches, so draw at a multiple of the resolution
     canvas = Image.new("1", tuple((high - low) * _PARTS))
     pen = ImageDraw.Draw(canvas)
     corners = (outline.vertices.astype(np.float64) - low) * _PARTS - 0.5

@@ -1,4 +1,4 @@
-"""Game boards and print: what is round, spotted or numbered and no die."""
+"""Game boards and printed matter: round, spotted or numbered things that are not dice."""
 
 import math
 import random
@@ -8,7 +8,7 @@ from training.synthetic.surfaces import any_colour, dark, light, log_uniform, su
 
 
 def board(rng: random.Random) -> list[Thing]:
-    """Tile the middle of the ground with hexagons or squares, with a numbered token on most of them."""
+    """Draw a board: hexagons or squares that tile the middle of the ground, most with a numbered token."""
     side = rng.uniform(1.4, 4.0)
     surfaces = [surface(rng, patterns=("plain", "noise", "marble", "cells", "wood", "print")) for _ in range(6)]
     token = Surface("plain", light(rng), dark(rng), 1.0, roughness=rng.uniform(0.3, 0.9))
@@ -22,7 +22,7 @@ def board(rng: random.Random) -> list[Thing]:
         for row in range(-rings, rings + 1):
             if is_hexagonal and abs(column + row) > rings:
                 continue
-            # a hexagon of width w has its neighbours at w, and at w/2, w * sqrt(3)/2
+            # a hexagon of width w has neighbours at (w, 0) and at (w/2, w * sqrt(3)/2)
             x, y = (side * (column + row / 2), side * row * 0.866) if is_hexagonal else (side * column, side * row)
             position = (x * cos - y * sin, x * sin + y * cos)
             width = side * (1.13 if is_hexagonal else 0.97)
@@ -37,7 +37,7 @@ def board(rng: random.Random) -> list[Thing]:
 
 
 def prints(rng: random.Random, *, reach: float) -> list[Thing]:
-    """Scatter a few pages, cards and buttons with letters on them."""
+    """Draw a few scattered pages, cards and buttons with letters on them."""
     pages = []
     for number in range(rng.choice((0, 1, 2, 4, 7))):
         size = log_uniform(rng, 0.5, 5.0)

@@ -1,4 +1,4 @@
-"""Where everything is: camera, objects, what hides them, trays, distractors and lamps -> SceneSpec."""
+"""The arrangement of a scene: camera, objects, occluders, trays, distractors and lamps, as a SceneSpec."""
 
 import math
 import random
@@ -15,7 +15,7 @@ WORLDS = ("city", "courtyard", "forest", "interior", "night", "studio", "sunrise
 _DISTRACTORS = ("box", "cylinder", "cone", "ball", "ring")
 _MOST_TRIES = 40
 _SPARE = 0.06
-"""So much more of an object than must be seen has to be seen by the estimate before rendering."""
+"""Margin added to the visibility limits when they are applied to the estimate before rendering."""
 
 
 def place(
@@ -30,18 +30,18 @@ def place(
     empty_share: float = 0.07,
     lay: Callable[[], list[Thing]] = list,
 ) -> SceneSpec:
-    """Place objects, distractors, camera, ground and lights.
+    """Return a scene with objects, distractors, camera, ground and lights placed at random.
 
     Args:
-        recipe: its name.
-        seed: of the image.
-        attempt: of the redraws.
-        rng: what decides everything.
-        make: builds an object for a place on the ground.
-        size_px: about how large an object of one world unit is in the middle of the image.
-        most: objects.
-        empty_share: share of the scenes that show none.
-        lay: builds what lies flat under everything else.
+        recipe: name of the recipe.
+        seed: seed of the image.
+        attempt: number of the redraw.
+        rng: source of all random numbers.
+        make: builds an object at a point x, y of the ground.
+        size_px: approximate size of an object of one world unit in the middle of the image.
+        most: largest number of objects.
+        empty_share: fraction of the scenes without an object.
+        lay: builds the flat things below everything else.
     """
     camera = _camera(rng, size_px)
     is_empty = rng.random() < empty_share
@@ -77,7 +77,8 @@ def _camera(rng: random.Random, size_px: float) -> Camera:
         distance * math.sin(tilt) * math.sin(azimuth),
         distance * math.cos(tilt),
     )
-    # whoever looks down has no upright; from the side up is up, which tells the top of an object from its sides
+    # a photo taken from above has no natural "up"; one from the side does, and it separates an object's top from its
+    # sides
     is_upright = rng.random() < (0.5 if tilt_deg < 15 else 0.95)  # noqa: PLR2004
     roll = rng.gauss(0, 7) if is_upright else rng.uniform(0, 360)
     return Camera(position, roll, focal_mm, SIZE_PX)
@@ -91,7 +92,7 @@ def _count(rng: random.Random, size_px: float, most: float) -> int:
 def _place_objects(
     rng: random.Random, camera: Camera, wanted: int, make: Callable[[tuple[float, float]], Thing]
 ) -> list[Thing]:
-    """Scatter objects over what the camera sees, alone or in heaps; they touch, but do not overlap."""
+    """Return objects scattered over the visible ground, alone or in heaps; they may touch, but not overlap."""
     placed: list[Thing] = []
     is_heap = rng.random() < 0.3  # noqa: PLR2004
     edge_px = 0.06 * SIZE_PX
@@ -103,7 +104,7 @@ def _place_objects(
                 x, y = near.position
                 position = (x + reach * math.cos(angle), y + reach * math.sin(angle))
             else:
-                margin = 0.25 * SIZE_PX if is_heap else edge_px  # a heap needs room around its first object
+                margin = 0.25 * SIZE_PX if is_heap else edge_px  # room for the heap around its first object
                 pixel = (rng.uniform(margin, SIZE_PX - margin), rng.uniform(margin, SIZE_PX - margin))
                 hit = unproject(camera, pixel)
                 if hit is None:
@@ -119,7 +120,10 @@ def _place_objects(
 
 
 def _drop_hidden(camera: Camera, things: Sequence[Thing], others: Sequence[Thing]) -> list[Thing]:
-    """Leave out the objects that would be too hidden to label, one after the other: each may have hidden the next."""
+    """Return the objects that are visible enough to label.
+
+    Hidden objects are removed one at a time, because each may have hidden the next.
+    """
     kept = list(things)
     while kept:
         shares = estimate_visibility(camera, [*kept, *others])[: len(kept)]
@@ -132,7 +136,7 @@ def _drop_hidden(camera: Camera, things: Sequence[Thing], others: Sequence[Thing
 
 
 def _tray(rng: random.Random, things: Sequence[Thing]) -> Tray | None:
-    """Draw walls around everything that was placed."""
+    """Draw a tray around all placed objects."""
     if not things:
         return None
     yaw = rng.choice((rng.gauss(0, 4), rng.uniform(0, 90)))
@@ -153,7 +157,7 @@ def _tray(rng: random.Random, things: Sequence[Thing]) -> Tray | None:
 def _distractors(
     rng: random.Random, camera: Camera, things: Sequence[Thing], tray: Tray | None, *, at_least: int
 ) -> list[Thing]:
-    """Scatter things of many shapes that are never labelled."""
+    """Return scattered things of many shapes that are never labelled."""
     placed: list[Thing] = []
     wanted = max(at_least, rng.choice((0, 0, 1, 2, 3, 5, 9)))
     for _ in range(wanted):
@@ -173,7 +177,7 @@ def _distractor(rng: random.Random, position: tuple[float, float]) -> Thing:
     kind = rng.choice(_DISTRACTORS)
     size = log_uniform(rng, 0.3, 4.0)
     is_flat = rng.random() < 0.4  # noqa: PLR2004 - cards, coins, paper, pens
-    is_cube = not is_flat and rng.random() < 0.2  # noqa: PLR2004 - what an object may be taken for
+    is_cube = not is_flat and rng.random() < 0.2  # noqa: PLR2004 - resembles a die
     height = size * rng.uniform(0.01, 0.1) if is_flat else size * rng.uniform(0.3, 1.0)
     width = size * log_uniform(rng, 0.12, 1.0)
     if is_cube:
@@ -185,7 +189,7 @@ def _distractor(rng: random.Random, position: tuple[float, float]) -> Thing:
         position=position,
         yaw_deg=rng.uniform(0, 360),
         size=(size, width, min(height, 2.0)),
-        # upright things with spots would be dice
+        # no dots on upright things: they would look like dice
         surface=surface(
             rng, patterns=PATTERNS if is_flat else ("plain", "noise", "marble", "wood", "weave", "checker")
         ),

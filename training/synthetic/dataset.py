@@ -1,4 +1,4 @@
-"""Seeds -> a folder of rendered, labelled photos: several Blender processes, resumable, every image by its seed."""
+"""A folder of rendered, labelled photos, one per seed, made by several Blender processes; rendering can resume."""
 
 import json
 import queue
@@ -34,19 +34,19 @@ def render_dataset(
     stop_asked: Callable[[], bool],
     most_faults: int | None = None,
 ) -> int:
-    """Render every seed that is not in the folder yet; returns how many were rendered now.
+    """Render every seed that is not in the folder yet and return the number of images rendered.
 
     Args:
         draw: (seed, attempt) -> scene.
-        seeds: of the images; image `NNNNNN.jpg` is that of seed NNNNNN.
-        out: the folder; it is made where it is missing.
+        seeds: seeds of the images; `NNNNNN.jpg` is the image of seed NNNNNN.
+        out: the folder; created if missing.
         workers: processes to render with.
         progress: wraps an iterable with a known `total`, as tqdm does.
-        stop_asked: tells whether to stop when the scenes in work are done.
-        most_faults: give up after more than so many; None tries all seeds.
+        stop_asked: returns whether to stop after the scenes in progress.
+        most_faults: largest number of failed seeds before giving up; None tries all seeds.
 
     Raises:
-        BrokenDataset: seeds that could not be rendered, when all the others are done or too many failed.
+        BrokenDataset: seeds could not be rendered; raised when all others are done or too many have failed.
     """
     out.mkdir(parents=True, exist_ok=True)
     missing = [seed for seed in seeds if not all((out / f"{name_of(seed)}.{end}").exists() for end in ("json", "jpg"))]
@@ -58,7 +58,7 @@ def render_dataset(
     def work(seed: int) -> Fault | None:
         if stop_asked() or (most_faults is not None and len(failed) > most_faults):
             return None
-        process = free.get()  # there are as many as threads: one is always free
+        process = free.get()  # never blocks: there are as many processes as threads
         try:
             render_seed(process, draw, seed, out)
             rendered.append(seed)
@@ -87,7 +87,7 @@ def name_of(seed: int) -> str:
 
 
 def render_seed(process: Blender, draw: Draw, seed: int, out: Path) -> None:
-    """Render one image with its annotation and its spec; a scene that cannot be labelled is drawn anew.
+    """Render one image with its annotation and its spec; redraw a scene that cannot be labelled.
 
     Raises:
         RenderFailed: Blender failed twice on one scene.
@@ -98,7 +98,7 @@ def render_seed(process: Blender, draw: Draw, seed: int, out: Path) -> None:
         try:
             rendering = process.render(spec)
         except RenderFailed:
-            rendering = process.render(spec)  # by a new process; a second failure is the scene's
+            rendering = process.render(spec)  # in a new process; a second failure is the scene's fault
         labels = [thing.label for thing in spec.things if thing.label is not None]
         try:
             instances = annotate(rendering.index, rendering.outlines, labels)
@@ -111,7 +111,7 @@ def render_seed(process: Blender, draw: Draw, seed: int, out: Path) -> None:
 
 
 def _write(out: Path, spec: SceneSpec, picture: bytes, annotation: dict[str, Any]) -> None:
-    """Write spec and annotation, and the picture last: one without an annotation would count as without objects."""
+    """Write spec, annotation and then the picture: a picture without an annotation would count as empty."""
     stem = name_of(spec.seed)
     _replace(out / f"{stem}.scene.json", json.dumps(spec.as_json()).encode())
     _replace(out / f"{stem}.json", json.dumps(annotation, indent=1).encode())

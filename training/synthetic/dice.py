@@ -11,15 +11,15 @@ DICE_LABELS = ("one", "two", "three", "four", "five", "six")
 
 @dataclass(frozen=True)
 class DieModel:
-    """What dice of one set share.
+    """The common properties of the dice in one set.
 
     Attributes:
-        body: what they are made of.
-        pips: their marks.
-        edge: how round the edges are, in fractions of the side.
-        size: the side, world units.
-        is_left_handed: the sense in which 1, 2 and 3 run about their corner.
-        turns: whether the marks of each of the six faces are turned by a quarter.
+        body: material of the body.
+        pips: marks on the faces.
+        edge: roundness of the edges, as a fraction of the side.
+        size: length of the side, world units.
+        is_left_handed: whether 1, 2 and 3 run clockwise about their common corner.
+        turns: for each of the six faces, whether its marks are turned by a quarter.
     """
 
     body: Surface
@@ -35,7 +35,7 @@ def die_model(rng: random.Random) -> DieModel:
     body = _die_body(rng)
     pips_rgb = _contrasting(rng, body)
     spread = rng.uniform(0.2, 0.29)
-    radius = min(rng.uniform(0.068, 0.125), 0.43 * spread)  # three in a column stand apart, as those of a five do
+    radius = min(rng.uniform(0.068, 0.125), 0.43 * spread)  # keeps the pips of a column of three, and of a five, apart
     is_big_ace = rng.random() < 0.15  # noqa: PLR2004
     pips = Pips(
         rgb=pips_rgb,
@@ -55,7 +55,7 @@ def die_model(rng: random.Random) -> DieModel:
 
 
 def die(rng: random.Random, model: DieModel, position: tuple[float, float]) -> Thing:
-    """Draw a die of a model: the face that points up, which is its label, and its turn."""
+    """Draw a die of a model: its top face, which is its label, and its rotation."""
     top = rng.randint(1, 6)
     return Thing(
         kind="die",
@@ -107,7 +107,7 @@ def _die_body(rng: random.Random) -> Surface:
 
 
 def _near(rng: random.Random, rgb: Rgb) -> Rgb:
-    """Draw a second colour for a body that leaves room for pips: of about the same lightness, or a shade of it."""
+    """Draw a second body colour that pips can contrast with: of similar lightness, or a shade of the first."""
     for _ in range(6):
         second = _die_colour(rng)
         if abs(lightness(second) - lightness(rgb)) < 0.3:  # noqa: PLR2004
@@ -128,7 +128,7 @@ def _die_colour(rng: random.Random) -> Rgb:
 
 
 def _contrasting(rng: random.Random, body: Surface) -> Rgb:
-    """Draw a pip colour that can be told from both colours of the body, most often white or black."""
+    """Draw a pip colour that contrasts with both colours of the body, most often white or black."""
     dark = (rng.uniform(0.002, 0.03),) * 3
     light = (rng.uniform(0.75, 0.98),) * 3
     shades = (lightness(body.rgb), lightness(body.rgb2))

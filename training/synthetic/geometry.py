@@ -1,4 +1,4 @@
-"""Where a pixel meets the ground, whether two things stand in each other, and how much of each will be seen."""
+"""Projection between pixels and the ground, overlap of footprints, and estimated visibility."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def camera_axes(camera: Camera) -> tuple[Vector, Vector, Vector]:
 
 
 def unproject(camera: Camera, pixel: tuple[float, float]) -> tuple[float, float] | None:
-    """Return the point x, y of the ground that a pixel (x right, y down, from the top-left) shows; None for the sky."""
+    """Return the ground point x, y shown by a pixel (x right, y down, from the top-left), or None for the sky."""
     right, up, forward = camera_axes(camera)
     per_px = _SENSOR_MM / camera.focal_mm / camera.size_px
     across = (pixel[0] - camera.size_px / 2) * per_px
@@ -37,7 +37,7 @@ def unproject(camera: Camera, pixel: tuple[float, float]) -> tuple[float, float]
 
 
 def project(camera: Camera, point: Vector) -> tuple[float, float] | None:
-    """Return the pixel (x right, y down, from the top-left) that shows a point; None behind the camera."""
+    """Return the pixel (x right, y down, from the top-left) that shows a point, or None behind the camera."""
     right, up, forward = camera_axes(camera)
     away = _sum(point, _times(camera.position, -1))
     depth = _dot(away, forward)
@@ -48,7 +48,7 @@ def project(camera: Camera, point: Vector) -> tuple[float, float] | None:
 
 
 def footprints_overlap(a: Thing, b: Thing) -> bool:
-    """Tell whether the rectangles that two things stand on overlap (separating axes)."""
+    """Return whether the rectangles that two things stand on overlap (separating axes)."""
     corners_a, corners_b = _corners(a), _corners(b)
     for yaw in (a.yaw_deg, a.yaw_deg + 90, b.yaw_deg, b.yaw_deg + 90):
         cos, sin = math.cos(math.radians(yaw)), math.sin(math.radians(yaw))
@@ -60,14 +60,14 @@ def footprints_overlap(a: Thing, b: Thing) -> bool:
 
 
 def estimate_visibility(camera: Camera, things: Sequence[Thing]) -> list[tuple[float, float]]:
-    """Estimate how much of each thing the image will show, before anything is rendered.
+    """Estimate the visible fraction of each thing before rendering.
 
-    Things are taken for the boxes around them, and one whose middle is farther away for the one behind. It spares
-    rendering scenes that could not be labelled; what counts in the end is the rendered mask.
+    The estimate replaces each thing by its bounding box, and treats the thing whose middle is farther away as the one
+    behind. It avoids rendering scenes that cannot be labelled; the rendered mask decides in the end.
 
     Returns:
-        For each thing the share of its outline within the frame that nothing hides, and the share that is within
-        the frame, 0..1; both are 0 for one outside.
+        For each thing the visible fraction of its outline within the frame, and the fraction of its outline that is
+        within the frame, 0..1; both are 0 for a thing outside.
     """
     size = round(camera.size_px / 2)
     outlines = [_outline(camera, thing) for thing in things]
@@ -98,7 +98,7 @@ def _pixels_inside(outline: Sequence[tuple[float, float]], size: int) -> int:
 
 
 def _outline(camera: Camera, thing: Thing) -> list[tuple[float, float]]:
-    """Return the convex hull of a thing's box in half pixels; nothing where a corner is behind the camera."""
+    """Return the convex hull of a thing's box in half pixels; empty if a corner is behind the camera."""
     points = [project(camera, (x, y, z)) for x, y in _corners(thing) for z in (0.0, thing.size[2])]
     if any(point is None for point in points):
         return []

@@ -1,4 +1,4 @@
-"""A mesh rendered once, small and alone: whether Blender can read it, before hours are spent on it."""
+"""A quick check that Blender can read a mesh: one small render of the mesh alone."""
 
 from dataclasses import replace
 from itertools import count
@@ -13,14 +13,14 @@ _SIZE_PX = 32
 
 
 def try_mesh(draw: Draw, python: Path) -> None:
-    """Render one object of a recipe and throw the picture away.
+    """Render one object of a recipe and discard the picture.
 
     Args:
         draw: draws the scenes of the mesh.
         python: an interpreter that has bpy.
 
     Raises:
-        AnnotationError: Blender cannot read the mesh, or there is none in its file.
+        AnnotationError: Blender cannot read the mesh, or the file contains none.
     """
     spec = _alone(draw)
     with Blender(python, threads=1) as process:
@@ -31,7 +31,7 @@ def try_mesh(draw: Draw, python: Path) -> None:
 
 
 def _alone(draw: Draw) -> SceneSpec:
-    """Return the first scene with an object, without everything else; some scenes are empty on purpose."""
+    """Return the first scene that has an object, reduced to it; some scenes are empty on purpose."""
     spec, thing = next(
         (spec, thing)
         for spec in (draw(seed, 0) for seed in count())

@@ -1,7 +1,7 @@
-"""(recipe, seed) -> SceneSpec: which scenes there are, and how often.
+"""Recipes: (recipe, seed) -> SceneSpec.
 
-The ranges are wide where the target is unknown (grounds, lights, colours, cameras, what lies around) and true to life
-where an object touches its picture (proportions of dice, pips, rounded edges).
+Ranges are wide for everything unknown about the target photos: grounds, lights, colours, cameras, distractors. They are
+realistic for the appearance of the object itself: proportions of dice, pips, rounded edges.
 """
 
 import random
@@ -15,7 +15,7 @@ from training.synthetic.scene import SceneSpec, Thing
 from training.synthetic.surfaces import log_uniform, surface
 
 Draw = Callable[[int, int], SceneSpec]
-"""(seed, attempt) -> the scene."""
+"""Function that draws the scene of (seed, attempt)."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class MeshObject:
 
 
 def dice(seed: int, attempt: int = 0) -> SceneSpec:
-    """Draw a scene of six-sided dice; each one's label is the face that points up.
+    """Draw a scene of six-sided dice, each labelled with the face that points up.
 
     Args:
-        seed: of the image; the same one gives the same scene.
-        attempt: counts the redraws of a seed whose scene could not be labelled.
+        seed: seed of the image; the same seed gives the same scene.
+        attempt: number of redraws so far of a scene that could not be labelled.
     """
     rng = random.Random(f"dice {seed} {attempt}")  # noqa: S311
     models = [die_model(rng) for _ in range(rng.choice((1, 2, 3, 5, 8, 12)))]
@@ -46,7 +46,7 @@ def dice(seed: int, attempt: int = 0) -> SceneSpec:
 def dice_board(seed: int, attempt: int = 0) -> SceneSpec:
     """Draw a scene of a few dice on a game board: tiles of many colours, tokens and pages with letters and numbers.
 
-    What is round, spotted or printed and no die is what a detector that has seen only tables takes for one.
+    A detector trained on plain tables alone mistakes round, spotted or printed things for dice.
 
     Args:
         seed: as for `dice`.
@@ -76,7 +76,7 @@ def meshes(objects: Sequence[MeshObject], seed: int, attempt: int = 0) -> SceneS
     """Draw a scene of arbitrary meshes, each labelled with its class.
 
     Args:
-        objects: what to choose from.
+        objects: the meshes to choose from.
         seed: as for `dice`.
         attempt: as for `dice`.
     """
@@ -101,7 +101,7 @@ def meshes(objects: Sequence[MeshObject], seed: int, attempt: int = 0) -> SceneS
 
 
 RECIPES: dict[str, Callable[[int, int], SceneSpec]] = {"dice": dice, "dice-board": dice_board}
-"""Name -> what draws its scenes from (seed, attempt)."""
+"""Recipe name -> function that draws its scenes from (seed, attempt)."""
 
 RECIPE_LABELS: dict[str, tuple[str, ...]] = {"dice": DICE_LABELS, "dice-board": DICE_LABELS}
-"""Name -> its classes in their order."""
+"""Recipe name -> its classes in order."""

@@ -1,4 +1,4 @@
-"""A Blender process that renders one scene after the other, and is replaced when it dies, hangs or has done enough."""
+"""A Blender process that renders scenes one by one; it is replaced if it dies or hangs, and after some scenes."""
 
 import json
 import os
@@ -19,28 +19,28 @@ from training.synthetic.scene import SceneSpec
 
 _WORKER = Path(__file__).parent / "blender" / "__main__.py"
 _ISOLATED = "-I"
-"""Neither PYTHONPATH, the user's packages nor the working folder: they may hold another Python's NumPy."""
+"""Flag that ignores PYTHONPATH, user packages and the working folder, which may hold another Python's NumPy."""
 SCENES_PER_PROCESS = 60
-"""Blender keeps some memory of every scene; a new process starts in a second."""
+"""Scenes before a process is replaced: Blender keeps some memory of every scene, and restarting takes a second."""
 TIMEOUT_S = 180.0
 
 
 class RenderFailed(RuntimeError):
-    """Blender died, took too long or refused a scene; the message says which."""
+    """Blender died, took too long or rejected a scene; the message says which."""
 
 
 class BlenderMissing(TrainingError, ValueError):
-    """There is no interpreter that has bpy; the message says how to make one."""
+    """No interpreter has bpy; the message explains how to make one."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rendering:
-    """What Blender made of a scene.
+    """A scene as rendered by Blender.
 
     Attributes:
         light: float32 (H, W, 3), scene-linear RGB.
         index: uint16 (H, W), number of the labelled thing that each pixel shows, or 0.
-        outlines: of the labelled things, in the order of the spec.
+        outlines: outlines of the labelled things, in the order of the spec.
     """
 
     light: NDArray[np.float32]
@@ -50,7 +50,7 @@ class Rendering:
 
 @dataclass(frozen=True)
 class Workers:
-    """How the work is split: so many Blender processes with so many threads each."""
+    """The number of Blender processes, their threads, and their interpreter."""
 
     python: Path
     count: int
@@ -61,12 +61,12 @@ class Blender:
     """One Blender process; a context manager, for one thread."""
 
     def __init__(self, python: Path, *, threads: int, timeout_s: float = TIMEOUT_S) -> None:
-        """Prepare a process; it starts with the first scene.
+        """Prepare a process; it starts at the first scene.
 
         Args:
             python: an interpreter that has bpy.
-            threads: for the path tracer.
-            timeout_s: for one scene.
+            threads: number of threads of the path tracer.
+            timeout_s: time limit for one scene.
         """
         self._python, self._threads, self._timeout_s = python, threads, timeout_s
         self._process: subprocess.Popen[str] | None = None
@@ -83,7 +83,7 @@ class Blender:
         """Render one scene.
 
         Raises:
-            RenderFailed: it did not work; the process is gone, and the next call starts another.
+            RenderFailed: the scene failed. The process has ended, and the next call starts another.
         """
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "scene.npz"
@@ -125,10 +125,10 @@ class Blender:
             [self._python, _ISOLATED, "-X", "utf8", _WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,  # its last line says why the process ended
+            stderr=subprocess.STDOUT,  # the last line says why the process ended
             encoding="utf-8",
-            errors="replace",  # Blender's own lines need not be text
-            start_new_session=True,  # Ctrl-C is for the program that asked: the scene in work is finished
+            errors="replace",  # Blender may print invalid UTF-8
+            start_new_session=True,  # Ctrl-C reaches only the caller, so the current scene is finished
             env={**os.environ, "RENDERSIGHT_THREADS": str(self._threads)},
         )
         self._left = SCENES_PER_PROCESS
@@ -142,7 +142,7 @@ class Blender:
 
 
 def _listen(process: "subprocess.Popen[str]", answers: "queue.Queue[str]") -> None:
-    """Pass on the lines that are answers; Blender itself prints many others."""
+    """Pass on the lines that are answers; Blender itself prints many other lines."""
     assert process.stdout is not None
     last = "it said nothing"
     try:
@@ -150,16 +150,16 @@ def _listen(process: "subprocess.Popen[str]", answers: "queue.Queue[str]") -> No
             if line.startswith("@"):
                 answers.put(line.strip())
             last = line.strip() or last
-    except ValueError:  # closed by `_stop` in the middle of a line
+    except ValueError:  # `_stop` closed the pipe in the middle of a line
         pass
     answers.put(f"@error the process ended: {last}")
 
 
 def check_python(python: Path) -> None:
-    """Make sure that an interpreter can import bpy.
+    """Check that an interpreter can import bpy.
 
     Raises:
-        BlenderMissing: it cannot, or is not there.
+        BlenderMissing: the interpreter does not exist or cannot import bpy.
     """
     try:
         command = [str(python), _ISOLATED, "-c", "import bpy"]

@@ -1,14 +1,14 @@
-"""SceneSpec: everything in one rendered photo, drawn from a seed; plain data, no Blender.
+"""SceneSpec: the complete description of one rendered photo as plain data, independent of Blender.
 
-World units are the side of a typical object; z is up, the ground is z = 0, and the camera looks at the origin. Colours
-are linear RGB in 0..1. Angles are degrees.
+One world unit is the side of a typical object. z is up, the ground is z = 0, and the camera looks at the origin.
+Colours are linear RGB in 0..1. Angles are in degrees.
 """
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
 MAX_LABELLED = 32767
-"""Labelled things in a scene: Blender's object index is a signed 16-bit number."""
+"""Largest number of labelled things in a scene: Blender's object index is a signed 16-bit number."""
 
 Vector = tuple[float, float, float]
 Rgb = tuple[float, float, float]
@@ -16,14 +16,14 @@ Rgb = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Surface:
-    """What something is made of; the fields are those of Blender's Principled BSDF, with a pattern of two colours.
+    """The material of a thing: fields of Blender's Principled BSDF, with a pattern of two colours.
 
     Attributes:
         pattern: `plain`, `noise`, `marble`, `wood`, `cells`, `checker`, `weave`, `print`, `dots`
             or `tiles`.
-        rgb: the first colour.
-        rgb2: the second; without meaning for `plain`.
-        scale: of the pattern, repeats in a world unit.
+        rgb: first colour.
+        rgb2: second colour; ignored for `plain`.
+        scale: repeats of the pattern per world unit.
         roughness: 0 is a mirror.
         metallic: 0 or 1, mostly.
         transmission: 1 is clear glass.
@@ -45,12 +45,12 @@ class Pips:
     """The marks of a die, in fractions of its side.
 
     Attributes:
-        rgb: their colour.
-        radius: of a pip.
-        ace_radius: of the single pip of the one.
-        ace_rgb: its colour.
-        spread: from a face's middle to the outer pips' columns.
-        depth: how deep they are drilled; 0 is printed.
+        rgb: colour of the pips.
+        radius: radius of a pip.
+        ace_radius: radius of the single pip on the face of value 1.
+        ace_rgb: colour of that pip.
+        spread: distance from a face's middle to its outer columns of pips.
+        depth: drilled depth; 0 is printed.
         squareness: 0 is a disc, 1 a square.
     """
 
@@ -71,16 +71,16 @@ class Thing:
         kind: `die`, `mesh`, or the shape of a distractor: `box`, `cylinder`, `hexagon`, `cone`, `ball`, `ring`.
         label: its class; None is never labelled.
         position: x, y on the ground.
-        yaw_deg: its turn about z.
-        size: length, width and height in world units; of a mesh, its largest extent three times.
-        surface: of the body; None keeps a mesh's own materials.
-        edge: how round the edges are, in fractions of the smallest side.
-        faces: of a die, the values at +z, -z, +x, -x, +y, -y.
-        pips: of a die.
-        pip_turns: of a die, whether the marks of 2, 3 and 6 are turned by a quarter, for each of `faces`.
-        pose: of a mesh, a number in 0..1 that chooses among its resting poses.
-        source: of a mesh, its file.
-        text: printed on top of a flat distractor, in the second colour of its surface.
+        yaw_deg: rotation about z.
+        size: length, width and height in world units; for a mesh, its largest extent three times.
+        surface: material of the body; None keeps a mesh's own materials.
+        edge: roundness of the edges, as a fraction of the smallest side.
+        faces: die only: values at +z, -z, +x, -x, +y, -y.
+        pips: die only: marks on the faces.
+        pip_turns: die only: for each of `faces`, whether the marks of 2, 3 and 6 are turned by a quarter.
+        pose: mesh only: number in 0..1 that chooses among the resting poses.
+        source: mesh only: its file.
+        text: flat distractor only: text on its top, in the second colour of its surface.
     """
 
     kind: str
@@ -100,12 +100,12 @@ class Thing:
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole with a 36 mm wide sensor.
+    """A pinhole camera with a 36 mm wide sensor.
 
     Attributes:
-        position: where it is.
-        roll_deg: its turn about the line of sight.
-        focal_mm: 24 is wide, 80 is narrow.
+        position: x, y, z in world units.
+        roll_deg: rotation about the line of sight.
+        focal_mm: focal length; 24 is wide, 80 is narrow.
         size_px: width and height of the image.
     """
 
@@ -117,7 +117,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Lamp:
-    """An area light that points at the origin; `energy` is the irradiance it brings there, relative to the world's."""
+    """An area light that points at the origin; `energy` is its irradiance there, relative to the world's light."""
 
     position: Vector
     size: float
@@ -127,7 +127,7 @@ class Lamp:
 
 @dataclass(frozen=True)
 class Tray:
-    """Four walls around the middle of the ground: half extents, height and thickness, world units; turned by yaw."""
+    """Four walls around the middle of the ground: half extents, height and thickness in world units, and yaw."""
 
     half_x: float
     half_y: float
@@ -140,23 +140,23 @@ class Tray:
 
 @dataclass(frozen=True)
 class Sensor:
-    """What lens, sensor and camera software do to the light; see `sensor.py`.
+    """Effects of lens, sensor and camera software on the light; `sensor.py` applies them.
 
     Attributes:
-        mean_luminance: the exposure brings the image's mean linear luminance here.
+        mean_luminance: mean linear luminance of the image after exposure.
         white_balance: gains of red, green, blue.
-        vignette: share of light that the corners lose.
+        vignette: fraction of light lost in the corners.
         blur_px: sigma of the lens blur.
         motion_px: length of the motion blur.
-        motion_deg: its direction.
+        motion_deg: direction of the motion blur.
         detail: 1 keeps the pixels; 0.5 is a sensor of half the width, scaled up again.
         shot_noise: sigma at luminance 1, linear.
         read_noise: sigma at luminance 0, linear.
-        contrast: of the tone curve; 1 is that of sRGB alone.
-        saturation: 1 keeps it.
+        contrast: contrast of the tone curve; 1 is sRGB alone.
+        saturation: factor; 1 leaves colours unchanged.
         sharpening: amount of the camera's unsharp mask.
-        jpeg_quality: of the file.
-        seed: of the noise.
+        jpeg_quality: quality of the file.
+        seed: seed of the noise.
     """
 
     mean_luminance: float
@@ -177,20 +177,20 @@ class Sensor:
 
 @dataclass(frozen=True)
 class SceneSpec:
-    """One photo: drawn from (recipe, seed), and all that the renderer and the sensor are told.
+    """One photo, drawn from (recipe, seed): the complete input of the renderer and the sensor.
 
     Attributes:
-        recipe: what drew it.
-        seed: of the image; its own number in a dataset.
-        attempt: how often the scene was redrawn because something in it was too hidden to label.
-        camera: where it is seen from.
-        ground: what things stand on.
-        tray: around them, if any.
+        recipe: name of the recipe that drew it.
+        seed: seed of the image, unique in a dataset.
+        attempt: number of redraws because something was too hidden to label.
+        camera: the camera.
+        ground: material of the ground.
+        tray: walls around the things, if any.
         things: everything on the ground.
         world: name of an HDRI, its rotation in degrees and strength.
-        lamps: more lights.
-        samples: paths for each pixel.
-        sensor: what happens to the light.
+        lamps: additional lights.
+        samples: paths per pixel.
+        sensor: effects on the rendered light.
 
     Raises:
         ValueError: more than `MAX_LABELLED` labelled things.

@@ -1,7 +1,7 @@
-"""Linear light -> the picture a phone would have saved: lens, sensor noise, tone curve, sharpening, JPEG.
+"""A camera model that turns linear light into a phone's JPEG: lens, sensor noise, tone curve, sharpening, JPEG.
 
-Without these effects detectors trained on renders lose most of what they learn; order and noise model follow the
-pipeline of a real camera (shot noise grows with the square root of the light, read noise does not).
+Without these effects, a detector trained on renders transfers poorly to photos. Order and noise model follow a real
+camera's pipeline: shot noise grows with the square root of the light, read noise does not.
 """
 
 import math
@@ -20,7 +20,7 @@ _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 def draw(rng: random.Random, *, size_px: float) -> Sensor:
-    """Draw a sensor; small objects are spared the strongest blur, which would leave nothing to learn."""
+    """Draw a sensor; small objects get less blur, because the strongest blur would leave nothing to learn."""
     most_blur = min(2.2, 0.5 + size_px / 40)
     is_poor = rng.random() < 0.2  # noqa: PLR2004
     warmth = rng.gauss(0, 0.09)
@@ -43,11 +43,11 @@ def draw(rng: random.Random, *, size_px: float) -> Sensor:
 
 
 def develop(linear: Linear, sensor: Sensor) -> bytes:
-    """Turn rendered light into an encoded JPEG.
+    """Return rendered light as an encoded JPEG.
 
     Args:
         linear: float32 (H, W, 3), scene-linear RGB, not negative.
-        sensor: what to do to it.
+        sensor: the effects to apply.
     """
     rng = np.random.default_rng(sensor.seed)
     light = _expose(np.maximum(linear, 0), sensor)
@@ -68,7 +68,7 @@ def develop(linear: Linear, sensor: Sensor) -> bytes:
 
 
 def _expose(light: Linear, sensor: Sensor) -> Linear:
-    # a few bright lamps must not darken the rest: the mean is taken below the brightest percent
+    # the mean leaves out the brightest percent, so that a few bright lamps do not darken the rest
     luminance = light @ _LUMINANCE
     mean = float(np.minimum(luminance, np.percentile(luminance, 99)).mean())
     exposed = light * (sensor.mean_luminance / max(mean, 1e-6)) * np.array(sensor.white_balance, np.float32)
@@ -80,7 +80,7 @@ def _expose(light: Linear, sensor: Sensor) -> Linear:
 
 
 def _blur(light: Linear, sensor: Sensor) -> Linear:
-    """Blur in linear light, as a lens does: along the motion, then evenly."""
+    """Blur in linear light, as a lens does: first along the motion, then in all directions."""
     if sensor.motion_px:
         steps = np.linspace(-0.5, 0.5, max(3, round(2 * sensor.motion_px))) * sensor.motion_px
         angle = math.radians(sensor.motion_deg)
@@ -107,7 +107,7 @@ def _add_noise(light: Linear, sensor: Sensor, rng: np.random.Generator) -> Linea
 
 
 def _tone(light: Linear, sensor: Sensor) -> NDArray[np.float32]:
-    """Saturation, highlights rolled off, the sRGB curve, and contrast about middle grey; 0..1."""
+    """Apply saturation, highlight roll-off, the sRGB curve and contrast about middle grey; the result is in 0..1."""
     grey = (light @ _LUMINANCE)[..., None]
     light = np.maximum(grey + sensor.saturation * (light - grey), 0)
     knee = 0.8

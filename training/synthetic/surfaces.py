@@ -1,4 +1,4 @@
-"""What things are made of: colours and patterns as they lie on tables, drawn from a generator."""
+"""Random colours and patterns of the things found on tables."""
 
 import colorsys
 import math
@@ -12,7 +12,10 @@ GROUNDS = (*("plain",) * 5, *("noise",) * 5, *("wood",) * 3, *("weave",) * 2, *P
 
 
 def surface(rng: random.Random, *, patterns: Sequence[str], is_ground: bool = False) -> Surface:
-    """Draw a surface of one of the patterns, more often listed more often; a ground is never metal."""
+    """Draw a surface with one of the patterns; repeat a pattern in the list to draw it more often.
+
+    A ground is never metallic.
+    """
     pattern = rng.choice(patterns)
     rgb = any_colour(rng)
     rgb2 = any_colour(rng)
@@ -35,7 +38,7 @@ def surface(rng: random.Random, *, patterns: Sequence[str], is_ground: bool = Fa
 
 
 def any_colour(rng: random.Random) -> Rgb:
-    """Most of what lies on tables is white, grey, black or beige."""
+    """Draw a colour: mostly white, grey, black or beige, as most things on tables are."""
     kind = rng.random()
     if kind < 0.38:  # noqa: PLR2004
         return hsv(rng, hue=(0.05, 0.65), saturation=(0, 0.12), value=(0.35, 0.92))
@@ -55,17 +58,17 @@ def dark(rng: random.Random) -> Rgb:
 
 
 def lightness(rgb: Rgb) -> float:
-    """Return how bright a linear colour looks, 0..1."""
+    """Return the perceived lightness of a linear colour, 0..1."""
     return float((0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2]) ** (1 / 2.2))
 
 
 def hsv(
     rng: random.Random, *, hue: tuple[float, float], saturation: tuple[float, float], value: tuple[float, float]
 ) -> Rgb:
-    """Draw a linear colour from ranges of hue, saturation and value, each even; a hue beyond 1 begins anew."""
+    """Draw a linear colour, uniform in ranges of hue, saturation and value; a hue beyond 1 wraps around."""
     return colorsys.hsv_to_rgb(rng.uniform(*hue) % 1.0, rng.uniform(*saturation), rng.uniform(*value))
 
 
 def log_uniform(rng: random.Random, low: float, high: float) -> float:
-    """Draw a number between two positive ones, evenly in its logarithm."""
+    """Draw a number between two positive numbers, uniform in its logarithm."""
     return math.exp(rng.uniform(math.log(low), math.log(high)))

@@ -1,1 +1,1 @@
-"""Blender's side: the only importers of bpy, run in an interpreter and environment of their own as a worker."""
+"""The Blender worker: the only modules that import bpy, run in a separate interpreter and environment."""

@@ -1,10 +1,10 @@
-"""SceneSpec -> image and instance mask.
+"""A worker that renders a SceneSpec to an image and an instance mask.
 
-A worker: it reads one JSON object a line, `{"spec": ..., "out": PATH}`, and answers each with a line that begins with
-`@`: `@ok` or `@error REASON`. It writes PATH, a NumPy archive:
+It reads one JSON object per line, `{"spec": ..., "out": PATH}`, and answers each with a line that starts with `@`:
+`@ok` or `@error REASON`. It writes PATH, a NumPy archive:
 
 - `light`: float16 (H, W, 3), scene-linear RGB;
-- `index`: float32 (H, W), the number of the labelled thing that each pixel shows, from 1 in the spec's order, or 0;
+- `index`: float32 (H, W), number of the labelled thing that each pixel shows, from 1 in the spec's order, or 0;
 - `vertices_K`, `faces_K` for each labelled thing K: float32 (V, 2) px and int32 (F, 3), its silhouette as triangles.
 """
 
@@ -14,14 +14,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-# last: where this file is installed there may be another Python's NumPy
+# last on the path: the folder of this package may also hold another Python's NumPy
 sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 import bpy
 
 # isort: split
 import numpy as np
-from bpy_extras.object_utils import world_to_camera_view  # bpy brings it along
+from bpy_extras.object_utils import world_to_camera_view  # installed with bpy
 
 from training.synthetic.blender.stage import add_camera, add_ground, add_lamp, add_tray, set_world
 from training.synthetic.blender.things import add_thing
@@ -34,7 +34,7 @@ def main() -> None:
         try:
             render(request["spec"], request["out"])
             answer = "@ok"
-        except Exception as error:  # one bad scene must not take the worker with it
+        except Exception as error:  # one bad scene must not end the worker
             answer = f"@error {type(error).__name__}: {' '.join(str(error).split())}"
         sys.stdout.write(f"\n{answer}\n")
         sys.stdout.flush()
@@ -81,8 +81,8 @@ def _run_cycles(scene: bpy.types.Scene, spec: dict, folder: str) -> tuple[np.nda
     cycles.use_denoising = True
     cycles.denoiser = "OPENIMAGEDENOISE"
     cycles.denoising_quality = "FAST"
-    cycles.denoising_prefilter = "FAST"  # with two paths a pixel, noisy albedo and normals would be kept as grain
-    cycles.use_light_tree = False  # few lamps: choosing among them costs more than it saves
+    cycles.denoising_prefilter = "FAST"  # at two paths per pixel, noisy albedo and normals would remain as grain
+    cycles.use_light_tree = False  # with few lamps, choosing among them costs more than it saves
     cycles.max_bounces = 5
     cycles.diffuse_bounces = 2
     cycles.glossy_bounces = 2
@@ -117,7 +117,7 @@ def _read_exr(path: str, size: int) -> np.ndarray:
 
 
 def _silhouette(scene: bpy.types.Scene, camera: bpy.types.Object, item: bpy.types.Object) -> tuple:
-    """Project the evaluated mesh: pixels of its vertices, and triangles."""
+    """Project the evaluated mesh: return its vertices in px and its triangles."""
     evaluated = item.evaluated_get(bpy.context.evaluated_depsgraph_get())
     mesh = evaluated.to_mesh()
     mesh.calc_loop_triangles()

@@ -1,10 +1,13 @@
-"""Surface -> Blender material: patterns of two colours, and the marks of a die."""
+"""Blender materials of a Surface: patterns of two colours, and the marks of a die."""
 
 import bpy
 
 
 def material_of(spec: dict, marks: bpy.types.Image | None = None, pips: dict | None = None, side: float = 1.0):
-    """Return the material of a Surface; with the painted faces, the Pips and the side of a die, that of the die."""
+    """Return the material of a Surface.
+
+    With the painted faces (`marks`), the Pips and the side of a die, return the material of the die.
+    """
     material = bpy.data.materials.new("surface")
     material.use_nodes = True
     nodes, links = material.node_tree.nodes, material.node_tree.links
@@ -49,7 +52,7 @@ def _bump(nodes, links, height, distance, normal):
 
 
 def _mix(nodes, links, factor, a, b):
-    """Blend two colours, each a socket or linear RGB, by a socket."""
+    """Blend two colours, each a socket or linear RGB, by the socket `factor`."""
     mix = nodes.new("ShaderNodeMix")
     mix.data_type = "RGBA"
     links.new(factor, mix.inputs["Factor"])
@@ -71,7 +74,7 @@ def _pattern(nodes, links, spec):
     where = nodes.new("ShaderNodeTexCoord").outputs["Object"]
     factor = _FACTORS[spec["pattern"]](nodes, links, where, spec["scale"])
     colour = _mix(nodes, links, factor, spec["rgb"], spec["rgb2"])
-    if spec["pattern"] == "tiles":  # each tile has a hue of its own beside its shade
+    if spec["pattern"] == "tiles":  # each tile has its own hue and shade
         hues = factor.node.inputs["Color"].links[0].from_socket
         colour = _mix(nodes, links, _constant(nodes, 0.5), colour, hues)
     return colour, factor
@@ -127,13 +130,13 @@ def _weave(nodes, links, where, scale):
 
 
 def _dots(nodes, links, where, scale):
-    """Rows of round spots."""
+    """Return the pattern of rows of round spots."""
     distance = _texture(nodes, links, where, "ShaderNodeTexVoronoi", "Distance", Scale=scale * 3, Randomness=0.0)
     return _contrast(nodes, links, distance, 0.24, 0.28)
 
 
 def _tiles(nodes, links, where, scale):
-    """Cells of one shade each, as on a game board."""
+    """Return the pattern of cells with one shade each, as on a game board."""
     colour = _texture(nodes, links, where, "ShaderNodeTexVoronoi", "Color", Scale=scale, Randomness=0.35)
     split = nodes.new("ShaderNodeSeparateColor")
     links.new(colour, split.inputs["Color"])
@@ -141,7 +144,7 @@ def _tiles(nodes, links, where, scale):
 
 
 def _print(nodes, links, where, scale):
-    """Printed matter: patches of hard-edged bars and blots."""
+    """Return the pattern of printed matter: patches of hard-edged bars and blots."""
     bars = _texture(nodes, links, where, "ShaderNodeTexBrick", "Fac", Scale=scale * 2)
     blots = _texture(nodes, links, where, "ShaderNodeTexVoronoi", "Distance", Scale=scale * 2)
     product = nodes.new("ShaderNodeMath")

@@ -1,4 +1,4 @@
-"""A mesh from a file, laid on the ground in a pose in which it can rest."""
+"""Meshes from files, laid on the ground in a stable resting pose."""
 
 import hashlib
 import math
@@ -7,7 +7,7 @@ import os
 import bpy
 
 # isort: split
-import bmesh  # bpy brings this and the others along
+import bmesh  # installed with bpy, as are the next ones
 import numpy as np
 from mathutils import Matrix, Vector
 
@@ -15,7 +15,7 @@ from training.synthetic.blender.materials import material_of
 
 
 def add_mesh(scene: bpy.types.Scene, spec: dict) -> bpy.types.Object:
-    """Stand a mesh from a file on the ground, in the resting pose that the spec chooses."""
+    """Add a mesh from a file, standing on the ground in the resting pose that the spec chooses."""
     template = bpy.data.objects.get(_name_of(spec["source"])) or _import(scene, spec["source"])
     item = template.copy()
     if spec["surface"]:
@@ -35,7 +35,7 @@ def add_mesh(scene: bpy.types.Scene, spec: dict) -> bpy.types.Object:
 
 
 def _import(scene: bpy.types.Scene, path: str) -> bpy.types.Object:
-    """Read a mesh file and join all its meshes into one template, which is in no collection and not rendered."""
+    """Read a mesh file and join its meshes into one template that is in no collection and is not rendered."""
     before = set(bpy.data.objects)
     suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122
     _IMPORTERS[suffix](path)
@@ -93,9 +93,9 @@ _IMPORTERS = {
 
 
 def _resting_turn(mesh: bpy.types.Mesh, pose: float) -> Matrix:
-    """Return the turn that lays a mesh on a face of its convex hull, chosen by `pose` among those it can rest on.
+    """Return the rotation that lays a mesh on a face of its convex hull; `pose` chooses among the stable faces.
 
-    It rests where its middle lies above the face; a larger face is chosen more often.
+    A mesh is stable on a face if its middle is above the face. Larger faces are chosen more often.
     """
     hull = bmesh.new()
     hull.from_mesh(mesh)
@@ -120,7 +120,7 @@ def _resting_turn(mesh: bpy.types.Mesh, pose: float) -> Matrix:
 
 
 def _is_above(face: bmesh.types.BMFace, point: Vector) -> bool:
-    """Tell whether a point falls onto a convex face when it moves along the face's normal."""
+    """Return whether a point projects onto a convex face along the face's normal."""
     corners = [vert.co for vert in face.verts]
     following = corners[1:] + corners[:1]
     return all((b - a).cross(point - a).dot(face.normal) >= 0 for a, b in zip(corners, following, strict=True))

@@ -1,4 +1,4 @@
-"""What surrounds the things: camera, world, lamps, ground and tray."""
+"""The surroundings of the things: camera, world, lamps, ground and tray."""
 
 import math
 import os
@@ -6,7 +6,7 @@ import os
 import bpy
 
 # isort: split
-from mathutils import Matrix, Vector  # bpy brings it along
+from mathutils import Matrix, Vector  # installed with bpy
 
 from training.synthetic.blender.materials import material_of
 from training.synthetic.blender.things import add_box
@@ -34,7 +34,7 @@ def add_camera(scene: bpy.types.Scene, spec: dict) -> bpy.types.Object:
 
 
 def set_world(scene: bpy.types.Scene, name: str, rotation_deg: float, strength: float) -> None:
-    """Light the scene by one of the HDRIs that come with Blender, turned about the vertical."""
+    """Light the scene with one of Blender's own HDRIs, turned about the vertical."""
     world = bpy.data.worlds.new("world")
     scene.world = world
     world.use_nodes = True
@@ -47,7 +47,7 @@ def set_world(scene: bpy.types.Scene, name: str, rotation_deg: float, strength: 
     links.new(nodes.new("ShaderNodeTexCoord").outputs["Generated"], mapping.inputs["Vector"])
     links.new(mapping.outputs["Vector"], picture.inputs["Vector"])
     world.cycles.sampling_method = "MANUAL"
-    world.cycles.sample_map_resolution = 256  # its importance map otherwise takes a second of every scene
+    world.cycles.sample_map_resolution = 256  # the default importance map takes a second per scene
     background = nodes["Background"]
     background.inputs["Strength"].default_value = strength
     links.new(picture.outputs["Color"], background.inputs["Color"])
@@ -79,7 +79,7 @@ def add_tray(scene: bpy.types.Scene, spec: dict) -> None:
 
 
 def add_ground(scene: bpy.types.Scene, spec: dict) -> None:
-    """Add a slab that reaches far beyond what the camera sees."""
+    """Add a slab that extends far beyond the camera's view."""
     reach = 60 * math.dist(spec["camera"]["position"], (0, 0, 0))
     add_box(
         scene,

@@ -1,11 +1,11 @@
-"""Thing -> Blender object: boxes, round shapes and dice."""
+"""Blender objects of a Thing: boxes, round shapes and dice."""
 
 import math
 
 import bpy
 
 # isort: split
-import bmesh  # bpy brings this and the others along
+import bmesh  # installed with bpy, as are the next ones
 import numpy as np
 from mathutils import Matrix, Vector
 
@@ -67,7 +67,7 @@ def add_thing(scene: bpy.types.Scene, spec: dict) -> bpy.types.Object:
 
 
 def _print_on(scene: bpy.types.Scene, spec: dict) -> None:
-    """Lay the text of a thing on its top, as large as fits."""
+    """Add the text on a thing's top, as large as fits."""
     letters = bpy.data.curves.new("text", "FONT")
     letters.body = spec["text"]
     letters.align_x = letters.align_y = "CENTER"
@@ -84,7 +84,7 @@ def _print_on(scene: bpy.types.Scene, spec: dict) -> None:
 
 
 def add_box(scene, name, size, *, place, yaw_deg, material) -> bpy.types.Object:
-    """Add a box of a size about a place, turned about the vertical."""
+    """Add a box of a given size, centred at `place` and turned about the vertical."""
     mesh = bpy.data.meshes.new(name)
     half = Vector(size) / 2
     shape = bmesh.new()
@@ -136,13 +136,13 @@ def _add_die(scene: bpy.types.Scene, spec: dict, place: tuple) -> bpy.types.Obje
 
 
 def _marks(spec: dict) -> bpy.types.Image:
-    """Paint the six faces side by side: red is pip or body, green the depth, blue the ace's own colour."""
+    """Return an image of the six faces side by side: red is pip or body, green depth, blue the ace's own colour."""
     atlas = np.zeros((2 * _FACE_PX, 3 * _FACE_PX, 4), np.float32)
     atlas[..., 1] = 1.0
     atlas[..., 3] = 1.0
     pips = spec["pips"]
     middle = (np.arange(_FACE_PX) + 0.5) / _FACE_PX - 0.5
-    x, y = np.meshgrid(middle, middle)  # y grows upwards, as Blender's images do
+    x, y = np.meshgrid(middle, middle)  # y points up, as in Blender's images
     for number, value in enumerate(spec["faces"]):
         radius = pips["ace_radius"] if value == 1 else pips["radius"]
         tile = atlas[
