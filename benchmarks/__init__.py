@@ -1,1 +1,1 @@
-"""Measurements as commands; each prints ratios inside one run, because absolute times drift from machine to machine."""
+"""Benchmarks as commands; each prints ratios within one run, because absolute times differ between machines."""

@@ -1,4 +1,4 @@
-"""Every figure of docs/performance.md: `python -m benchmarks`, or `make bench`. Run it with nothing else running."""
+"""All figures of docs/performance.md: `python -m benchmarks`, or `make bench`. Run it on an idle machine."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ def _run(*words: str) -> None:
 
 
 def main() -> None:
-    """Run one benchmark after the other."""
+    """Run all benchmarks, one after the other."""
     _run("benchmarks.serving")
     _run("benchmarks.costs")
     _run("benchmarks.decoding")

@@ -1,6 +1,6 @@
-"""A cluster of Ray on this machine, of as many nodes as are wanted; for benchmarks and tests.
+"""A Ray cluster of several nodes on this machine, for benchmarks and tests.
 
-A node is what `deploy/ray/start` starts: a raylet and its workers, in processes of their own.
+`deploy/ray/start` starts a node: a raylet and its workers, in separate processes.
 """
 
 import os
@@ -24,9 +24,9 @@ BINARIES = ROOT / ".venv-ray" / "bin"
 CONFIG = ROOT / "deploy" / "ray" / "config.yaml"
 
 _MARK = "BENCHMARK_CLUSTER"
-"""Environment variable that all processes of a node have, by which they are found whatever becomes of their parent."""
+"""Environment variable that marks all processes of a node, so that they are found even if their parent has ended."""
 
-_HEAD_IP = "127.0.0.2"  # for 127.0.0.1 Ray takes another address, one that others can reach
+_HEAD_IP = "127.0.0.2"  # Ray replaces 127.0.0.1 by an address that is reachable from outside
 _STORE_BYTES = 100_000_000
 _START_S = 180.0
 _REPLICA = "ray::ServeReplica:"
@@ -36,8 +36,8 @@ class Node:
     """A running node.
 
     Attributes:
-        pid: of its first process.
-        http_port: where its proxy listens, once it has a replica.
+        pid: its first process.
+        http_port: port of its proxy, which listens once the node has a replica.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], http_port: int, mark: str) -> None:
@@ -47,15 +47,15 @@ class Node:
         self._mark = mark
 
     def replicas(self, application: str = "rendersight") -> set[int]:
-        """Return the processes of this node that are replicas of an application."""
+        """Return the pids of this node's replicas of an application."""
         return {pid for pid in self.processes() if _title(pid).startswith(f"{_REPLICA}{application}:")}
 
     def processes(self) -> set[int]:
-        """Return the processes of this node that are alive."""
+        """Return the pids of this node's live processes."""
         return _marked(self._mark)
 
     def kill(self) -> None:
-        """End it as a power cut does."""
+        """Kill all processes of the node at once, like a power cut."""
         for pid in (self.pid, *self.processes()):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -63,24 +63,24 @@ class Node:
 
 
 class Cluster:
-    """Nodes that find each other; a context that ends them all.
+    """Connected nodes, as a context manager that ends them all.
 
     Attributes:
-        nodes: the head first, those that were killed as well.
-        environment: of what is to be a node or to connect to one.
+        nodes: all nodes, the head first, including killed ones.
+        environment: environment for a node, or for a process that connects to one.
     """
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        """Start nothing yet.
+        """Prepare a cluster without a node.
 
         Args:
-            environment: variables for all nodes, beside those of this process.
+            environment: variables for all nodes, in addition to those of this process.
         """
         self.nodes: list[Node] = []
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         self.environment = {**os.environ, **token, **(environment or {})}
         self._gcs_port = free_port()
-        self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # the paths of sockets must be short
+        self._folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # socket paths must be short
 
     def __enter__(self) -> Self:
         """Return the cluster."""
@@ -89,23 +89,23 @@ class Cluster:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End all nodes, the head last: told to end, a node takes half a minute."""
+        """Kill all nodes, the head last; a graceful end would take half a minute per node."""
         for node in reversed(self.nodes):
             node.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @property
     def address(self) -> str:
-        """Where the head listens."""
+        """Address of the head."""
         return f"{_HEAD_IP}:{self._gcs_port}"
 
     @property
     def head(self) -> Node:
-        """The first node."""
+        """Head node, the first one."""
         return self.nodes[0]
 
     def add(self, *, cpus: float) -> Node:
-        """Start a node that offers so many cores, the first one as the head; return when it has joined."""
+        """Start a node that offers `cpus` cores and return it once it has joined; the first node is the head."""
         if not (BINARIES / "ray").exists():
             raise FileNotFoundError(f"{BINARIES / 'ray'} is missing; make ray-env makes it")
         number = len(self.nodes)
@@ -147,7 +147,7 @@ class Cluster:
         return node
 
     def deploy(self, config: Mapping[str, Any]) -> None:
-        """Give Ray Serve a configuration, as a user does; return when it has been taken, before it is done."""
+        """Submit a configuration to Ray Serve, as a user does; return when it is accepted, before it is applied."""
         path = self._folder / "config.yaml"
         path.write_text(yaml.safe_dump({**config, "http_options": {"host": "127.0.0.1", "port": self.head.http_port}}))
         done = subprocess.run(  # noqa: S603
@@ -162,17 +162,17 @@ class Cluster:
             raise RuntimeError(f"serve run: status {done.returncode}\n{done.stdout}{done.stderr}")
 
     def logs(self) -> str:
-        """Return what the replicas, the proxies and the controller have logged, for whoever looks for a fault."""
+        """Return the logs of the replicas, the proxies and the controller, for debugging."""
         folder = self._folder / "session_latest" / "logs"
         paths = [*sorted((folder / "serve").glob("*.log")), *sorted(folder.glob("worker-*.err"))]
         return "\n".join(f"== {path.name}\n{path.read_text(errors='replace')}" for path in paths)
 
 
 def wait_for(condition: Callable[[], object], what: str, *, within_s: float = _START_S) -> None:
-    """Return when something has come about.
+    """Wait until a condition is true; `what` names it in the error.
 
     Raises:
-        TimeoutError: it has not in time.
+        TimeoutError: the condition is still false after `within_s` seconds.
     """
     until_s = time.monotonic() + within_s
     while not condition():
@@ -182,12 +182,12 @@ def wait_for(condition: Callable[[], object], what: str, *, within_s: float = _S
 
 
 def config_of_repository() -> Any:
-    """Return `deploy/ray/config.yaml`, to be changed and deployed."""
+    """Return `deploy/ray/config.yaml` as a new object that callers may change and deploy."""
     return yaml.safe_load(CONFIG.read_text("utf-8"))
 
 
 def _marked(mark: str) -> set[int]:
-    """Return the processes with a mark in their environment."""
+    """Return the pids of all processes with a mark in their environment."""
     wanted = f"{_MARK}={mark}".encode()
     found = set()
     for path in Path("/proc").glob("[0-9]*"):

@@ -1,8 +1,7 @@
-"""Beside other servers: `python -m benchmarks.compare`, after `make bench-env`. Run it with nothing else running.
+"""Comparison with other servers: `python -m benchmarks.compare`, after `make bench-env`. Run it on an idle machine.
 
-Twice: the same eager network behind each of them, and a stand-in for the network, which shows what the servers
-themselves cost. Our own service runs its fast engine the first time, since that is what it is for, and the eager
-network beside it.
+The first table has the same eager network behind each server; our service appears with its fast engine and with the
+eager network. The second table replaces the network by a stand-in, which shows the cost of the servers themselves.
 """
 
 import argparse

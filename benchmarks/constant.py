@@ -1,4 +1,7 @@
-"""This service around a network that costs nothing: `python -m benchmarks.constant`; its settings are the service's."""
+"""This service with a stand-in for the network that costs nothing: `python -m benchmarks.constant`.
+
+It takes the settings of the service.
+"""
 
 from collections.abc import Sequence
 
@@ -14,18 +17,18 @@ from rendersight.images import RgbImage
 
 
 class ConstantEngine:
-    """Finds one object as large as the image."""
+    """An engine that always finds one object as large as the image."""
 
     name = "torch-fp32"
     device = "cpu"
     parallel = 1
 
     def detect(self, images: Sequence[RgbImage]) -> list[Detections]:
-        """See `model_store.engines.Engine.detect`."""
+        """Return one detection per image; see `model_store.engines.Engine.detect`."""
         return [Detections.of([[0, 0, image.shape[1], image.shape[0]]], [1], [1.0]) for image in images]
 
     def detect_on_every_lane(self, image: RgbImage) -> list[Detections]:
-        """As an engine does."""
+        """Return one detection; see `model_store.engines.Engine.detect_on_every_lane`."""
         return self.detect([image])
 
 

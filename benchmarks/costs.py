@@ -1,11 +1,11 @@
-"""Where an image's time goes, and how near the arithmetic is to the processor's limit: `python -m benchmarks.costs`.
+"""CPU time of an image by stage, and distance to the processor's limit: `python -m benchmarks.costs`.
 
-- saturation: images a second over HTTP against what the cores allow, the engine's own rate times E / (E + C); E is the
-  engine's CPU time for an image, C all other CPU time for one, the load generator's included
-- outside the network: the service's CPU time for a request less that of the graphs
-- int8: operations a second of the convolutions against those of a large int8 matrix product, both on one core
+- saturation: images per second over HTTP against the limit of the cores, which is the engine's own rate times
+  E / (E + C); E is the engine's CPU time per image, C all other CPU time per image, including the load generator's
+- outside the network: the service's CPU time per request minus that of the graphs
+- int8: operations per second of the convolutions against those of a large int8 matrix product, both on one core
 
-Run it with nothing else running.
+Run it on an idle machine.
 """
 
 import argparse
@@ -37,7 +37,7 @@ _MATRIX_SIDE = 2048
 
 
 def engine_alone(engine: OpenVinoEngine, pictures: Sequence[RgbImage], *, count: int) -> tuple[float, float]:
-    """Return images a second and CPU seconds an image of the engine, on as many threads as it serves."""
+    """Return the engine's images per second and CPU seconds per image, with one thread more than it has lanes."""
     numbers = iter(range(count))
     lock = threading.Lock()
 
@@ -49,7 +49,7 @@ def engine_alone(engine: OpenVinoEngine, pictures: Sequence[RgbImage], *, count:
                 return
             engine.detect([pictures[number % len(pictures)]])
 
-    # one thread more than lanes, so that an image waits when a lane is free and none is ever alone
+    # one thread more than lanes: an image always waits for the next free lane, and none is ever computed alone
     threads = [threading.Thread(target=work) for _ in range(engine.parallel + 1)]
     began, cpu = time.perf_counter(), time.process_time()
     for thread in threads:
@@ -60,7 +60,7 @@ def engine_alone(engine: OpenVinoEngine, pictures: Sequence[RgbImage], *, count:
 
 
 def resizing_s(engine: OpenVinoEngine, rule: InputRule, pictures: Sequence[RgbImage]) -> float:
-    """Return the CPU seconds of making the network's input of an image."""
+    """Return the CPU seconds to turn an image into the network's input."""
     rounds = 40
     with engine.lane() as lane:
         began = time.process_time()
@@ -70,7 +70,7 @@ def resizing_s(engine: OpenVinoEngine, rule: InputRule, pictures: Sequence[RgbIm
 
 
 def costs(model: str, *, rounds: int, seconds: float, concurrency: int) -> None:
-    """Print what saturation reaches and what is spent outside of the network."""
+    """Print the saturation and the CPU time outside the network."""
     detector = open_detector(model, store_root=store.DEFAULT_ROOT, device="cpu", engine=ENGINE)
     engine, rule = detector.engine, detector.card.input
     assert isinstance(engine, OpenVinoEngine)
@@ -98,7 +98,7 @@ def costs(model: str, *, rounds: int, seconds: float, concurrency: int) -> None:
 
 
 def convolutions(model: str, *, rounds: int) -> None:
-    """Print the int8 operations a second of the network's convolutions and of a matrix product."""
+    """Print the int8 operations per second of the network's convolutions and of a matrix product."""
     release = store.locate(store.DEFAULT_ROOT, model)
     assert isinstance(release, store.Release)
     folder = release.folder / (release.manifest.engines[ENGINE].graphs or "")
@@ -120,14 +120,14 @@ def convolutions(model: str, *, rounds: int) -> None:
 
 
 def _operations(node: ov.Node) -> int:
-    """Return two operations for each product of a convolution."""
+    """Return the number of operations of a convolution: two for each product."""
     weights = node.input(1).get_shape()
-    grouped = node.get_type_name() == "GroupConvolution"  # (G, O, I, h, w) instead of (O, I, h, w)
+    grouped = node.get_type_name() == "GroupConvolution"  # weights (G, O, I, h, w) instead of (O, I, h, w)
     return int(2 * prod(node.output(0).get_shape()) * prod(weights[2:] if grouped else weights[1:]))
 
 
 def _matrix_product() -> tuple[ov.Model, NDArray[np.float32]]:
-    """Return a graph of one quantised matrix product, and what goes into it."""
+    """Return a graph of one quantised matrix product, and its input."""
     side, levels = _MATRIX_SIDE, 256
     given = op.parameter([side, side], ov.Type.f32, name="matrix")
     low, high = (op.constant(np.float32(value)) for value in (0, 2.55))
@@ -139,7 +139,10 @@ def _matrix_product() -> tuple[ov.Model, NDArray[np.float32]]:
 
 
 def _timed(core: ov.Core, graph: ov.Model, given: NDArray[np.float32]) -> Callable[[], float]:
-    """Return what runs a graph on one core and returns the seconds of its int8 products, by OpenVINO's counts."""
+    """Return a function that runs a graph on one core and returns the seconds of its int8 products.
+
+    OpenVINO's profiling gives the seconds.
+    """
     options = {"PERF_COUNT": True, "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "bf16"}
     request = core.compile_model(graph, "CPU", options).create_infer_request()
 
@@ -159,7 +162,7 @@ def _timed(core: ov.Core, graph: ov.Model, given: NDArray[np.float32]) -> Callab
 
 
 def main() -> None:
-    """Print the figures."""
+    """Print all figures."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.costs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

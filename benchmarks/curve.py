@@ -1,6 +1,6 @@
-"""Throughput and latency against concurrency, ours and the naive service: `python -m benchmarks.curve [--out FILE]`.
+"""Throughput and latency over concurrency of our service and the naive one: `python -m benchmarks.curve [--out FILE]`.
 
-Run it with nothing else running.
+Run it on an idle machine.
 """
 
 import argparse
@@ -19,7 +19,7 @@ OUT = ROOT / "docs" / "images" / "throughput.png"
 
 
 def measure(start: Start, *, seconds: float) -> list[Load]:
-    """Load a service with so many requests at a time, one concurrency after the other."""
+    """Return the results of loading a service at each of the `CONCURRENCIES`."""
     pictures = photos()
     with start() as server:
         warm = saturate(server.port, pictures, concurrency=2, count=6)
@@ -30,7 +30,7 @@ def measure(start: Start, *, seconds: float) -> list[Load]:
 
 
 def draw(loads: dict[str, list[Load]], out: Path) -> None:
-    """Draw both figures side by side, logarithmic."""
+    """Draw throughput and median latency side by side, on logarithmic axes."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
     for name, measured in loads.items():
         left.plot(CONCURRENCIES, [load.rate for load in measured], marker="o", label=name)

@@ -1,7 +1,7 @@
-"""Bytes -> the network's input, of a JPEG of 12 megapixels, decoded no larger than needed against decoded in full.
+"""Time from a 12-megapixel JPEG to the network's input, decoded at reduced size against decoded in full.
 
-`python -m benchmarks.decoding` prints the ratio of the times; with `--photos FOLDER` (labelled) also what of AP is lost
-on those photos enlarged to 12 megapixels. Run it with nothing else running.
+`python -m benchmarks.decoding` prints the ratio of the times. With `--photos FOLDER` (labelled) it also prints the loss
+of AP on those photos enlarged to 12 megapixels. Run it on an idle machine.
 """
 
 import argparse
@@ -30,7 +30,7 @@ _QUALITY = 90
 
 
 def enlarged(pixels: images.RgbImage) -> bytes:
-    """Return an image as a JPEG of 12 megapixels of the same proportions."""
+    """Return an image as a 12-megapixel JPEG with the same aspect ratio."""
     height, width = pixels.shape[:2]
     factor = float(np.sqrt(MEGAPIXELS / (height * width)))
     file = io.BytesIO()
@@ -40,7 +40,7 @@ def enlarged(pixels: images.RgbImage) -> bytes:
 
 
 def times(detector: Detector, *, rounds: int) -> dict[str, list[float]]:
-    """Return the seconds from bytes to the network's input, either way, in turns."""
+    """Return the seconds from bytes to the network's input for both ways of decoding, measured in turns."""
     engine = detector.engine
     if not isinstance(engine, OpenVinoEngine):
         raise TypeError(f"the input is measured of an OpenVINO engine, not of {engine.name}")
@@ -48,9 +48,9 @@ def times(detector: Detector, *, rounds: int) -> dict[str, list[float]]:
     ways: dict[str, Need | None] = {"full": None, "reduced": rule.resized_hw}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     photo = images.read(min(PHOTOS.glob("*.jpg")))
-    data = enlarged(photo[: photo.shape[1] * 3 // 4])  # 4000 x 3000 px, as a phone takes them
+    data = enlarged(photo[: photo.shape[1] * 3 // 4])  # 4000 x 3000 px, as phones take
     with engine.lane() as lane:
-        for _ in range(rounds + 1):  # the first one warms up
+        for _ in range(rounds + 1):  # the first round warms up
             for name, need in ways.items():
                 began = time.perf_counter()
                 pixels = images.decode_photo(data, need=need).pixels
@@ -60,7 +60,7 @@ def times(detector: Detector, *, rounds: int) -> dict[str, list[float]]:
 
 
 def loss(detector: Detector, data: LabelledImages) -> dict[str, float]:
-    """Return AP on photos enlarged to 12 megapixels, either way."""
+    """Return the AP on photos enlarged to 12 megapixels for both ways of decoding."""
 
     def found(decode: Callable[[bytes], Photo]) -> list[Detections]:
         results = []
@@ -80,7 +80,7 @@ def loss(detector: Detector, data: LabelledImages) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print the ratio, and AP where there are photos."""
+    """Print the ratio, and the AP if photos are given."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.decoding", description=__doc__)
     parser.add_argument("--model", default="dice")
     parser.add_argument("--rounds", type=int, default=15)

@@ -1,8 +1,8 @@
-"""What the golden check refuses and accepts, beside the accuracy that is lost: `python -m benchmarks.golden`.
+"""Decisions of the golden check, with the accuracy lost in each case: `python -m benchmarks.golden`.
 
-Each mutation breaks a release in one way and is held against its golden images. Refused must be every mutation that is
-not a rounding of the published model; accepted must be every engine that loses less than 0.01 of mAP. Run it with
-ONEDNN_MAX_CPU_ISA=AVX2 to see a processor without AVX-512.
+Each mutation breaks a release in one way and is checked against its golden images. The check must refuse every mutation
+that is not a rounding of the published model, and accept every engine that loses less than 0.01 of mAP. Set
+ONEDNN_MAX_CPU_ISA=AVX2 to simulate a processor without AVX-512.
 """
 
 import argparse
@@ -36,7 +36,7 @@ MAX_LOSS = 0.01
 MIN_LOSS_OF_BROKEN = 0.05
 
 NOISE = (0.02, 0.04, 0.06, 0.08, 0.12)
-"""Shares of each tensor's standard deviation."""
+"""Amounts of noise on the weights, as fractions of each tensor's standard deviation."""
 
 _MEAN = np.array([124, 116, 104], np.float32)
 _STD = 0.226
@@ -46,14 +46,14 @@ Images = Sequence[RgbImage]
 
 @dataclass(frozen=True)
 class Row:
-    """What the golden check said of one engine.
+    """The golden check's decision on one engine.
 
     Attributes:
-        engine: whose tolerance held.
-        what: was done to it.
-        lost: mAP; None if it was not measured.
-        is_refused: by the golden check.
-        must_refuse: what is right; None if either is.
+        engine: name of the engine, which sets the tolerance.
+        what: the mutation applied to it.
+        lost: loss of mAP; None if it was not measured.
+        is_refused: whether the golden check refused it.
+        must_refuse: the correct decision; None if both are acceptable.
     """
 
     engine: str
@@ -77,13 +77,13 @@ class Row:
 
 @dataclass
 class Mutated:
-    """An engine whose images or detections are changed on their way.
+    """An engine whose images or detections are altered.
 
     Attributes:
-        engine: computes.
-        name: of the engine that it stands for, which decides on the tolerance.
-        before: changes an image, uint8 (H, W, 3).
-        after: changes detections.
+        engine: the engine that computes.
+        name: name of the engine that it stands for, which sets the tolerance.
+        before: alters an image, uint8 (H, W, 3).
+        after: alters detections.
     """
 
     engine: Engine
@@ -94,67 +94,67 @@ class Mutated:
     parallel: int = 1
 
     def detect(self, images: Images) -> list[Detections]:
-        """Find objects; see `model_store.engines.Engine`."""
+        """Return the altered detections; see `model_store.engines.Engine`."""
         return [self.after(found) for found in self.engine.detect([self.before(image) for image in images])]
 
     def detect_on_every_lane(self, image: RgbImage) -> list[Detections]:
-        """Find the same on one lane; see `model_store.engines.Engine`."""
+        """Return the altered detections from the only lane; see `model_store.engines.Engine`."""
         return self.detect([image])
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """What is wrong, in words, and the engine that does it."""
+    """A fault: its description, and the engine that has it."""
 
     what: str
     engine: Mutated
 
 
 def swap_channels(image: RgbImage) -> RgbImage:
-    """Return BGR."""
+    """Return the image with channels in BGR order."""
     return np.ascontiguousarray(image[..., ::-1])
 
 
 def leave_out_mean(image: RgbImage) -> RgbImage:
-    """Return the image whose normalisation is that of this one without the mean, as far as uint8 allows."""
+    """Return an image that normalises to the values of `image` without the mean subtracted, as far as uint8 allows."""
     return (image.astype(np.float32) + _MEAN).clip(0, 255).astype(np.uint8)
 
 
 def leave_out_scale(image: RgbImage) -> RgbImage:
-    """Return the image whose normalisation is that of this one divided by 1 instead of the standard deviation."""
+    """Return an image that normalises to the values of `image` without the division by the standard deviation."""
     return (_MEAN + (image - _MEAN) * _STD).astype(np.uint8)
 
 
 def permute_two_labels(found: Detections) -> Detections:
-    """Swap the two first labels."""
+    """Return detections with the first two labels swapped."""
     swapped = np.array([0, 2, 1])
     labels = np.where(found.labels <= 2, swapped[np.minimum(found.labels, 2)], found.labels)  # noqa: PLR2004
     return Detections.of(found.boxes_xyxy, labels, found.scores)
 
 
 def shift_boxes(found: Detections, *, px: float = 6) -> Detections:
-    """Move boxes to the right and down."""
+    """Return detections with boxes moved right and down by `px`."""
     return Detections.of(found.boxes_xyxy + np.float32(px), found.labels, found.scores)
 
 
 def scale_boxes(found: Detections, *, factor: float = 1.05) -> Detections:
-    """Scale coordinates, as a wrong size of the resized image does."""
+    """Return detections with scaled coordinates, as if the resized image had a wrong size."""
     return Detections.of(found.boxes_xyxy * np.float32(factor), found.labels, found.scores)
 
 
 def grow_boxes(found: Detections, *, factor: float = 1.05) -> Detections:
-    """Scale boxes around their centres."""
+    """Return detections with boxes scaled around their centres."""
     centres = np.tile((found.boxes_xyxy[:, :2] + found.boxes_xyxy[:, 2:]) / 2, 2)
     return Detections.of(centres + (found.boxes_xyxy - centres) * np.float32(factor), found.labels, found.scores)
 
 
 def lose_numbers(_: Detections) -> Detections:
-    """Answer as an engine does whose network gave NaN."""
+    """Return the detections of an engine whose network outputs NaN."""
     raise FloatingPointError("the network answered with a box or a score that is not finite")
 
 
 def mutations(engine: Engine) -> Iterator[Mutation]:
-    """Yield an engine that is wired up wrongly in each of the known ways."""
+    """Yield a mutation of an engine for each known wiring error."""
     wrong_images = {
         "channels as BGR": swap_channels,
         "mean left out": leave_out_mean,
@@ -174,7 +174,7 @@ def mutations(engine: Engine) -> Iterator[Mutation]:
 
 
 def with_noise(network: FasterRCNN, share: float) -> FasterRCNN:
-    """Return a copy whose weights carry noise, a share of each tensor's standard deviation: broken arithmetic."""
+    """Return a copy with noise on the weights, a fraction of each tensor's standard deviation: broken arithmetic."""
     noisy = copy.deepcopy(network)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -185,7 +185,7 @@ def with_noise(network: FasterRCNN, share: float) -> FasterRCNN:
 
 
 def retrained(network: FasterRCNN, data: LabelledImages, *, steps: int = 12) -> FasterRCNN:
-    """Return a copy that has learned on: weights of another training of the same classes."""
+    """Return a copy trained for some more steps: the weights of another training of the same classes."""
     learner = copy.deepcopy(network).train()
     optimizer = torch.optim.AdamW([item for item in learner.parameters() if item.requires_grad], lr=2e-4)
     label_of = {name: label for label, name in enumerate(data.class_names, 1)}
@@ -226,7 +226,7 @@ def engines_of(release: Release) -> Iterator[Engine]:
 
 
 def other_weights(release: Release, data: LabelledImages, root: Path) -> Iterator[tuple[str, FasterRCNN]]:
-    """Yield networks of other trainings: the store's other versions with other weights, and one that learns on here."""
+    """Yield networks of other trainings: other versions in the store with other weights, and one trained further."""
     own = release.manifest.files[store.WEIGHTS]
     for version in store.versions(root, release.manifest.name):
         other = store.find(root, f"{release.manifest.name}@{version}")
@@ -236,12 +236,12 @@ def other_weights(release: Release, data: LabelledImages, root: Path) -> Iterato
 
 
 def lost_ap(engine: Engine, data: LabelledImages, reference: float) -> float:
-    """Return by how much mAP@[.5:.95] on labelled images is below the reference."""
+    """Return the loss of mAP@[.5:.95] on labelled images against the reference."""
     return reference - evaluate(data, detect_all(engine, data.images)).figures["AP"]
 
 
 def measure(release: Release, data: LabelledImages, *, root: Path, noise: Sequence[float] = NOISE) -> Iterator[Row]:
-    """Hold engines and mutations against the golden images of a release."""
+    """Yield the golden check's decision on each engine and mutation of a release."""
     network = load(release).network
     reference = evaluate(data, detect_all(TorchEngine(network, "cpu"), data.images)).figures["AP"]
     for engine in engines_of(release):
@@ -261,7 +261,7 @@ def measure(release: Release, data: LabelledImages, *, root: Path, noise: Sequen
 
 
 def main() -> None:
-    """Print the table; the exit status is 1 if the check decides wrongly."""
+    """Print the table; exit with status 1 if a decision is wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.golden", description=__doc__)
     parser.add_argument("--model", default="dice")
     parser.add_argument("--photos", type=Path, default=RENDERS, help="labelled images that tell what is lost")

@@ -1,4 +1,4 @@
-"""A load generator that costs little itself: blocking sockets on threads, nothing parsed but the status line."""
+"""A load generator with low overhead: blocking sockets on threads, which parse only the status line."""
 
 import http.client
 import random
@@ -14,13 +14,13 @@ _BOUNDARY = "rendersight-benchmark"
 
 @dataclass(frozen=True)
 class Answer:
-    """One request's answer.
+    """The answer to one request.
 
     Attributes:
-        latency_s: from when the request was due to its answer's last byte.
-        status: of HTTP; 0 where the connection broke.
-        photo: number of the photo that was sent.
-        body: of the answer.
+        latency_s: time from the request's due time to the last byte of the answer.
+        status: HTTP status; 0 if the connection broke.
+        photo: index of the photo sent.
+        body: body of the answer.
     """
 
     latency_s: float
@@ -31,11 +31,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Load:
-    """What came of a load.
+    """The result of a load.
 
     Attributes:
-        answers: in the order in which they came.
-        seconds: from the first request to the last answer.
+        answers: answers in order of arrival.
+        seconds: time from the first request to the last answer.
     """
 
     answers: tuple[Answer, ...]
@@ -48,29 +48,29 @@ class Load:
 
     @property
     def failures(self) -> int:
-        """How many answers were not 200."""
+        """Number of answers with a status other than 200."""
         return sum(answer.status != http.client.OK for answer in self.answers)
 
     @property
     def by_status(self) -> dict[int, int]:
-        """Status -> how many answers had it."""
+        """Return status -> number of answers."""
         return dict(sorted(Counter(answer.status for answer in self.answers).items()))
 
     def percentile(self, share: float, status: int | None = None) -> float:
-        """Return the latency, s, that this share (0..1) of the answers, or of those of one status, do not exceed."""
+        """Return the latency percentile at `share` (0..1), s, of all answers or of those with one status."""
         ordered = sorted(answer.latency_s for answer in self.answers if status in (None, answer.status))
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def form(photo: bytes) -> tuple[bytes, dict[str, str]]:
-    """Return the body and headers of a form with one file `image`."""
+    """Return the body and headers of a multipart form with one file field `image`."""
     head = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="image"; filename="photo.jpg"\r\n'
     body = f"{head}Content-Type: image/jpeg\r\n\r\n".encode() + photo + f"\r\n--{_BOUNDARY}--\r\n".encode()
     return body, {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
 
 
 def saturate(port: int, photos: Sequence[bytes], *, concurrency: int, count: int) -> Load:
-    """Send `count` requests, `concurrency` of them at any time."""
+    """Send `count` requests, keeping `concurrency` of them open at any time."""
     numbers = iter(range(count))
     due: Iterator[float | None] = (None for _ in numbers)
     return _run(port, photos, due, concurrency)
@@ -79,15 +79,15 @@ def saturate(port: int, photos: Sequence[bytes], *, concurrency: int, count: int
 def paced(
     port: int, photos: Sequence[bytes], *, rate: float, count: int, seed: int | None, concurrency: int = 64
 ) -> Load:
-    """Send `count` requests when they are due, whether or not earlier ones were answered.
+    """Send `count` requests at their due times, even if earlier ones are unanswered.
 
     Args:
-        port: of the service on this machine.
-        photos: taken in turns.
+        port: port of the service on this machine.
+        photos: photos, sent in turns.
         rate: requests per second.
-        count: of requests.
-        seed: of a Poisson process; None spaces the requests evenly.
-        concurrency: the most open requests.
+        count: number of requests.
+        seed: seed of a Poisson process; None spaces the requests evenly.
+        concurrency: largest number of open requests.
     """
     chance = random.Random(seed)  # noqa: S311
     now = time.perf_counter() + 0.1
@@ -141,6 +141,6 @@ def _ask(connection: http.client.HTTPConnection, body: bytes, headers: Mapping[s
             return answer.status, answer.read()
         except (OSError, http.client.HTTPException):
             connection.close()
-            if not was_open:  # else the service may rightly have closed it: it was idle
+            if not was_open:  # the service may close an idle connection
                 break
     return 0, b""

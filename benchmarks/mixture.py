@@ -1,4 +1,4 @@
-"""Requests of every kind that a service must bear, and how to send one."""
+"""The kinds of requests that a service must withstand, and a client that sends them."""
 
 import asyncio
 import contextlib
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from benchmarks.load import form
 
 MAX_BYTES = 2_000_000
-"""What the service is to take at most; `oversized` sends more."""
+"""Upload limit of the service; `oversized` sends more."""
 
 UPLOAD_TIMEOUT_S = 3.0
-"""How long it is to wait for a body at most; half of `slow` take longer."""
+"""The service's time limit for a body; half of the `slow` requests take longer."""
 
 _ANSWER_S = 60.0
 
@@ -22,12 +22,12 @@ class Ask:
     """One request.
 
     Attributes:
-        body: of it.
-        headers: beside those that every one has.
-        query: behind the path.
-        over_s: its body is sent in pieces over this time.
-        leave_s: the client closes the connection so long after it has sent all; None waits for the answer.
-        announced: the Content-Length, where it is another one.
+        body: body of the request.
+        headers: headers in addition to the common ones.
+        query: query string after the path.
+        over_s: time over which the body is sent in pieces.
+        leave_s: time from sending the last byte until the client disconnects; None waits for the answer.
+        announced: Content-Length, if it differs from the body's length.
     """
 
     body: bytes
@@ -43,9 +43,9 @@ class Kind:
     """A kind of request.
 
     Attributes:
-        share: of all requests.
-        make: makes one.
-        accepted: the statuses that are right, beside 503 and 504; 0 is no answer.
+        share: fraction of all requests.
+        make: builds one request.
+        accepted: correct statuses, in addition to 503 and 504; 0 is no answer.
     """
 
     share: float
@@ -54,7 +54,7 @@ class Kind:
 
 
 def kinds(pictures: Sequence[bytes]) -> dict[str, Kind]:
-    """Return the kinds of requests by name."""
+    """Return name -> kind of request."""
 
     def good(chance: random.Random) -> Ask:
         return Ask(
@@ -110,7 +110,7 @@ def kinds(pictures: Sequence[bytes]) -> dict[str, Kind]:
 
 
 async def _answer(reader: asyncio.StreamReader) -> bytes:
-    """Read to the end of the connection, whichever way it ends: what has come counts."""
+    """Return all bytes received until the connection ends, normally or not."""
     received = b""
     with contextlib.suppress(ConnectionError):
         while piece := await reader.read(65536):
@@ -119,7 +119,7 @@ async def _answer(reader: asyncio.StreamReader) -> bytes:
 
 
 async def send(port: int, ask: Ask) -> int:
-    """Send a request over a connection of its own and return its status: 0 without an answer."""
+    """Send a request over a new connection and return its status, or 0 without an answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         length = len(ask.body) if ask.announced is None else ask.announced
@@ -135,7 +135,7 @@ async def send(port: int, ask: Ask) -> int:
             if answering.done():
                 break
             writer.write(ask.body[number * size : (number + 1) * size])
-            with contextlib.suppress(ConnectionError):  # it has answered already
+            with contextlib.suppress(ConnectionError):  # the service has already answered
                 await writer.drain()
             await asyncio.sleep(ask.over_s / pieces)
         if ask.leave_s is not None:

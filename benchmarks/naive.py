@@ -1,7 +1,7 @@
-"""The service that one would write without this project: `BENCHMARK_MODEL=dice python -m benchmarks.naive`.
+"""The baseline, a service written without this project: `BENCHMARK_MODEL=dice python -m benchmarks.naive`.
 
-The loop of the 2021 notebook in a plain FastAPI route: Pillow, torchvision's own network in fp32, no limits, one
-image at a time on a thread of Starlette's pool. Same weights, same uvicorn as the service it is compared with.
+It is the loop of the 2021 notebook in a plain FastAPI route: Pillow, torchvision's own network in fp32, no limits, one
+image at a time on a thread of Starlette's pool. Weights and uvicorn are those of the service it is compared with.
 """
 
 import os
@@ -14,7 +14,7 @@ from benchmarks.frameworks.network import PORT, from_environment
 
 
 def create_app() -> FastAPI:
-    """Build the service around the model that the environment names."""
+    """Build the service with the model that the environment names."""
     network = from_environment()
     app = FastAPI()
 

@@ -1,7 +1,7 @@
-"""Four times what the service can do, for a minute: `python -m benchmarks.overload`. Run it with nothing else running.
+"""Four times the service's capacity for a minute: `python -m benchmarks.overload`. Run it on an idle machine.
 
-Requests come when they are due, whether or not earlier ones were answered. Those that are taken are to be answered
-before their deadline, the others refused; health is asked meanwhile.
+Requests arrive at their due times, even if earlier ones are unanswered. The service should answer each accepted request
+before its deadline and refuse the others. Health checks run at the same time.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main() -> None:
 
 @contextmanager
 def _watched(server: Server) -> Iterator[tuple[list[float], list[float]]]:
-    """Ask for health ten times a second meanwhile; gives how long each took, s, and the memory, MB."""
+    """Check health ten times per second in the background; yield the lists of durations, s, and of memory, MB."""
     took_s: list[float] = []
     resident_mb: list[float] = []
     done = threading.Event()

@@ -1,11 +1,11 @@
-"""The job over many photos beside its engine alone: `python -m benchmarks.ray_batch`, after `make ray-env`.
+"""The Ray batch job compared with its engine alone: `python -m benchmarks.ray_batch`, after `make ray-env`.
 
-Run it with nothing else running. In turns, on the same JPEGs of 640 x 640 px and all cores:
+Run it on an idle machine. It measures in turns, on the same JPEGs of 640 x 640 px and all cores:
 
-- the engine alone: as many threads as it has streams hand it photos that are decoded already, over and over;
-- decoding and the engine, without Ray: the threads of an actor of the job, from reading a file to its boxes;
-- the job, from when its first file of predictions is there to when the last one is: what it does in the long run,
-  without its start, and with Ray, its actor, Parquet and this machine's disk.
+- the engine alone: one thread per stream passes decoded photos to it, over and over;
+- decoding and the engine without Ray: the threads of an actor of the job, from reading a file to its boxes;
+- the job from its first file of predictions to its last: the sustained rate without the start, but with Ray, its actor,
+  Parquet and this machine's disk.
 """
 
 import argparse
@@ -36,14 +36,14 @@ _AHEAD = 4
 
 
 def copies(folder: Path, count: int) -> None:
-    """Write so many JPEGs."""
+    """Write `count` JPEGs."""
     encoded = photos()
     for number in range(count):
         (folder / f"{number:06}.jpg").write_bytes(encoded[number % len(encoded)])
 
 
 def job(model: str, folder: Path) -> tuple[float, float]:
-    """Run the job; returns images a second between its first and its last file, and in all."""
+    """Run the job and return its images per second: between its first and its last file, and overall."""
     count = len(list(folder.iterdir()))
     with tempfile.TemporaryDirectory() as out:
         began_s = time.time()
@@ -55,7 +55,7 @@ def job(model: str, folder: Path) -> tuple[float, float]:
 
 
 def without_ray(model: str, folder: Path, *, seconds: float) -> dict[str, float]:
-    """Measure both in one process of Ray's environment: name -> images a second."""
+    """Measure the two cases without the job in one process of Ray's environment: name -> images per second."""
     done = _run("-m", "benchmarks.ray_batch", "--model", model, "--seconds", f"{seconds:g}", "--without-ray", folder)
     found: dict[str, float] = json.loads(done)
     return found
@@ -86,7 +86,7 @@ def _decoded(detector: Detector, path: Path) -> images.Photo:
 
 
 def _rate(work: Callable[[Any], object], items: Iterator[Any], *, threads: int, seconds: float) -> float:
-    """Return how many items a second so many threads finish, without a pause."""
+    """Return the items per second that a number of threads process without a pause."""
     taking = threading.Lock()
     until_s = time.perf_counter() + seconds
 
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--images", type=int, default=800, help="of the job (default: %(default)s)")
-    parser.add_argument("--without-ray", type=Path, help=argparse.SUPPRESS)  # how it starts itself
+    parser.add_argument("--without-ray", type=Path, help=argparse.SUPPRESS)  # the benchmark starts itself with it
     options = parser.parse_args()
     if options.without_ray is not None:
         _measure(options.model, options.without_ray, seconds=options.seconds)

@@ -1,8 +1,8 @@
-"""The service on Ray Serve beside itself behind uvicorn: `python -m benchmarks.ray_serve`, after `make ray-env`.
+"""The service on Ray Serve compared with uvicorn: `python -m benchmarks.ray_serve`, after `make ray-env`.
 
-Run it with nothing else running. Twice: the embedded release, with one replica and with two, whose cores are their own;
-and a network that costs nothing, which shows what Serve's proxy and its way to the replica cost. On two cores the load
-generator, the proxy and the replicas share what there is.
+Run it on an idle machine. The first table has the embedded release, with one replica and with two, each with its own
+cores. The second table has a network that costs nothing, which shows the cost of Serve's proxy and its path to the
+replica. On two cores, the load generator, the proxy and the replicas share the cores.
 """
 
 import argparse
@@ -26,10 +26,10 @@ def on_ray(*, replicas: int, cores: int, args: Mapping[str, Any], builder: str |
     """Run the service on a cluster of one node.
 
     Args:
-        replicas: so many, not more and not fewer.
-        cores: of each, and so its streams.
-        args: settings by their names.
-        builder: what builds the application; None is the repository's own.
+        replicas: exact number of replicas.
+        cores: cores, and so streams, of each replica.
+        args: setting name -> value.
+        builder: function that builds the application; None is the repository's own.
     """
     began = time.perf_counter()
     config = config_of_repository()
@@ -46,8 +46,8 @@ def on_ray(*, replicas: int, cores: int, args: Mapping[str, Any], builder: str |
 
 
 def build(given: Mapping[str, Any]) -> Any:
-    """Return the application around a network that costs nothing; runs in Ray's environment."""
-    from deploy.ray.service import application  # noqa: PLC0415 - there is no Ray where the benchmark runs
+    """Return the application with a network that costs nothing; runs in Ray's environment."""
+    from deploy.ray.service import application  # noqa: PLC0415 - the benchmark's own environment has no Ray
 
     return application(given, open_detector=_constant)
 
@@ -57,7 +57,7 @@ def _constant(*_args: object, **_options: object) -> Detector:
 
 
 def _ready(port: int) -> set[str]:
-    """Return the names of the replicas that serve."""
+    """Return the names of the replicas that are serving."""
     if not is_ready(port):
         return set()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)

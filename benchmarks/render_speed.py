@@ -1,8 +1,8 @@
-"""Seconds for each rendered photo, all in: `python -m benchmarks.render_speed dice`; nothing else may run.
+"""Total seconds per rendered photo: `python -m benchmarks.render_speed dice`. Run it on an idle machine.
 
-It renders from seeds that no dataset uses, as `python -m training render` does, into a temporary folder, and
-prints the time from the first photo to the last by their number, and the median, over all photos, of that over a
-window of as many photos as there are processes (they finish together or not at all, by chance).
+It renders seeds that no dataset uses into a temporary folder, as `python -m training render` does. It prints the mean
+seconds per photo, from the first photo to the last. It also prints the median of that over all windows of as many
+photos as there are processes, because processes finish together or apart by chance.
 """
 
 import argparse
@@ -21,7 +21,7 @@ FIRST_SEED = 10_000_000
 
 
 def main() -> None:
-    """Render and print."""
+    """Render the photos and print the seconds."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.render_speed", description=__doc__)
     add_sources(parser)
     parser.add_argument("--count", type=int, default=40, help="photos to render (default: 40)")

@@ -1,8 +1,8 @@
-"""The notebook's network with seeded weights, for speed alone: `python -m benchmarks.seeded FOLDER`.
+"""The notebook's network with seeded weights, for measuring speed: `python -m benchmarks.seeded FOLDER`.
 
-It writes `resnet50.pt`, a bare state dict of `fasterrcnn_resnet50_fpn`, and below `store/` the release `resnet50` of
-the same weights with an int8 engine. The network finds nothing of use, but it is as large as a trained one, and
-1,000 proposals, torchvision's number, go through its box head.
+It writes `resnet50.pt`, a bare state dict of `fasterrcnn_resnet50_fpn`, and in `store/` the release `resnet50` of the
+same weights with an int8 engine. The network's detections are useless, but it is as large as a trained one, and its box
+head processes 1,000 proposals, torchvision's default.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from model_store.network import input_rule
 ARCHITECTURE = "fasterrcnn_resnet50_fpn"
 _CLASSES = ("object",)
 _RESIDUAL = 0.2
-"""Weight of the last norm of each block: seeded activations neither fade nor overflow on their way."""
+"""Weight of the last norm of each block, chosen so that seeded activations neither fade nor overflow."""
 
 
 def network() -> FasterRCNN:
@@ -37,7 +37,7 @@ def network() -> FasterRCNN:
 
 
 def publish(root: Path, weights: Path) -> store.Release:
-    """Publish the weights without an engine."""
+    """Publish the weights as a release without an engine."""
     options = architectures.ARCHITECTURES[ARCHITECTURE].options
 
     def fill(folder: Path, version: int) -> None:
@@ -61,10 +61,10 @@ def publish(root: Path, weights: Path) -> store.Release:
 
 
 def main() -> None:
-    """Write the files."""
+    """Write the state dict and the release."""
     from training.console import progress_bar, say  # noqa: PLC0415
     from training.data.dataset import LabelledImages, read_dataset  # noqa: PLC0415
-    from training.releasing.accelerate import Plan, accelerate  # noqa: PLC0415 - OpenVINO, which the network does without
+    from training.releasing.accelerate import Plan, accelerate  # noqa: PLC0415 - imports OpenVINO, which `network` does not need
     from training.releasing.work_folder import WorkFolder  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.seeded", description=__doc__)

@@ -1,4 +1,4 @@
-"""Services under test, each in a process of its own on a free port of this machine."""
+"""Services under test, each in its own process on a free port of this machine."""
 
 import http.client
 import os
@@ -23,9 +23,9 @@ class Server:
     """A running service.
 
     Attributes:
-        port: on 127.0.0.1.
-        pid: of its first process.
-        start_s: from its start to the first answer that it is ready.
+        port: port on 127.0.0.1.
+        pid: its first process.
+        start_s: time from its start to the first successful readiness check.
     """
 
     port: int
@@ -33,16 +33,16 @@ class Server:
     start_s: float
 
     def cpu_s(self) -> float:
-        """Return the CPU seconds that its processes have used."""
+        """Return the CPU seconds used by its processes."""
         return sum(sum(map(int, _stat(pid)[11:13])) for pid in self._processes()) / os.sysconf("SC_CLK_TCK")
 
     def resident_mb(self) -> float:
-        """Return the resident memory of its processes in MB; what they share counts for each."""
+        """Return the resident memory of its processes in MB; shared memory counts once per process."""
         pages = sum(int(_stat(pid)[21]) for pid in self._processes())
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
     def _processes(self) -> set[int]:
-        """Return its process and all that came of it."""
+        """Return the pids of its first process and all descendants."""
         parents = {int(path.name): int(_stat(int(path.name))[1]) for path in Path("/proc").glob("[0-9]*")}
         found = {self.pid}
         while more := {pid for pid, parent in parents.items() if parent in found} - found:
@@ -51,7 +51,7 @@ class Server:
 
 
 def _stat(pid: int) -> list[str]:
-    """Return the fields of a process from its state on (proc(5)); zeros for one that has ended."""
+    """Return the fields of /proc/PID/stat from the state on (proc(5)); zeros if the process has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -69,7 +69,7 @@ def service(model: str, environment: Mapping[str, str] | None = None) -> Iterato
 
 @contextmanager
 def constant() -> Iterator[Server]:
-    """Run this project's service around a network that costs nothing."""
+    """Run this project's service with a network that costs nothing."""
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.constant"]
     with _running(command, port, {**os.environ, "RENDERSIGHT_PORT": str(port)}) as server:
@@ -78,18 +78,18 @@ def constant() -> Iterator[Server]:
 
 @contextmanager
 def naive(model: str) -> Iterator[Server]:
-    """Run the naive service, for a release, a bare state dict's file, or `frameworks.network.CONSTANT`."""
+    """Run the naive service; `model` is a release, a bare state dict's file, or `frameworks.network.CONSTANT`."""
     with framework("python -m benchmarks.naive", model, Path(sys.executable).parent) as server:
         yield server
 
 
 @contextmanager
 def framework(command: str, model: str, binaries: Path) -> Iterator[Server]:
-    """Run a server that is told by its environment what to serve and where.
+    """Run a server that reads its model and port from environment variables.
 
     Args:
-        command: its words; `{port}` in it becomes the port.
-        model: as `naive`.
+        command: command line; `{port}` in it becomes the port.
+        model: as for `naive`.
         binaries: folder of the environment's programs.
     """
     port = free_port()
@@ -128,7 +128,7 @@ def _running(command: Sequence[str], port: int, environment: Mapping[str, str]) 
 
 
 def is_ready(port: int) -> bool:
-    """Tell whether the service at a port of this machine says that it is ready."""
+    """Return whether the service at a port of this machine reports that it is ready."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/readyz")
@@ -140,7 +140,7 @@ def is_ready(port: int) -> bool:
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens at."""
+    """Return an unused port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

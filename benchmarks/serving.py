@@ -1,7 +1,7 @@
-"""This service against the naive one over HTTP: `python -m benchmarks.serving`. Run it with nothing else running.
+"""This service against the naive one over HTTP: `python -m benchmarks.serving`. Run it on an idle machine.
 
-Both serve the same release with the same uvicorn and get the same photos, in turns: the naive service, ours, and again.
-Printed are medians over the rounds with their range, and of the ratios of each round to the naive service.
+Both serve the same release with the same uvicorn and receive the same photos, in alternating rounds. The table has the
+median and range over the rounds, of each figure and of its ratio to the naive service in the same round.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from benchmarks.servers import Server, naive, service
 PHOTOS = Path(__file__).parent.parent / "examples"
 SIDE_PX = 640
 _SHARE = 0.8
-"""Of the saturated rate: what a service that is dimensioned well is busy with."""
+"""Fraction of the saturated rate that is the load of a well-sized service."""
 
 
 def photos() -> list[bytes]:
@@ -37,13 +37,13 @@ Start = Callable[[], AbstractContextManager[Server]]
 
 
 def measure(start: Start, *, concurrency: int, seconds: float, brief: bool = False) -> dict[str, float]:
-    """Start a service, warm it up, and load it for about so many seconds each: label -> figure.
+    """Start a service, warm it up, load it, and return label -> figure.
 
     Args:
-        start: starts it.
-        concurrency: the requests under way at any time.
-        seconds: of each load; at least twice `concurrency` requests are sent.
-        brief: saturate it alone.
+        start: starts the service.
+        concurrency: open requests at any time.
+        seconds: approximate duration of each load, which has at least twice `concurrency` requests.
+        brief: only saturate the service, without the other loads.
     """
     pictures = photos()
     with start() as server:
@@ -75,7 +75,7 @@ def measure(start: Start, *, concurrency: int, seconds: float, brief: bool = Fal
 
 
 def compare(starts: Mapping[str, Start], *, rounds: int, concurrency: int, seconds: float, brief: bool = False) -> None:
-    """Measure services in turns and print each figure of each with its ratio to the first one's."""
+    """Measure services in turns and print their figures with the ratios to the first service."""
     rows: dict[str, dict[str, list[float]]] = {name: {} for name in starts}
     for _ in range(rounds):
         for name, start in starts.items():
@@ -93,7 +93,7 @@ def _tail(load: Load) -> float:
 
 
 def spread(values: Sequence[float], unit: str) -> str:
-    """Return median and range as text."""
+    """Return the median and the range as text."""
     return f"{statistics.median(values):8.3g} {unit:<5} ({min(values):.3g} to {max(values):.3g})"
 
 

@@ -1,6 +1,6 @@
-"""Size of the slim image and how soon it serves: `python -m benchmarks.slim`, after `docker compose build detect-slim`.
+"""Size and start time of the slim image: `python -m benchmarks.slim`, after `docker compose build detect-slim`.
 
-The first start has an empty cache; the later ones find what the first one compiled, as with Compose's volume.
+The first start has an empty cache. Later starts reuse the models that the first one compiled, as with Compose's volume.
 """
 
 import argparse
@@ -20,7 +20,7 @@ def docker(*arguments: str) -> str:
 
 
 def start_s(image: str, volume: str) -> float:
-    """Start the service on an image, as Compose does, and return the seconds until it says that it is ready."""
+    """Start the service from an image, as Compose does, and return the seconds until it reports that it is ready."""
     port = free_port()
     releases = f"{ROOT}/model_store/releases:/srv/rendersight/model_store/releases:ro"
     options = ("--read-only", "--tmpfs", "/tmp", "-v", releases, "-v", f"{volume}:/cache")  # noqa: S108

@@ -1,8 +1,8 @@
-"""A long mixed load that fails where something gives way: `make soak`, or `python -m benchmarks.soak --minutes 30`.
+"""A long mixed load that detects leaks and wrong answers: `make soak`, or `python -m benchmarks.soak --minutes 30`.
 
-Good, broken, slow, cancelled and oversized requests at one and a half times what the service can do, while newer
-releases take over and bad ones are refused; all on this machine's loopback. It ends with status 1 on a 5xx that is not
-a 503 or 504, on a connection that breaks, on a wrong kind of answer, or where memory, descriptors or threads grow.
+It sends good, broken, slow, cancelled and oversized requests at one and a half times the service's capacity, while
+newer releases take over and bad ones are refused. All of it runs on this machine's loopback. The exit status is 1 after
+a 5xx other than 503 or 504, a broken connection or another wrong status, or if memory, descriptors or threads grow.
 """
 
 import argparse
@@ -29,19 +29,19 @@ from benchmarks.serving import photos
 from model_store import store
 
 MAX_GROWTH = 0.03
-"""Of memory, from a tenth of the time to its end."""
+"""Largest accepted growth of memory, as a fraction, from a tenth of the time to the end."""
 
 _TIMES = 1.5
 _REQUEST_TIMEOUT_S = 5.0
 _SWAP_S = 12.0
 _QUIET_S = 15.0
-"""After the last request and the last release: for a load that is under way, and the old model's end."""
+"""Pause after the last request and the last release, in which a pending load and the old model's unloading finish."""
 
 _SEED = 0
 
 
 class Soak:
-    """One run: what was asked, what came of it."""
+    """One run: the requests sent and their results."""
 
     def __init__(self, server: Server, capacity: float, pictures: Sequence[bytes]) -> None:
         self._server = server
@@ -53,7 +53,7 @@ class Soak:
         self.accepted_s: list[float] = []
 
     async def load(self, seconds: float) -> None:
-        """Send requests when they are due, for so long, and wait for their answers."""
+        """Send requests at their due times for `seconds`, and wait for their answers."""
         names = list(self._kinds)
         shares = [self._kinds[name].share for name in names]
         due = time.perf_counter()
@@ -75,7 +75,7 @@ class Soak:
             self.accepted_s.append(time.perf_counter() - began)
 
     def faults(self) -> list[str]:
-        """Return what came that should not have."""
+        """Return a line for each wrong result."""
         return [
             f"{count} {name} requests were answered with {status or 'nothing'}"
             for name, counts in self.outcomes.items()
@@ -86,7 +86,7 @@ class Soak:
 
 @dataclass(frozen=True)
 class Resources:
-    """What the service's process holds."""
+    """Resources held by the service's process."""
 
     resident_mb: float
     descriptors: int
@@ -94,7 +94,7 @@ class Resources:
 
     @classmethod
     async def of(cls, server: Server) -> "Resources":
-        """Look when nothing has been asked for a while."""
+        """Return the resources after a pause without requests."""
         await asyncio.sleep(_QUIET_S)
         process = Path(f"/proc/{server.pid}")
         descriptors, threads = (len(list((process / name).iterdir())) for name in ("fd", "task"))
@@ -102,7 +102,7 @@ class Resources:
 
 
 async def swap(source: store.Release, root: Path) -> None:
-    """Publish release after release, each third one bad, until cancelled; only the last few are kept."""
+    """Publish one release after another, every third one bad, until cancelled; keep only the last few."""
     for number in range(1, 1_000_000):
         await asyncio.sleep(_SWAP_S)
         release = await asyncio.to_thread(variants.publish, source, root)
@@ -114,7 +114,7 @@ async def swap(source: store.Release, root: Path) -> None:
 
 
 async def _part(run: Soak, seconds: float, swapping: Coroutine[Any, Any, None], server: Server) -> Resources:
-    """Load the service for so long while releases take over, and look at what it holds when all that is over."""
+    """Load the service for `seconds` while releases take over, and return its resources afterwards."""
     swaps = asyncio.create_task(swapping)
     await run.load(seconds)
     swaps.cancel()
@@ -124,7 +124,7 @@ async def _part(run: Soak, seconds: float, swapping: Coroutine[Any, Any, None], 
 async def soak(
     server: Server, pictures: Sequence[bytes], seconds: float, swapping: Callable[[], Coroutine[Any, Any, None]]
 ) -> list[str]:
-    """Run it, print the table and return what was wrong."""
+    """Run the load, print the table and return the faults."""
     await asyncio.to_thread(saturate, server.port, pictures, concurrency=8, count=60)
     load = await asyncio.to_thread(saturate, server.port, pictures, concurrency=8, count=300)
     print(f"capacity {load.rate:.1f}/s, asked {_TIMES * load.rate:.1f}/s for {seconds:.0f} s", flush=True)
@@ -152,7 +152,7 @@ async def soak(
 
 
 def main() -> int:
-    """Print the table; 1 where something gave way."""
+    """Print the table and return the exit status: 1 if there was a fault."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
     parser.add_argument("--model", default="dice", help="a release with an int8 engine")
     parser.add_argument("--minutes", type=float, default=10)
@@ -177,7 +177,7 @@ def main() -> int:
 
 
 def _reloads(port: int) -> str:
-    """Say how many reloads there were, by outcome."""
+    """Return the number of reloads by outcome, as text."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
         text = answer.read().decode()
     found = [line for line in text.splitlines() if line.startswith("detect_reloads_total{")]

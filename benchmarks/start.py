@@ -1,4 +1,4 @@
-"""From `python -m app` to ready, first with an empty cache, then with what that kept: `python -m benchmarks.start`."""
+"""Time from `python -m app` to ready, with an empty cache and with a filled one: `python -m benchmarks.start`."""
 
 import argparse
 import tempfile
@@ -8,7 +8,7 @@ from benchmarks.serving import spread
 
 
 def main() -> None:
-    """Print the seconds."""
+    """Print the seconds of both starts."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.start", description=__doc__)
     parser.add_argument("--model", nargs="+", default=["dice"], help="releases, or files of bare state dicts")
     parser.add_argument("--starts", type=int, default=4)

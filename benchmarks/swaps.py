@@ -1,8 +1,8 @@
-"""Releases that take over while the service is half busy: `python -m benchmarks.swaps`. Run it alone.
+"""Releases that take over while the service is half busy: `python -m benchmarks.swaps`. Run it on an idle machine.
 
-The same load twice: without a swap, then with a newer release every few seconds, which appears all at once, as
-`training publish` lets it, and is found by the service itself. Every second release reports its boxes a little smaller,
-so each answer shows whether it comes from the version that it names.
+The same load runs twice: without a swap, then with a newer release every few seconds. Each release appears atomically,
+as with `training publish`, and the service finds it by itself. Every second release reports slightly smaller boxes, so
+each answer shows whether it comes from the version that it names.
 """
 
 import argparse
@@ -40,9 +40,7 @@ def main() -> None:
     pictures = photos()
     with tempfile.TemporaryDirectory() as scratch:
         root, staged = Path(scratch, "store"), Path(scratch, "staged")
-        releases = [
-            variants.publish(source, staged) for _ in range(options.swaps + 1)
-        ]  # work that is not the service's
+        releases = [variants.publish(source, staged) for _ in range(options.swaps + 1)]  # work outside the service
         appear = partial(_appear, root / source.manifest.name)
         appear(releases.pop(0))
         settings = {"RENDERSIGHT_MODEL_STORE": str(root), "RENDERSIGHT_RELOAD_INTERVAL_S": "0.25"}
@@ -72,14 +70,14 @@ def main() -> None:
 
 
 def _appear(folder: Path, release: store.Release) -> int:
-    """Put a finished release into a store; returns its version."""
+    """Move a finished release into a store and return its version."""
     folder.mkdir(parents=True, exist_ok=True)
     release.folder.rename(folder / release.folder.name)
     return release.manifest.version
 
 
 def _swap(server: Server, releases: Iterable[Callable[[], int]], every_s: float, memory_mb: list[float]) -> None:
-    """Let release after release appear, each when the one before has taken over; adds the memory after each, MB."""
+    """Add one release after another, each once the previous one serves; append the memory after each, MB."""
     for appear in releases:
         began = time.monotonic()
         version = appear()
@@ -100,7 +98,7 @@ def _served(server: Server) -> int:
 
 
 def _untruthful(load: Load, still: Load) -> int:
-    """Count answers whose boxes are not those of the version that they name; `still` is of the first version alone."""
+    """Return the number of answers with boxes of another version than they name; `still` has the first version only."""
     expected = {answer.photo: _boxes(answer.body) for answer in still.answers if answer.status == http.client.OK}
     wrong = 0
     for answer in load.answers:

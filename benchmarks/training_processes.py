@@ -1,8 +1,8 @@
-"""One training by one process and by several: images a second, and how far the losses of the epochs differ.
+"""Training with one process against several: images per second, and the difference of the epochs' losses.
 
-`python -m benchmarks.training_processes [--processes 1 2]` draws pictures of discs and squares and lets torchrun train
-the small network on them, with fp32, with bf16, and on pictures of mixed shapes, each first by one process. Run it with
-nothing else running.
+`python -m benchmarks.training_processes [--processes 1 2]` draws pictures of discs and squares and trains the small
+network on them with torchrun: in fp32, in bf16, and on pictures of mixed sizes, each first with one process. Run it on
+an idle machine.
 """
 
 import argparse
@@ -28,7 +28,7 @@ CASES = {"fp32": ("fp32", False), "bf16": ("bf16", False), "fp32, mixed shapes":
 
 
 def draw(folder: Path, *, count: int, size: int, mixed: bool) -> None:
-    """Write pictures with LabelMe JSON, square or of mixed shapes: width and height from two thirds of `size` to it."""
+    """Write square pictures with LabelMe JSON; if `mixed`, each side is 2/3 to 1 times `size`."""
     rng = np.random.default_rng(0)
     for number in range(count):
         width, height = (int(rng.integers(size * 2 // 3, size + 1)) if mixed else size for _ in range(2))
@@ -48,7 +48,7 @@ def draw(folder: Path, *, count: int, size: int, mixed: bool) -> None:
 
 
 def train(dataset: Path, out: Path, *, processes: int, precision: str, size: int, epochs: int) -> list[dict[str, Any]]:
-    """Train by so many processes; returns the metrics of each epoch."""
+    """Train with a number of processes and return the metrics of each epoch."""
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
     words += ["--nproc-per-node", str(processes), "-m", "training", "train", str(dataset), "--out", str(out)]
     words += ["--device", "cpu", "--workers", "0", "--epochs", str(epochs)]
@@ -60,7 +60,7 @@ def train(dataset: Path, out: Path, *, processes: int, precision: str, size: int
 
 
 def largest_difference(epochs: Iterable[dict[str, Any]], expected: Iterable[dict[str, Any]]) -> float:
-    """Return the largest difference of the loss of an epoch, as a share of what is expected."""
+    """Return the largest difference of an epoch's loss, as a fraction of the expected loss."""
     return max(abs(float(own["loss"] / other["loss"]) - 1) for own, other in zip(epochs, expected, strict=True))
 
 
@@ -85,7 +85,7 @@ def main() -> None:
                 sizes = {"size": options.size, "epochs": options.epochs}
                 epochs = train(dataset, out, processes=processes, precision=precision, **sizes)
                 first = first or epochs
-                speeds = [epoch["images_per_s"] for epoch in epochs[1:]]  # the first one warms up
+                speeds = [epoch["images_per_s"] for epoch in epochs[1:]]  # the first epoch warms up
                 print(
                     f"{name:<20} {processes} processes: {statistics.median(speeds):6.2f} images/s, losses differ by "
                     f"{largest_difference(epochs, first):.3%} at most",

@@ -1,8 +1,8 @@
 """Seconds per training image, ours against the 2021 notebook's loop: `python -m benchmarks.training_speed [DATASET]`.
 
-Both train the same `fasterrcnn_resnet50_fpn` (min_size 512, seeded weights) with the same images in batches of two, in
-turns, in one process. The notebook's loop is fp32 in the default memory format; ours is `train_one_epoch` with what
-`TrainConfig` switches on by default. Run it with nothing else running.
+Both train the same `fasterrcnn_resnet50_fpn` (min_size 512, seeded weights) on the same images in batches of two, in
+turns, in one process. The notebook's loop is fp32 in the default memory format; ours is `train_one_epoch` with the
+defaults of `TrainConfig`. Run it on an idle machine.
 """
 
 import argparse
@@ -28,7 +28,7 @@ DEFAULT_DATASET = Path(__file__).parent.parent / "examples"
 
 
 def make_network(class_count: int) -> FasterRCNN:
-    """Build the network with seeded weights that keep activations small, as trained ones do."""
+    """Build the network with seeded weights that keep activations small, as trained weights do."""
     torch.manual_seed(0)
     network = build(CONFIG.architecture, class_count=class_count, options=CONFIG.network_options())
     for name, buffer in network.named_buffers():
@@ -39,7 +39,7 @@ def make_network(class_count: int) -> FasterRCNN:
 
 
 def notebook_steps(data: LabelledImages) -> Callable[[Sequence[Sample]], None]:
-    """Return the notebook's training step: plain torch, nothing switched on."""
+    """Return the notebook's training step: plain torch with default settings."""
     network = make_network(len(data.class_names))
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = SGD(trainable, lr=CONFIG.learning_rate, momentum=0.9, weight_decay=0.0005)
@@ -56,7 +56,7 @@ def notebook_steps(data: LabelledImages) -> Callable[[Sequence[Sample]], None]:
 
 
 def our_steps(data: LabelledImages) -> Callable[[Sequence[Sample]], None]:
-    """Return one step of this project's loop."""
+    """Return the training step of this project's loop."""
     network = make_network(len(data.class_names))
     optimizer = make_optimizer(network, CONFIG)
     accelerate(network, CONFIG, torch.device("cpu"), say=print)
@@ -83,7 +83,7 @@ def our_steps(data: LabelledImages) -> Callable[[Sequence[Sample]], None]:
 
 
 def batches(data: LabelledImages) -> Iterator[list[Sample]]:
-    """Yield batches of two, over and over."""
+    """Yield batches of two, cycling through the data forever."""
     dataset = DetectionDataset(data, augment=augmentation(CONFIG))
     while True:
         for first in range(0, len(dataset) - 1, 2):

@@ -1,4 +1,4 @@
-"""Releases that look alike and tell themselves apart: copies of one, half of which report each box a little smaller."""
+"""Distinguishable copies of a release: every second version reports slightly smaller boxes."""
 
 import json
 import shutil
@@ -11,7 +11,7 @@ from model_store import store
 from model_store.manifest import FILE_NAME
 
 SHRUNK = 0.996
-"""Coordinates of every second version as a share of the others', also of those that its golden images expect."""
+"""Scale of the coordinates of every second version, and of those that its golden images expect."""
 
 _HEAD = Path("engines/openvino-int8")
 
@@ -35,7 +35,7 @@ def publish(source: store.Release, root: Path) -> store.Release:
 
 
 def is_shrunk(version: int) -> bool:
-    """Tell whether a version reports smaller boxes."""
+    """Return whether a version reports smaller boxes."""
     return version % 2 == 0
 
 

@@ -1,1 +1,1 @@
-"""The torch engine on a GPU: how near it is to the CPU, and how fast; `__main__` has the tables."""
+"""Parity with the CPU and speed of the torch engine on a GPU; `__main__` prints the tables."""

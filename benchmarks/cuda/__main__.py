@@ -1,11 +1,11 @@
-"""The torch engine on a GPU, held against the CPU and timed: `python -m benchmarks.cuda`.
+"""Parity with the CPU and speed of the torch engine on a GPU: `python -m benchmarks.cuda`.
 
-Six sections, each a Markdown table whose rows are printed as they are measured: the machine, the start with the golden
-check, parity with eager fp32 on the CPU, batches, waiting requests, and the stages of the network. It takes torch,
-torchvision, NumPy, Pillow and pydantic, of whatever version is installed, and nothing else.
+It prints six Markdown tables, row by row as they are measured: the machine, the start with the golden check, parity
+with eager fp32 on the CPU, batches, waiting requests, and the stages of the network. It needs only torch, torchvision,
+NumPy, Pillow and pydantic, in any installed version.
 
-Exit status: 0, or 1 if a row failed or parity is beyond its limits, or 2 without the device. `--device cpu` runs the
-same code on the CPU, to try the command.
+The exit status is 0, or 1 if a row fails or parity is beyond its limits, or 2 without the device. `--device cpu` runs
+the same code on the CPU, to try the command.
 """
 
 import argparse
@@ -41,7 +41,7 @@ _STAGES = ("transform", "backbone", "rpn", "roi_heads")
 
 
 def surroundings(bench: Bench, report: Report) -> None:
-    """Print what the figures are from, and what the work around the network costs."""
+    """Print the hardware and library versions, and the cost of the work around the network."""
     report.table("Machine", "what", "here")
     report.row("device", measure=lambda: [machine.gpu(bench.device) if bench.is_cuda else "none: the CPU"])
     report.row("processor", measure=lambda: [f"{machine.processor()}, {usable_cores()} cores usable"])
@@ -67,7 +67,7 @@ def _pinned_ms(bench: Bench, photo: Tensor) -> list[float]:
 
 
 def start(bench: Bench, report: Report) -> None:
-    """Print what the service says of each model when it starts."""
+    """Print the service's start report for each model."""
     report.table("Start: load, warm up, golden check", "model", "precision", "s", "outcome")
     for model, variant in itertools.product(bench.models, bench.variants):
         report.row(model.name, variant, measure=partial(_start_of, bench, model, variant))
@@ -87,7 +87,7 @@ def _start_of(bench: Bench, model: Model, variant: str) -> list[str]:
 
 
 def parity(bench: Bench, report: Report) -> None:
-    """Print how near each variant is to the reference, photo by photo and with all of them in one batch."""
+    """Print the parity of each variant with the reference, photo by photo and with all photos in one batch."""
     report.table(
         f"Parity with eager fp32 on the CPU, objects with a score above {CLEAR_SCORE}",
         *("model", "precision", "batch", "objects", "found again", "new"),
@@ -119,7 +119,7 @@ def _mean_and_max(values: NDArray[np.float32]) -> tuple[str, str]:
 
 
 def batches(bench: Bench, report: Report) -> None:
-    """Print the time of a call of the engine: pixels in, detections out."""
+    """Print the time of an engine call, from pixels to detections."""
     report.table(
         f"Batches of photos of {SIDE_PX} × {SIDE_PX} px: pixels in, detections out, copies counted, decoding not",
         *("model", "precision", "batch", "ms a batch", "ms an image", "images/s", "peak memory, MB"),
@@ -140,7 +140,7 @@ def _batch_of(bench: Bench, model: Model, variant: str, *, size: int) -> list[st
 
 
 def requests(bench: Bench, report: Report) -> None:
-    """Print what the service's scheduler makes of the engine: one image after the other, and what waits as a batch."""
+    """Print throughput and latency with the service's scheduler: image by image, and with waiting images as a batch."""
     options = bench.options
     report.table(
         f"Waiting requests, {options.concurrency} at a time through the service's scheduler, {options.decoders} "
@@ -175,7 +175,7 @@ def _requests_of(bench: Bench, model: Model, variant: str, *, most: int) -> list
 
 
 def stages(bench: Bench, report: Report) -> None:
-    """Print where a call's time goes; waiting for the device after each stage makes the whole slower."""
+    """Print the time of each stage of a call; waiting for the device after each stage makes the total slower."""
     report.table(
         "Stages, ms a batch, the device waited for after each",
         *("model", "precision", "batch", *_STAGES, "the rest: copies, boxes to px, Python"),
@@ -205,7 +205,7 @@ def _stages_of(bench: Bench, model: Model, variant: str, *, size: int) -> list[s
 
 
 def _note_calls(module: nn.Module, synchronize: Callable[[], None], taken_ms: list[float]) -> None:
-    """Note the milliseconds of each later call of a module."""
+    """Append the milliseconds of each later call of a module to `taken_ms`."""
     began_s = 0.0
 
     def before(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""What is run on the device, and how a run of it is timed."""
+"""The models and variants run on the device, and the timing of a run."""
 
 import argparse
 import itertools
@@ -22,10 +22,10 @@ from rendersight.detections import Detections
 from rendersight.images import RgbImage
 
 SEEDED = "seeded-resnet50"
-"""Stands for the network of `benchmarks.seeded`, as a bare state dict."""
+"""Model name of the network of `benchmarks.seeded`, as a bare state dict."""
 
 WARM_UPS = 2
-"""Runs before those that are timed."""
+"""Untimed runs before the timed ones."""
 
 _LEAST_RUNS = 3
 _LONGEST_MS = 5000.0
@@ -36,9 +36,9 @@ class Variant:
     """One way to compute on the device.
 
     Attributes:
-        precision: of the engine.
-        tf32: whether cuDNN may round the inputs of fp32 convolutions to TF32, as torch lets it by default.
-        limits: of its parity.
+        precision: precision of the engine.
+        tf32: whether cuDNN may round the inputs of fp32 convolutions to TF32, torch's default.
+        limits: limits of its parity.
     """
 
     precision: str
@@ -52,12 +52,12 @@ VARIANTS = {
     "fp16": Variant("fp16"),
     "bf16": Variant("bf16"),
 }
-ON_CPU = ("fp32-ieee", "bf16")  # no TF32 there, and no fast fp16
+ON_CPU = ("fp32-ieee", "bf16")  # a CPU has no TF32 and no fast fp16
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network to run; `ref` is what `open_detector` takes."""
+    """A network to run; `ref` is the argument of `open_detector`."""
 
     name: str
     ref: str
@@ -67,14 +67,14 @@ class Model:
 
 @dataclass(frozen=True)
 class Bench:
-    """What the sections share.
+    """Inputs that all tables share.
 
     Attributes:
         device: `cpu` or `cuda:N`.
         models: networks to run.
         variants: names in `VARIANTS`.
         files: photos as JPEG.
-        options: of the command.
+        options: arguments of the command.
     """
 
     device: str
@@ -90,28 +90,28 @@ class Bench:
         return self.device != "cpu"
 
     def pictures(self, count: int) -> list[RgbImage]:
-        """Return so many photos, the same ones again where there are fewer."""
+        """Return `count` photos, repeating them if there are fewer."""
         return [images.decode(file) for file in itertools.islice(itertools.cycle(self.files), count)]
 
     def reference(self, model: Model) -> list[Detections]:
-        """Return what eager fp32 finds in each photo on the CPU."""
+        """Return the detections of eager fp32 on the CPU for each photo."""
         if model.name not in self._references:
             self._references[model.name] = [eager(model.network, image) for image in self.pictures(len(self.files))]
         return self._references[model.name]
 
     @contextmanager
     def engine(self, model: Model, variant: str) -> Iterator[TorchEngine]:
-        """Build an engine; no other one is on the device meanwhile."""
+        """Build an engine; it is the only one on the device until the context ends."""
         with tf32(allowed=VARIANTS[variant].tf32):
             yield TorchEngine(model.network, self.device, VARIANTS[variant].precision)
 
     def synchronize(self) -> None:
-        """Wait until the device has done all that it was given."""
+        """Wait until the device has finished all work."""
         if self.is_cuda:
             torch.cuda.synchronize(self.device)
 
     def timed(self, run: Callable[[], object]) -> list[float]:
-        """Return the milliseconds of several runs after those that warm up; of fewer where one takes long."""
+        """Return the milliseconds of several runs after the warm-up; slow runs are repeated fewer times."""
         taken: list[float] = []
         for number in range(WARM_UPS + self.options.repeats):
             self.synchronize()
@@ -127,7 +127,7 @@ class Bench:
 
 @contextmanager
 def tf32(*, allowed: bool) -> Iterator[None]:
-    """Let cuDNN compute fp32 convolutions in TF32, or not."""
+    """Allow or forbid TF32 in cuDNN's fp32 convolutions."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = allowed
     try:
@@ -137,12 +137,12 @@ def tf32(*, allowed: bool) -> Iterator[None]:
 
 
 def load(name: str, scratch: Path, *, min_size: int | None) -> Model:
-    """Load a release or a state dict's file, or make the seeded one.
+    """Load a release or a state dict's file, or make the seeded network.
 
     Args:
-        name: as `open_detector` takes it, or `SEEDED`.
-        scratch: folder for the seeded one's file.
-        min_size: px that the shorter side of a photo is resized to; None leaves it to the network.
+        name: argument of `open_detector`, or `SEEDED`.
+        scratch: folder for the file of the seeded network.
+        min_size: length in px of the shorter side of a resized photo; None uses the network's own.
     """
     ref = name
     if name == SEEDED:

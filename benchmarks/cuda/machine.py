@@ -1,4 +1,4 @@
-"""The hardware and the libraries that figures are from."""
+"""The hardware and the libraries behind the figures."""
 
 import platform
 import re
@@ -55,7 +55,7 @@ def versions() -> str:
 
 
 def cuda_defaults() -> str:
-    """Return the settings of torch that decide which kernels fp32 takes on a GPU."""
+    """Return the torch settings that select the fp32 kernels on a GPU."""
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     return (
         f"cudnn.allow_tf32 {cudnn.allow_tf32}, cudnn.benchmark {cudnn.benchmark}, "

@@ -1,4 +1,4 @@
-"""How near an engine is to torchvision's own network in fp32 on the CPU."""
+"""Parity of an engine with torchvision's own network in fp32 on the CPU."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from rendersight.detections import Detections, box_iou
 from rendersight.images import RgbImage
 
 CLEAR_SCORE = 0.5
-"""Objects with a higher score are compared."""
+"""Score above which objects are compared."""
 
 _SAME_IOU = 0.9
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How far an engine may be from eager fp32 on the CPU.
+    """Largest accepted differences between an engine and eager fp32 on the CPU.
 
     Attributes:
-        share: of the clear objects that must be found again, and of those found that must be in the reference.
-        score: the largest mean change of a score.
-        box_px: the largest mean change of a coordinate, px.
+        share: smallest fraction of the clear objects found again, and of the found objects that are in the reference.
+        score: largest mean change of a score.
+        box_px: largest mean change of a coordinate, px.
     """
 
     share: float
@@ -38,14 +38,14 @@ REDUCED = Limits(0.9, 0.02, 1.0)
 
 @dataclass(frozen=True)
 class Parity:
-    """What an engine found beside the reference.
+    """An engine's detections compared with the reference.
 
     Attributes:
-        clear: objects of the reference with a score above `CLEAR_SCORE`.
-        again: those of them that the engine found too: same label, IoU of 0.9 or more.
-        new: objects that the engine found above `CLEAR_SCORE` and the reference not at all.
-        score_changes: of the objects found again.
-        box_changes_px: the same, the largest of the four coordinates.
+        clear: number of objects of the reference with a score above `CLEAR_SCORE`.
+        again: number of clear objects that the engine found too: same label, IoU of 0.9 or more.
+        new: number of objects that the engine found above `CLEAR_SCORE` and the reference did not find at all.
+        score_changes: change of the score of each object found again.
+        box_changes_px: largest change of the four coordinates of each object found again.
     """
 
     clear: int
@@ -55,7 +55,7 @@ class Parity:
     box_changes_px: NDArray[np.float32]
 
     def is_within(self, limits: Limits) -> bool:
-        """Tell whether the engine is near enough; nothing to compare is not."""
+        """Return whether the differences are within the limits; False if there is nothing to compare."""
         return (
             self.again >= limits.share * self.clear > 0
             and self.new <= (1 - limits.share) * self.clear
@@ -65,7 +65,7 @@ class Parity:
 
 
 def compare(reference: Sequence[Detections], found: Sequence[Detections]) -> Parity:
-    """Hold what an engine found in some images against the reference's."""
+    """Compare an engine's detections with the reference's, image by image."""
     clear = again = new = 0
     scores, boxes = [np.zeros(0, np.float32)], [np.zeros(0, np.float32)]
     for exact, other in zip(reference, found, strict=True):
@@ -83,6 +83,6 @@ def compare(reference: Sequence[Detections], found: Sequence[Detections]) -> Par
 
 @torch.inference_mode()
 def eager(network: FasterRCNN, image: RgbImage) -> Detections:
-    """Find objects with torchvision's own network in fp32 on the CPU: the reference."""
+    """Return the reference: the detections of torchvision's own network in fp32 on the CPU."""
     (answer,) = network.eval()([torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255])
     return Detections.of(answer["boxes"].numpy(), answer["labels"].numpy(), answer["scores"].numpy()).by_score()

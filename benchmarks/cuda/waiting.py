@@ -1,4 +1,4 @@
-"""Requests that wait for the engine: computed one by one, as the service does, or as batches."""
+"""Requests that wait for the engine, computed one by one, as in the service, or in batches."""
 
 import asyncio
 import itertools
@@ -20,17 +20,17 @@ _WARM_UP_S = 1.0
 
 
 class BatchingEngine:
-    """An engine that computes all images that wait as one batch.
+    """An engine that computes all waiting images as one batch.
 
-    The scheduler runs it like any other: each of its `parallel` threads hands in one image.
+    The scheduler runs it like any other engine: each of its `parallel` threads passes in one image.
 
     Attributes:
-        parallel: twice the most images of a batch, so that the next batch waits while one is computed.
-        sizes: of the batches computed so far.
+        parallel: twice the largest batch, so that the next batch waits while one is computed.
+        sizes: sizes of the batches computed so far.
     """
 
     def __init__(self, engine: Engine, most: int) -> None:
-        """Wrap an engine."""
+        """Wrap an engine; a batch has at most `most` images."""
         self.name, self.device, self.parallel = engine.name, engine.device, 2 * most
         self.sizes: list[int] = []
         self._engine, self._most = engine, most
@@ -39,22 +39,22 @@ class BatchingEngine:
 
     @property
     def waiting(self) -> int:
-        """How many images wait for the next batch."""
+        """Number of images that wait for the next batch."""
         return len(self._waiting)
 
     def detect(self, images: Sequence[RgbImage]) -> list[Detections]:
-        """Wait for the batches with these images."""
+        """Return the detections once the batches with these images are computed."""
         futures: list[Future[Detections]] = [Future() for _ in images]
         self._waiting.extend(zip(images, futures, strict=True))
         self._thread.submit(self._compute)
         return [future.result() for future in futures]
 
     def detect_on_every_lane(self, image: RgbImage) -> list[Detections]:
-        """Find objects in one image; there is one lane."""
+        """Return the detections of one image; there is only one lane."""
         return self.detect([image])
 
     def close(self) -> None:
-        """End the thread."""
+        """Stop the batching thread."""
         self._thread.shutdown()
 
     def _compute(self) -> None:
@@ -73,14 +73,14 @@ class BatchingEngine:
 async def saturate(
     detector: Detector, files: Sequence[bytes], *, concurrency: int, decoders: int, seconds: float
 ) -> tuple[list[float], float]:
-    """Keep requests under way through the service's scheduler, from JPEG to detections, after a second of warming up.
+    """Send requests through the service's scheduler, from JPEG to detections, after a warm-up of one second.
 
     Args:
-        detector: what the scheduler runs.
-        files: photos, taken in turns.
-        concurrency: requests under way at any time; each one that ends is followed by another.
-        decoders: threads that decode.
-        seconds: for which requests are sent.
+        detector: the detector that the scheduler runs.
+        files: photos, sent in turns.
+        concurrency: open requests at any time; a new request follows each finished one.
+        decoders: number of decoding threads.
+        seconds: duration of sending.
 
     Returns:
         The latency of each request, ms, and the seconds until the last one was answered.

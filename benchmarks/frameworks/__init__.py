@@ -1,1 +1,1 @@
-"""The same network behind other servers; each runs in the environment of `make bench-env`."""
+"""The same network on other servers, which run in the environment of `make bench-env`."""

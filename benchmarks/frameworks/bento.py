@@ -10,7 +10,7 @@ from benchmarks.frameworks.network import from_environment
 
 @bentoml.service(traffic={"timeout": 120})
 class Detect:
-    """One worker process, as BentoML starts without a choice."""
+    """One worker process, BentoML's default."""
 
     def __init__(self) -> None:
         self.network = from_environment()

@@ -10,14 +10,14 @@ from benchmarks.frameworks.network import PORT, from_environment
 
 
 class Detect(litserve.LitAPI):
-    """One worker process, as LitServe starts without a choice on a CPU."""
+    """One worker process, LitServe's default on a CPU."""
 
     def setup(self, device: str) -> None:  # noqa: ARG002
         """Load the network."""
         self.network = from_environment()
 
     def decode_request(self, request: Request) -> Any:
-        """Take the file out of the form."""
+        """Return the file of the form."""
         return request["image"].file
 
     def predict(self, x: Any) -> dict[str, Any]:
@@ -25,7 +25,7 @@ class Detect(litserve.LitAPI):
         return self.network(x)
 
     def encode_response(self, output: dict[str, Any]) -> dict[str, Any]:
-        """Leave the answer as it is."""
+        """Return the answer unchanged."""
         return output
 
 

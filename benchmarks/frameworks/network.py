@@ -1,4 +1,4 @@
-"""What every framework serves here: the notebook's network in eager fp32, or a stand-in that costs nothing."""
+"""The model served by every framework: the notebook's network in eager fp32, or a stand-in that costs nothing."""
 
 import os
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from PIL import Image
 
 MODEL = "BENCHMARK_MODEL"
 PORT = "BENCHMARK_PORT"
-"""Environment variables: frameworks start processes of their own, whose arguments are not ours to choose."""
+"""Environment variables, because frameworks start processes whose arguments cannot be chosen."""
 
 CONSTANT = "constant"
-"""The model that answers without looking, for the cost of the servers themselves; the photo is decoded all the same."""
+"""Name of the stand-in, which decodes the photo but runs no network; it shows the cost of the servers themselves."""
 
 _THRESHOLD = 0.5
 
@@ -20,24 +20,24 @@ Answer = dict[str, Any]
 
 
 def load(model: str) -> Callable[[BinaryIO], Answer]:
-    """Return what turns an image file into an answer; a release's name or a bare state dict's file, or `CONSTANT`."""
+    """Return a function from image file to answer; `model` is a release, a bare state dict's file, or `CONSTANT`."""
     if model == CONSTANT:
         return _constant
     return _eager(model)
 
 
 def from_environment() -> Callable[[BinaryIO], Answer]:
-    """Return `load` of the model that the environment names."""
+    """Load the model that the environment names."""
     return load(os.environ[MODEL])
 
 
 def _constant(file: BinaryIO) -> Answer:
-    height, width, _ = np.asarray(Image.open(file).convert("RGB")).shape  # the pixels that a network would get
+    height, width, _ = np.asarray(Image.open(file).convert("RGB")).shape  # decode the pixels, as for a network
     return {"detections": [{"box": [0, 0, width, height], "label": "object", "score": 1.0}]}
 
 
 def _eager(model: str) -> Callable[[BinaryIO], Answer]:
-    import torch  # noqa: PLC0415 - seconds
+    import torch  # noqa: PLC0415 - takes seconds to import
     from torchvision.transforms.functional import to_tensor  # noqa: PLC0415
 
     from model_store.network import load_network  # noqa: PLC0415

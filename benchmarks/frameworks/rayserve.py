@@ -15,7 +15,7 @@ app = FastAPI()
 @serve.deployment(max_ongoing_requests=8)
 @serve.ingress(app)
 class Detect:
-    """One replica, as Ray Serve starts without a choice; its synchronous routes run on threads."""
+    """One replica, Ray Serve's default; synchronous routes run on threads."""
 
     def __init__(self) -> None:
         self.network = from_environment()
@@ -27,7 +27,7 @@ class Detect:
 
     @app.get("/readyz")
     def ready(self) -> dict[str, str]:
-        """Tell that it serves."""
+        """Report that the replica is serving."""
         return {"status": "ok"}
 
 
