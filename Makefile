@@ -4,6 +4,7 @@ MINUTES ?= 10
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+EVERYDAY := not long and not container and not blender and not browser and not kubernetes and not ray
 SOURCES := rendersight model_store app training deploy tests benchmarks
 
 .PHONY: help serve test test-all format lock bench bench-env soak render-env ray-env reference clean
@@ -17,8 +18,8 @@ serve: $(VENV)/serve.stamp ## start the service with the embedded release
 test: $(VENV)/dev.stamp ## lint, types and the everyday tests
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
-	$(BIN)/mypy
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not long and not container and not blender and not browser and not kubernetes and not ray"
+	$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "$(EVERYDAY)"; tests=$$?; \
+	wait $$types && exit $$tests
 
 test-all: $(VENV)/dev.stamp render-env ray-env ## everything, also what takes minutes
 	$(BIN)/ruff check $(SOURCES)

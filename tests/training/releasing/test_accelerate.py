@@ -159,6 +159,7 @@ def test_a_repeated_command_takes_over_what_a_killed_one_finished(
         assert record.reference["AP"] < first.manifest.engines[name].reference["AP"]
 
 
+@pytest.mark.long
 def test_refused_engines_are_named_and_the_rest_is_published(
     tiny_release: Release,
     photos: Path,
