@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app import errors
 from app.inference.reloading import Reload
-from model_store.card import ModelCard
 from model_store.detector import Detector
 from model_store.manifest import Metrics
+from model_store.model_info import ModelInfo
 from rendersight.detections import Detections
 
 SCORE_DECIMALS = 4
@@ -216,7 +216,7 @@ class ModelOut(ServedModel):
     @classmethod
     def from_card(cls, detector: Detector, *, default_score_threshold: float) -> Self:
         """Describe a detector and the default threshold."""
-        card: ModelCard = detector.card
+        card: ModelInfo = detector.card
         return cls(
             **ServedModel.of(detector).model_dump(),
             architecture=card.architecture,

@@ -9,9 +9,9 @@ from app.__main__ import serve
 from app.main import create_app
 from app.observability.logging import configure_logging
 from app.settings import read_settings
-from model_store.card import ModelCard
 from model_store.detector import Detector
 from model_store.manifest import InputRule
+from model_store.model_info import ModelInfo
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
 
@@ -32,7 +32,7 @@ class ConstantEngine:
         return self.detect([image])
 
 
-CARD = ModelCard(
+CARD = ModelInfo(
     name="constant",
     version="1",
     architecture="fasterrcnn_mobilenet_v2_fpn",

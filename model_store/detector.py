@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from model_store import cpu, golden, store
-from model_store.card import ModelCard, NetworkFacts, bare_card, card_of
 from model_store.devices import choose_device
 from model_store.engines import ENGINES, Engine, detections_in
 from model_store.errors import BrokenRelease, EngineNotAvailable, GoldenMismatch, ModelError, ReleaseNotFound
 from model_store.manifest import Manifest
-from model_store.pace import Pace
+from model_store.model_info import ModelInfo, NetworkFacts, release_info, state_dict_info
+from model_store.throttle import Throttle
 from rendersight import images
 from rendersight.detections import Detections
 from rendersight.images import Photo, RgbImage
@@ -58,7 +58,7 @@ class Detector:
         skipped: faster engines that `auto` could not use, fastest first.
     """
 
-    def __init__(self, card: ModelCard, engine: Engine, skipped: Sequence[SkippedEngine] = ()) -> None:
+    def __init__(self, card: ModelInfo, engine: Engine, skipped: Sequence[SkippedEngine] = ()) -> None:
         self.card = card
         self.engine = engine
         self.skipped = tuple(skipped)
@@ -234,29 +234,29 @@ def _open_openvino(name: str, request: _Request) -> Detector:
 
     if request.device != "cpu":
         raise EngineNotAvailable(f"engine {name} runs on the CPU; the device is {request.device}")
-    pace = Pace(request.share)
+    throttle = Throttle(request.share)
     run = partial(
         OpenVinoEngine,
         name=name,
         cores=request.cores,
         streams=request.streams,
         cache_dir=request.cache_dir,
-        pace=pace,
+        throttle=throttle,
     )
     release = request.release
     if release is not None and name in release.manifest.engines:
         folder = release.folder / (release.manifest.engines[name].graphs or "")
         graphs = graphs_in(folder)
         _check_classes(release, class_count(graphs))
-        return Detector(card_of(release.manifest), run(graphs, rule=release.manifest.input))
+        return Detector(release_info(release.manifest), run(graphs, rule=release.manifest.input))
     if name == "openvino-int8":
         raise EngineNotAvailable("int8 must be prepared and measured first: `python -m training accelerate`")
     graphs, facts, sha256 = _converted(request)
     if isinstance(request.found, Path):
-        card = bare_card(request.found, sha256, facts, request.class_names)
+        card = state_dict_info(request.found, sha256, facts, request.class_names)
     else:
         _check_classes(request.found, facts.class_count)
-        card = card_of(request.found.manifest)
+        card = release_info(request.found.manifest)
     return Detector(card, run(graphs, rule=facts.input))
 
 
@@ -272,7 +272,7 @@ def _converted(request: _Request) -> tuple["Graphs", NetworkFacts, str]:
         The graphs, the properties of the network, and the sha256 of the weights.
     """
     from model_store.engines.openvino import graphs_in  # noqa: PLC0415
-    from model_store.prepared import GraphCache  # noqa: PLC0415 - needs OpenVINO
+    from model_store.graph_cache import GraphCache  # noqa: PLC0415 - needs OpenVINO
 
     if isinstance(request.found, Path):
         sha256, options = store.sha256_of(request.found), ""

@@ -8,9 +8,9 @@ from torchvision.models.detection import FasterRCNN
 
 from model_store import store
 from model_store.architectures import IMAGENET_MEAN, IMAGENET_STD, NetworkOptions, Recognised, recognise
-from model_store.card import ModelCard, NetworkFacts, bare_card, card_of
 from model_store.errors import BrokenRelease, BrokenStateDict, ReleaseNotFound, UnknownArchitecture
 from model_store.manifest import InputRule
+from model_store.model_info import ModelInfo, NetworkFacts, release_info, state_dict_info
 from model_store.state_dict import read_state_dict
 
 
@@ -18,7 +18,7 @@ from model_store.state_dict import read_state_dict
 class LoadedNetwork:
     """A network with its weights, on the CPU, and its description; `release` is None for a bare state dict."""
 
-    card: ModelCard
+    card: ModelInfo
     options: NetworkOptions
     network: FasterRCNN
     release: store.Release | None
@@ -70,7 +70,7 @@ def _load_release(release: store.Release) -> LoadedNetwork:
         network = recognised.build()
     except UnknownArchitecture as error:
         raise BrokenRelease(f"{release.folder}: {error}") from error
-    return LoadedNetwork(card_of(manifest), options, network, release, facts_of(recognised))
+    return LoadedNetwork(release_info(manifest), options, network, release, facts_of(recognised))
 
 
 def _check_told_twice(release: store.Release, options: NetworkOptions) -> None:
@@ -106,7 +106,7 @@ def _load_bare(path: Path, class_names: Sequence[str] | None) -> LoadedNetwork:
         raise UnknownArchitecture(f"{path}: {error}") from error
     facts = facts_of(recognised)
     return LoadedNetwork(
-        bare_card(path, store.sha256_of(path), facts, class_names), recognised.options, network, None, facts
+        state_dict_info(path, store.sha256_of(path), facts, class_names), recognised.options, network, None, facts
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import GifImagePlugin, Image, UnidentifiedImageError, _imaging, features
 
-from rendersight import bombs
+from rendersight import limits
 
 # Pillow steps through JPEG segments, PNG chunks and GIF blocks in Python, a few reads each, and remembers many: 20 MB
 # of empty blocks took 8 s and 900 MB. A photo of that size needs some thousand reads; a million take less than 1 s.
@@ -183,7 +183,7 @@ def _decode(
         start = data[:8].hex(" ") or "nothing"
         raise UnknownImageFormat(f"no signature of {', '.join(formats)}; the data begins with {start}")
     limit = _pixel_limit(max_pixels)
-    if name is not None and (reason := bombs.find(data, name, max_pixels=limit)):
+    if name is not None and (reason := limits.exceeded(data, name, max_pixels=limit)):
         raise BrokenImage(reason)
     accepted = (name,) if name is not None else tuple(dict.fromkeys(file_formats().values()))
     # a run-length encoded bitmap needs many reads of two bytes

@@ -31,7 +31,7 @@ from app.http.v2_schemas import (
 )
 from app.inference.decoding import EncodedImage
 from app.inference.formats import Format, Result, as_json
-from model_store.card import ModelCard
+from model_store.model_info import ModelInfo
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
 JSON, BINARY = "application/json", "application/octet-stream"
@@ -209,7 +209,7 @@ def _elements(data: memoryview, count: int) -> Iterator[memoryview]:
         index += 1
 
 
-def respond(asked: InferenceRequest, found: Sequence[bytes], card: ModelCard) -> Response:
+def respond(asked: InferenceRequest, found: Sequence[bytes], card: ModelInfo) -> Response:
     """Return the answer to an inference request. For many images it takes tenths of a second.
 
     Args:

@@ -8,7 +8,7 @@ import numpy as np
 
 from app.errors import MOST_INPUTS, InvalidInput, InvalidParameter, shown
 from app.schemas import SelectQuery
-from model_store.card import ModelCard
+from model_store.model_info import ModelInfo
 from rendersight.detections import Detections
 
 
@@ -44,12 +44,12 @@ class Selection:
         return kept.select(np.arange(min(len(kept), self.max_detections)))
 
 
-def default_threshold(card: ModelCard, configured: float | None) -> float:
+def default_threshold(card: ModelInfo, configured: float | None) -> float:
     """Return the default threshold: the configured one, else the release's; never below the network's floor."""
     return max(card.score_threshold if configured is None else configured, card.score_floor)
 
 
-def selection_of(query: SelectQuery, card: ModelCard, *, default_score_threshold: float) -> Selection:
+def selection_of(query: SelectQuery, card: ModelInfo, *, default_score_threshold: float) -> Selection:
     """Translate a query into a `Selection` for one model.
 
     Raises:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.observability.metrics import Metrics
 from app.observability.request_ids import REQUEST_ID_HEADER, request_id_of
-from model_store.card import ModelCard
+from model_store.model_info import ModelInfo
 
 _REFUSED = 400
 _ASKING = (
@@ -34,7 +34,7 @@ class RequestLog:
 
     A client's own X-Request-ID is kept if it has 1 to 128 letters, digits, dots, underscores and hyphens. The app reads
     the id from `request.state.request_id`. It stores further fields of the log line in `request.state`: `card`, the
-    `ModelCard` of the model that answers; `outcome`, the slug of a problem; `key`, the name of the API key; `stages_s`,
+    `ModelInfo` of the model that answers; `outcome`, the slug of a problem; `key`, the name of the API key; `stages_s`,
     set by `note_stages`. A W3C traceparent adds `trace_id` and `parent_id` to the line.
     """
 
@@ -71,7 +71,7 @@ class RequestLog:
     def _note(self, scope: Scope, status: int, took_s: float, trace: dict[str, str]) -> None:
         state = scope["state"]
         route: str = getattr(scope.get("route"), "path", "")
-        card: ModelCard | None = state.get("card")
+        card: ModelInfo | None = state.get("card")
         outcome: str = state.get("outcome", "ok" if status < HTTPStatus.BAD_REQUEST else str(status))
         self._metrics.answered(scope["method"], route, status, took_s)
         fields = {

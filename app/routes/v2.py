@@ -30,8 +30,8 @@ from app.http.v2_schemas import InferenceResponse, ModelMetadata, ModelReady, Se
 from app.observability.request_log import note_stages
 from app.routes import health
 from app.schemas import SelectQuery
-from model_store.card import ModelCard
 from model_store.detector import Detector
+from model_store.model_info import ModelInfo
 
 TOP = "/v2"
 
@@ -272,7 +272,7 @@ _SYNTAX = re.compile(r"[\^$\\.*+?()\[\]{}|/]")
 """Characters that an ECMA-262 pattern with the flag u may escape. `re.escape` escapes more, such as a space."""
 
 
-def describe(document: dict[str, Any], card: ModelCard) -> None:
+def describe(document: dict[str, Any], card: ModelInfo) -> None:
     """Write the served model's name, version and classes into the schemas of an OpenAPI document."""
     names = "|".join(_SYNTAX.sub(r"\\\g<0>", name) for name in card.class_names)
     one = f"({names})"

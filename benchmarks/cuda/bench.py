@@ -14,8 +14,8 @@ from torchvision.models.detection import FasterRCNN
 from benchmarks import seeded
 from benchmarks.cuda.parity import EXACT, REDUCED, Limits, eager
 from model_store import store
-from model_store.card import ModelCard
 from model_store.engines.torch import TorchEngine
+from model_store.model_info import ModelInfo
 from model_store.network import load_network
 from rendersight import images
 from rendersight.detections import Detections
@@ -61,7 +61,7 @@ class Model:
 
     name: str
     ref: str
-    card: ModelCard
+    card: ModelInfo
     network: FasterRCNN
 
 

@@ -19,7 +19,7 @@ from deploy.ray.job import Job, parts_of
 from deploy.ray.places import Place
 from deploy.ray.pool import pool_of
 from model_store import store
-from model_store.card import card_of
+from model_store.model_info import release_info
 from model_store.store import Release
 from rendersight import flags
 from rendersight.console import progress_bar, say
@@ -108,7 +108,7 @@ def _run(options: argparse.Namespace) -> int:
     release = store.locate(options.store, options.model)
     if not isinstance(release, Release):
         raise JobError(f"{options.model} is a bare state dict; accepted is a release, which `training publish` makes")
-    job = Job.of(card_of(release.manifest), score_threshold=options.score_threshold, max_pixels=options.max_pixels)
+    job = Job.of(release_info(release.manifest), score_threshold=options.score_threshold, max_pixels=options.max_pixels)
     photos, out = Place(options.photos), Place(options.out)
     if photos == out:
         raise JobError(f"{options.out} is the folder of the photos; predictions belong in another one")

@@ -8,7 +8,7 @@ from typing import Any
 
 from deploy.ray.errors import JobError
 from deploy.ray.places import Place
-from model_store.card import ModelCard
+from model_store.model_info import ModelInfo
 
 FILE = "_job.json"  # readers of the folder as one table skip names that begin with an underscore
 FORMAT = 1
@@ -37,7 +37,7 @@ class Job:
     max_pixels: int
 
     @classmethod
-    def of(cls, card: ModelCard, *, score_threshold: float | None, max_pixels: int) -> "Job":
+    def of(cls, card: ModelInfo, *, score_threshold: float | None, max_pixels: int) -> "Job":
         """Return the job of a model. No threshold means the model's own; one below its floor is raised to the floor."""
         threshold = card.score_threshold if score_threshold is None else score_threshold
         return cls(card.name, card.version, card.sha256, max(threshold, card.score_floor), max_pixels)

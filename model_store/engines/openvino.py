@@ -19,7 +19,7 @@ from model_store.cpu import has_bfloat16, usable_cores
 from model_store.engines import detections_in
 from model_store.errors import BrokenRelease
 from model_store.manifest import InputRule
-from model_store.pace import Pace
+from model_store.throttle import Throttle
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
 
@@ -93,7 +93,7 @@ class OpenVinoEngine:
         cores: int | None = None,
         streams: int = 1,
         cache_dir: Path | None = None,
-        pace: Pace | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
         """Compile the graphs for this processor.
 
@@ -104,16 +104,16 @@ class OpenVinoEngine:
             cores: number of cores to keep busy; None is all that this process may use.
             streams: images computed at the same time; one for each core gives the highest throughput.
             cache_dir: folder that keeps OpenVINO's compiled code for the next start; None keeps none.
-            pace: pauses between the steps; None is full speed.
+            throttle: pauses between the steps; None is full speed.
 
         Raises:
             BrokenRelease: OpenVINO cannot read or compile the graphs.
         """
         self.name, self.parallel = name, streams
         self._rule = rule
-        self._pace = pace or Pace()
+        self._throttle = throttle or Throttle()
         threads = cores or usable_cores()
-        compiled = partial(_compile, graphs, name, threads=threads, cache_dir=cache_dir, pace=self._pace)
+        compiled = partial(_compile, graphs, name, threads=threads, cache_dir=cache_dir, throttle=self._throttle)
         self._wide = compiled(streams=1)[0] if streams > 1 else None
         self._narrow: SimpleQueue[Lane] = SimpleQueue()
         for lane in compiled(streams=streams):
@@ -139,11 +139,11 @@ class OpenVinoEngine:
 
         def detect(lane: Lane) -> Detections:
             found = self._detect_one(lane, image)
-            self._pace.step()
+            self._throttle.step()
             return found
 
         wide = [detect(self._wide)] if self._wide else []
-        with ThreadPoolExecutor(len(narrow) if self._pace.is_full else 1) as pool:
+        with ThreadPoolExecutor(len(narrow) if self._throttle.is_full else 1) as pool:
             found = [*wide, *pool.map(detect, narrow)]
         for lane in narrow:
             self._narrow.put(lane)
@@ -175,7 +175,7 @@ class OpenVinoEngine:
 
 
 def _compile(
-    graphs: Graphs, name: str, *, threads: int, streams: int, cache_dir: Path | None, pace: Pace
+    graphs: Graphs, name: str, *, threads: int, streams: int, cache_dir: Path | None, throttle: Throttle
 ) -> list["Lane"]:
     """Compile the graphs and return one lane for each stream."""
     common: dict[str, Any] = {
@@ -191,7 +191,7 @@ def _compile(
     try:
         for graph, hint in zip(GRAPHS, hints, strict=True):
             compiled.append(_core().compile_model(graphs[graph], "CPU", {**common, "INFERENCE_PRECISION_HINT": hint}))
-            pace.step()
+            throttle.step()
     except RuntimeError as error:
         raise BrokenRelease(f"the graphs cannot be used: {str(error).strip().splitlines()[-1]}") from error
     if (taken := [item.get_any_name() for item in compiled[0].inputs]) != ["pixels"]:

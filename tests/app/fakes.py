@@ -10,13 +10,13 @@ from PIL import Image
 
 from app.main import create_app
 from app.settings import Settings
-from model_store.card import ModelCard
 from model_store.detector import Detector
 from model_store.manifest import InputRule
+from model_store.model_info import ModelInfo
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
 
-CARD = ModelCard(
+CARD = ModelInfo(
     name="fruit",
     version="3",
     architecture="fasterrcnn_mobilenet_v2_fpn",
@@ -80,12 +80,12 @@ class FailingEngine(FixedEngine):
         raise RuntimeError("secret internals")
 
 
-def opener(engine: Any, card: ModelCard = CARD) -> Callable[..., Detector]:
+def opener(engine: Any, card: ModelInfo = CARD) -> Callable[..., Detector]:
     """Return what stands in for `open_detector`."""
     return lambda *_args, **_kwargs: Detector(card, engine)
 
 
-def app_with(engine: Any, *, card: ModelCard = CARD, **settings: Any) -> FastAPI:
+def app_with(engine: Any, *, card: ModelInfo = CARD, **settings: Any) -> FastAPI:
     return create_app(Settings(**settings), open_detector=opener(engine, card))
 
 

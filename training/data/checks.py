@@ -9,11 +9,11 @@ from difflib import SequenceMatcher
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rendersight.annotations import AnnotatedImage, Fault
 from rendersight.annotations.folder import Folder, Misfit
 from rendersight.annotations.formats import FORMATS
+from rendersight.detections import box_iou
 from training.data.anchor_fit import Boxes, Geometry, check_reach
 from training.data.duplicates import Look, alike, groups
 from training.data.findings import Finding, Severity, Spot, counted, in_order
@@ -191,7 +191,7 @@ def check_same_boxes(images: Sequence[AnnotatedImage]) -> list[Finding]:
     twice: list[Spot] = []
     torn: list[Spot] = []
     for image in images:
-        for i, j in np.argwhere(np.triu(_iou(image.boxes_xyxy) >= _SAME_BOX_IOU, k=1)).tolist():
+        for i, j in np.argwhere(np.triu(box_iou(image.boxes_xyxy, image.boxes_xyxy) >= _SAME_BOX_IOU, k=1)).tolist():
             x0, y0, x1, y1 = (float(value) for value in image.boxes_xyxy[j])
             labels = dict.fromkeys((image.labels[i], image.labels[j]))
             (twice if len(labels) == 1 else torn).append(Spot(image.name, (x0, y0, x1, y1), " and ".join(labels)))
@@ -286,14 +286,3 @@ def check_unused(found: Folder) -> list[Finding]:
             Finding("shapes", "note", what, "Objects among them count as background; draw boxes for those.")
         )
     return findings
-
-
-def _iou(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the IoU of every pair of boxes, (N, N)."""
-    wide = boxes.astype(np.float64)
-    low = np.maximum(wide[:, None, :2], wide[None, :, :2])
-    high = np.minimum(wide[:, None, 2:], wide[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=2)
-    areas = (wide[:, 2:] - wide[:, :2]).prod(axis=1)
-    iou: NDArray[np.float64] = shared / (areas[:, None] + areas[None] - shared)
-    return iou

@@ -6,9 +6,10 @@ import torch
 from torch.optim import SGD, AdamW, Optimizer
 from torchvision.models.detection import FasterRCNN
 
+from model_store import cpu
 from model_store.engines.torch import reduce_precision
 from training.config import TrainConfig
-from training.learning.precision import fold_frozen_norms, has_bfloat16
+from training.learning.folding import fold_frozen_norms
 from training.learning.roi_align import gathering
 
 
@@ -37,8 +38,10 @@ def make_optimizer(network: FasterRCNN, config: TrainConfig) -> Optimizer:
     return AdamW(groups, lr=config.learning_rate, fused=True)
 
 
-def accelerate(network: FasterRCNN, config: TrainConfig, device: torch.device, *, say: Callable[[str], None]) -> None:
-    """Turn on the speed-ups that the configuration allows and the machine supports; see `precision.py`."""
+def apply_speed_ups(
+    network: FasterRCNN, config: TrainConfig, device: torch.device, *, say: Callable[[str], None]
+) -> None:
+    """Apply the speed-ups that the configuration asks for and the machine supports."""
     if config.fold_norm:
         fold_frozen_norms(network)
     if config.gather_rois and device.type == "cpu":
@@ -46,7 +49,8 @@ def accelerate(network: FasterRCNN, config: TrainConfig, device: torch.device, *
     if config.channels_last:
         network.to(memory_format=torch.channels_last)
     if config.precision == "bf16":
-        if has_bfloat16(device):
+        is_cuda = device.type == "cuda"
+        if torch.cuda.is_bf16_supported(including_emulation=False) if is_cuda else cpu.has_bfloat16():
             reduce_precision(network, device.type, torch.bfloat16)
         else:
             say(f"{device} has no native bfloat16; training in fp32")

@@ -23,9 +23,9 @@ from training.data.batches import epoch_batches, part
 from training.data.dataset import DetectionDataset, LabelledImages, collate
 from training.data.transforms import augmentation
 from training.learning.distributed import World
+from training.learning.folding import fold_frozen_norms
 from training.learning.loop import Schedule, Step, WeightAverage, train_one_epoch
-from training.learning.network import accelerate, make_optimizer, size_for_training
-from training.learning.precision import fold_frozen_norms
+from training.learning.network import apply_speed_ups, make_optimizer, size_for_training
 from training.learning.sampling import SeededSampling
 from training.measuring.evaluation import Evaluation, detect_all, evaluate
 from training.records import checkpoint, run_folder
@@ -84,7 +84,7 @@ class Trainer:
         architectures.freeze_stages(network, config.architecture, config.frozen_stages)
         size_for_training(network, config)
         self._sampling = SeededSampling(network, config.seed)
-        accelerate(network, config, self._device, say=around.say)
+        apply_speed_ups(network, config, self._device, say=around.say)
         self._set_threads()
         self._shared = self._world.wrap(network, self._device)
         self._average = WeightAverage(network, config.ema_decay) if config.ema_decay else None

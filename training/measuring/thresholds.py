@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model_store.card import DEFAULT_SCORE_THRESHOLD
+from model_store.model_info import DEFAULT_SCORE_THRESHOLD
 
 SURE = 0.95
 """Precision that the second recommended threshold must reach."""

@@ -1,11 +1,12 @@
 """Loading of a network to evaluate or publish, from a release, a run folder or a state dict file."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from model_store import architectures
-from model_store.card import DEFAULT_SCORE_THRESHOLD, ModelCard
-from model_store.network import LoadedNetwork, facts_of, input_rule, load_network
+from model_store.model_info import DEFAULT_SCORE_THRESHOLD, state_dict_info
+from model_store.network import LoadedNetwork, facts_of, load_network
 from model_store.state_dict import read_state_dict
 from model_store.store import sha256_of
 from training.records.checkpoint import BEST
@@ -48,15 +49,11 @@ def load_run(folder: Path) -> LoadedNetwork:
     )
     epochs = read_metrics(folder)
     best = best_epoch(epochs) if epochs else {"threshold": DEFAULT_SCORE_THRESHOLD}
-    card = ModelCard(
+    facts = facts_of(recognised)
+    info = replace(
+        state_dict_info(path, sha256_of(path), facts, record.class_names),
         name=folder.resolve().name,
         version="run",
-        architecture=recognised.name,
-        class_names=record.class_names,
-        sha256=sha256_of(path),
-        score_floor=options.score_floor,
         score_threshold=float(best["threshold"]),
-        detections_per_image=options.detections_per_image,
-        input=input_rule(options),
     )
-    return LoadedNetwork(card, options, recognised.build(), None, facts_of(recognised))
+    return LoadedNetwork(info, options, recognised.build(), None, facts)

@@ -17,10 +17,10 @@ from model_store.engines import Engine
 from model_store.engines.openvino import OpenVinoEngine, graphs_in
 from model_store.engines.torch import TorchEngine
 from model_store.errors import ModelError
+from model_store.graph_cache import converter_sha256
 from model_store.graphs import write_graphs
 from model_store.manifest import SCHEMA_VERSION, EngineRecord, Manifest
 from model_store.network import LoadedNetwork, load
-from model_store.prepared import converter_sha256
 from model_store.store import CARD, Release, sha256_of
 from rendersight.images import RgbImage
 from training.console import Bar

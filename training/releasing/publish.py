@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
-from model_store import architectures, store
+from model_store import store
 from model_store.cpu import usable_cores
 from model_store.detector import check_golden, golden_moves, open_detector
 from model_store.engines import Engine
 from model_store.engines.torch import TorchEngine
 from model_store.errors import ModelError
-from model_store.manifest import Drift, EngineRecord, InputRule, Manifest, Origin
+from model_store.manifest import Drift, EngineRecord, Manifest, Origin
 from model_store.network import LoadedNetwork, load_network
 from model_store.store import CARD, WEIGHTS, Release, sha256_of
 from rendersight import images
@@ -343,12 +343,7 @@ def _manifest(name: str, version: int, measured: _Measured, words: Words) -> Man
         architecture=card.architecture,
         options=options.model_dump(mode="json"),
         class_names=card.class_names,
-        input=InputRule(
-            min_size=options.min_size,
-            max_size=options.max_size,
-            mean=architectures.IMAGENET_MEAN,
-            std=architectures.IMAGENET_STD,
-        ),
+        input=card.input,
         score_floor=card.score_floor,
         detections_per_image=card.detections_per_image,
         score_threshold=measured.score_threshold,

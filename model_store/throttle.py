@@ -1,11 +1,11 @@
-"""The speed of a load: full, or with pauses that leave time for other work."""
+"""Throttling of a model load: pauses between its steps leave time for other work."""
 
 import time
 
 _LONGEST_PAUSE_S = 1.0
 
 
-class Pace:
+class Throttle:
     """Pauses between the steps of a load.
 
     Attributes:

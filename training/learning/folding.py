@@ -1,9 +1,8 @@
-"""Folding of frozen batch norms into convolutions, and the check for native bfloat16. Both speed up a training step."""
+"""Folding of frozen batch norms into convolutions, which speeds up a training step."""
 
 import itertools
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torchvision.ops import FrozenBatchNorm2d
@@ -38,12 +37,3 @@ def _folded(conv: nn.Conv2d, norm: FrozenBatchNorm2d) -> Callable[[Tensor], Tens
 
 def _same(x: Tensor) -> Tensor:
     return x
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Return whether a device computes bfloat16 natively. Without that, bfloat16 saves memory but no time."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # builds without mkldnn, such as those for macOS, lack its operators
-    has_mkldnn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return has_mkldnn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from model_store import prepared
-from model_store.card import NetworkFacts
+from model_store import graph_cache
 from model_store.engines.openvino import GRAPHS
+from model_store.graph_cache import GraphCache
 from model_store.manifest import InputRule
-from model_store.prepared import GraphCache
+from model_store.model_info import NetworkFacts
 
 FACTS = NetworkFacts(
     architecture="fasterrcnn_resnet50_fpn",
@@ -41,14 +41,14 @@ def test_other_weights_options_processors_and_versions_have_their_own(
     assert GraphCache(tmp_path, sha256="cd" * 32).facts() is None
     assert GraphCache(tmp_path, sha256=SHA256, options="min_size 640").facts() is None
     with monkeypatch.context() as patch:
-        patch.setattr(prepared, "model_name", lambda: "another processor")
+        patch.setattr(graph_cache, "model_name", lambda: "another processor")
         assert GraphCache(tmp_path, sha256=SHA256).facts() is None
     other = tmp_path / "another_converter.py"
     other.write_text("pass")
     with monkeypatch.context() as patch:
-        patch.setattr(prepared, "_CONVERTER", (other,))
+        patch.setattr(graph_cache, "_CONVERTER", (other,))
         assert GraphCache(tmp_path, sha256=SHA256).facts() is None
-    monkeypatch.setattr(prepared.ov, "__version__", "1")
+    monkeypatch.setattr(graph_cache.ov, "__version__", "1")
     assert GraphCache(tmp_path, sha256=SHA256).facts() is None
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import openvino as ov
 from pydantic import TypeAdapter, ValidationError
 
-from model_store.card import NetworkFacts
 from model_store.cpu import model_name
 from model_store.engines.openvino import GRAPHS
+from model_store.model_info import NetworkFacts
 
 # the code is part of the key, because graphs of an older version may not fit the engine
-_CONVERTER = tuple(sorted(Path(__file__).parent.glob("graph*.py")))
+_CONVERTER = tuple(Path(__file__).with_name(f"{name}.py") for name in ("graph_nodes", "graph_pooling", "graphs"))
 _FACTS_NAME = "facts.json"
 _FACTS = TypeAdapter(NetworkFacts)
 

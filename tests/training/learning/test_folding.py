@@ -5,7 +5,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from model_store.architectures import ARCHITECTURES, NetworkOptions, build
 from model_store.engines.torch import reduce_precision
-from training.learning.precision import fold_frozen_norms
+from training.learning.folding import fold_frozen_norms
 
 
 def randomise_norms(network: nn.Module) -> None:

@@ -1,11 +1,11 @@
 import time
 
-from model_store.pace import Pace
+from model_store.throttle import Throttle
 
 
 def test_pauses_as_long_as_a_step_took() -> None:
-    pace = Pace(share=0.5)
+    throttle = Throttle(share=0.5)
     began_s = time.monotonic()
     time.sleep(0.02)
-    pace.step()
+    throttle.step()
     assert time.monotonic() - began_s >= 0.04

@@ -41,7 +41,7 @@ _TIFF_INTEGERS = {1: "B", 3: "H", 4: "I", 8: "H", 9: "I", 13: "I", 16: "Q", 17: 
 """TIFF field type -> `struct` code. Negative sizes are read as unsigned, so they count as very large."""
 
 
-def find(data: bytes, image_format: str, *, max_pixels: int | None) -> str | None:
+def exceeded(data: bytes, image_format: str, *, max_pixels: int | None) -> str | None:
     """Return the reason to refuse a file, or None if it may be decoded.
 
     Args:

@@ -32,7 +32,7 @@ class NetworkFacts:
 
 
 @dataclass(frozen=True)
-class ModelCard:
+class ModelInfo:
     """The description of a loaded model, either a release or a bare state dict.
 
     Attributes:
@@ -60,9 +60,9 @@ class ModelCard:
     metrics: tuple[Metrics, ...] = ()
 
 
-def card_of(manifest: Manifest) -> ModelCard:
+def release_info(manifest: Manifest) -> ModelInfo:
     """Return the description of a release's model."""
-    return ModelCard(
+    return ModelInfo(
         name=manifest.name,
         version=str(manifest.version),
         architecture=manifest.architecture,
@@ -76,7 +76,7 @@ def card_of(manifest: Manifest) -> ModelCard:
     )
 
 
-def bare_card(path: Path, sha256: str, facts: NetworkFacts, class_names: Sequence[str] | None) -> ModelCard:
+def state_dict_info(path: Path, sha256: str, facts: NetworkFacts, class_names: Sequence[str] | None) -> ModelInfo:
     """Return the description of a bare state dict.
 
     Args:
@@ -92,7 +92,7 @@ def bare_card(path: Path, sha256: str, facts: NetworkFacts, class_names: Sequenc
     names = tuple(class_names or (f"class_{i}" for i in range(1, count + 1)))
     if len(names) != count or len(set(names)) != count:
         raise BrokenStateDict(f"{path}: the network has {count} classes, but the names are {', '.join(names)}")
-    return ModelCard(
+    return ModelInfo(
         name=path.stem,
         version=sha256[:12],
         architecture=facts.architecture,
