@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from model_store.cpu import model_name
 from model_store.engines.openvino import GRAPHS
 from model_store.model_info import NetworkFacts
+from rendersight import atomic
 
 # the code is part of the key, because graphs of an older version may not fit the engine
 _CONVERTER = tuple(Path(__file__).with_name(f"{name}.py") for name in ("graph_nodes", "graph_pooling", "graphs"))
@@ -53,22 +53,15 @@ class GraphCache:
         Returns:
             Whether the graphs are cached now.
         """
-        try:
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
-            draft = Path(tempfile.mkdtemp(prefix=".converting-", dir=self.folder.parent))
-        except OSError as error:
-            _log.warning(
-                "the cache %s cannot be written (%s): each start converts anew", self.folder.parent, error.strerror
-            )
-            return False
-        try:
+
+        def fill(draft: Path) -> None:
             write(draft)
             (draft / _FACTS_NAME).write_bytes(_FACTS.dump_json(facts))
+
+        if self.facts() is None:
             shutil.rmtree(self.folder, ignore_errors=True)  # an incomplete folder
-            draft.rename(self.folder)
+        try:
+            return atomic.write_folder(self.folder, fill) or self.facts() is not None
         except OSError as error:
-            _log.warning("the cache %s cannot be written (%s)", self.folder.parent, error)
-            return self.facts() is not None  # another process may have written it first
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-        return True
+            _log.warning("the cache %s cannot be written (%s): each start converts anew", self.folder.parent, error)
+            return False

@@ -3,15 +3,14 @@
 import hashlib
 import os
 import re
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_store.drafts import draft_folder
 from model_store.errors import BrokenRelease, ReleaseNotFound
 from model_store.manifest import FILE_NAME, NAME_PATTERN, Manifest
+from rendersight import atomic
 
 DEFAULT_ROOT = Path(__file__).parent / "releases"
 WEIGHTS = "model.pt"
@@ -200,48 +199,22 @@ def publish(root: Path, name: str, fill: Callable[[Path, int], None], check: Cal
         OSError: the store cannot be written.
     """
     check_name(name)
-    (root / name).mkdir(parents=True, exist_ok=True)
-    # A hidden folder in the same file system, so that the draft of a killed publisher is never taken for a release.
-    with draft_folder(root, ".publishing-") as scratch:
-        while True:
-            version = max(versions(root, name), default=0) + 1
-            draft = scratch / str(version)
-            draft.mkdir()
-            fill(draft, version)
-            release = open_release(draft)
-            release.verify()
-            check(release)
-            sync(draft)
-            try:
-                # fails if another publisher has taken the number meanwhile: a folder replaces only an empty one
-                draft.rename(root / name / str(version))
-            except FileExistsError:
-                continue
-            except OSError:
-                if (root / name / str(version)).exists():
-                    continue
-                raise
-            _sync_entry(root / name)
-            return open_release(root / name / str(version))
+
+    def write(draft: Path) -> None:
+        fill(draft, int(draft.name))
+        release = open_release(draft)
+        release.verify()
+        check(release)
+        _make_readable(draft)
+        atomic.sync(draft)
+
+    while True:
+        folder = root / name / str(max(versions(root, name), default=0) + 1)
+        if atomic.write_folder(folder, write):
+            return open_release(folder)
 
 
-def sync(folder: Path) -> None:
-    """Make a folder's files readable for other users (such as a container's) and force them to disk."""
-    folder.chmod(0o755)
-    for path in folder.rglob("*"):
+def _make_readable(folder: Path) -> None:
+    """Make a folder and its files readable for other users, such as a container's."""
+    for path in (folder, *folder.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
-        _sync_entry(path)
-    _sync_entry(folder)
-
-
-def _sync_entry(path: Path) -> None:
-    if path.is_dir():
-        if sys.platform == "win32":  # Windows cannot open folders
-            return
-        handle = os.open(path, os.O_RDONLY)
-    else:
-        handle = os.open(path, os.O_RDWR)  # Windows syncs only writable files
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

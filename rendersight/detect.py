@@ -10,7 +10,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any, cast
 
-from rendersight import flags
+from rendersight import atomic, flags
 from rendersight.annotations import AnnotationError
 from rendersight.client import (
     AsyncClient,
@@ -201,6 +201,4 @@ def _write(photo: Path, data: bytes, options: argparse.Namespace) -> None:
     ):  # the service knows no folders; LabelMe looks for the photo relative to the annotation file
         document = {**json.loads(data), "imagePath": Path(os.path.relpath(photo, options.out)).as_posix()}
         data = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
-    draft = path.with_name(f"{path.name}.part")
-    draft.write_bytes(data)
-    draft.replace(path)
+    atomic.write_bytes(path, data)

@@ -16,6 +16,7 @@ from model_store import store
 from model_store.engines.torch import TorchEngine
 from model_store.errors import ReleaseNotFound
 from model_store.store import Release
+from rendersight import atomic
 from training.config import TrainConfig
 from training.console import Bar, Stopped
 from training.data.dataset import BrokenDataset, LabelledImages, read_dataset, with_margin
@@ -24,7 +25,7 @@ from training.learning.run import Say, Surroundings
 from training.measuring.measured import Domain
 from training.measuring.sim2real import Sim2Real
 from training.records import run_folder
-from training.records.checkpoint import LAST, write_atomically
+from training.records.checkpoint import LAST
 from training.records.loading import load_run
 from training.records.run_folder import WORK, RunError, RunRecord, read_metrics, read_names
 from training.releasing import publish
@@ -186,11 +187,7 @@ class _Maker:
         """Update `done` and write `make.json`."""
         self.done = replace(self.done, **changes)
         text = json.dumps({"job": self._job.as_json(), "done": asdict(self.done)}, indent=2) + "\n"
-
-        def write(draft: Path) -> None:
-            draft.write_text(text, "utf-8")
-
-        write_atomically(self._out / MAKE, write)
+        atomic.write_bytes(self._out / MAKE, text.encode())
 
     def render(self, draw: Draw, renderers: Workers) -> None:
         """Render the missing scenes, unless training has begun."""

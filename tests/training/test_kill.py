@@ -23,7 +23,7 @@ from model_store.store import Release
 from tests.model_store.test_store import accept
 from tests.training.conftest import CONFIG, Finished, figures
 from tests.training.killed import Forks
-from training.records.checkpoint import BEST, LAST, drafts_of
+from training.records.checkpoint import BEST, LAST
 from training.records.run_folder import (
     HOLD_OUT_LIST,
     METRICS,
@@ -99,7 +99,7 @@ class Published:
         """Tell by what is on disk how far the publisher was."""
         if len(store.versions(self._root, self._name)) > len(self._hashes):
             return "after"
-        drafts = [*self._root.glob(".publishing-*/*")]
+        drafts = [*self._root.glob(f"{self._name}/.*.draft-*/*")]
         if not drafts:
             return "before"
         return "written, not yet visible" if (drafts[0] / FILE_NAME).exists() else "half written"
@@ -117,8 +117,9 @@ class Published:
             if version not in self._hashes:
                 self._check(release)
             assert self._hashes.setdefault(version, hashes) == hashes
-        assert {path.name for path in root.glob("*") if not path.name.startswith(".publishing-")} <= {name}
-        assert {path.name for path in root.glob(f"{name}/*")} == {str(version) for version in versions}
+        assert {path.name for path in root.iterdir()} <= {name}
+        visible_names = {path.name for path in root.glob(f"{name}/*") if ".draft-" not in path.name}
+        assert visible_names == {str(version) for version in versions}
         known = ", ".join(f"{name}@{version}" for version in versions)
         with pytest.raises(ReleaseNotFound, match=rf"there: {known or 'none'}$"):
             store.find(root, "another")
@@ -172,7 +173,7 @@ def test_a_store_in_which_publishers_of_a_run_are_killed(forks: Forks, unkilled:
 
 def stage_of_killed(out: Path, earlier: dict[str, Identity], *, pid: int) -> str:
     """Tell by what is on disk where a training was, given what its files were before it."""
-    if any(path.name.endswith(f".{pid}") for name in RUN_FILES for path in drafts_of(out / name)):
+    if any(out.glob(f".*.draft-{pid}")):
         return "within a write"
     if not (out / LAST).exists():
         return "before the first checkpoint"

@@ -3,17 +3,16 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from model_store.drafts import draft_folder
+from rendersight import atomic
 from rendersight.annotations import AnnotationError
 from rendersight.annotations.folder import read_folder
 from rendersight.annotations.formats import format_of
 from rendersight.annotations.writing import Place, renamed, unwritable, write_dataset
 from training.data.dataset import BrokenDataset, all_faults, names_in
 from training.records.run_folder import check_folder
-
-_DRAFT = ".converting-"
 
 
 @dataclass(frozen=True)
@@ -81,12 +80,9 @@ def convert(
         raise BrokenDataset(faults)
     if not images:
         raise AnnotationError(f"{source} holds no images")
-    target = target.resolve()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with draft_folder(target.parent, _DRAFT) as draft:
-        whole = draft / "whole"  # inside the draft folder, which only its owner can access
-        write_dataset(images, whole, format=to, class_names=known, place=place)
-        whole.rename(target)
+    write = partial(write_dataset, images, format=to, class_names=known, place=place)
+    if not atomic.write_folder(target.resolve(), write):
+        raise AnnotationError(f"{target} is not empty any more; name a folder that does not exist")
     left_out = Counter({f"shapes of type {kind}": count for kind, count in found.ignored_shapes.items()})
     left_out["boxes without an area inside their image"] = found.dropped
     left_out["images that no annotation file lists"] = len(found.unlisted)

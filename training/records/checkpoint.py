@@ -1,7 +1,5 @@
 """Checkpoints of a run, written atomically: a killed process leaves no partial file in place."""
 
-import os
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model_store.drafts import locked
+from rendersight import atomic
 from training.errors import TrainingError
 
 LAST = "last.pt"
@@ -37,33 +35,6 @@ class Progress:
     loss_sums: dict[str, float] | None = None
     seconds: float = 0.0
     best_ap: float = -1.0
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a file through a draft beside it: fill the draft, flush it to disk and rename it to `path`.
-
-    Args:
-        path: the file to write or replace.
-        write: function that fills the draft.
-
-    Raises:
-        OSError: the draft could not be written. Any earlier file at `path` is unchanged.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.touch()
-        with locked(draft):
-            write(draft)
-            with draft.open("rb+") as file:
-                os.fsync(file.fileno())
-            draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def drafts_of(path: Path) -> Iterator[Path]:
-    """Return the drafts of `path`, both those being written and those that killed processes left behind."""
-    return path.parent.glob(f".{path.name}.[0-9]*")
 
 
 def save_last(
@@ -116,4 +87,4 @@ def _write_tensors(path: Path, content: dict[str, Any]) -> None:
         except RuntimeError as error:  # torch's writer hides the system's reason
             raise OSError(f"{path} could not be written, is there space left? ({error})") from error
 
-    write_atomically(path, write)
+    atomic.write_file(path, write)

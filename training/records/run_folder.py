@@ -10,10 +10,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
-from model_store.drafts import remove_abandoned
+from rendersight import atomic
 from training.config import TrainConfig, validate
 from training.errors import TrainingError
-from training.records.checkpoint import BEST, LAST, drafts_of, write_atomically
+from training.records.checkpoint import BEST, LAST
 
 RUN = "run.json"
 METRICS = "metrics.jsonl"
@@ -82,14 +82,7 @@ class RunRecord:
     def write(self, folder: Path) -> None:
         """Write the record as `run.json` into a run folder."""
         content = {**asdict(self), "config": self.config.model_dump(mode="json")}
-        _write_text(folder / RUN, json.dumps(content, indent=2) + "\n")
-
-
-def _write_text(path: Path, text: str) -> None:
-    def write(draft: Path) -> None:
-        draft.write_text(text, "utf-8")
-
-    write_atomically(path, write)
+        atomic.write_bytes(folder / RUN, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def prepare(folder: Path, *, resume: bool) -> None:
@@ -111,7 +104,7 @@ def prepare(folder: Path, *, resume: bool) -> None:
     except OSError as error:
         raise RunError(f"{folder} cannot be made: {error.strerror}") from error
     for name in (LAST, BEST, METRICS, RUN, TRAIN_LIST, HOLD_OUT_LIST, PAGE):
-        remove_abandoned(drafts_of(folder / name))
+        atomic.remove_abandoned(folder / name)
 
 
 def check_new(folder: Path) -> None:
@@ -157,12 +150,12 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 def write_metrics(folder: Path, epochs: Sequence[Mapping[str, Any]]) -> None:
     """Write the metrics of all epochs atomically, one JSON line each."""
-    _write_text(folder / METRICS, "".join(json.dumps(epoch) + "\n" for epoch in epochs))
+    atomic.write_bytes(folder / METRICS, "".join(json.dumps(epoch) + "\n" for epoch in epochs).encode())
 
 
 def write_names(path: Path, names: Sequence[str]) -> None:
     """Write a split list, one image name per line."""
-    _write_text(path, "".join(f"{name}\n" for name in names))
+    atomic.write_bytes(path, "".join(f"{name}\n" for name in names).encode())
 
 
 def read_names(path: Path) -> list[str]:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from model_store import cpu
-from model_store.drafts import draft_folder
 from model_store.engines import Engine
 from model_store.network import LoadedNetwork
-from model_store.store import sha256_of, sync
+from model_store.store import sha256_of
+from rendersight import atomic
 from rendersight.annotations import AnnotatedImage
 from rendersight.detections import Detections
 from training.console import Bar
@@ -56,17 +56,12 @@ class WorkFolder:
         if folder.is_dir():
             self.say(f"{what}: taken over from {folder}")
             return folder
-        self.root.mkdir(parents=True, exist_ok=True)
-        with draft_folder(self.root, ".writing-") as scratch:
-            draft = scratch / kind
-            draft.mkdir()
+
+        def fill(draft: Path) -> None:
             write(draft)
-            sync(draft)
-            try:
-                draft.rename(folder)
-            except OSError:
-                if not folder.is_dir():  # otherwise another process was faster
-                    raise
+            atomic.sync(draft)
+
+        atomic.write_folder(folder, fill)  # False if another process was faster; equal inputs give an equal result
         return folder
 
     def detect(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from rendersight import atomic
 from rendersight.detections import Detections
 from training.data.dataset import LabelledImages
 from training.data.pictures import compare_with_truth
@@ -12,7 +13,6 @@ from training.measuring.confusion import confusion_matrix
 from training.measuring.evaluation import Evaluation, detections_as_coco, truth_as_coco
 from training.measuring.sim2real import Sim2Real
 from training.measuring.thresholds import worth_recommending
-from training.records.checkpoint import write_atomically
 from training.records.history import History
 from training.records.run_folder import PAGE, PLOTS
 from training.reports import report_page, tensorboard
@@ -60,11 +60,7 @@ def write_run_plots(
     if history.best == history.epochs[-1]:
         _write_pictures(folder, hold_out, found, result)
     text = report_page.of_run(run, history, train=train, hold_out=hold_out, pictures=folder)
-
-    def write(draft: Path) -> None:
-        draft.write_text(text, "utf-8", "replace")  # a path may contain invalid UTF-8
-
-    write_atomically(run / PAGE, write)
+    atomic.write_bytes(run / PAGE, text.encode("utf-8", "replace"))  # a path may contain invalid UTF-8
 
 
 def write_sim2real(out: Path, report: Sim2Real) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rendersight import atomic
 from rendersight.annotations import Fault
 from rendersight.annotations.labelme import VERSION
 from training.data.dataset import BrokenDataset
-from training.records.checkpoint import write_atomically
 from training.synthetic import sensor
 from training.synthetic.annotate import Instance, TooHidden, annotate
 from training.synthetic.recipes import Draw
@@ -113,16 +113,9 @@ def render_seed(process: Blender, draw: Draw, seed: int, out: Path) -> None:
 def _write(out: Path, spec: SceneSpec, picture: bytes, annotation: dict[str, Any]) -> None:
     """Write spec, annotation and then the picture: a picture without an annotation would count as empty."""
     stem = name_of(spec.seed)
-    _replace(out / f"{stem}.scene.json", json.dumps(spec.as_json()).encode())
-    _replace(out / f"{stem}.json", json.dumps(annotation, indent=1).encode())
-    _replace(out / f"{stem}.jpg", picture)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    def write(draft: Path) -> None:
-        draft.write_bytes(content)
-
-    write_atomically(path, write)
+    atomic.write_bytes(out / f"{stem}.scene.json", json.dumps(spec.as_json()).encode())
+    atomic.write_bytes(out / f"{stem}.json", json.dumps(annotation, indent=1).encode())
+    atomic.write_bytes(out / f"{stem}.jpg", picture)
 
 
 def _labelme(seed: int, index: NDArray[np.uint16], instances: Sequence[Instance]) -> dict[str, Any]:

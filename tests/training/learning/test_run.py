@@ -23,7 +23,7 @@ from training.console import Stopped
 from training.data.dataset import LabelledImages, read_dataset, split
 from training.learning import run, trainer
 from training.learning.run import Surroundings
-from training.records.checkpoint import BEST, LAST, save_best, write_atomically
+from training.records.checkpoint import BEST, LAST, save_best
 from training.records.run_folder import METRICS, RunError, RunRecord, prepare, read_metrics, read_names
 
 
@@ -191,21 +191,9 @@ def test_what_killed_runs_were_writing_is_removed_when_one_goes_on(tmp_path: Pat
         (tmp_path / LAST).touch()
     before = sorted(tmp_path.iterdir())
     for name in (LAST, BEST, METRICS, "run.json", "train.txt", "hold_out.txt", "report.html"):
-        (tmp_path / f".{name}.{2**22}").write_text("half a fi")
+        (tmp_path / f".{name}.draft-{2**22}").write_text("half a fi")
     prepare(tmp_path, resume=resume)
     assert sorted(tmp_path.iterdir()) == before
-
-
-def test_what_is_being_written_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / ".last.pt.mine").touch()  # nor is what no run has written
-
-    def write(draft: Path) -> None:
-        draft.write_text("whole")
-        prepare(tmp_path, resume=False)
-
-    write_atomically(tmp_path / LAST, write)
-    assert {path.name for path in tmp_path.iterdir()} == {LAST, ".last.pt.mine"}
-    assert (tmp_path / LAST).read_text() == "whole"
 
 
 def test_a_resumed_run_that_was_done_stays_as_it_is(finished: Path) -> None:
