@@ -253,7 +253,7 @@ class _Maker:
                 self._out / RUN,
                 name,
                 store_root=root,
-                words=_words(self._job),
+                texts=_texts(self._job),
                 dataset=self._out / RENDERS,
                 also_measure=[(PHOTOS, Path(self._job.photos))] if self._job.photos is not None else [],
                 threshold_from=[PHOTOS] if self.done.photos_decide else [],
@@ -332,9 +332,11 @@ def photos_decide(measured: dict[str, Domain]) -> bool:
     return PHOTOS in measured and measured[PHOTOS].result.best_f1.f1 > 0
 
 
-def _words(job: Job) -> publish.Words:
+def _texts(job: Job) -> publish.ReleaseTexts:
     measured = "measured on real photos" if job.photos is not None else "never measured on real photos"
-    return publish.Words(f"Trained on {job.count} renders alone, {measured}.", f"renders for {job.name}", licence="")
+    return publish.ReleaseTexts(
+        f"Trained on {job.count} renders alone, {measured}.", f"renders for {job.name}", licence=""
+    )
 
 
 def _example(photos: LabelledImages | None, renders: LabelledImages) -> Path:

@@ -117,7 +117,7 @@ class Published:
             if version not in self._hashes:
                 self._check(release)
             assert self._hashes.setdefault(version, hashes) == hashes
-        assert {path.name for path in root.iterdir()} <= {name}
+        assert {path.name for path in root.glob("*")} <= {name}
         visible_names = {path.name for path in root.glob(f"{name}/*") if ".draft-" not in path.name}
         assert visible_names == {str(version) for version in versions}
         known = ", ".join(f"{name}@{version}" for version in versions)

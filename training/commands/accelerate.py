@@ -48,6 +48,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="choose new golden images from these (default: keep those of the release)",
     )
+    parser.add_argument(
+        "--with-photos",
+        action="store_true",
+        help="keep the crops of photos that the release shows (default: drop them)",
+    )
     parser.add_argument("--licence", help="new terms of use, for the card (default: keep those of the release)")
     parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
     flags.add_release_json(parser)
@@ -134,7 +139,9 @@ def run(options: argparse.Namespace) -> None:
     release = store.locate(options.store, options.release)
     if isinstance(release, Path):
         raise ReleaseNotFound(f"{options.release} is a state dict's file; publish it as a release first")
-    plan = replace(read_plan(options, release.manifest.class_names), licence=options.licence)
+    plan = replace(
+        read_plan(options, release.manifest.class_names), licence=options.licence, with_photos=options.with_photos
+    )
     from training.data.dataset import read_dataset
     from training.records.run_folder import check_folder
     from training.releasing.accelerate import accelerate

@@ -36,11 +36,22 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--sim2real", action="store_true", help="put the report of the verb sim2real, on --also-measure, into the card"
     )
     parser.add_argument(
+        "--with-photos",
+        action="store_true",
+        help="the release may show photos: held-out ones as golden images, and crops of --also-measure in its card",
+    )
+    parser.add_argument(
+        "--golden-from",
+        type=Path,
+        metavar="FOLDER",
+        help="choose the golden images from these (default: held-out renders; with --with-photos, held-out images)",
+    )
+    parser.add_argument(
         "--gallery-from",
         metavar="NAME",
         action="append",
         default=[],
-        help="a set of --also-measure whose photos the card may show; repeatable (default: all of them)",
+        help="with --with-photos: a set of --also-measure to show crops of; repeatable (default: all of them)",
     )
     parser.add_argument("--description", default="A Faster R-CNN detector.", help="a sentence for the card")
     parser.add_argument(
@@ -58,7 +69,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Publish the release."""
     from training.records.run_folder import WORK, RunError, RunRecord, check_folder
-    from training.releasing.publish import Words, publish
+    from training.releasing.publish import SIM2REAL, ReleaseTexts, publish
     from training.releasing.work_folder import WorkFolder
 
     record = RunRecord.read(options.run)
@@ -68,17 +79,19 @@ def run(options: argparse.Namespace) -> None:
     if not options.accelerate and (options.calibration or options.judge_by or options.engine):
         raise RunError("--calibration, --judge-by and --engine are for --accelerate")
     work = WorkFolder(options.work or options.run / WORK, say)
-    for folder in (options.store, work.root):
+    for folder in (options.store, work.root, *([options.run / SIM2REAL] if options.sim2real else [])):
         check_folder(folder)
     release = publish(
         options.run,
         options.name,
         store_root=options.store,
-        words=Words(options.description, data, options.licence, options.provenance),
+        texts=ReleaseTexts(options.description, data, options.licence, options.provenance),
         dataset=options.dataset,
         also_measure=options.also_measure,
         threshold_from=options.threshold_from,
+        golden_from=options.golden_from,
         with_report=options.sim2real,
+        with_photos=options.with_photos,
         gallery_from=options.gallery_from,
         prepare=preparation(read_plan(options, record.class_names), work) if options.accelerate else None,
         work=work,

@@ -78,6 +78,7 @@ class Plan:
         licence: new terms of use; None keeps those of the release.
         even_if_unjudged: continue if eager fp32 is too weak on `data` to judge a loss. The manifest records this, and
             the service then uses such an engine only on request.
+        with_photos: keep the crops of photos that the release shows.
     """
 
     calibration: Sequence[Path]
@@ -88,6 +89,7 @@ class Plan:
     golden: LabelledImages | None = None
     licence: str | None = None
     even_if_unjudged: bool = False
+    with_photos: bool = False
 
 
 def accelerate(release: Release, plan: Plan, *, store_root: Path, work: WorkFolder, bar: Bar) -> Release:
@@ -111,17 +113,21 @@ def accelerate(release: Release, plan: Plan, *, store_root: Path, work: WorkFold
     golden = None if plan.golden is None else _choose_golden(plan.golden, exact, release, bar=bar)
 
     def fill(folder: Path, number: int) -> None:
-        manifest = _copy(folder, number, release)
+        manifest = _copy(folder, number, release, with_photos=plan.with_photos)
         if plan.licence is not None:
             manifest = manifest.model_copy(update={"licence": plan.licence})
         if golden is not None:
             manifest = add_golden(folder, manifest, golden, exact)
         manifest = add_engines(folder, manifest, prepared)
         _check_worth(manifest, prepared, work)
-        rewrite_card(folder / CARD, manifest)
+        rewrite_card(folder / CARD, manifest, with_photos=plan.with_photos)
         manifest.model_copy(update={"files": hashes_of(folder)}).write(folder)
 
-    return store.publish(store_root, release.manifest.name, fill, check_release)
+    published = store.publish(store_root, release.manifest.name, fill, check_release)
+    work.say(f"golden images: {'as in ' + release.ref if golden is None else 'new ones'}")
+    crops = [name for name in CROPS if name in published.manifest.files]
+    work.say(f"crops of photos: {', '.join(crops) or 'none'}")
+    return published
 
 
 def _choose_golden(data: LabelledImages, exact: Engine, release: Release, *, bar: Bar) -> list[RgbImage]:
@@ -239,14 +245,13 @@ def _measure(engine: Engine, network: Mapping[str, Any], plan: Plan, *, work: Wo
     return evaluate(plan.data, work.detect(engine, network, plan.data_name, plan.data.images, bar=bar))
 
 
-def _copy(folder: Path, number: int, release: Release) -> Manifest:
+def _copy(folder: Path, number: int, release: Release, *, with_photos: bool) -> Manifest:
     """Copy a release's files into the folder of its next version, and return the new manifest.
 
-    Crops of the photos that the release was measured on are not copied: the photos belong to somebody, and the crops
-    prove nothing.
+    Crops of photos are copied only `with_photos`.
     """
     for name in release.manifest.files:
-        if name in CROPS:
+        if name in CROPS and not with_photos:
             continue
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(release.folder / name, folder / name)

@@ -20,20 +20,23 @@ from model_store.store import CARD, WEIGHTS, Release, sha256_of
 from rendersight import images
 from rendersight.drawing import draw_detections
 from training.console import Bar
-from training.data.dataset import read_dataset, with_margin
+from training.data.dataset import LabelledImages, read_dataset, with_margin
 from training.measuring.measured import Domain, pool
 from training.measuring.sim2real import Sim2Real
 from training.records.loading import load_run
 from training.records.run_folder import HOLD_OUT_LIST, RunError, RunRecord, read_names
 from training.releasing import golden_images
-from training.releasing.work_folder import WorkFolder, measure_kept
-from training.reports.markdown import PRECISION_RECALL
-from training.reports.model_card import write_card
+from training.releasing.work_folder import WorkFolder, identity_of, measure_kept
+from training.reports.markdown import CROPS, FIGURE_PICTURES, PRECISION_RECALL
+from training.reports.model_card import card_text
 from training.reports.plots import plot_precision_recall
-from training.reports.report_folder import write_sim2real_pictures
+from training.reports.report_folder import write_sim2real
+from training.synthetic.dataset import is_render
 
 DETECTIONS_PICTURE = "detections.jpg"
 ENGINES_FOLDER = "engines"
+SIM2REAL = "sim2real"
+"""Folder of the report from renders to photos, inside the run's folder."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Words:
+class ReleaseTexts:
     """Texts for the model card and the manifest.
 
     Attributes:
@@ -90,6 +93,7 @@ class _Measured:
     score_threshold: float
     threshold_from: tuple[str, ...]
     golden_pixels: tuple[images.RgbImage, ...]
+    golden_source: str
 
 
 def publish(
@@ -97,11 +101,13 @@ def publish(
     name: str,
     *,
     store_root: Path,
-    words: Words,
+    texts: ReleaseTexts,
     dataset: Path | None,
     also_measure: Sequence[tuple[str, Path]],
     threshold_from: Sequence[str] = (),
+    golden_from: Path | None = None,
     with_report: bool = False,
+    with_photos: bool = False,
     gallery_from: Sequence[str] = (),
     prepare: Callable[[LoadedNetwork], Prepared] | None = None,
     work: WorkFolder,
@@ -113,14 +119,17 @@ def publish(
         run: the run folder.
         name: name of the release.
         store_root: folder of the model store.
-        words: texts for the card and the manifest.
+        texts: texts for the card and the manifest.
         dataset: folder of the run's images now; None takes the recorded folder.
         also_measure: names and folders of other labelled images to measure on.
         threshold_from: names from `also_measure`. The recommended threshold has the best F1 on these images taken
             together. If empty, the hold-out images decide.
+        golden_from: folder of images to choose the golden images from; None takes the hold-out images, but only renders
+            unless `with_photos`.
         with_report: put the sim-to-real report into the card, with the hold-out images as renders and `also_measure`
-            as photos.
-        gallery_from: names from `also_measure` whose crops the report may show; if empty, it may show all.
+            as photos. The report with crops of the photos is written into the run's folder `SIM2REAL`.
+        with_photos: the release may show photos: as golden images, and as crops in its report.
+        gallery_from: names from `also_measure` whose crops the report shows; if empty, it shows all.
         prepare: function that prepares engines to publish with the state dict; see `training.releasing.accelerate`.
         work: work folder that keeps the detections.
         bar: a progress bar with the interface of tqdm.
@@ -137,31 +146,44 @@ def publish(
         raise RunError(f"no photos called {strangers[0]} are measured; there are {', '.join(names) or 'none'}")
     if with_report and not names:
         raise RunError("a report from renders to photos needs photos; give some with --also-measure NAME=FOLDER")
+    if gallery_from and not with_photos:
+        raise RunError("--gallery-from chooses among the photos to publish; add --with-photos to publish crops of them")
     measured = _measure(
         run,
-        data_name=words.data,
+        data_name=texts.data,
         dataset=dataset,
         also_measure=also_measure,
         threshold_from=threshold_from,
+        golden_from=golden_from,
+        with_photos=with_photos,
         work=work,
         bar=bar,
     )
     prepared = prepare(measured.loaded) if prepare else Prepared()
-    return store.publish(
-        store_root,
-        name,
-        lambda folder, version: _fill(
-            folder,
-            name,
-            version,
-            measured,
-            words,
-            with_report=with_report,
-            gallery_from=gallery_from,
-            prepared=prepared,
-        ),
-        check_release,
-    )
+
+    def fill(folder: Path, version: int) -> None:
+        """Write a release's files, the manifest last."""
+        torch.save(measured.loaded.network.state_dict(), folder / WEIGHTS)
+        manifest = _manifest(name, version, measured, texts)
+        manifest = add_golden(folder, manifest, measured.golden_pixels, TorchEngine(measured.loaded.network, "cpu"))
+        manifest = add_engines(folder, manifest, prepared)
+        report = _report(manifest, measured, gallery_from) if with_report else None
+        if report is None:
+            measured_on = {item.name: item.result for item in (measured.hold_out, *measured.others)}
+            plot_precision_recall(measured_on, folder / PRECISION_RECALL)
+        else:
+            write_sim2real(run / SIM2REAL, report)
+            for picture in (*FIGURE_PICTURES, *(CROPS if with_photos else ())):
+                shutil.copyfile(run / SIM2REAL / picture, folder / picture)
+        (folder / CARD).write_text(card_text(manifest, report, with_photos=with_photos), "utf-8")
+        manifest.model_copy(update={"files": hashes_of(folder)}).write(folder)
+
+    release = store.publish(store_root, name, fill, check_release)
+    work.say(f"golden images and {DETECTIONS_PICTURE}: {measured.golden_source}")
+    if with_report:
+        crops = "published too" if with_photos else "not published"
+        work.say(f"report with crops of the photos: {run / SIM2REAL}; the crops are {crops}")
+    return release
 
 
 def _measure(
@@ -171,6 +193,8 @@ def _measure(
     dataset: Path | None,
     also_measure: Sequence[tuple[str, Path]],
     threshold_from: Sequence[str],
+    golden_from: Path | None,
+    with_photos: bool,
     work: WorkFolder,
     bar: Bar,
 ) -> _Measured:
@@ -180,6 +204,7 @@ def _measure(
     if data.fingerprint() != record.dataset_fingerprint:
         raise RunError(f"{dataset or record.dataset} has changed since {run} began")
     held_out = data.widened(record.config.box_margin).select(read_names(run / HOLD_OUT_LIST))
+    candidates, golden_source = _golden_candidates(held_out, golden_from, with_photos=with_photos)
     read = [(label, read_dataset(folder, class_names=record.class_names)) for label, folder in also_measure]
     engine = TorchEngine(loaded.network, "cpu")
     held_out_name = with_margin(f"{data_name}, held out", record.config.box_margin)
@@ -189,6 +214,11 @@ def _measure(
     best = pool(deciding or (hold_out,)).result.best_f1
     if deciding and best.f1 == 0:
         raise RunError(f"nothing found in {' + '.join(threshold_from)} is right; it cannot choose the threshold")
+    if golden_from is None:
+        found_in = dict(zip((image.name for image in held_out.images), hold_out.found, strict=True))
+        found = [found_in[image.name] for image in candidates.images]
+    else:
+        found = work.detect(engine, identity_of(loaded), "golden images", candidates.images, bar=bar)
     return _Measured(
         record,
         loaded,
@@ -197,35 +227,32 @@ def _measure(
         score_threshold=best.score_threshold,
         threshold_from=tuple(item.name for item in deciding),
         golden_pixels=tuple(
-            golden_images.choose(held_out.images, hold_out.found, engine, score_threshold=best.score_threshold)
+            golden_images.choose(candidates.images, found, engine, score_threshold=best.score_threshold)
         ),
+        golden_source=golden_source,
     )
 
 
-def _fill(
-    folder: Path,
-    name: str,
-    version: int,
-    measured: _Measured,
-    words: Words,
-    *,
-    with_report: bool,
-    gallery_from: Sequence[str],
-    prepared: Prepared,
-) -> None:
-    """Write a release's files, the manifest last."""
-    torch.save(measured.loaded.network.state_dict(), folder / WEIGHTS)
-    manifest = _manifest(name, version, measured, words)
-    manifest = add_golden(folder, manifest, measured.golden_pixels, TorchEngine(measured.loaded.network, "cpu"))
-    manifest = add_engines(folder, manifest, prepared)
-    report = _report(manifest, measured, gallery_from) if with_report else None
-    if report is None:
-        measured_on = {item.name: item.result for item in (measured.hold_out, *measured.others)}
-        plot_precision_recall(measured_on, folder / PRECISION_RECALL)
-    else:
-        write_sim2real_pictures(folder, report)
-    write_card(folder / CARD, manifest, report)
-    manifest.model_copy(update={"files": hashes_of(folder)}).write(folder)
+def _golden_candidates(
+    held_out: LabelledImages, golden_from: Path | None, *, with_photos: bool
+) -> tuple[LabelledImages, str]:
+    """Return the images that golden images may be chosen from, and a description of them for the user.
+
+    Raises:
+        RunError: all of them are photos that the user has not agreed to publish.
+    """
+    if golden_from is not None:
+        return read_dataset(golden_from, class_names=held_out.class_names), f"images of {golden_from}"
+    if with_photos:
+        return held_out, "held-out images of the run's dataset"
+    renders = tuple(image for image in held_out.images if is_render(image.image_path))
+    if not renders:
+        raise RunError(
+            f"a release contains up to {golden_images.MAX_IMAGES} images, which everyone who gets it can see, and the "
+            "held-out images are no renders; publish some of them with --with-photos, or name others with "
+            "--golden-from FOLDER"
+        )
+    return LabelledImages(renders, held_out.class_names), "held-out renders"
 
 
 def add_golden(folder: Path, manifest: Manifest, pixels: Sequence[images.RgbImage], engine: Engine) -> Manifest:
@@ -331,15 +358,15 @@ def origin_of(record: RunRecord) -> Origin:
     )
 
 
-def _manifest(name: str, version: int, measured: _Measured, words: Words) -> Manifest:
+def _manifest(name: str, version: int, measured: _Measured, texts: ReleaseTexts) -> Manifest:
     """Return the manifest without the parts that depend on the written files: hashes, golden images and engines."""
     record, options, card = measured.record, measured.loaded.options, measured.loaded.card
     return Manifest(
         name=name,
         version=version,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        description=words.description,
-        licence=words.licence,
+        description=texts.description,
+        licence=texts.licence,
         architecture=card.architecture,
         options=options.model_dump(mode="json"),
         class_names=card.class_names,
@@ -348,7 +375,7 @@ def _manifest(name: str, version: int, measured: _Measured, words: Words) -> Man
         detections_per_image=card.detections_per_image,
         score_threshold=measured.score_threshold,
         score_threshold_from=measured.threshold_from,
-        provenance=words.provenance,
+        provenance=texts.provenance,
         files={},
         metrics=tuple(item.metrics() for item in (measured.hold_out, *measured.others)),
         origin=origin_of(record),

@@ -13,6 +13,7 @@ RELIABILITY = "reliability.png"
 CONFUSION = "confusion.png"
 FALSE_ALARMS = "false_alarms.jpg"
 MISSES = "misses.jpg"
+FIGURE_PICTURES = (PRECISION_RECALL, BOX_SIZES, RELIABILITY, CONFUSION)
 CROPS = (FALSE_ALARMS, MISSES)
 """File names of the pictures in the section `MISTAKES`, which show parts of the photos."""
 
@@ -38,8 +39,13 @@ def figures(report: Sim2Real) -> list[str]:
     ]
 
 
-def sections(report: Sim2Real) -> list[str]:
-    """Return the sections after the figures as lines of Markdown, each picture under its heading."""
+def sections(report: Sim2Real, *, with_photos: bool = True) -> list[str]:
+    """Return the sections after the figures as lines of Markdown, each picture under its heading.
+
+    Args:
+        report: the report.
+        with_photos: whether to include the section `MISTAKES`, which shows parts of the photos.
+    """
     photos, matrix = report.photos, report.confusion()
     right = int(np.trace(matrix[:-1, :-1]))
     confused = int(matrix[:-1, :-1].sum()) - right
@@ -70,6 +76,13 @@ def sections(report: Sim2Real) -> list[str]:
         "on an object found already.",
         "",
         f"![confusion matrix]({CONFUSION})",
+        *(_mistakes(report) if with_photos else []),
+    ]
+
+
+def _mistakes(report: Sim2Real) -> list[str]:
+    above = f"above score {report.score_threshold:g}"
+    return [
         "",
         MISTAKES,
         "",

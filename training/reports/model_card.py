@@ -12,13 +12,14 @@ _ENGINES = "## Engines"
 _MAKING = "## Making"
 
 
-def write_card(path: Path, manifest: Manifest, report: Sim2Real | None = None) -> None:
-    """Write the card of a release; it links to a report's pictures in the same folder."""
-    path.write_text(card_text(manifest, report), "utf-8")
+def card_text(manifest: Manifest, report: Sim2Real | None = None, *, with_photos: bool = False) -> str:
+    """Return the card's Markdown; it links to the report's pictures in the same folder.
 
-
-def card_text(manifest: Manifest, report: Sim2Real | None = None) -> str:
-    """Return the card's Markdown, with the sim-to-real report if one is given."""
+    Args:
+        manifest: manifest of the release.
+        report: sim-to-real report to include; None includes none.
+        with_photos: whether to show the report's crops of photos.
+    """
     name = f"{manifest.name}@{manifest.version}"
     config = manifest.origin.config
     lines = [
@@ -35,7 +36,11 @@ def card_text(manifest: Manifest, report: Sim2Real | None = None) -> str:
         f"Measured in eager fp32. Recommended score threshold: **{manifest.score_threshold}**, where F1 is best on "
         f"{' + '.join(manifest.score_threshold_from) or 'the held-out images'}.",
         "",
-        *([f"![precision over recall]({PRECISION_RECALL})"] if report is None else sections(report)),
+        *(
+            [f"![precision over recall]({PRECISION_RECALL})"]
+            if report is None
+            else sections(report, with_photos=with_photos)
+        ),
         "",
         *(["## Which data chose what", "", manifest.provenance, ""] if manifest.provenance else []),
         *_engines(manifest),
@@ -72,15 +77,16 @@ def _figures(manifest: Manifest) -> list[str]:
     ]
 
 
-def rewrite_card(path: Path, manifest: Manifest) -> None:
-    """Update a card copied from the previous version, if it exists: name, engines, licence, no crops of photos."""
+def rewrite_card(path: Path, manifest: Manifest, *, with_photos: bool) -> None:
+    """Update a card copied from the previous version, if it exists: name, engines, licence, crops of photos."""
     if not path.exists():
         return
     ref = f"{manifest.name}@{manifest.version}"
     text = re.sub(r"\A# .*", f"# {ref}", path.read_text("utf-8"))
     text = re.sub(r"(?<=python -m training evaluate )\S+", ref, text)
     text = re.sub(rf"^{_ENGINES}\n.*?(?=^## |\Z)", "", text, flags=re.MULTILINE | re.DOTALL)
-    text = re.sub(rf"^{MISTAKES}\n.*?(?=^## |\Z)", "", text, flags=re.MULTILINE | re.DOTALL)
+    if not with_photos:
+        text = re.sub(rf"^{MISTAKES}\n.*?(?=^## |\Z)", "", text, flags=re.MULTILINE | re.DOTALL)
     licence = manifest.licence or "Not stated."
     text = re.sub(r"(?<=^## Licence\n\n).*", lambda _: licence, text, flags=re.MULTILINE)
     section = "\n".join(_engines(manifest)) + "\n"

@@ -22,6 +22,7 @@ from training.synthetic.renderer import Blender, RenderFailed, Workers
 from training.synthetic.scene import SceneSpec
 
 MOST_ATTEMPTS = 12
+_SCENE = ".scene.json"
 
 
 def render_dataset(
@@ -81,6 +82,11 @@ def render_dataset(
     return len(rendered)
 
 
+def is_render(image_path: Path | None) -> bool:
+    """Return whether an image was written by `render_dataset`, which keeps each scene beside its image."""
+    return image_path is not None and image_path.with_suffix(_SCENE).is_file()
+
+
 def name_of(seed: int) -> str:
     """Return the stem of a seed's files."""
     return f"{seed:06d}"
@@ -113,7 +119,7 @@ def render_seed(process: Blender, draw: Draw, seed: int, out: Path) -> None:
 def _write(out: Path, spec: SceneSpec, picture: bytes, annotation: dict[str, Any]) -> None:
     """Write spec, annotation and then the picture: a picture without an annotation would count as empty."""
     stem = name_of(spec.seed)
-    atomic.write_bytes(out / f"{stem}.scene.json", json.dumps(spec.as_json()).encode())
+    atomic.write_bytes(out / f"{stem}{_SCENE}", json.dumps(spec.as_json()).encode())
     atomic.write_bytes(out / f"{stem}.json", json.dumps(annotation, indent=1).encode())
     atomic.write_bytes(out / f"{stem}.jpg", picture)
 

@@ -27,7 +27,7 @@ from training.measuring.measured import detect, pool
 from training.records.checkpoint import BEST
 from training.records.loading import load_run
 from training.records.run_folder import WORK, RunError
-from training.releasing.publish import Prepared, Words, check_release, publish
+from training.releasing.publish import SIM2REAL, Prepared, ReleaseTexts, _golden_candidates, check_release, publish
 from training.releasing.work_folder import WorkFolder
 
 CONFIG = TrainConfig(
@@ -62,10 +62,10 @@ def finished(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def publish_it(finished: Path, root: Path, **more: Any) -> Release:
     photos = Path(run.RunRecord.read(finished).dataset)
-    options: dict[str, Any] = {"also_measure": [("the same again", photos)], **more}
-    words = Words("Finds drawn shapes.", "drawn shapes", "MIT", "No photo gave a gradient.")
+    options: dict[str, Any] = {"also_measure": [("the same again", photos)], "with_photos": True, **more}
+    texts = ReleaseTexts("Finds drawn shapes.", "drawn shapes", "MIT", "No photo gave a gradient.")
     work = WorkFolder(finished / WORK, lambda _: None)
-    return publish(finished, "shapes", store_root=root, words=words, dataset=None, work=work, bar=bar, **options)
+    return publish(finished, "shapes", store_root=root, texts=texts, dataset=None, work=work, bar=bar, **options)
 
 
 @pytest.fixture(scope="module")
@@ -143,16 +143,24 @@ def test_the_verb_lets_one_set_of_photos_choose_what_is_best_on_it(
 ) -> None:
     arguments = ["publish", str(finished), "--name", "shapes", "--store", str(tmp_path), "--provenance", "Drawn."]
     arguments += ["--also-measure", f"desk={shapes}", "--also-measure", f"table={other_photos}", "--sim2real"]
+    arguments += ["--golden-from", str(other_photos)]
     assert main([*arguments, "--threshold-from", "table", "--json"]) == 0
     release = store.find(tmp_path, "shapes@1")
-    assert json.loads(capsys.readouterr().out) == {
+    said = capsys.readouterr()
+    assert f"golden images and detections.jpg: images of {other_photos}\n" in said.err
+    assert f"report with crops of the photos: {finished / SIM2REAL}; the crops are not published\n" in said.err
+    assert json.loads(said.out) == {
         "release": "shapes@1",
         "name": "shapes",
         "version": 1,
         "folder": str(release.folder),
     }
     assert (release.manifest.score_threshold_from, release.manifest.provenance) == (("table",), "Drawn.")
-    assert "misses.jpg" in release.manifest.files
+    assert "confusion.png" in release.manifest.files
+    assert {"misses.jpg", "false_alarms.jpg"}.isdisjoint(release.manifest.files)
+    assert "Worst mistakes" not in (release.folder / "README.md").read_text()
+    assert "misses.jpg" in (finished / SIM2REAL / "report.md").read_text()
+    assert (finished / SIM2REAL / "misses.jpg").is_file()
     thresholds = [item.figures["threshold"] for item in release.manifest.metrics]
     assert release.manifest.score_threshold == thresholds[2]
     assert thresholds[2] not in thresholds[:2]  # else it would not show which of them was taken
@@ -193,6 +201,8 @@ def test_the_report_and_its_pictures_are_part_of_the_release(reported: Release) 
         ({"threshold_from": ["sofa"]}, "no photos called sofa .* are the same again"),
         ({"also_measure": [], "threshold_from": ["sofa"]}, "sofa are measured; there are none"),
         ({"also_measure": [], "with_report": True}, "needs photos"),
+        ({"with_photos": False}, "publish some of them with --with-photos, or name others with --golden-from"),
+        ({"with_photos": False, "gallery_from": ["the same again"]}, "add --with-photos"),
         ({"also_measure": [("a", Path()), ("a", Path())]}, "two sets of photos are called a"),
     ],
 )
@@ -202,6 +212,13 @@ def test_photos_that_are_not_there_are_named_before_anything_is_measured(
     with pytest.raises(RunError, match=message):
         publish_it(finished, tmp_path / "store", **options)
     assert not (tmp_path / "store").exists()
+
+
+def test_without_photos_golden_images_are_renders(shapes: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(shapes, tmp_path / "mixed")
+    (folder / "photo_03.scene.json").write_text("{}")
+    candidates, _ = _golden_candidates(read_dataset(folder), None, with_photos=False)
+    assert [image.name for image in candidates.images] == ["photo_03.png"]
 
 
 def test_its_weights_are_a_plain_state_dict(release: Release, finished: Path) -> None:
