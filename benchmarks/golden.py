@@ -150,7 +150,7 @@ def grow_boxes(found: Detections, *, factor: float = 1.05) -> Detections:
 
 def lose_numbers(_: Detections) -> Detections:
     """Return the detections of an engine whose network outputs NaN."""
-    raise FloatingPointError("the network answered with a box or a score that is not finite")
+    raise FloatingPointError("the network returned a box or a score that is not finite")
 
 
 def mutations(engine: Engine) -> Iterator[Mutation]:

@@ -64,7 +64,7 @@ def main() -> None:
     """Write the state dict and the release."""
     from training.console import progress_bar, say  # noqa: PLC0415
     from training.data.dataset import LabelledImages, read_dataset  # noqa: PLC0415
-    from training.releasing.accelerate import Plan, accelerate  # noqa: PLC0415 - imports OpenVINO, which `network` does not need
+    from training.releasing.accelerate import EnginePlan, accelerate  # noqa: PLC0415 - imports OpenVINO
     from training.releasing.work_folder import WorkFolder  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.seeded", description=__doc__)
@@ -78,7 +78,7 @@ def main() -> None:
     photos = sorted(PHOTOS.glob("*.jpg"))
     data = read_dataset(PHOTOS)
     data = LabelledImages(data.images[:1], data.class_names)
-    plan = Plan(photos, "photos that it cannot read", data, ("openvino-int8",), even_if_unjudged=True)
+    plan = EnginePlan(photos, "photos that it cannot read", data, ("openvino-int8",), even_if_unjudged=True)
     accelerate(release, plan, store_root=folder / "store", work=WorkFolder(folder / "work", say), bar=progress_bar)
 
 

@@ -175,7 +175,7 @@ def architecture(name: str) -> Architecture:
         return ARCHITECTURES[name]
     except KeyError:
         known = ", ".join(ARCHITECTURES)
-        raise UnknownArchitecture(f"architecture {name!r} is unknown; known: {known}") from None
+        raise UnknownArchitecture(f"architecture {name!r} is unknown; accepted: {known}") from None
 
 
 def build(name: str, *, class_count: int, options: NetworkOptions | None = None) -> FasterRCNN:
@@ -268,7 +268,7 @@ def recognise(state_dict: StateDict) -> Recognised:
     if not found or scores is None or scores.ndim != 2 or scores.shape[0] < 2:  # noqa: PLR2004
         sample = ", ".join(sorted(state_dict)[:3]) or "none"
         raise UnknownArchitecture(
-            f"{len(state_dict)} tensors ({sample}, ...) are of no network in the table: {', '.join(ARCHITECTURES)}"
+            f"{len(state_dict)} tensors ({sample}, ...) fit no known architecture; known: {', '.join(ARCHITECTURES)}"
         )
     options = architecture(found[0]).options
     if any(name.endswith("num_batches_tracked") for name in renamed):

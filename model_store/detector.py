@@ -216,9 +216,11 @@ def _missing(package: str, request: _Request) -> str:
     """Return a message with what cannot be served without a package, and the alternative."""
     if package != "torch":
         return f"the package {package} is not installed"
-    what = f"{request.found} is a bare state dict" if request.release is None else f"{request.release.ref} is served"
-    reason = ", which takes torch to read" if request.release is None else " by a prepared OpenVINO engine or by torch"
-    return f"{what}{reason}; torch is not installed: the full image (docker compose up detect) has it"
+    if request.release is None:
+        what = f"{request.found} is a bare state dict, which only torch can read"
+    else:
+        what = f"{request.release.ref} needs a prepared OpenVINO engine or torch"
+    return f"{what}; torch is not installed; use the full image (docker compose up detect)"
 
 
 def _open_torch(precision: str, request: _Request) -> Detector:
@@ -250,7 +252,7 @@ def _open_openvino(name: str, request: _Request) -> Detector:
         _check_classes(release, class_count(graphs))
         return Detector(release_info(release.manifest), run(graphs, rule=release.manifest.input))
     if name == "openvino-int8":
-        raise EngineNotAvailable("int8 must be prepared and measured first: `python -m training accelerate`")
+        raise EngineNotAvailable("the model has no int8 engine; prepare one with `python -m training accelerate`")
     graphs, facts, sha256 = _converted(request)
     if isinstance(request.found, Path):
         card = state_dict_info(request.found, sha256, facts, request.class_names)
@@ -300,7 +302,7 @@ def check_golden(engine: Engine, release: store.Release) -> None:
         GoldenMismatch: the detections differ too much, or a value is not finite.
         BrokenRelease: a golden image does not decode.
     """
-    for moved in golden_moves(engine, release.folder, release.manifest):
+    for moved in golden_differences(engine, release.folder, release.manifest):
         tolerance = golden.tolerance(
             engine.name,
             release.manifest.engines.get(engine.name),
@@ -310,7 +312,7 @@ def check_golden(engine: Engine, release: store.Release) -> None:
         golden.check(moved, tolerance)
 
 
-def golden_moves(engine: Engine, folder: Path, manifest: Manifest) -> list[golden.Moved]:
+def golden_differences(engine: Engine, folder: Path, manifest: Manifest) -> list[golden.GoldenDifference]:
     """Return how far an engine moves the detections on a release's golden images: one item for each of its lanes.
 
     The first image goes through every lane, each other image through a free one.
@@ -328,7 +330,10 @@ def golden_moves(engine: Engine, folder: Path, manifest: Manifest) -> list[golde
         raise GoldenMismatch(f"golden images: {error}") from error
     sizes = [(image.shape[1], image.shape[0]) for image in (first, *others)]
     seen = [
-        [golden.Seen(image, size, found) for image, size, found in zip(manifest.golden, sizes, answers, strict=True)]
+        [
+            golden.GoldenDetections(image, size, found)
+            for image, size, found in zip(manifest.golden, sizes, answers, strict=True)
+        ]
         for answers in ((lane, *rest) for lane in everywhere)
     ]
     return [golden.compare(images, score_threshold=manifest.score_threshold) for images in seen]

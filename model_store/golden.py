@@ -82,7 +82,7 @@ def tolerance(name: str, record: EngineRecord | None, *, is_cpu: bool, count: in
 
 
 @dataclass(frozen=True)
-class Seen:
+class GoldenDetections:
     """One golden image with an engine's detections; its size is in px."""
 
     golden: GoldenImage
@@ -91,7 +91,7 @@ class Seen:
 
 
 @dataclass(frozen=True, eq=False)
-class Moved:
+class GoldenDifference:
     """The differences between the expected detections and an engine's.
 
     Attributes:
@@ -128,7 +128,7 @@ def clear(found: Detections, *, size_wh: tuple[int, int], score_threshold: float
     return np.asarray(is_inside.all(axis=1) & is_sure)
 
 
-def compare(images: Sequence[Seen], *, score_threshold: float) -> Moved:
+def compare(images: Sequence[GoldenDetections], *, score_threshold: float) -> GoldenDifference:
     """Compare detections on the golden images with the expected ones: the clear objects, or all if none is clear."""
     known = [_known(seen.golden) for seen in images]
     kept = [
@@ -149,7 +149,7 @@ def compare(images: Sequence[Seen], *, score_threshold: float) -> Moved:
         sure = clear(seen.found, size_wh=seen.size_wh, score_threshold=score_threshold)
         sure[match[match >= 0]] = False
         extra += int(sure.sum())
-    return Moved(
+    return GoldenDifference(
         labels=np.concatenate(labels),
         is_found=np.concatenate(is_found),
         extra=extra,
@@ -159,7 +159,7 @@ def compare(images: Sequence[Seen], *, score_threshold: float) -> Moved:
     )
 
 
-def check(moved: Moved, tolerance: Tolerance) -> None:
+def check(moved: GoldenDifference, tolerance: Tolerance) -> None:
     """Raise if the differences exceed those of rounding.
 
     Raises:
@@ -179,13 +179,13 @@ def check(moved: Moved, tolerance: Tolerance) -> None:
             raise GoldenMismatch(f"golden images: most of the {len(of_class)} objects of label {label} were not found")
     if moved.extra > limit:
         raise GoldenMismatch(
-            f"golden images: {moved.extra} objects were found that are not expected; at most {limit} may be"
+            f"golden images: {moved.extra} objects were found, but are not expected; at most {limit} are accepted"
         )
     for what, value, most in (("boxes", moved.box, tolerance.box), ("scores", moved.logit, tolerance.logit)):
         if value > most:
             raise GoldenMismatch(
                 f"golden images: the {what} of {count} clear objects moved by {value:.4f} (median); "
-                f"at most {most:.4f} is rounding"
+                f"at most {most:.4f} is accepted"
             )
 
 

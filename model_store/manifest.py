@@ -30,7 +30,7 @@ def _inside(path: str) -> str:
     """Return a path if relative, with forward slashes and inside the release's folder, else raise `ValueError`."""
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or ".." in parts or set(path) & set("\\:\0"):
-        raise ValueError("a file of a release lies inside its folder")
+        raise ValueError("the path must lie inside the release's folder")
     return path
 
 
@@ -198,7 +198,7 @@ class Manifest(_Data):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if len(set(self.class_names)) != len(self.class_names):
-            raise ValueError("class_names repeat a name")
+            raise ValueError("class_names contains a name twice")
         golden = [expected for image in self.golden for expected in image.expected]
         if any(expected.label_id > len(self.class_names) for expected in golden):
             raise ValueError("golden names a label that has no class")

@@ -36,4 +36,4 @@ def _what_was_found(path: Path, message: str) -> str:
     with path.open("rb") as file:
         start = file.read(8)
     size = path.stat().st_size
-    return f"no whole file of torch.save; it has {size} bytes and begins with {start.hex(' ') or 'nothing'}"
+    return f"not a complete file of torch.save; it has {size} bytes and begins with {start.hex(' ') or 'nothing'}"

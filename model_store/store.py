@@ -45,7 +45,7 @@ class Release:
             path = self.folder / name
             try:
                 if not path.resolve().is_relative_to(self.folder.resolve()):
-                    raise BrokenRelease(f"{path}: leads out of the release's folder")
+                    raise BrokenRelease(f"{path}: points outside the release's folder")
                 actual = sha256_of(path)
             except OSError as error:
                 raise BrokenRelease(f"{path}: {error.strerror}") from error

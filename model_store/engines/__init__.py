@@ -63,7 +63,7 @@ def detections_in(
         FloatingPointError: a value is not finite.
     """
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
-        raise FloatingPointError("the network answered with a box or a score that is not finite")
+        raise FloatingPointError("the network returned a box or a score that is not finite")
     height, width = size_hw
     boxes = boxes.clip(0, (width, height, width, height))
     has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)

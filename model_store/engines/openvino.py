@@ -195,7 +195,9 @@ def _compile(
     except RuntimeError as error:
         raise BrokenRelease(f"the graphs cannot be used: {str(error).strip().splitlines()[-1]}") from error
     if (taken := [item.get_any_name() for item in compiled[0].inputs]) != ["pixels"]:
-        raise BrokenRelease(f"the graphs take {', '.join(taken)} and not pixels: another version prepared them")
+        raise BrokenRelease(
+            f"the graphs take {', '.join(taken)} instead of pixels; prepare them again: `python -m training accelerate`"
+        )
     return [Lane([graph.create_infer_request() for graph in compiled]) for _ in range(streams)]
 
 

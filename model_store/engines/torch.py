@@ -46,7 +46,7 @@ class TorchEngine:
             EngineNotAvailable: fp16 on a CPU, which has no fast arithmetic for it.
         """
         if precision == "fp16" and device == "cpu":
-            raise EngineNotAvailable("engine torch-fp16 runs on CUDA; on a CPU there is torch-bf16")
+            raise EngineNotAvailable("engine torch-fp16 needs CUDA; on a CPU use torch-bf16")
         self.name = f"torch-{precision}"
         self.device = device
         prepared = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)

@@ -146,7 +146,7 @@ def test_options_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
 
 
 def test_an_unknown_architecture_is_answered_with_the_table() -> None:
-    with pytest.raises(UnknownArchitecture, match="'yolo' is unknown; known: fasterrcnn_resnet50_fpn, "):
+    with pytest.raises(UnknownArchitecture, match="'yolo' is unknown; accepted: fasterrcnn_resnet50_fpn, "):
         build("yolo", class_count=2)
 
 

@@ -82,7 +82,7 @@ def test_auto_takes_the_fastest_that_is_judged(
 
 
 def test_int8_that_was_never_measured_is_refused(tiny_release: Release, engine_of: Callable[..., str]) -> None:
-    with pytest.raises(EngineNotAvailable, match="prepared and measured first"):
+    with pytest.raises(EngineNotAvailable, match="no int8 engine; prepare one"):
         engine_of(tiny_release, "openvino-int8")
 
 
@@ -193,7 +193,7 @@ except EngineNotAvailable as error:
 """)
     prepared_release, cached, unknown = done.stdout.splitlines() or pytest.fail(done.stderr)
     assert prepared_release == cached == "openvino 1"
-    assert "model.pt is a bare state dict, which takes torch to read" in unknown
+    assert "model.pt is a bare state dict, which only torch can read" in unknown
     assert (done.stderr, done.returncode) == ("", 0)
 
 

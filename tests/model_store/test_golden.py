@@ -7,7 +7,7 @@ import pytest
 
 from model_store import golden
 from model_store.errors import GoldenMismatch
-from model_store.golden import EXACT, REDUCED, Moved, Seen
+from model_store.golden import EXACT, REDUCED, GoldenDetections, GoldenDifference
 from model_store.manifest import Drift, EngineRecord, GoldenImage
 from rendersight.detections import Detections
 
@@ -27,12 +27,12 @@ def changed(found: Detections, **fields: object) -> Detections:
     return dataclasses.replace(found, **fields)  # type: ignore[arg-type]
 
 
-def seen(expected: Detections, found: Detections) -> Seen:
+def seen(expected: Detections, found: Detections) -> GoldenDetections:
     image = GoldenImage(expected=golden.expectation(expected, score_threshold=THRESHOLD))
-    return Seen(image, SIZE_WH, found)
+    return GoldenDetections(image, SIZE_WH, found)
 
 
-def moved(expected: Detections, found: Detections) -> Moved:
+def moved(expected: Detections, found: Detections) -> GoldenDifference:
     return golden.compare([seen(expected, found)], score_threshold=THRESHOLD)
 
 

@@ -103,7 +103,7 @@ def test_a_path_that_could_leave_the_folder_is_refused(path: str) -> None:
         ({"version": -1}, "version"),
         ({"schema_version": 4}, "schema_version"),
         ({"class_names": ()}, "class_names"),
-        ({"class_names": ("one", "one")}, "class_names repeat"),
+        ({"class_names": ("one", "one")}, "class_names contains a name twice"),
         ({"score_floor": 1.5}, "score_floor"),
         ({"score_threshold": -0.1}, "score_threshold"),
         ({"score_threshold": float("nan")}, "score_threshold"),

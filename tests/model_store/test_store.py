@@ -153,7 +153,7 @@ class TestVerify:
         release = put(tmp_path / "store")
         (release.folder / "model.pt").rename(tmp_path / "model.pt")
         (release.folder / "model.pt").symlink_to(tmp_path / "model.pt")
-        with pytest.raises(BrokenRelease, match=r"model\.pt: leads out of the release's folder"):
+        with pytest.raises(BrokenRelease, match=r"model\.pt: points outside the release's folder"):
             release.verify()
 
     def test_a_linked_store_is_fine(self, tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_refuses_unwritable_output_before_the_work(
     given = {"RUN": str(finished), "OUT": out}
     last = [] if arguments[-1] == "OUT" else [out]
     assert main([*(given.get(argument, argument) for argument in arguments), *last]) == 2
-    assert f"cannot be made: {finished.resolve() / METRICS} is no folder" in capsys.readouterr().err
+    assert f"cannot be created: {finished.resolve() / METRICS} is not a folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("sheet", "message"), [("", "is a folder"), ("x.sheet", "is no image file's name")])

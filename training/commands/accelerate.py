@@ -16,8 +16,8 @@ from training.console import print_release, progress_bar, say
 if TYPE_CHECKING:
     from model_store.network import LoadedNetwork
     from model_store.store import Release
-    from training.releasing.accelerate import Plan
-    from training.releasing.publish import Prepared
+    from training.releasing.accelerate import EnginePlan
+    from training.releasing.publish import PreparedEngines
     from training.releasing.work_folder import WorkFolder
 
 ENGINES = ("openvino-fp32", "openvino-bf16", "openvino-int8")
@@ -93,7 +93,7 @@ def add_plan(parser: argparse.ArgumentParser, *, is_required: bool) -> None:
     )
 
 
-def read_plan(options: argparse.Namespace, class_names: Sequence[str]) -> "Plan":
+def read_plan(options: argparse.Namespace, class_names: Sequence[str]) -> "EnginePlan":
     """Return the plan that the arguments describe.
 
     Raises:
@@ -103,11 +103,11 @@ def read_plan(options: argparse.Namespace, class_names: Sequence[str]) -> "Plan"
     if missing := [name for name in ("openvino", "nncf") if find_spec(name) is None]:
         raise EngineNotAvailable(f"not installed: {', '.join(missing)}; pip install 'rendersight[accelerate]'")
     from training.data.dataset import read_dataset
-    from training.releasing.accelerate import Plan
+    from training.releasing.accelerate import EnginePlan
 
     photos = find_photos(options.calibration)
     name, folder = options.judge_by
-    return Plan(
+    return EnginePlan(
         calibration=photos[:: -(-len(photos) // _MOST_CALIBRATION)],
         data_name=name,
         data=read_dataset(folder, class_names=class_names),
@@ -117,7 +117,7 @@ def read_plan(options: argparse.Namespace, class_names: Sequence[str]) -> "Plan"
     )
 
 
-def preparation(plan: "Plan", work: "WorkFolder") -> "Callable[[LoadedNetwork], Prepared]":
+def preparation(plan: "EnginePlan", work: "WorkFolder") -> "Callable[[LoadedNetwork], PreparedEngines]":
     """Return the function that `publish` calls to prepare the engines of a plan."""
     from training.releasing.accelerate import prepare
 

@@ -123,7 +123,7 @@ class World:
         found = self.gather((value, str(self.place)))
         for other, place in found:
             if other != found[0][0]:
-                raise self.once(Differs(f"{place} and {found[0][1]} do not have the same {what}"))
+                raise self.once(Differs(f"{place} and {found[0][1]} differ in {what}"))
 
     def any(self, flag: bool) -> bool:
         """Return whether the flag is true in any process."""

@@ -48,7 +48,7 @@ class Comparison:
         classes = dict.fromkeys(label for history in histories for label in history.record.class_names)
         sections = {
             "what differs": [[name, *map(_words, values)] for name, values in self.differences().items()],
-            "the best epoch, on the hold-out": [
+            "best epoch, on the hold-out images": [
                 *([LABELS[name], *(number(history.best.get(name)) for history in histories)] for name in FIGURES),
                 *(
                     [f"AP of {label}", *(number(history.best["per_class_ap"].get(label)) for history in histories)]
@@ -72,7 +72,7 @@ class Comparison:
         for title, rows in sections.items():
             lines += ["", title, *(_line(row, widths) for row in rows)]
         if warnings := self.warnings():
-            lines += ["", *(f"figures do not compare: {line}" for line in warnings)]
+            lines += ["", *(f"figures are not comparable: {line}" for line in warnings)]
         return "\n".join(lines)
 
     def as_json(self) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def compare(folders: Sequence[Path]) -> Comparison:
     runs, faults, seen = [], [], set()
     for folder in folders:
         if folder.resolve() in seen:
-            faults.append(f"{folder} is named twice")
+            faults.append(f"{folder} is given twice")
             continue
         seen.add(folder.resolve())
         try:
@@ -133,11 +133,11 @@ def _reasons(first: History, second: History) -> Iterator[str]:
     if alone := set(first.hold_out) ^ set(second.hold_out):
         shared = len(set(first.hold_out) & set(second.hold_out))
         only = counted(len(alone), "is", "are")
-        yield f"not the same images are held out, {only} in one of them only, {shared} in both"
+        yield f"different images are held out: {only} in one of them only, {shared} in both"
     elif first.record.dataset_fingerprint != second.record.dataset_fingerprint:
-        yield "the datasets differ, so that images or boxes of the hold-out may differ under the same names"
+        yield "the datasets differ, so images of the same name may have other pixels or boxes"
     if first.record.class_names != second.record.class_names:
-        yield "not the same classes"
+        yield "the classes differ"
     margins = [history.record.config.box_margin for history in (first, second)]
     if margins[0] != margins[1]:
         yield f"true boxes are widened by {margins[0]:g} and by {margins[1]:g} (box_margin)"

@@ -71,7 +71,7 @@ def load_last(folder: Path) -> dict[str, Any]:
     except OSError as error:
         raise BrokenCheckpoint(f"{path}: {error.strerror}") from error
     except Exception as error:  # torch and zipfile raise many types for a foreign file
-        raise BrokenCheckpoint(f"{path}: no checkpoint of this program ({error})") from error
+        raise BrokenCheckpoint(f"{path}: not a checkpoint of this program ({error})") from error
     return content
 
 
@@ -85,6 +85,6 @@ def _write_tensors(path: Path, content: dict[str, Any]) -> None:
         try:
             torch.save(content, draft)
         except RuntimeError as error:  # torch's writer hides the system's reason
-            raise OSError(f"{path} could not be written, is there space left? ({error})") from error
+            raise OSError(f"{path} could not be written; check the free space ({error})") from error
 
     atomic.write_file(path, write)

@@ -44,7 +44,7 @@ class History:
         try:
             history = cls(record, train, hold_out, tuple(read_metrics(folder)))
             if not history.epochs:
-                raise RunError(f"{folder} has no epoch to tell of yet; its first one has not ended")
+                raise RunError(f"{folder} has no finished epoch yet")
             # raise here if a line lacks a value that readers need
             _ = history.training_s, [history.best[name] for name in ("epoch", "threshold", "per_class_ap")]
         except (ValueError, TypeError, KeyError) as error:

@@ -39,7 +39,7 @@ def load_run(folder: Path) -> LoadedNetwork:
     record = RunRecord.read(folder)
     path = folder / BEST
     if not path.is_file():
-        raise RunError(f"{folder} has no {BEST} yet; its first epoch has not ended")
+        raise RunError(f"{folder} has no {BEST} yet; its first epoch has not finished")
     options = record.config.network_options()
     recognised = architectures.Recognised(
         record.config.architecture,

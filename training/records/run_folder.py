@@ -102,7 +102,7 @@ def prepare(folder: Path, *, resume: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"{folder} cannot be made: {error.strerror}") from error
+        raise RunError(f"{folder} cannot be created: {error.strerror}") from error
     for name in (LAST, BEST, METRICS, RUN, TRAIN_LIST, HOLD_OUT_LIST, PAGE):
         atomic.remove_abandoned(folder / name)
 
@@ -114,7 +114,7 @@ def check_new(folder: Path) -> None:
         RunError: the folder holds a run, or cannot be created or written.
     """
     if any((folder / name).exists() for name in (LAST, BEST, METRICS)):
-        raise RunError(f"{folder} already holds a run; go on with --resume, or choose another folder with --out")
+        raise RunError(f"{folder} already holds a run; continue it with --resume, or choose another folder with --out")
     check_folder(folder)
 
 
@@ -126,7 +126,7 @@ def check_folder(folder: Path) -> None:
     """
     nearest = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
     if not nearest.is_dir():
-        raise RunError(f"{folder} cannot be made: {nearest} is no folder")
+        raise RunError(f"{folder} cannot be created: {nearest} is not a folder")
     if not os.access(nearest, os.W_OK):
         raise RunError(f"{folder} cannot be written: no permission in {nearest}")
 
@@ -139,7 +139,7 @@ def check_file(path: Path) -> None:
     """
     check_folder(path.parent)
     if path.is_dir():
-        raise RunError(f"{path} is a folder; accepted is a file")
+        raise RunError(f"{path} is a folder; name a file")
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -169,7 +169,7 @@ def read_names(path: Path) -> list[str]:
     except OSError as error:
         raise RunError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise RunError(f"{path} is no list of names in UTF-8: {error}") from error
+        raise RunError(f"{path} is not a UTF-8 list of names: {error}") from error
     names = [line for line in text.split("\n") if line]  # str.splitlines would split inside names, such as at U+2028
     if not names:
         raise RunError(f"{path} lists no image")

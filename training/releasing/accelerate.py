@@ -30,14 +30,14 @@ from training.records.run_folder import RunError
 from training.releasing import golden_images
 from training.releasing.publish import (
     ENGINES_FOLDER,
-    Prepared,
     PreparedEngine,
+    PreparedEngines,
     add_engines,
     add_golden,
     check_release,
     hashes_of,
 )
-from training.releasing.quantise import Job, run_apart
+from training.releasing.quantise import QuantisationJob, run_apart
 from training.releasing.work_folder import WorkFolder, identity_of
 from training.reports.markdown import CROPS
 from training.reports.model_card import rewrite_card
@@ -64,7 +64,7 @@ _SPARED = (
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class EnginePlan:
     """Engines to prepare, and the images to prepare and measure them with.
 
     Attributes:
@@ -92,7 +92,7 @@ class Plan:
     with_photos: bool = False
 
 
-def accelerate(release: Release, plan: Plan, *, store_root: Path, work: WorkFolder, bar: Bar) -> Release:
+def accelerate(release: Release, plan: EnginePlan, *, store_root: Path, work: WorkFolder, bar: Bar) -> Release:
     """Prepare engines for a release, measure them, and publish the next version with them.
 
     Args:
@@ -135,7 +135,7 @@ def _choose_golden(data: LabelledImages, exact: Engine, release: Release, *, bar
     return golden_images.choose(data.images, found, exact, score_threshold=release.manifest.score_threshold)
 
 
-def prepare(loaded: LoadedNetwork, plan: Plan, *, work: WorkFolder, bar: Bar) -> Prepared:
+def prepare(loaded: LoadedNetwork, plan: EnginePlan, *, work: WorkFolder, bar: Bar) -> PreparedEngines:
     """Prepare engines for a network, and measure each one on the graphs as written.
 
     Raises:
@@ -147,10 +147,10 @@ def prepare(loaded: LoadedNetwork, plan: Plan, *, work: WorkFolder, bar: Bar) ->
     is_judged = ap50 >= MIN_AP50
     if not (is_judged or plan.even_if_unjudged):
         raise RunError(
-            f"AP50 of {loaded.card.name} on {plan.data_name} is {ap50:.3f}; below {MIN_AP50} nothing can be told about "
-            "what an engine loses"
+            f"AP50 of {loaded.card.name} on {plan.data_name} is {ap50:.3f}; below {MIN_AP50} the loss of an engine "
+            "cannot be judged"
         )
-    prepared = Prepared()
+    prepared = PreparedEngines()
     for name in bar(plan.engines, desc="engines"):
         try:
             prepared.engines[name] = _prepare_one(
@@ -162,7 +162,14 @@ def prepare(loaded: LoadedNetwork, plan: Plan, *, work: WorkFolder, bar: Bar) ->
 
 
 def _prepare_one(
-    name: str, loaded: LoadedNetwork, plan: Plan, reference: Evaluation, *, is_judged: bool, work: WorkFolder, bar: Bar
+    name: str,
+    loaded: LoadedNetwork,
+    plan: EnginePlan,
+    reference: Evaluation,
+    *,
+    is_judged: bool,
+    work: WorkFolder,
+    bar: Bar,
 ) -> PreparedEngine:
     """Prepare one engine, keeping more layers in higher precision until its loss is small enough.
 
@@ -180,11 +187,11 @@ def _prepare_one(
         work.say(f"{_in_words(name, spared)}: AP {result.figures['AP']:.4f}, {losses[-1]:.4f} lost")
         if losses[-1] <= MAX_LOSS[name] or not is_judged:
             return PreparedEngine(_record(name, plan, result, reference, is_judged=is_judged), graphs)
-    raise RunError(f"loses {min(losses):.4f} of AP on {plan.data_name}; {MAX_LOSS[name]} is accepted")
+    raise RunError(f"loses {min(losses):.4f} AP on {plan.data_name}; at most {MAX_LOSS[name]} is accepted")
 
 
 def _in_words(name: str, spared: Sequence[str]) -> str:
-    return f"{name}, sparing {' '.join(spared)}" if spared else name
+    return f"{name}, not quantising {' '.join(spared)}" if spared else name
 
 
 def _with_floor(network: FasterRCNN, rpn_score_floor: float | None) -> FasterRCNN:
@@ -196,7 +203,9 @@ def _with_floor(network: FasterRCNN, rpn_score_floor: float | None) -> FasterRCN
     return pruned
 
 
-def _graphs(name: str, loaded: LoadedNetwork, plan: Plan, spared: Sequence[str] = (), *, work: WorkFolder) -> Path:
+def _graphs(
+    name: str, loaded: LoadedNetwork, plan: EnginePlan, spared: Sequence[str] = (), *, work: WorkFolder
+) -> Path:
     """Return the folder of an engine's graphs. Graphs kept from the same network and photos are reused."""
     is_quantised = name == "openvino-int8"
     depends_on = {
@@ -206,7 +215,7 @@ def _graphs(name: str, loaded: LoadedNetwork, plan: Plan, spared: Sequence[str] 
         "spared": spared,
         "calibration": [sha256_of(path) for path in plan.calibration] if is_quantised else [],
         "libraries": {package: version_of(package) for package in ("torch", "torchvision", *_LIBRARIES)},
-        "code": [converter_sha256(), sha256_of(Path(inspect.getfile(Job)))],
+        "code": [converter_sha256(), sha256_of(Path(inspect.getfile(QuantisationJob)))],
     }
 
     def write(folder: Path) -> None:
@@ -216,7 +225,7 @@ def _graphs(name: str, loaded: LoadedNetwork, plan: Plan, spared: Sequence[str] 
             return
         exact = _graphs(_EXACT, loaded, plan, work=work)
         run_apart(
-            Job(
+            QuantisationJob(
                 graphs=exact.resolve(),
                 out=folder.resolve(),
                 rule=loaded.facts.input,
@@ -228,7 +237,7 @@ def _graphs(name: str, loaded: LoadedNetwork, plan: Plan, spared: Sequence[str] 
     return work.keep("graphs", f"graphs of {_in_words(name, spared)}", depends_on, write)
 
 
-def _record(name: str, plan: Plan, result: Evaluation, reference: Evaluation, *, is_judged: bool) -> EngineRecord:
+def _record(name: str, plan: EnginePlan, result: Evaluation, reference: Evaluation, *, is_judged: bool) -> EngineRecord:
     return EngineRecord(
         graphs=f"{ENGINES_FOLDER}/{name}",
         data=plan.data_name,
@@ -241,7 +250,7 @@ def _record(name: str, plan: Plan, result: Evaluation, reference: Evaluation, *,
     )
 
 
-def _measure(engine: Engine, network: Mapping[str, Any], plan: Plan, *, work: WorkFolder, bar: Bar) -> Evaluation:
+def _measure(engine: Engine, network: Mapping[str, Any], plan: EnginePlan, *, work: WorkFolder, bar: Bar) -> Evaluation:
     return evaluate(plan.data, work.detect(engine, network, plan.data_name, plan.data.images, bar=bar))
 
 
@@ -264,10 +273,10 @@ def _copy(folder: Path, number: int, release: Release, *, with_photos: bool) -> 
     )
 
 
-def _check_worth(manifest: Manifest, prepared: Prepared, work: WorkFolder) -> None:
+def _check_worth(manifest: Manifest, prepared: PreparedEngines, work: WorkFolder) -> None:
     """Raise RunError if the manifest holds none of the prepared engines."""
     if set(prepared.engines) & set(manifest.engines):
         return
     refused = {name: manifest.refused_engines[name] for name in (*prepared.engines, *prepared.refused)}
     reasons = "; ".join(f"{name} is left out: {reason}" for name, reason in refused.items())
-    raise RunError(f"nothing new to publish, {reasons}; {work.root} keeps what was made")
+    raise RunError(f"no engine to publish: {reasons}; {work.root} keeps the results")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from model_store import golden
 from model_store.engines import Engine
-from model_store.golden import Seen
+from model_store.golden import GoldenDetections
 from model_store.manifest import GoldenImage
 from model_store.store import GOLDEN_IMAGE
 from rendersight import images
@@ -107,7 +107,7 @@ def _worth(labels: Sequence[int], seen: Counter[int]) -> float:
 
 
 def _sensitivity(image: RgbImage, found: Detections, engine: Engine, *, score_threshold: float) -> float:
-    """Return how far wrong input moves the boxes, as `golden.Moved.box`; the smallest value over two kinds of it.
+    """Return how far wrong input moves the boxes, as `GoldenDifference.box`; the smallest value over two kinds of it.
 
     A robust network hardly notices these kinds: BGR channels, and a missing division by the standard deviation, which
     leaves a picture with little contrast.
@@ -117,7 +117,7 @@ def _sensitivity(image: RgbImage, found: Detections, engine: Engine, *, score_th
     wrong = (np.ascontiguousarray(image[..., ::-1]), (mean + _CONTRAST * (image - mean)).astype(np.uint8))
     moved = []
     for answer in engine.detect(wrong):
-        seen = Seen(expected, (image.shape[1], image.shape[0]), answer)
+        seen = GoldenDetections(expected, (image.shape[1], image.shape[0]), answer)
         drift = golden.compare([seen], score_threshold=score_threshold)
         moved.append(drift.box if drift.is_found.all() else _LOST)
     return min(moved)

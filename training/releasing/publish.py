@@ -10,7 +10,7 @@ import torch
 
 from model_store import store
 from model_store.cpu import usable_cores
-from model_store.detector import check_golden, golden_moves, open_detector
+from model_store.detector import check_golden, golden_differences, open_detector
 from model_store.engines import Engine
 from model_store.engines.torch import TorchEngine
 from model_store.errors import ModelError
@@ -53,7 +53,7 @@ class PreparedEngine:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedEngines:
     """Result of preparing engines.
 
     Attributes:
@@ -109,7 +109,7 @@ def publish(
     with_report: bool = False,
     with_photos: bool = False,
     gallery_from: Sequence[str] = (),
-    prepare: Callable[[LoadedNetwork], Prepared] | None = None,
+    prepare: Callable[[LoadedNetwork], PreparedEngines] | None = None,
     work: WorkFolder,
     bar: Bar,
 ) -> Release:
@@ -143,9 +143,10 @@ def publish(
     if twice := {label for label in names if names.count(label) > 1}:
         raise RunError(f"two sets of photos are called {twice.pop()}; give them different names")
     if strangers := [label for label in (*threshold_from, *gallery_from) if label not in names]:
-        raise RunError(f"no photos called {strangers[0]} are measured; there are {', '.join(names) or 'none'}")
+        known = ", ".join(names) or "none"
+        raise RunError(f"no photos called {strangers[0]} are measured; --also-measure names {known}")
     if with_report and not names:
-        raise RunError("a report from renders to photos needs photos; give some with --also-measure NAME=FOLDER")
+        raise RunError("--sim2real needs photos; add --also-measure NAME=FOLDER")
     if gallery_from and not with_photos:
         raise RunError("--gallery-from chooses among the photos to publish; add --with-photos to publish crops of them")
     measured = _measure(
@@ -159,7 +160,7 @@ def publish(
         work=work,
         bar=bar,
     )
-    prepared = prepare(measured.loaded) if prepare else Prepared()
+    prepared = prepare(measured.loaded) if prepare else PreparedEngines()
 
     def fill(folder: Path, version: int) -> None:
         """Write a release's files, the manifest last."""
@@ -213,7 +214,7 @@ def _measure(
     deciding = tuple(item for item in others if item.name in threshold_from)
     best = pool(deciding or (hold_out,)).result.best_f1
     if deciding and best.f1 == 0:
-        raise RunError(f"nothing found in {' + '.join(threshold_from)} is right; it cannot choose the threshold")
+        raise RunError(f"nothing found in {' + '.join(threshold_from)} is correct, so it cannot choose the threshold")
     if golden_from is None:
         found_in = dict(zip((image.name for image in held_out.images), hold_out.found, strict=True))
         found = [found_in[image.name] for image in candidates.images]
@@ -275,7 +276,7 @@ def add_golden(folder: Path, manifest: Manifest, pixels: Sequence[images.RgbImag
     return manifest.model_copy(update={"golden": written})
 
 
-def add_engines(folder: Path, manifest: Manifest, prepared: Prepared) -> Manifest:
+def add_engines(folder: Path, manifest: Manifest, prepared: PreparedEngines) -> Manifest:
     """Copy prepared engines into a release folder, and return the updated manifest.
 
     A new engine replaces an older one of the same name. Its record gets its drift on the golden images, which must
@@ -309,7 +310,7 @@ def _checked(name: str, record: EngineRecord, folder: Path, manifest: Manifest, 
 
     engine = OpenVinoEngine(graphs_in(folder / record.graphs), name, rule=manifest.input, streams=usable_cores())
     if is_new:
-        moved, *_ = golden_moves(engine, folder, manifest)
+        moved, *_ = golden_differences(engine, folder, manifest)
         drift = Drift(box=round(moved.box, 5), logit=round(moved.logit, 4))
         record = record.model_copy(update={"golden_drift": drift})
     check_golden(engine, Release(folder, manifest.model_copy(update={"engines": {name: record}})))

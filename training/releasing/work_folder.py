@@ -54,7 +54,7 @@ class WorkFolder:
         digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
         folder = self.root / f"{kind}-{digest[:16]}"
         if folder.is_dir():
-            self.say(f"{what}: taken over from {folder}")
+            self.say(f"{what}: reused from {folder}")
             return folder
 
         def fill(draft: Path) -> None:

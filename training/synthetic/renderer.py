@@ -144,7 +144,7 @@ class Blender:
 def _listen(process: "subprocess.Popen[str]", answers: "queue.Queue[str]") -> None:
     """Pass on the lines that are answers; Blender itself prints many other lines."""
     assert process.stdout is not None
-    last = "it said nothing"
+    last = "no error output"
     try:
         for line in process.stdout:
             if line.startswith("@"):

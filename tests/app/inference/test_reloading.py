@@ -123,7 +123,7 @@ def leads_out(folder: Path, manifest: dict[str, Any]) -> None:
         (golden_mismatch, "golden images: "),
         (half_copied, "manifest.json"),
         (no_manifest, "manifest.json"),
-        (leads_out, "leads out of the release's folder"),
+        (leads_out, "points outside the release's folder"),
     ],
 )
 def test_refuses_bad_release_and_serves_the_old_one(

@@ -107,7 +107,7 @@ ABSENT = "if any(thing['source'] for thing in spec['things']): print('@error hol
         (["--blender", "NO_MESH"], "pawn.obj cannot be rendered: holds no mesh"),
         (["--out", "FILE"], "make.json: Not a directory"),
         (["--out", "SHAPES"], "holds other files than those of `make`"),
-        (["--store", "FILE"], "is no folder"),
+        (["--store", "FILE"], "is not a folder"),
         (["--label", "rook"], "1 mesh files need as many --label, 2 are given"),
     ],
 )

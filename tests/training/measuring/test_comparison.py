@@ -30,7 +30,7 @@ def test_runs_stand_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
     found = rows(capsys.readouterr().out)
     assert found["runs/mine"] == ["runs/larger"]
     names = list(found)
-    assert names[names.index("what differs") + 1 : names.index("the best epoch, on the hold-out")] == [
+    assert names[names.index("what differs") + 1 : names.index("best epoch, on the hold-out images")] == [
         "min_size",
         "learning_rate",
     ]
@@ -69,18 +69,18 @@ def test_runs_whose_figures_do_not_compare_are_named_in_pairs() -> None:
     write_run(Path("wider"), config=LARGER.model_copy(update={"box_margin": 0.1}))
     mine = Path("runs/mine")
     assert compare([mine, Path("others")]).warnings() == [
-        "runs/mine and others: not the same images are held out, 2 are in one of them only, 1 in both"
+        "runs/mine and others: different images are held out: 2 are in one of them only, 1 in both"
     ]
-    changed = "the datasets differ, so that images or boxes of the hold-out may differ under the same names"
+    changed = "the datasets differ, so images of the same name may have other pixels or boxes"
     assert compare([mine, Path("changed")]).warnings() == [f"runs/mine and changed: {changed}"]
-    assert compare([mine, Path("classes")]).warnings() == [f"runs/mine and classes: {changed}; not the same classes"]
+    assert compare([mine, Path("classes")]).warnings() == [f"runs/mine and classes: {changed}; the classes differ"]
     wider = compare([mine, Path("wider"), Path("runs/larger")])
     margin = "true boxes are widened by"
     assert wider.warnings() == [
         f"runs/mine and wider: {margin} 0 and by 0.1 (box_margin)",
         f"wider and runs/larger: {margin} 0.1 and by 0 (box_margin)",
     ]
-    assert wider.table().endswith(f"figures do not compare: {wider.warnings()[1]}")
+    assert wider.table().endswith(f"figures are not comparable: {wider.warnings()[1]}")
     assert rows(compare([mine, Path("changed")]).table())["dataset_fingerprint"] == ["0" * 12, "1" * 12]
 
 
@@ -98,6 +98,6 @@ def test_all_that_cannot_be_compared_is_told_at_once() -> None:
         compare([Path("runs/mine"), Path("nowhere"), Path("young"), Path("runs/../runs/mine")])
     assert str(caught.value) == (
         "nowhere holds no run: run.json: No such file or directory; "
-        "young has no epoch to tell of yet; its first one has not ended; "
-        "runs/../runs/mine is named twice"
+        "young has no finished epoch yet; "
+        "runs/../runs/mine is given twice"
     )

@@ -25,8 +25,8 @@ from training.data.dataset import read_dataset
 from training.records.run_folder import RunError
 from training.releasing import accelerate as module
 from training.releasing import publish
-from training.releasing.accelerate import Plan, accelerate
-from training.releasing.quantise import Job, calibration_inputs
+from training.releasing.accelerate import EnginePlan, accelerate
+from training.releasing.quantise import QuantisationJob, calibration_inputs
 from training.releasing.work_folder import WorkFolder
 
 
@@ -55,9 +55,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory, tiny_network: Callable[[], 
     return folder
 
 
-def plan_of(photos: Path, *engines: str, **options: Any) -> Plan:
+def plan_of(photos: Path, *engines: str, **options: Any) -> EnginePlan:
     data = read_dataset(photos, class_names=("ant", "bee", "cat"))
-    return Plan(sorted(photos.glob("*.png")), "noise", data, engines, **options)
+    return EnginePlan(sorted(photos.glob("*.png")), "noise", data, engines, **options)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> WorkFolder:
     return WorkFolder(tmp_path_factory.mktemp("work"), lambda _: None)
 
 
-def run(release: Release, plan: Plan, work: WorkFolder, *, bar: Callable[..., Iterable[Any]] = bar) -> Release:
+def run(release: Release, plan: EnginePlan, work: WorkFolder, *, bar: Callable[..., Iterable[Any]] = bar) -> Release:
     return accelerate(release, plan, store_root=release.folder.parents[1], work=work, bar=bar)
 
 
@@ -79,11 +79,11 @@ def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def quantised(tiny_graphs: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+def quantised(tiny_graphs: Path, monkeypatch: pytest.MonkeyPatch) -> list[QuantisationJob]:
     """The jobs that NNCF would have done; for all engines the graphs are the same."""
-    jobs: list[Job] = []
+    jobs: list[QuantisationJob] = []
 
-    def copy(job: Job) -> None:
+    def copy(job: QuantisationJob) -> None:
         jobs.append(job)
         shutil.copytree(job.graphs, job.out, dirs_exist_ok=True)
 
@@ -123,7 +123,7 @@ def test_the_next_version_carries_engines_and_what_they_lose(
 
 @pytest.mark.usefixtures("lenient")
 def test_a_repeated_command_takes_over_what_a_killed_one_finished(
-    tiny_release: Release, photos: Path, quantised: list[Job], tmp_path: Path
+    tiny_release: Release, photos: Path, quantised: list[QuantisationJob], tmp_path: Path
 ) -> None:
     photos = shutil.copytree(photos, tmp_path / "photos")
     said: list[str] = []
@@ -136,7 +136,7 @@ def test_a_repeated_command_takes_over_what_a_killed_one_finished(
             yield item
 
     def taken_over() -> set[str]:
-        found = {line.partition(": taken over from ")[0] for line in said if ": taken over from " in line}
+        found = {line.partition(": reused from ")[0] for line in said if ": reused from " in line}
         said.clear()
         return found
 
@@ -164,7 +164,7 @@ def test_refused_engines_are_named_and_the_rest_is_published(
     tiny_release: Release,
     photos: Path,
     *,
-    quantised: list[Job],
+    quantised: list[QuantisationJob],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -179,9 +179,11 @@ def test_refused_engines_are_named_and_the_rest_is_published(
     monkeypatch.setattr(module, "MAX_LOSS", dict.fromkeys(module.MAX_LOSS, -1.0))
     assert main(command) == 2
     (last,) = capsys.readouterr().err.splitlines()[-1:]
-    loss = r"loses -?[\d.]+ of AP on noise; -1\.0 is accepted"
-    assert re.search(f"nothing new .*openvino-bf16 is left out: {loss}; openvino-int8 is left out: {loss}; ", last)
-    assert last.endswith(f"{work} keeps what was made")
+    loss = r"loses -?[\d.]+ AP on noise; at most -1\.0 is accepted"
+    assert re.search(
+        f"no engine to publish: .*openvino-bf16 is left out: {loss}; openvino-int8 is left out: {loss}; ", last
+    )
+    assert last.endswith(f"{work} keeps the results")
     assert (store.versions(root, "tiny"), len(quantised)) == ([1], 2)
 
     def check(engine: Engine, release: Release) -> None:
@@ -225,7 +227,9 @@ def test_nothing_is_judged_where_the_network_itself_finds_nothing(
         for shape in document["shapes"]:
             shape["points"] = [[0, 0], [3, 3]]
         path.write_text(json.dumps(document))
-    with pytest.raises(RunError, match=r"AP50 of tiny on noise is 0\.000; below 0\.1 nothing can be told"):
+    with pytest.raises(
+        RunError, match=r"AP50 of tiny on noise is 0\.000; below 0\.1 the loss of an engine cannot be judged"
+    ):
         run(tiny_release, plan_of(photos, "openvino-bf16"), work)
     request.getfixturevalue("lenient")
     published = run(tiny_release, plan_of(photos, "openvino-bf16", even_if_unjudged=True), work)
@@ -252,7 +256,7 @@ def test_photos_without_proposals_do_not_spoil_the_quantised_head(
     folder.mkdir()
     write_graphs(loaded.network, folder)
     inputs = calibration_inputs(
-        Job(graphs=folder, out=folder, rule=loaded.facts.input, photos=tuple(photos.glob("*.png")))
+        QuantisationJob(graphs=folder, out=folder, rule=loaded.facts.input, photos=tuple(photos.glob("*.png")))
     )
     assert (len(inputs["features"]), len(inputs["head"])) == (4, 0)
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from model_store import golden
-from model_store.golden import Seen
+from model_store.golden import GoldenDetections
 from rendersight.annotations import AnnotatedImage
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
@@ -98,5 +98,5 @@ def test_written_images_are_what_the_engine_finds_in_the_files(tmp_path: Path) -
     assert [image.file for image in written] == ["golden.jpg", "golden-2.jpg"]
     for image in written:
         (found,) = ColourEngine().detect([np.array(Image.open(tmp_path / image.file))])
-        moved = golden.compare([Seen(image, (SIZE, SIZE), found)], score_threshold=THRESHOLD)
+        moved = golden.compare([GoldenDetections(image, (SIZE, SIZE), found)], score_threshold=THRESHOLD)
         assert (len(moved.labels), moved.box, moved.extra) == (3, pytest.approx(0, abs=1e-6), 0)

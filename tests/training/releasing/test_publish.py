@@ -27,7 +27,14 @@ from training.measuring.measured import detect, pool
 from training.records.checkpoint import BEST
 from training.records.loading import load_run
 from training.records.run_folder import WORK, RunError
-from training.releasing.publish import SIM2REAL, Prepared, ReleaseTexts, _golden_candidates, check_release, publish
+from training.releasing.publish import (
+    SIM2REAL,
+    PreparedEngines,
+    ReleaseTexts,
+    _golden_candidates,
+    check_release,
+    publish,
+)
 from training.releasing.work_folder import WorkFolder
 
 CONFIG = TrainConfig(
@@ -116,7 +123,7 @@ def reported(finished: Path, shapes: Path, other_photos: Path, tmp_path_factory:
         also_measure=[("desk", shapes), ("table", other_photos)],
         threshold_from=["desk", "table"],
         with_report=True,
-        prepare=lambda _: Prepared(refused={"openvino-int8": "loses 0.02 of AP on desk; 0.01 is accepted"}),
+        prepare=lambda _: PreparedEngines(refused={"openvino-int8": "loses 0.02 of AP on desk; 0.01 is accepted"}),
     )
 
 
@@ -172,13 +179,13 @@ def test_the_verb_says_in_one_line_which_photos_it_does_not_know(
     arguments = ["publish", str(finished), "--name", "shapes", "--store", str(tmp_path / "store")]
     assert main([*arguments, "--threshold-from", "sofa"]) == 2
     error = capsys.readouterr().err
-    assert error == "python -m training: no photos called sofa are measured; there are none\n"
+    assert error == "python -m training: no photos called sofa are measured; --also-measure names none\n"
     assert not (tmp_path / "store").exists()
 
 
 def test_photos_in_which_nothing_is_found_rightly_choose_no_threshold(finished: Path, tmp_path: Path) -> None:
     Image.new("RGB", (96, 96)).save(tmp_path / "empty.png")
-    with pytest.raises(RunError, match="nothing found in dark is right"):
+    with pytest.raises(RunError, match="nothing found in dark is correct"):
         publish_it(finished, tmp_path / "store", also_measure=[("dark", tmp_path)], threshold_from=["dark"])
 
 
@@ -198,9 +205,9 @@ def test_the_report_and_its_pictures_are_part_of_the_release(reported: Release) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"threshold_from": ["sofa"]}, "no photos called sofa .* are the same again"),
-        ({"also_measure": [], "threshold_from": ["sofa"]}, "sofa are measured; there are none"),
-        ({"also_measure": [], "with_report": True}, "needs photos"),
+        ({"threshold_from": ["sofa"]}, "no photos called sofa .* names the same again"),
+        ({"also_measure": [], "threshold_from": ["sofa"]}, "sofa are measured; --also-measure names none"),
+        ({"also_measure": [], "with_report": True}, "--sim2real needs photos"),
         ({"with_photos": False}, "publish some of them with --with-photos, or name others with --golden-from"),
         ({"with_photos": False, "gallery_from": ["the same again"]}, "add --with-photos"),
         ({"also_measure": [("a", Path()), ("a", Path())]}, "two sets of photos are called a"),

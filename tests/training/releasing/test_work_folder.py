@@ -51,7 +51,7 @@ def test_a_result_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
     assert (list(work.root.iterdir()), [path.name for path in folder.iterdir()]) == ([folder], ["whole"])
     assert said == []
     assert work.keep("graphs", "the graphs", {"photos": [1]}, fail) == folder
-    assert said == [f"the graphs: taken over from {folder}"]
+    assert said == [f"the graphs: reused from {folder}"]
     assert work.keep("graphs", "the graphs", {"photos": [2]}, lambda folder: None) != folder
 
 
