@@ -39,7 +39,7 @@ def a_scene_of(count: int, draw: object) -> SceneSpec:
     """The first scene with at least so many labelled things and nothing that could hide them."""
     for seed in range(200):
         spec = draw(seed)  # type: ignore[operator]
-        labelled = tuple(thing for thing in spec.things if thing.label is not None)
+        labelled = spec.labelled
         if len(labelled) >= count:
             return replace(spec, things=labelled[:count], tray=None)
     raise AssertionError("no such scene")

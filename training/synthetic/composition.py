@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from training.synthetic import sensor
 from training.synthetic.annotate import MIN_IN_FRAME, MIN_VISIBLE
 from training.synthetic.geometry import estimate_visibility, footprints_overlap, project, unproject
-from training.synthetic.scene import Camera, Lamp, SceneSpec, Thing, Tray, Vector
+from training.synthetic.scene import Camera, Distractor, LabelledThing, Lamp, SceneSpec, Tray, Vector
 from training.synthetic.surfaces import GROUNDS, PATTERNS, log_uniform, surface
 
 SIZE_PX = 640
@@ -24,11 +24,11 @@ def place(
     attempt: int,
     rng: random.Random,
     *,
-    make: Callable[[tuple[float, float]], Thing],
+    make: Callable[[tuple[float, float]], LabelledThing],
     size_px: float,
     most: float = 45,
     empty_share: float = 0.07,
-    lay: Callable[[], list[Thing]] = list,
+    lay: Callable[[], list[Distractor]] = list,
 ) -> SceneSpec:
     """Return a scene with objects, distractors, camera, ground and lights placed at random.
 
@@ -90,10 +90,10 @@ def _count(rng: random.Random, size_px: float, most: float) -> int:
 
 
 def _place_objects(
-    rng: random.Random, camera: Camera, wanted: int, make: Callable[[tuple[float, float]], Thing]
-) -> list[Thing]:
+    rng: random.Random, camera: Camera, wanted: int, make: Callable[[tuple[float, float]], LabelledThing]
+) -> list[LabelledThing]:
     """Return objects scattered over the visible ground, alone or in heaps; they may touch, but not overlap."""
-    placed: list[Thing] = []
+    placed: list[LabelledThing] = []
     is_heap = rng.random() < 0.3  # noqa: PLR2004
     edge_px = 0.06 * SIZE_PX
     for _ in range(wanted):
@@ -119,7 +119,7 @@ def _place_objects(
     return placed
 
 
-def _drop_hidden(camera: Camera, things: Sequence[Thing], others: Sequence[Thing]) -> list[Thing]:
+def _drop_hidden(camera: Camera, things: Sequence[LabelledThing], others: Sequence[Distractor]) -> list[LabelledThing]:
     """Return the objects that are visible enough to label.
 
     Hidden objects are removed one at a time, because each may have hidden the next.
@@ -135,7 +135,7 @@ def _drop_hidden(camera: Camera, things: Sequence[Thing], others: Sequence[Thing
     return kept
 
 
-def _tray(rng: random.Random, things: Sequence[Thing]) -> Tray | None:
+def _tray(rng: random.Random, things: Sequence[LabelledThing]) -> Tray | None:
     """Draw a tray around all placed objects."""
     if not things:
         return None
@@ -155,10 +155,10 @@ def _tray(rng: random.Random, things: Sequence[Thing]) -> Tray | None:
 
 
 def _distractors(
-    rng: random.Random, camera: Camera, things: Sequence[Thing], tray: Tray | None, *, at_least: int
-) -> list[Thing]:
+    rng: random.Random, camera: Camera, things: Sequence[LabelledThing], tray: Tray | None, *, at_least: int
+) -> list[Distractor]:
     """Return scattered things of many shapes that are never labelled."""
-    placed: list[Thing] = []
+    placed: list[Distractor] = []
     wanted = max(at_least, rng.choice((0, 0, 1, 2, 3, 5, 9)))
     for _ in range(wanted):
         for _ in range(_MOST_TRIES):
@@ -173,7 +173,7 @@ def _distractors(
     return placed
 
 
-def _distractor(rng: random.Random, position: tuple[float, float]) -> Thing:
+def _distractor(rng: random.Random, position: tuple[float, float]) -> Distractor:
     kind = rng.choice(_DISTRACTORS)
     size = log_uniform(rng, 0.3, 4.0)
     is_flat = rng.random() < 0.4  # noqa: PLR2004 - cards, coins, paper, pens
@@ -183,9 +183,8 @@ def _distractor(rng: random.Random, position: tuple[float, float]) -> Thing:
     if is_cube:
         kind, size = "box", log_uniform(rng, 0.4, 1.3)
         width = height = size
-    return Thing(
+    return Distractor(
         kind=kind,
-        label=None,
         position=position,
         yaw_deg=rng.uniform(0, 360),
         size=(size, width, min(height, 2.0)),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from training.synthetic.boards import board, prints
 from training.synthetic.composition import SIZE_PX, place
 from training.synthetic.dice import DICE_LABELS, die, die_model
-from training.synthetic.scene import SceneSpec, Thing
+from training.synthetic.scene import Die, Mesh, SceneSpec
 from training.synthetic.surfaces import log_uniform, surface
 
 Draw = Callable[[int, int], SceneSpec]
@@ -36,7 +36,7 @@ def dice(seed: int, attempt: int = 0) -> SceneSpec:
     rng = random.Random(f"dice {seed} {attempt}")  # noqa: S311
     models = [die_model(rng) for _ in range(rng.choice((1, 2, 3, 5, 8, 12)))]
 
-    def make(position: tuple[float, float]) -> Thing:
+    def make(position: tuple[float, float]) -> Die:
         return die(rng, rng.choice(models), position)
 
     size_px = log_uniform(rng, 15, 64) if rng.random() < 0.68 else log_uniform(rng, 45, 230)  # noqa: PLR2004
@@ -55,7 +55,7 @@ def dice_board(seed: int, attempt: int = 0) -> SceneSpec:
     rng = random.Random(f"dice-board {seed} {attempt}")  # noqa: S311
     models = [die_model(rng) for _ in range(rng.choice((1, 2, 3, 5)))]
 
-    def make(position: tuple[float, float]) -> Thing:
+    def make(position: tuple[float, float]) -> Die:
         return die(rng, rng.choice(models), position)
 
     size_px = log_uniform(rng, 14, 80)
@@ -82,12 +82,11 @@ def meshes(objects: Sequence[MeshObject], seed: int, attempt: int = 0) -> SceneS
     """
     rng = random.Random(f"mesh {seed} {attempt}")  # noqa: S311
 
-    def make(position: tuple[float, float]) -> Thing:
+    def make(position: tuple[float, float]) -> Mesh:
         chosen = rng.choice(objects)
         size = rng.uniform(0.7, 1.3)
         keeps_own = rng.random() < 0.75  # noqa: PLR2004
-        return Thing(
-            kind="mesh",
+        return Mesh(
             label=chosen.label,
             position=position,
             yaw_deg=rng.uniform(0, 360),

@@ -92,13 +92,12 @@ class Blender:
                 self._stop()
                 raise RenderFailed(answer.removeprefix("@error "))
             with np.load(path) as arrays:
-                labelled = sum(thing.label is not None for thing in spec.things)
                 return Rendering(
                     light=arrays["light"].astype(np.float32),
                     index=np.rint(arrays["index"]).astype(np.uint16),
                     outlines=tuple(
                         Outline(arrays[f"vertices_{number}"], arrays[f"faces_{number}"])
-                        for number in range(1, labelled + 1)
+                        for number in range(1, len(spec.labelled) + 1)
                     ),
                 )
 

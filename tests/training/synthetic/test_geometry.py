@@ -7,15 +7,17 @@ from training.synthetic.geometry import (
     project,
     unproject,
 )
-from training.synthetic.scene import Camera, Thing
+from training.synthetic.scene import Camera, Distractor, Surface
+
+GREY = Surface("plain", (0.2, 0.2, 0.2), (0.2, 0.2, 0.2), 1.0, roughness=0.5)
 
 
 def camera(position: tuple[float, float, float], *, roll_deg: float = 0.0, focal_mm: float = 36.0) -> Camera:
     return Camera(position, roll_deg, focal_mm, size_px=600)
 
 
-def thing(x: float, y: float, *, yaw_deg: float = 0.0, side: float = 1.0) -> Thing:
-    return Thing("box", None, (x, y), yaw_deg, (side, side, side), None)
+def thing(x: float, y: float, *, yaw_deg: float = 0.0, side: float = 1.0) -> Distractor:
+    return Distractor("box", (x, y), yaw_deg, (side, side, side), GREY)
 
 
 def test_straight_from_above_worked_out_by_hand() -> None:
@@ -58,7 +60,7 @@ def test_the_sky_has_no_ground_and_what_is_behind_no_pixel() -> None:
         (thing(0.0, 0.0, side=0.1), True),
     ],
 )
-def test_rectangles_overlap_or_touch(other: Thing, *, expected: bool) -> None:
+def test_rectangles_overlap_or_touch(other: Distractor, *, expected: bool) -> None:
     assert footprints_overlap(thing(0, 0), other) is expected
     assert footprints_overlap(other, thing(0, 0)) is expected
 
@@ -75,7 +77,7 @@ def test_the_nearer_of_two_hides_the_farther() -> None:
 
 
 def test_half_outside_the_frame_worked_out_by_hand() -> None:
-    flat = Thing("box", None, (5, 0), 0.0, (2, 2, 1e-6), None)  # the image ends at x = 5
+    flat = Distractor("box", (5, 0), 0.0, (2, 2, 1e-6), GREY)  # the image ends at x = 5
     ((seen, in_frame),) = estimate_visibility(camera((0, 0, 10)), [flat])
     assert seen == 1
     assert in_frame == pytest.approx(0.5, abs=0.03)

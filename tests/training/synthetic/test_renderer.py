@@ -62,9 +62,7 @@ def test_a_folder_of_rendered_photos_is_a_dataset(tmp_path: Path) -> None:
     found = read_folder(out)
     assert found.faults == ()
     assert [image.name for image in found.images] == [f"{seed:06d}.jpg" for seed in range(6)]
-    assert [len(image.labels) for image in found.images] == [
-        sum(thing.label is not None for thing in small(seed).things) for seed in range(6)
-    ]
+    assert [len(image.labels) for image in found.images] == [len(small(seed).labelled) for seed in range(6)]
 
 
 def test_what_is_there_is_not_rendered_again(tmp_path: Path) -> None:
@@ -107,7 +105,7 @@ def test_a_process_that_hangs_is_given_up(tmp_path: Path) -> None:
 
 
 def crowd(count: int) -> SceneSpec:
-    die = next(thing for seed in range(9) for thing in dice(seed).things if thing.label is not None)
+    die = next(thing for seed in range(9) for thing in dice(seed).labelled)
     return replace(small(0), things=(die,) * count)
 
 
