@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from training.synthetic.annotate import annotate
-from training.synthetic.geometry import project
+from training.synthetic.camera import project
 from training.synthetic.recipes import MeshObject, dice, meshes
 from training.synthetic.renderer import Blender, RenderFailed
 from training.synthetic.scene import SceneSpec

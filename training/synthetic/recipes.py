@@ -8,9 +8,10 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from training.synthetic.boards import board, prints
-from training.synthetic.composition import SIZE_PX, place
+from training.synthetic.camera import SIZE_PX
 from training.synthetic.dice import DICE_LABELS, die, die_model
+from training.synthetic.game_boards import board, prints
+from training.synthetic.layout import draw_scene
 from training.synthetic.scene import Die, Mesh, SceneSpec
 from training.synthetic.surfaces import log_uniform, surface
 
@@ -40,7 +41,7 @@ def dice(seed: int, attempt: int = 0) -> SceneSpec:
         return die(rng, rng.choice(models), position)
 
     size_px = log_uniform(rng, 15, 64) if rng.random() < 0.68 else log_uniform(rng, 45, 230)  # noqa: PLR2004
-    return place("dice", seed, attempt, rng, make=make, size_px=size_px)
+    return draw_scene("dice", seed, attempt, rng, make=make, size_px=size_px)
 
 
 def dice_board(seed: int, attempt: int = 0) -> SceneSpec:
@@ -59,7 +60,7 @@ def dice_board(seed: int, attempt: int = 0) -> SceneSpec:
         return die(rng, rng.choice(models), position)
 
     size_px = log_uniform(rng, 14, 80)
-    return place(
+    return draw_scene(
         "dice-board",
         seed,
         attempt,
@@ -96,7 +97,7 @@ def meshes(objects: Sequence[MeshObject], seed: int, attempt: int = 0) -> SceneS
             source=chosen.source,
         )
 
-    return place("mesh", seed, attempt, rng, make=make, size_px=log_uniform(rng, 30, 420))
+    return draw_scene("mesh", seed, attempt, rng, make=make, size_px=log_uniform(rng, 30, 420))
 
 
 RECIPES: dict[str, Callable[[int, int], SceneSpec]] = {"dice": dice, "dice-board": dice_board}

@@ -7,11 +7,11 @@ from functools import partial
 import pytest
 
 from training.synthetic.annotate import MIN_IN_FRAME, MIN_VISIBLE
-from training.synthetic.composition import SIZE_PX
+from training.synthetic.camera import SIZE_PX, project
 from training.synthetic.dice import DICE_LABELS, die_faces
-from training.synthetic.geometry import estimate_visibility, footprints_overlap, project
 from training.synthetic.recipes import Draw, MeshObject, dice, dice_board, meshes
 from training.synthetic.scene import Die, Distractor, Mesh, SceneSpec
+from training.synthetic.visibility import estimate_visibility, footprints_overlap
 
 OBJECTS = [MeshObject("a.glb", "dragon"), MeshObject("b.obj", "knight")]
 

@@ -8,7 +8,7 @@ import pytest
 
 from rendersight.annotations.folder import load_pixels, read_folder
 from training.synthetic.annotate import MIN_SIDE_PX
-from training.synthetic.composition import SIZE_PX
+from training.synthetic.camera import SIZE_PX
 from training.synthetic.dice import DICE_LABELS
 from training.synthetic.recipes import dice
 

@@ -1,4 +1,4 @@
-"""The arrangement of a scene: camera, objects, occluders, trays, distractors and lamps, as a SceneSpec."""
+"""The layout of a scene: objects, distractors, a tray and lamps placed at random, as a SceneSpec."""
 
 import math
 import random
@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 from training.synthetic import sensor
 from training.synthetic.annotate import MIN_IN_FRAME, MIN_VISIBLE
-from training.synthetic.geometry import estimate_visibility, footprints_overlap, project, unproject
+from training.synthetic.camera import SIZE_PX, draw_camera, project, unproject
 from training.synthetic.scene import Camera, Distractor, LabelledThing, Lamp, SceneSpec, Tray, Vector
 from training.synthetic.surfaces import GROUNDS, PATTERNS, log_uniform, surface
+from training.synthetic.visibility import estimate_visibility, footprints_overlap
 
-SIZE_PX = 640
 WORLDS = ("city", "courtyard", "forest", "interior", "night", "studio", "sunrise", "sunset")
 _DISTRACTORS = ("box", "cylinder", "cone", "ball", "ring")
 _MOST_TRIES = 40
@@ -18,7 +18,7 @@ _SPARE = 0.06
 """Margin added to the visibility limits when they are applied to the estimate before rendering."""
 
 
-def place(
+def draw_scene(
     recipe: str,
     seed: int,
     attempt: int,
@@ -43,7 +43,7 @@ def place(
         empty_share: fraction of the scenes without an object.
         lay: builds the flat things below everything else.
     """
-    camera = _camera(rng, size_px)
+    camera = draw_camera(rng, size_px)
     is_empty = rng.random() < empty_share
     wanted = 0 if is_empty else _count(rng, size_px, most)
     things = _place_objects(rng, camera, wanted, make)
@@ -63,25 +63,6 @@ def place(
         samples=2,
         sensor=sensor.draw(rng, size_px=size_px),
     )
-
-
-def _camera(rng: random.Random, size_px: float) -> Camera:
-    """Draw a camera that shows an object of one world unit at the origin `size_px` wide."""
-    focal_mm = log_uniform(rng, 22, 75)
-    distance = SIZE_PX * focal_mm / 36 / size_px
-    tilt_deg = min(abs(rng.gauss(0, 22)), 70) if rng.random() < 0.4 else rng.uniform(0, 70)  # noqa: PLR2004
-    tilt = math.radians(tilt_deg)
-    azimuth = rng.uniform(0, 2 * math.pi)
-    position = (
-        distance * math.sin(tilt) * math.cos(azimuth),
-        distance * math.sin(tilt) * math.sin(azimuth),
-        distance * math.cos(tilt),
-    )
-    # a photo taken from above has no natural "up"; one from the side does, and it separates an object's top from its
-    # sides
-    is_upright = rng.random() < (0.5 if tilt_deg < 15 else 0.95)  # noqa: PLR2004
-    roll = rng.gauss(0, 7) if is_upright else rng.uniform(0, 360)
-    return Camera(position, roll, focal_mm, SIZE_PX)
 
 
 def _count(rng: random.Random, size_px: float, most: float) -> int:
