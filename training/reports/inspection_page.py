@@ -10,8 +10,9 @@ from rendersight.annotations import AnnotatedImage
 from rendersight.annotations.folder import load_pixels
 from rendersight.drawing import draw_boxes
 from training.data.anchor_fit import FEWEST_PX
-from training.data.findings import SEVERITIES, BoxXyxy, Spot
+from training.data.findings import SEVERITIES, Spot
 from training.data.inspection import Inspection, sheet
+from training.reports.gallery import close_up
 from training.reports.histogram import Histogram, histogram
 from training.reports.html_page import jpeg_uri, render
 
@@ -74,57 +75,29 @@ def _picture(image: AnnotatedImage, spot: Spot, labels: Sequence[str]) -> Image.
     """Return the area around a box, or a whole image with all of its boxes."""
     picture = Image.fromarray(load_pixels(image))
     if spot.box_xyxy is not None:
-        return _crop(picture, spot.box_xyxy)
+        box = np.array([spot.box_xyxy])
+        shown, corners = close_up(picture, box, context=_CONTEXT, least_px=_LEAST_CROP_PX, side_px=_PICTURE_PX)
+        ImageDraw.Draw(shown).rectangle(tuple(corners[0]), outline=_COLOUR, width=2)
+        return shown
     picture.thumbnail((_PICTURE_PX, _PICTURE_PX))
     scale = np.asarray(picture.size * 2, np.float32) / np.asarray(image.size_wh * 2, np.float32)
     numbers = [labels.index(label) + 1 for label in image.labels]
     return draw_boxes(np.array(picture), np.asarray(image.boxes_xyxy * scale, np.float32), numbers, [""] * len(numbers))
 
 
-def _crop(picture: Image.Image, box_xyxy: BoxXyxy) -> Image.Image:
-    """Return a square crop around a box, with the box drawn; for a box outside, the nearest part of the image."""
-    width, height = picture.size
-    x0, y0, x1, y1 = box_xyxy
-    side = min(max(_CONTEXT * max(x1 - x0, y1 - y0), _LEAST_CROP_PX), max(width, height))
-    left = min(max((x0 + x1 - side) / 2, 0), max(width - side, 0))
-    top = min(max((y0 + y1 - side) / 2, 0), max(height - side, 0))
-    area = (round(left), round(top), round(min(left + side, width)), round(min(top + side, height)))
-    scale = _PICTURE_PX / max(area[2] - area[0], area[3] - area[1])
-    size = (max(1, round((area[2] - area[0]) * scale)), max(1, round((area[3] - area[1]) * scale)))
-    enlarged = picture.crop(area).resize(size, Image.Resampling.BILINEAR)
-    corners = [(value - shift) * scale for value, shift in zip(box_xyxy, (area[0], area[1]) * 2, strict=True)]
-    ImageDraw.Draw(enlarged).rectangle(corners, outline=_COLOUR, width=2)
-    return enlarged
-
-
 def _charts(report: Inspection) -> list[Histogram]:
     images, boxes, geometry = report.found.images, report.boxes, report.geometry
     sides = np.concatenate([np.zeros((0, 2)), *(image.boxes_xyxy[:, 2:] - image.boxes_xyxy[:, :2] for image in images)])
+    counts = np.array([len(image.labels) for image in images], np.float64)
+    longer = np.array([max(image.size_wh) for image in images], np.float64)
+    shorter = boxes.sides_wh.min(axis=1, initial=np.inf)
     anchors = [(size, f"{size:g}") for size in geometry.sizes_px]
+    size = "px, square root of the area"
     return [
-        histogram(
-            boxes.sizes_px,
-            title="Boxes at the network's input (dotted: its anchors)",
-            unit="px, square root of the area",
-            marks=anchors,
-        ),
-        histogram(
-            boxes.sides_wh.min(axis=1, initial=np.inf),
-            title="Shorter sides at the network's input",
-            unit="px",
-            marks=[(FEWEST_PX, f"{FEWEST_PX:g} px")],
-        ),
-        histogram(np.sqrt(sides.prod(axis=1)), title="Boxes in the photos", unit="px, square root of the area"),
-        histogram(
-            sides[:, 0] / sides[:, 1], title="Shapes of the boxes", unit="width / height", marks=[(1.0, "square")]
-        ),
-        histogram(
-            np.array([len(image.labels) for image in images], np.float64),
-            title="Boxes per image",
-            unit="boxes",
-            is_log=False,
-        ),
-        histogram(
-            np.array([max(image.size_wh) for image in images], np.float64), title="Images", unit="px, longer side"
-        ),
+        histogram(boxes.sizes_px, "Boxes at the network's input (dotted: its anchors)", size, marks=anchors),
+        histogram(shorter, "Shorter sides at the network's input", "px", marks=[(FEWEST_PX, f"{FEWEST_PX:g} px")]),
+        histogram(np.sqrt(sides.prod(axis=1)), "Boxes in the photos", size),
+        histogram(sides[:, 0] / sides[:, 1], "Shapes of the boxes", "width / height", marks=[(1.0, "square")]),
+        histogram(counts, "Boxes per image", "boxes", is_log=False),
+        histogram(longer, "Images", "px, longer side"),
     ]

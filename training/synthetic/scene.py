@@ -141,13 +141,7 @@ class Distractor:
 LabelledThing = Die | Mesh
 Thing = LabelledThing | Distractor
 
-_THING_JSON: dict[str, Any] = {
-    "kind": None,
-    "label": None,
-    "position": None,
-    "yaw_deg": None,
-    "size": None,
-    "surface": None,
+_THING_JSON: dict[str, Any] = dict.fromkeys(("kind", "label", "position", "yaw_deg", "size", "surface")) | {
     "edge": 0.0,
     "faces": (),
     "pips": None,
