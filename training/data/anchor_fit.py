@@ -127,7 +127,7 @@ def _best_iou(sides_wh: NDArray[np.float64], anchors_wh: NDArray[np.float64]) ->
     return best
 
 
-def check_reach(boxes: Boxes, geometry: Geometry) -> list[Finding]:
+def check_anchor_fit(boxes: Boxes, geometry: Geometry) -> list[Finding]:
     """Report boxes that are too small, too large or too long for a network at its input size."""
     sizes = boxes.sizes_px
     smallest, largest = geometry.sizes_px[0], geometry.sizes_px[-1]

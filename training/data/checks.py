@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rendersight.annotations import AnnotatedImage, Fault
 from rendersight.annotations.folder import Folder, Misfit
 from rendersight.annotations.formats import FORMATS
-from training.data.anchor_fit import Boxes, Geometry, check_reach
+from training.data.anchor_fit import Boxes, Geometry, check_anchor_fit
 from training.data.duplicates import Look, alike, groups
 from training.data.findings import Finding, Severity, Spot, counted, in_order
 
@@ -64,7 +64,7 @@ def examine(
             *check_label_names(found.images),
             *check_balance(found.images, tuple(dict.fromkeys((*class_names, *found.class_names)))),
             *check_unused(found),
-            *check_reach(boxes, geometry),
+            *check_anchor_fit(boxes, geometry),
         ]
     )
 

@@ -1,4 +1,4 @@
-"""Labelled images as a torch Dataset: reading, class names, split and collation."""
+"""Labelled images as a torch Dataset: reading, class names, split, batches and collation."""
 
 import hashlib
 import re
@@ -261,6 +261,28 @@ class DetectionDataset(Dataset[Sample]):
             # torch.manual_seed would reset CUDA's generators too
             torch.default_generator.manual_seed(mixed_seed(self._seed, self.epoch, index))
             return self._augment(sample)
+
+
+def epoch_order(count: int, *, seed: int, epoch: int) -> list[int]:
+    """Return the order in which an epoch visits `count` images; it is the same in every process."""
+    generator = torch.Generator().manual_seed(mixed_seed(seed, epoch))
+    order: list[int] = torch.randperm(count, generator=generator).tolist()
+    return order
+
+
+def epoch_batches(count: int, *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Divide the order of an epoch into batches. The last batch may be smaller."""
+    order = epoch_order(count, seed=seed, epoch=epoch)
+    return [order[first : first + batch_size] for first in range(0, count, batch_size)]
+
+
+def batch_part(batch: Sequence[int], *, rank: int, size: int) -> list[int]:
+    """Return the part of a batch that process `rank` of `size` computes.
+
+    The parts are disjoint, make up the batch, and differ in length by at most one. A part is empty if the batch has
+    fewer images than there are processes.
+    """
+    return list(batch[rank::size])
 
 
 def collate(samples: Sequence[Sample]) -> list[Sample]:

@@ -10,8 +10,9 @@ from rendersight.annotations import AnnotatedImage
 from rendersight.annotations.folder import load_pixels
 from rendersight.drawing import draw_boxes
 from training.data.anchor_fit import FEWEST_PX
+from training.data.contact_sheet import contact_sheet
 from training.data.findings import SEVERITIES, Spot
-from training.data.inspection import Inspection, sheet
+from training.data.inspection import Inspection
 from training.reports.gallery import close_up
 from training.reports.histogram import Histogram, histogram
 from training.reports.html_page import jpeg_uri, render
@@ -42,7 +43,7 @@ def page(report: Inspection) -> str:
         most_files=_MOST_FILES,
         splits=_splits(images),
         charts=_charts(report),
-        contact_sheet=jpeg_uri(sheet(report.found, labels, most=_MOST_SHOWN)) if images else None,
+        contact_sheet=jpeg_uri(contact_sheet(report.found, labels, most=_MOST_SHOWN)) if images else None,
         shown_count=min(len(images), _MOST_SHOWN),
     )
 

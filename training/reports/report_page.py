@@ -24,7 +24,7 @@ _SHEET_PX = 1200
 _HEADLINE = {"AP": "mAP@[.5:.95]", "AP50": "AP50", "AP75": "AP75", "f1": "best F1", "threshold": "score threshold"}
 
 
-def of_run(run: Path, history: History, *, train: LabelledImages, hold_out: LabelledImages, pictures: Path) -> str:
+def run_page(run: Path, history: History, *, train: LabelledImages, hold_out: LabelledImages, pictures: Path) -> str:
     """Return the page of a run so far; `pictures` is the folder of its plots and its best epoch's hold-out pictures."""
     record, best, latest = history.record, history.best, history.epochs[-1]
     columns = [Column(f"best, epoch {best['epoch']}", best)]
@@ -49,7 +49,7 @@ def of_run(run: Path, history: History, *, train: LabelledImages, hold_out: Labe
     )
 
 
-def of_evaluation(name: str, data: LabelledImages, result: Evaluation, *, pictures: Path) -> str:
+def evaluation_page(name: str, data: LabelledImages, result: Evaluation, *, pictures: Path) -> str:
     """Return the page of an evaluation; `pictures` is the folder of its pictures."""
     figures = result.summary()
     return render(

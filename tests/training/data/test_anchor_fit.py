@@ -5,7 +5,7 @@ import pytest
 
 from rendersight.annotations import AnnotatedImage
 from training.config import TrainConfig
-from training.data.anchor_fit import Boxes, Geometry, boxes_at_input, check_reach, geometry_of
+from training.data.anchor_fit import Boxes, Geometry, boxes_at_input, check_anchor_fit, geometry_of
 from training.data.findings import Finding
 
 
@@ -26,7 +26,7 @@ def square(side: float) -> list[float]:
 
 
 def findings(geometry: Geometry, *boxes: list[float]) -> list[Finding]:
-    return check_reach(boxes_at_input([photo(*boxes)], geometry), geometry)
+    return check_anchor_fit(boxes_at_input([photo(*boxes)], geometry), geometry)
 
 
 def test_the_geometry_is_the_network_s(geometry: Geometry) -> None:
@@ -66,7 +66,7 @@ def test_the_best_anchor_is_measured_around_the_same_centre(geometry: Geometry) 
 
 def test_boxes_within_reach_are_no_finding(geometry: Geometry) -> None:
     assert findings(geometry, square(48), square(200), [0, 0, 200, 110]) == []
-    assert check_reach(Boxes(np.zeros((0, 2)), np.zeros(0), ()), geometry) == []
+    assert check_anchor_fit(Boxes(np.zeros((0, 2)), np.zeros(0), ()), geometry) == []
 
 
 def test_small_boxes_name_the_input_that_they_need(geometry: Geometry) -> None:

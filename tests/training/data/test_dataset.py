@@ -14,7 +14,10 @@ from training.data.dataset import (
     BrokenDataset,
     DetectionDataset,
     LabelledImages,
+    batch_part,
     collate,
+    epoch_batches,
+    epoch_order,
     read_dataset,
     split,
     split_by_names,
@@ -183,3 +186,26 @@ def test_listed_images_are_held_out(data: LabelledImages) -> None:
 def test_a_list_that_leaves_a_part_empty_or_names_a_stranger_is_refused(data: LabelledImages, names: list[str]) -> None:
     with pytest.raises(AnnotationError):
         split_by_names(data, [image.name for image in data.images] if names == ["all"] else names)
+
+
+def test_epoch_visits_every_image_once() -> None:
+    first, second = epoch_order(20, seed=1, epoch=0), epoch_order(20, seed=1, epoch=1)
+    assert sorted(first) == sorted(second) == list(range(20))
+    assert first != second
+
+
+def test_batches_cut_the_order_of_an_epoch() -> None:
+    batches = epoch_batches(10, batch_size=4, seed=1, epoch=2)
+    assert [len(batch) for batch in batches] == [4, 4, 2]
+    assert [image for batch in batches for image in batch] == epoch_order(10, seed=1, epoch=2)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 8])
+def test_batch_parts_are_disjoint_complete_and_even(count: int, size: int) -> None:
+    batch = [10 * number for number in range(count)]
+    parts = [batch_part(batch, rank=rank, size=size) for rank in range(size)]
+    assert sorted(image for some in parts for image in some) == batch
+    lengths = [len(some) for some in parts]
+    assert max(lengths) - min(lengths) <= 1
+    assert lengths == sorted(lengths, reverse=True)

@@ -11,7 +11,7 @@ from tests.training.html_tags import tags_of_a_whole_page
 from training.config import TrainConfig
 from training.data.anchor_fit import geometry_of
 from training.data.dataset import names_in
-from training.data.inspection import Inspection, as_json, describe, inspect
+from training.data.inspection import Inspection, as_json, as_text, inspect
 from training.reports.inspection_page import page
 
 LABEL = "<b>&\"six'"
@@ -55,7 +55,7 @@ def test_escapes_names_and_labels(report: Inspection) -> None:
 def test_shows_every_finding_in_page_text_and_json(report: Inspection) -> None:
     checks = {finding.check for finding in report.findings}
     assert {"files", "duplicates", "misfits", "balance", "unlabelled"} <= checks
-    text, told, data = page(report), describe(report), as_json(report)
+    text, told, data = page(report), as_text(report), as_json(report)
     for finding in report.findings:
         assert f"{finding.severity}: {finding.check}" in text
         assert finding.what in told
@@ -70,12 +70,12 @@ def test_reports_an_empty_dataset(report: Inspection, tmp_path: Path) -> None:
     empty = inspect("empty", found, (), report.geometry)
     assert "No findings" in page(empty)
     assert page(empty).count(">none</text>") == 6
-    assert "0 images" in describe(empty)
+    assert "0 images" in as_text(empty)
 
 
 def test_shows_splits(report: Inspection) -> None:
     images = tuple(replace(image, splits=("train",)) for image in report.found.images)
     with_splits = replace(report, found=replace(report.found, images=images))
     assert "<h2>Splits</h2>" in page(with_splits)
-    assert "splits: train 4" in describe(with_splits)
+    assert "splits: train 4" in as_text(with_splits)
     assert "<h2>Splits</h2>" not in page(report)

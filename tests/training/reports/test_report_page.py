@@ -30,16 +30,16 @@ def cells(text: str, row: str) -> list[str]:
     return re.findall("<td>(.*?)</td>", found)
 
 
-def run_page(run: Path, **changes: object) -> str:
+def page_of_run(run: Path, **changes: object) -> str:
     folder = write_run(run, class_names=("cat", NASTY), **changes)
-    return report_page.of_run(
+    return report_page.run_page(
         folder, History.read(folder), train=data("cat", "cat", NASTY), hold_out=data("cat"), pictures=folder / "plots"
     )
 
 
 def test_run_page_shows_figures_data_and_settings(tmp_path: Path) -> None:
     config = TrainConfig(epochs=4, group_by=NASTY)
-    text = run_page(tmp_path / "<i>run", aps=[0.1, 0.3, 0.2], config=config, dataset="<u>PHOTOS")
+    text = page_of_run(tmp_path / "<i>run", aps=[0.1, 0.3, 0.2], config=config, dataset="<u>PHOTOS")
     tags = tags_of_a_whole_page(text)
     assert not {"i", "u", "img"} & set(tags)
     for raw in ("<i>", "<u>", "<b>&"):
@@ -62,12 +62,12 @@ def test_run_page_shows_figures_data_and_settings(tmp_path: Path) -> None:
 
 
 def test_first_epoch_has_one_column(tmp_path: Path) -> None:
-    assert "<th>best, epoch 1</th></tr>" in run_page(tmp_path / "run", aps=[0.1])
+    assert "<th>best, epoch 1</th></tr>" in page_of_run(tmp_path / "run", aps=[0.1])
 
 
 def test_evaluation_page_shows_figures_and_classes(tmp_path: Path) -> None:
     found = data("cat", NASTY)
-    text = report_page.of_evaluation("<i>a-on-b", found, evaluate(found, [NOTHING] * 2), pictures=tmp_path)
+    text = report_page.evaluation_page("<i>a-on-b", found, evaluate(found, [NOTHING] * 2), pictures=tmp_path)
     tags_of_a_whole_page(text)
     assert "<h1>Evaluation &lt;i&gt;a-on-b</h1>" in text
     assert "2 images, 2 objects" in text
@@ -82,7 +82,7 @@ def test_page_with_large_pictures_stays_small(tmp_path: Path) -> None:
     for name, size_wh in (("false_alarms.jpg", (984, 842)), ("misses.jpg", (984, 842)), ("hold_out.png", (1710, 1710))):
         rough(size_wh).save(plots / name, quality=85)
     two = replace(data(), class_names=("disc", "square"))
-    text = report_page.of_run(folder, History.read(folder), train=two, hold_out=two, pictures=plots)
+    text = report_page.run_page(folder, History.read(folder), train=two, hold_out=two, pictures=plots)
     assert text.count("<img") == 3
     assert 300_000 < len(text) < 3_000_000
 
