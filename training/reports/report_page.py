@@ -39,7 +39,7 @@ def run_page(run: Path, history: History, *, train: LabelledImages, hold_out: La
             **_headline(best),
             "epochs": f"{len(history.epochs)} / {record.config.epochs}",
             "images/s": f"{history.images_per_s:.2f}",
-            "in training steps": clock(history.training_s),
+            "training time": clock(history.training_s),
         },
         changed=_settings(record.config.model_dump(exclude_defaults=True)),
         config=_settings(record.config.model_dump()),

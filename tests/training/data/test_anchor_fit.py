@@ -72,17 +72,17 @@ def test_boxes_within_reach_are_no_finding(geometry: Geometry) -> None:
 def test_small_boxes_name_the_input_that_they_need(geometry: Geometry) -> None:
     found = findings(geometry, square(20), square(200))
     assert [finding.what for finding in found] == [
-        "1 of 2 boxes (50.0%), at the network's input: smaller than half the smallest anchor (24 px).",
-        "1 of 2 boxes (50.0%), at the network's input: reached by no anchor: the best one, with the same centre, has "
+        "At the network's input, 1 of 2 boxes (50.0%) is smaller than half the smallest anchor (24 px).",
+        "At the network's input, 1 of 2 boxes (50.0%) is matched by no anchor: the best anchor at the same centre has "
         "an IoU below 0.3.",
     ]
     assert found[0].severity == "warning"
     # the 5th percentile of 10 and 100 px is 14.5: such boxes reach 12 px already
-    assert found[0].advice == "They are few; a larger input (--set min_size=...) would reach more of them."
+    assert found[0].advice == "Few boxes are affected; a larger input (--set min_size=...) fits more of them."
     (small, *_) = findings(geometry, *[square(20)] * 30)
-    assert "--set min_size=768 would bring 95 % of all boxes above it, at 1.4 times the work" in small.advice
+    assert "--set min_size=768 brings 95 % of all boxes above this limit, at 1.4 times the work" in small.advice
     (tiny, *_) = findings(geometry, *[square(4)] * 30)
-    assert "an input of 3840 px would be needed" in tiny.advice.lower()
+    assert "95 % of all boxes would need an input of 3840 px" in tiny.advice
 
 
 def test_thin_long_and_large_boxes(geometry: Geometry) -> None:

@@ -40,7 +40,7 @@ def photos(**counts: int) -> list[AnnotatedImage]:
 
 def test_files_that_cannot_be_used_are_a_fault() -> None:
     (finding,) = check_files([Fault("a.json", "not JSON"), Fault("b.png", "broken")])
-    assert (finding.severity, finding.what) == ("fault", "2 files or places cannot be used.")
+    assert (finding.severity, finding.what) == ("fault", "2 files or annotations cannot be used.")
     assert [(spot.file, spot.words) for spot in finding.spots] == [("a.json", "not JSON"), ("b.png", "broken")]
     assert check_files([]) == []
 
@@ -76,7 +76,7 @@ class TestLeaks:
             photo("c.png", splits=("train",)),
         ]
         (finding,) = check_leaks(images, [(0, 1), (0, 2)])
-        assert finding.what == "In several parts of the split, themselves or as copies: 2 images."
+        assert finding.what == "2 images are in several parts of the split, directly or as a copy."
         assert finding.spots[0].words == "in train; same as b.png in test"
         assert check_leaks(images, [(0, 2)]) == []
 
@@ -85,7 +85,7 @@ class TestLeaks:
 
     def test_against_another_dataset(self) -> None:
         (finding,) = check_leaks_against([LOOK], "holdout", [replace(LOOK, name="x.png"), replace(LOOK, name="y.png")])
-        assert finding.what == "1 image is in holdout too."
+        assert finding.what == "1 image is also in holdout."
         assert [spot.words for spot in finding.spots] == ["same as x.png in holdout", "same as y.png in holdout"]
 
 
@@ -157,8 +157,8 @@ def test_what_is_passed_over() -> None:
     )
     assert [finding.what for finding in check_unused(found)] == [
         "X is y.",
-        "Without annotation file, and so without objects: 1 image.",
-        "1 image file is named by no annotation file and passed over.",
-        "Shapes that give no box are passed over: crowd (2).",
+        "1 image has no annotation file: taken as empty.",
+        "1 image is in no annotation file and not used.",
+        "Shapes that have no box are ignored: crowd (2).",
     ]
     assert check_unused(replace(found, images=(bare,), ignored_shapes=Counter(), unlisted=(), remarks=())) == []

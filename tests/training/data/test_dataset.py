@@ -69,7 +69,7 @@ def test_a_fault_is_reported_for_a_folder_named_by_a_relative_path(
 
 
 def test_a_name_that_is_not_in_the_dataset_is_not_passed_over(data: LabelledImages) -> None:
-    with pytest.raises(AnnotationError, match=r"1 of the images listed.*elsewhere\.png"):
+    with pytest.raises(AnnotationError, match=r"1 of the listed images.*elsewhere\.png"):
         data.select(["photo_00.png", "elsewhere.png"])
 
 
@@ -99,7 +99,7 @@ def names(data: LabelledImages) -> set[str]:
 @pytest.mark.parametrize(("hold_out", "expected"), [(3, 3), (0.2, 2), (1, 1), (0.95, 10)])
 def test_a_split_divides_the_dataset(data: LabelledImages, hold_out: float, expected: int) -> None:
     if expected == 10:
-        with pytest.raises(AnnotationError, match="leaves a part empty"):
+        with pytest.raises(AnnotationError, match="leaves one side empty"):
             split(data, hold_out=hold_out, seed=0)
         return
     train, held = split(data, hold_out=hold_out, seed=0)

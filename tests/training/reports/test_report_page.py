@@ -48,7 +48,7 @@ def test_run_page_shows_figures_data_and_settings(tmp_path: Path) -> None:
     assert "from epoch 2, the best so far" in text
     assert "3 of 4 epochs are done" in text
     assert '<div class="tile"><b>0.300</b>mAP@[.5:.95]</div>' in text
-    assert '<div class="tile"><b>0:00:24</b>in training steps</div>' in text
+    assert '<div class="tile"><b>0:00:24</b>training time</div>' in text
     assert "<th>best, epoch 2</th><th>epoch 3</th>" in text
     assert cells(text, "mAP@[.5:.95]") == ["0.300", "0.200"]
     assert cells(text, "cat") == ["2", "1", "–"]
