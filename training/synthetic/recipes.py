@@ -37,11 +37,11 @@ def dice(seed: int, attempt: int = 0) -> SceneSpec:
     rng = random.Random(f"dice {seed} {attempt}")  # noqa: S311
     models = [die_model(rng) for _ in range(rng.choice((1, 2, 3, 5, 8, 12)))]
 
-    def make(position: tuple[float, float]) -> Die:
+    def draw_object(position: tuple[float, float]) -> Die:
         return die(rng, rng.choice(models), position)
 
     size_px = log_uniform(rng, 15, 64) if rng.random() < 0.68 else log_uniform(rng, 45, 230)  # noqa: PLR2004
-    return draw_scene("dice", seed, attempt, rng, make=make, size_px=size_px)
+    return draw_scene("dice", seed, attempt, rng, draw_object=draw_object, size_px=size_px)
 
 
 def dice_board(seed: int, attempt: int = 0) -> SceneSpec:
@@ -56,7 +56,7 @@ def dice_board(seed: int, attempt: int = 0) -> SceneSpec:
     rng = random.Random(f"dice-board {seed} {attempt}")  # noqa: S311
     models = [die_model(rng) for _ in range(rng.choice((1, 2, 3, 5)))]
 
-    def make(position: tuple[float, float]) -> Die:
+    def draw_object(position: tuple[float, float]) -> Die:
         return die(rng, rng.choice(models), position)
 
     size_px = log_uniform(rng, 14, 80)
@@ -65,11 +65,11 @@ def dice_board(seed: int, attempt: int = 0) -> SceneSpec:
         seed,
         attempt,
         rng,
-        make=make,
+        draw_object=draw_object,
         size_px=size_px,
-        most=10,
+        max_count=10,
         empty_share=0.25,
-        lay=lambda: board(rng) + prints(rng, reach=0.5 * SIZE_PX / size_px),
+        draw_board=lambda: board(rng) + prints(rng, reach=0.5 * SIZE_PX / size_px),
     )
 
 
@@ -83,7 +83,7 @@ def meshes(objects: Sequence[MeshObject], seed: int, attempt: int = 0) -> SceneS
     """
     rng = random.Random(f"mesh {seed} {attempt}")  # noqa: S311
 
-    def make(position: tuple[float, float]) -> Mesh:
+    def draw_object(position: tuple[float, float]) -> Mesh:
         chosen = rng.choice(objects)
         size = rng.uniform(0.7, 1.3)
         keeps_own = rng.random() < 0.75  # noqa: PLR2004
@@ -97,7 +97,7 @@ def meshes(objects: Sequence[MeshObject], seed: int, attempt: int = 0) -> SceneS
             source=chosen.source,
         )
 
-    return draw_scene("mesh", seed, attempt, rng, make=make, size_px=log_uniform(rng, 30, 420))
+    return draw_scene("mesh", seed, attempt, rng, draw_object=draw_object, size_px=log_uniform(rng, 30, 420))
 
 
 RECIPES: dict[str, Callable[[int, int], SceneSpec]] = {"dice": dice, "dice-board": dice_board}

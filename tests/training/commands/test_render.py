@@ -87,15 +87,6 @@ def test_concurrent_shards_give_the_files_of_one_run(whole: dict[str, bytes], tm
     assert content(tmp_path / "out") == whole
 
 
-def test_shards_in_separate_folders_add_up_to_one_run(whole: dict[str, bytes], tmp_path: Path) -> None:
-    parts = [Shard(number, 2) for number in (1, 2)]
-    for part in parts:
-        render(tmp_path / "tools", tmp_path / str(part.number), part)
-    first, second = (content(tmp_path / str(part.number)) for part in parts)
-    assert first.keys() & second.keys() == set()
-    assert {**first, **second} == whole
-
-
 def test_resumes_stopped_shard(whole: dict[str, bytes], tmp_path: Path) -> None:
     tools, out = tmp_path / "tools", tmp_path / "out"
     assert render(tools, out, Shard(1, 2), stop_after=1) == 1
