@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from training.synthetic.annotate import annotate
-from training.synthetic.geometry import project
+from training.synthetic.camera import project
 from training.synthetic.recipes import MeshObject, dice, meshes
 from training.synthetic.renderer import Blender, RenderFailed
 from training.synthetic.scene import SceneSpec
@@ -39,7 +39,7 @@ def a_scene_of(count: int, draw: object) -> SceneSpec:
     """The first scene with at least so many labelled things and nothing that could hide them."""
     for seed in range(200):
         spec = draw(seed)  # type: ignore[operator]
-        labelled = tuple(thing for thing in spec.things if thing.label is not None)
+        labelled = spec.labelled
         if len(labelled) >= count:
             return replace(spec, things=labelled[:count], tray=None)
     raise AssertionError("no such scene")

@@ -41,6 +41,7 @@ def run(options: argparse.Namespace) -> None:
     from training.config import parse_assignments, resolve
     from training.data import inspection
     from training.data.anchor_fit import geometry_of
+    from training.data.contact_sheet import contact_sheet
     from training.data.dataset import BrokenDataset, all_faults, names_in
     from training.data.duplicates import look_at
     from training.records.run_folder import RunError, check_file
@@ -63,11 +64,11 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(inspection.as_json(report), indent=2))
     else:
-        print(inspection.describe(report))
+        print(inspection.as_text(report))
     _made(path).write_text(page(report), "utf-8")
     say(f"report: {path}")
     if found.images:
-        inspection.sheet(found, report.all_labels, bar=progress_bar).save(_made(sheet), quality=88)
+        contact_sheet(found, report.all_labels, bar=progress_bar).save(_made(sheet), quality=88)
         say(f"contact sheet: {sheet}")
     if faults := all_faults(found, class_names):
         raise BrokenDataset(faults)

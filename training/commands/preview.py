@@ -22,7 +22,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Render the scenes and write the contact sheet."""
-    from training.data import inspection
+    from training.data.contact_sheet import contact_sheet
     from training.data.dataset import names_in
     from training.records.run_folder import check_file, check_folder
     from training.synthetic.dataset import name_of, render_dataset
@@ -48,5 +48,5 @@ def run(options: argparse.Namespace) -> None:
     found = read_folder(out)
     wanted = {f"{name_of(seed)}.jpg" for seed in seeds}
     found = replace(found, images=tuple(image for image in found.images if image.name in wanted))
-    inspection.sheet(found, names_in(found), most=PREVIEW_COUNT, bar=progress_bar).save(sheet, quality=88)
+    contact_sheet(found, names_in(found), most=PREVIEW_COUNT, bar=progress_bar).save(sheet, quality=88)
     say(f"contact sheet: {sheet}")

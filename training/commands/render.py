@@ -1,13 +1,37 @@
 """The command `render`: render labelled photos of a recipe or of mesh files."""
 
 import argparse
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from training.commands import flags
 from training.commands.render_flags import add_sources, draw_of, workers_of
 from training.console import Stopped, bar_of, say, stop_on_signals
 from training.synthetic.renderer import check_python
-from training.synthetic.seed_shares import Shard, shard
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of `total` disjoint parts of the seeds, numbered from 1, so that several machines can render one dataset."""
+
+    number: int
+    total: int
+
+    def of(self, seeds: range) -> range:
+        """Return every `total`-th seed, so that a shard keeps its seeds when the range is extended."""
+        return seeds[self.number - 1 :: self.total]
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.total}"
+
+
+def shard(text: str) -> Shard:
+    """Parse i/n, from 1/n to n/n."""
+    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shard; write i/n with i from 1 to n, such as 1/4 or 4/4")
+    return Shard(int(match[1]), int(match[2]))
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

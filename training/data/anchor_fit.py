@@ -127,7 +127,7 @@ def _best_iou(sides_wh: NDArray[np.float64], anchors_wh: NDArray[np.float64]) ->
     return best
 
 
-def check_reach(boxes: Boxes, geometry: Geometry) -> list[Finding]:
+def check_anchor_fit(boxes: Boxes, geometry: Geometry) -> list[Finding]:
     """Report boxes that are too small, too large or too long for a network at its input size."""
     sizes = boxes.sizes_px
     smallest, largest = geometry.sizes_px[0], geometry.sizes_px[-1]
@@ -152,19 +152,19 @@ def check_reach(boxes: Boxes, geometry: Geometry) -> list[Finding]:
             sizes > _LARGE * largest,
             -sizes,
             f"larger than twice the largest anchor ({largest:g} px)",
-            "a smaller input (--set min_size=...) brings them within reach",
+            "a smaller input (--set min_size=...) makes them fit",
         ),
         (
             ratios > longest,
             -ratios,
-            f"more than {longest:g} times as long as wide, twice the longest anchor",
-            "expect loose boxes there; where the objects allow it, label shorter parts",
+            f"more than {longest:g} times as long as wide (twice the longest anchor)",
+            "expect loose boxes there; if the objects allow it, label shorter parts",
         ),
         (
             boxes.best_iou < _BACKGROUND_IOU,
             boxes.best_iou,
-            f"reached by no anchor: the best one, with the same centre, has an IoU below {_BACKGROUND_IOU:g}",
-            "see the findings on size and shape; such objects are learnt slowly and missed first",
+            f"matched by no anchor: the best anchor at the same centre has an IoU below {_BACKGROUND_IOU:g}",
+            "see the findings on size and shape; such objects are learned slowly and missed first",
         ),
     )
     return [_finding(boxes, chosen, order, what, advice) for chosen, order, what, advice in checks if np.any(chosen)]
@@ -177,7 +177,8 @@ def _finding(boxes: Boxes, chosen: NDArray[np.bool_], order: NDArray[np.float64]
     return Finding(
         "reach",
         "warning" if share >= _WORTH_TELLING else "note",
-        f"{len(places)} of {counted(len(boxes.spots), 'box', 'boxes')} ({share:.1%}), at the network's input: {what}.",
+        f"At the network's input, {len(places)} of {counted(len(boxes.spots), 'box', 'boxes')} ({share:.1%}) "
+        f"{'is' if len(places) == 1 else 'are'} {what}.",
         advice[0].upper() + advice[1:] + ".",
         tuple(boxes.spots[place] for place in places.tolist()),
     )
@@ -187,11 +188,11 @@ def _larger_input(lengths: NDArray[np.float64], wanted: float, geometry: Geometr
     """Return advice on the input size at which 95 % of the lengths would reach a wanted length, px."""
     factor = wanted / float(np.percentile(lengths, 5)) if len(lengths) else 1.0
     if factor <= 1:
-        return "they are few; a larger input (--set min_size=...) would reach more of them"
+        return "few boxes are affected; a larger input (--set min_size=...) fits more of them"
     min_size = int(np.ceil(geometry.rule.min_size * factor / _STEP_PX)) * _STEP_PX
     if factor <= _MOST_ENLARGED:
-        return f"--set min_size={min_size} would bring 95 % of all boxes above it, at {factor**2:.1f} times the work"
+        return f"--set min_size={min_size} brings 95 % of all boxes above this limit, at {factor**2:.1f} times the work"
     return (
-        f"an input of {min_size} px would be needed for 95 % of all boxes; photos from nearer by, cut into parts, or a "
-        "network with smaller anchors are the better way"
+        f"95 % of all boxes would need an input of {min_size} px; closer photos, photos cut into tiles, or a network "
+        "with smaller anchors work better"
     )

@@ -14,7 +14,7 @@ from rendersight.annotations import AnnotatedImage, Fault
 from rendersight.annotations.folder import Folder, Misfit
 from rendersight.annotations.formats import FORMATS
 from rendersight.detections import box_iou
-from training.data.anchor_fit import Boxes, Geometry, check_reach
+from training.data.anchor_fit import Boxes, Geometry, check_anchor_fit
 from training.data.duplicates import Look, alike, groups
 from training.data.findings import Finding, Severity, Spot, counted, in_order
 
@@ -64,7 +64,7 @@ def examine(
             *check_label_names(found.images),
             *check_balance(found.images, tuple(dict.fromkeys((*class_names, *found.class_names)))),
             *check_unused(found),
-            *check_reach(boxes, geometry),
+            *check_anchor_fit(boxes, geometry),
         ]
     )
 
@@ -73,9 +73,9 @@ def check_files(faults: Sequence[Fault]) -> list[Finding]:
     """Report files that cannot be used because they are missing, broken or contradictory."""
     if not faults:
         return []
-    what = f"{counted(len(faults), 'file or place', 'files or places')} cannot be used."
+    what = f"{counted(len(faults), 'file or annotation', 'files or annotations')} cannot be used."
     spots = tuple(Spot(fault.file, words=fault.reason) for fault in faults)
-    return [Finding("files", "fault", what, "Mend or remove them; nothing is trained on before.", spots)]
+    return [Finding("files", "fault", what, "Fix or remove them. Training stops until then.", spots)]
 
 
 def check_orientation(looks: Sequence[Look], *, is_upright: bool) -> list[Finding]:
@@ -83,11 +83,11 @@ def check_orientation(looks: Sequence[Look], *, is_upright: bool) -> list[Findin
     spots = tuple(Spot(look.name, words=f"orientation {look.orientation}") for look in looks if look.orientation != 1)
     if not spots:
         return []
-    what = f"Turned upright by an EXIF orientation: {counted(len(spots), 'photo')}."
+    what = f"{counted(len(spots), 'photo was', 'photos were')} turned upright by an EXIF orientation."
     if is_upright:
-        advice = "Nothing is to be done: this format's own programs show them upright as well."
+        advice = "Nothing to do: this format's own tools show them upright too."
         return [Finding("orientation", "note", what, advice, spots)]
-    advice = "See that boxes sit on objects in the pictures: a program that ignores EXIF would have put them elsewhere."
+    advice = "Check in the pictures that the boxes sit on objects. A tool that ignores EXIF puts them elsewhere."
     return [Finding("orientation", "warning", what, advice, spots)]
 
 
@@ -105,7 +105,7 @@ def check_duplicates(looks: Sequence[Look], pairs: Sequence[tuple[int, int]]) ->
             copies = sum(len(group) - 1 for group in sets)
             what = f"{counted(copies, 'image is', 'images are')} {kind} as another, in {counted(len(sets), 'set')}."
             advice = (
-                "Keep one of each: copies count double in training, and on both sides of a split flatter the figures."
+                "Keep one of each. Copies count twice in training. On both sides of a split, they flatter the figures."
             )
             found.append(Finding("duplicates", "warning", what, advice, spots))
     return found
@@ -127,8 +127,8 @@ def check_leaks(images: Sequence[AnnotatedImage], pairs: Sequence[tuple[int, int
     if not spots:
         return []
     count = len({spot.file for spot in spots})
-    what = f"In several parts of the split, themselves or as copies: {counted(count, 'image')}."
-    advice = "Keep each picture in one part: what was trained on says nothing about new photos."
+    what = f"{counted(count, 'image is', 'images are')} in several parts of the split, directly or as a copy."
+    advice = "Keep each picture in one part. Figures on training pictures say nothing about new photos."
     return [Finding("leaks", "warning", what, advice, tuple(spots))]
 
 
@@ -138,10 +138,9 @@ def check_leaks_against(looks: Sequence[Look], name: str, others: Sequence[Look]
     if not pairs:
         return []
     spots = tuple(Spot(looks[i].name, words=f"same as {others[j].name} in {name}") for i, j in pairs)
-    what = f"{counted(len({i for i, _ in pairs}), 'image is', 'images are')} in {name} too."
-    return [
-        Finding("leaks", "warning", what, "Measure on photos that are not trained on: take them out of one.", spots)
-    ]
+    what = f"{counted(len({i for i, _ in pairs}), 'image is', 'images are')} also in {name}."
+    advice = "Remove them from one of the two. Measure on photos that the detector was not trained on."
+    return [Finding("leaks", "warning", what, advice, spots)]
 
 
 def check_misfits(misfits: Sequence[Misfit]) -> list[Finding]:
@@ -156,20 +155,20 @@ def check_misfits(misfits: Sequence[Misfit]) -> list[Finding]:
             "warning",
             "has no area inside the image and is left out",
             "have no area inside the image and are left out",
-            "Draw them anew or remove them: the objects count as background now.",
+            "Redraw or remove them. Their objects count as background now.",
         ),
         (
             far,
             "warning",
             "reaches beyond the image and is cut at its edge",
             "reach beyond the image and are cut at its edge",
-            "Look whether they belong to this image, and in its size and orientation.",
+            "Check that they belong to this image, and to its size and orientation.",
         ),
         (
             near,
             "note",
-            f"reaches at most {_ROUNDED_PX:g} px beyond the image, as rounding does, and is cut",
-            f"reach at most {_ROUNDED_PX:g} px beyond the image, as rounding does, and are cut",
+            f"reaches at most {_ROUNDED_PX:g} px beyond the image, as after rounding, and is cut",
+            f"reach at most {_ROUNDED_PX:g} px beyond the image, as after rounding, and are cut",
             "",
         ),
     )
@@ -197,12 +196,12 @@ def check_same_boxes(images: Sequence[AnnotatedImage]) -> list[Finding]:
             (twice if len(labels) == 1 else torn).append(Spot(image.name, (x0, y0, x1, y1), " and ".join(labels)))
     found = []
     if twice:
-        what = f"{counted(len(twice), 'box lies', 'boxes lie')} on another one of the same label."
-        advice = "Remove one of each: a detector keeps one, and the other counts as missed."
+        what = f"{counted(len(twice), 'box covers', 'boxes cover')} another box of the same label."
+        advice = "Remove one of each pair. A detector keeps one box, and the other counts as missed."
         found.append(Finding("same boxes", "warning", what, advice, tuple(twice)))
     if torn:
-        what = f"{counted(len(torn), 'object has', 'objects have')} two labels: their boxes are the same."
-        found.append(Finding("same boxes", "warning", what, "Decide for one of the labels.", tuple(torn)))
+        what = f"{counted(len(torn), 'object has', 'objects have')} two boxes with different labels."
+        found.append(Finding("same boxes", "warning", what, "Keep one of the labels.", tuple(torn)))
     return found
 
 
@@ -213,9 +212,9 @@ def check_label_names(images: Sequence[AnnotatedImage]) -> list[Finding]:
     for first, second in combinations(sorted(counts), 2):
         rare, common = sorted((first, second), key=lambda name: (counts[name], name))
         if _folded(first) == _folded(second):
-            how = "differ in case, spaces or hyphens alone"
+            how = "differ only in case, spaces or hyphens"
         elif counts[rare] <= _TYPO_SHARE * counts[common] and _is_typo(first, second):
-            how = "are spelt alike, and one of them is rare"
+            how = "are spelled alike, and one is rare"
         else:
             continue
         what = f"The labels {rare!r} ({counts[rare]}) and {common!r} ({counts[common]}) {how}."
@@ -225,7 +224,7 @@ def check_label_names(images: Sequence[AnnotatedImage]) -> list[Finding]:
             for box, label in zip(image.boxes_xyxy, image.labels, strict=True)
             if label == rare
         )
-        found.append(Finding("label names", "warning", what, "If they are one class, give them one name.", spots))
+        found.append(Finding("label names", "warning", what, "If they mean one class, give them one name.", spots))
     return found
 
 
@@ -249,21 +248,20 @@ def check_balance(images: Sequence[AnnotatedImage], class_names: Sequence[str]) 
     found = []
     if absent:
         what = f"{counted(len(absent), 'class has', 'classes have')} no box: {', '.join(absent)}."
-        found.append(Finding("balance", "note", what, "What has none is not learnt; leave it out or label some."))
+        advice = "A class without boxes is not learned. Label some, or leave the class out."
+        found.append(Finding("balance", "note", what, advice))
     if rare:
         what = f"{counted(len(rare), 'class has', 'classes have')} fewer than {_RARE_BOXES} boxes: {', '.join(rare)}."
-        found.append(
-            Finding("balance", "warning", what, "Label more: neither training nor its figures are worth much.")
-        )
+        advice = "Label more. Few boxes train badly, and figures on them vary widely."
+        found.append(Finding("balance", "warning", what, advice))
     if there and max(there.values()) >= _IMBALANCE * min(there.values()):
         common, least = max(there, key=lambda name: there[name]), min(there, key=lambda name: there[name])
         what = (
             f"{common} has {there[common] / there[least]:.0f} times as many boxes as {least} "
             f"({there[common]} and {there[least]})."
         )
-        found.append(
-            Finding("balance", "warning", what, "Label more of the rare ones; read AP by class, not its mean.")
-        )
+        advice = "Label more of the rare classes. Read the AP of each class, not the mean."
+        found.append(Finding("balance", "warning", what, advice))
     return found
 
 
@@ -272,17 +270,16 @@ def check_unused(found: Folder) -> list[Finding]:
     findings = [Finding("reading", "note", remark[0].upper() + remark[1:] + ".") for remark in found.remarks]
     bare = tuple(Spot(image.name) for image in found.images if image.annotation_path is None)
     if bare and len(bare) < len(found.images):
-        what = f"Without annotation file, and so without objects: {counted(len(bare), 'image')}."
-        advice = "Label those that show objects: they teach what background is."
+        what = f"{counted(len(bare), 'image has', 'images have')} no annotation file: taken as empty."
+        advice = "Label the objects in them. Without labels, objects are learned as background."
         findings.append(Finding("unlabelled", "note", what, advice, bare))
     if found.unlisted:
         spots = tuple(Spot(name) for name in found.unlisted)
-        what = f"{counted(len(spots), 'image file is', 'image files are')} named by no annotation file and passed over."
-        findings.append(Finding("unlabelled", "note", what, "Remove them, or label them.", spots))
+        what = f"{counted(len(spots), 'image is', 'images are')} in no annotation file and not used."
+        findings.append(Finding("unlabelled", "note", what, "Label or remove them.", spots))
     if found.ignored_shapes:
         told = ", ".join(f"{kind} ({count})" for kind, count in sorted(found.ignored_shapes.items()))
-        what = f"Shapes that give no box are passed over: {told}."
-        findings.append(
-            Finding("shapes", "note", what, "Objects among them count as background; draw boxes for those.")
-        )
+        what = f"Shapes that have no box are ignored: {told}."
+        advice = "Draw boxes around the objects among them. Without boxes, objects are learned as background."
+        findings.append(Finding("shapes", "note", what, advice))
     return findings

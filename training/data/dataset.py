@@ -1,4 +1,4 @@
-"""Labelled images as a torch Dataset: reading, class names, split and collation."""
+"""Labelled images as a torch Dataset: reading, class names, split, batches and collation."""
 
 import hashlib
 import re
@@ -45,7 +45,7 @@ class LabelledImages:
         wanted = set(names)
         if strangers := sorted(wanted - {image.name for image in self.images}):
             raise AnnotationError(
-                f"{len(strangers)} of the images listed are not in the dataset, such as {strangers[0]}"
+                f"{len(strangers)} of the listed images are not in the dataset, such as {strangers[0]}"
             )
         return LabelledImages(tuple(image for image in self.images if image.name in wanted), self.class_names)
 
@@ -58,7 +58,7 @@ class LabelledImages:
         found = tuple(image for image in self.images if split in image.splits)
         if not found:
             known = ", ".join(sorted({name for image in self.images for name in image.splits})) or "none"
-            raise AnnotationError(f"no image is in the split {split!r}; the dataset's files name {known}")
+            raise AnnotationError(f"no image is in the split {split!r}; the dataset's splits: {known}")
         return LabelledImages(found, self.class_names)
 
     def widened(self, margin: float) -> "LabelledImages":
@@ -140,7 +140,7 @@ def all_faults(found: Folder, class_names: Sequence[str]) -> list[Fault]:
         for label in sorted(set(image.labels) - set(class_names)):
             path = image.annotation_path
             file = image.name if by_image or path is None else name_below(found.root, path)
-            faults.append(Fault(file, f"label {label!r} is no class; the classes are {', '.join(class_names)}"))
+            faults.append(Fault(file, f"label {label!r} is not a class; accepted: {', '.join(class_names)}"))
     return sorted(faults, key=lambda fault: fault.file)
 
 
@@ -176,7 +176,7 @@ def split(
         held.update(groups[keys[index]])
     if not held or len(held) == len(data.images):
         raise AnnotationError(
-            f"hold_out {hold_out:g} of {len(data.images)} images in {len(groups)} groups leaves a part empty"
+            f"hold_out {hold_out:g} of {len(data.images)} images in {len(groups)} groups leaves one side empty"
         )
     rest = [image.name for image in data.images if image.name not in held]
     return data.select(rest), data.select(sorted(held))
@@ -216,7 +216,7 @@ def split_by_names(data: LabelledImages, hold_out: Sequence[str]) -> tuple[Label
     names = {image.name for image in held.images}
     rest = [image.name for image in data.images if image.name not in names]
     if not rest or not names:
-        raise AnnotationError(f"a list of {len(names)} of {len(data.images)} images to hold out leaves a part empty")
+        raise AnnotationError(f"holding out {len(names)} of {len(data.images)} images leaves one side empty")
     return data.select(rest), held
 
 
@@ -261,6 +261,28 @@ class DetectionDataset(Dataset[Sample]):
             # torch.manual_seed would reset CUDA's generators too
             torch.default_generator.manual_seed(mixed_seed(self._seed, self.epoch, index))
             return self._augment(sample)
+
+
+def epoch_order(count: int, *, seed: int, epoch: int) -> list[int]:
+    """Return the order in which an epoch visits `count` images; it is the same in every process."""
+    generator = torch.Generator().manual_seed(mixed_seed(seed, epoch))
+    order: list[int] = torch.randperm(count, generator=generator).tolist()
+    return order
+
+
+def epoch_batches(count: int, *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Divide the order of an epoch into batches. The last batch may be smaller."""
+    order = epoch_order(count, seed=seed, epoch=epoch)
+    return [order[first : first + batch_size] for first in range(0, count, batch_size)]
+
+
+def batch_part(batch: Sequence[int], *, rank: int, size: int) -> list[int]:
+    """Return the part of a batch that process `rank` of `size` computes.
+
+    The parts are disjoint, make up the batch, and differ in length by at most one. A part is empty if the batch has
+    fewer images than there are processes.
+    """
+    return list(batch[rank::size])
 
 
 def collate(samples: Sequence[Sample]) -> list[Sample]:

@@ -29,6 +29,9 @@ class Spot:
     box_xyxy: BoxXyxy | None = None
     words: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.file}: {self.words}" if self.words else self.file
+
 
 @dataclass(frozen=True)
 class Finding:

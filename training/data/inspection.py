@@ -1,4 +1,4 @@
-"""Inspection of a dataset before training: counts, box sizes, findings and a contact sheet."""
+"""Inspection of a dataset before training: counts, box sizes and findings."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,18 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from rendersight.annotations import AnnotatedImage
-from rendersight.annotations.folder import Folder, load_pixels, no_bar
-from rendersight.drawing import draw_boxes
-from training.console import Bar
+from rendersight.annotations.folder import Folder
 from training.data.anchor_fit import Boxes, Geometry, boxes_at_input
 from training.data.checks import examine
 from training.data.dataset import all_faults, names_in
 from training.data.duplicates import Look, look_at
 from training.data.findings import Finding
-from training.data.pictures import contact_sheet
 
 _SIZE_EDGES_PX = (0, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
 _BAR = 40
@@ -85,7 +81,7 @@ def inspect(
     return Inspection(name, found, tuple(class_names), tuple(findings), geometry, boxes)
 
 
-def describe(report: Inspection) -> str:
+def as_text(report: Inspection) -> str:
     """Return a text report: counts by class, images without objects, a histogram of box sizes, and findings."""
     images, counts = report.found.images, report.class_counts
     negatives = sum(1 for image in images if not image.labels)
@@ -164,21 +160,3 @@ def as_json(report: Inspection) -> dict[str, Any]:
         },
         "findings": [finding.as_json() for finding in report.findings],
     }
-
-
-def sheet(found: Folder, class_names: Sequence[str], *, most: int = 24, bar: Bar = no_bar) -> Image.Image:
-    """Draw evenly chosen images with their boxes on one contact sheet.
-
-    Args:
-        found: the dataset as read.
-        class_names: all labels of the dataset; the index of a label determines its colour.
-        most: largest number of images.
-        bar: a progress bar with the interface of tqdm.
-    """
-    chosen = np.linspace(0, len(found.images) - 1, min(most, len(found.images))).astype(int).tolist()
-    numbers = {name: number for number, name in enumerate(class_names, 1)}
-    pictures = [
-        draw_boxes(load_pixels(image), image.boxes_xyxy, [numbers[label] for label in image.labels], image.labels)
-        for image in bar([found.images[index] for index in chosen], desc="contact sheet")
-    ]
-    return contact_sheet(pictures, columns=6, cell_px=320)

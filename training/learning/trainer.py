@@ -19,8 +19,7 @@ from model_store.engines.torch import TorchEngine
 from rendersight.annotations import AnnotatedImage
 from rendersight.detections import Detections
 from training.console import Bar, Stopped, clock
-from training.data.batches import epoch_batches, part
-from training.data.dataset import DetectionDataset, LabelledImages, collate
+from training.data.dataset import DetectionDataset, LabelledImages, batch_part, collate, epoch_batches
 from training.data.transforms import augmentation
 from training.learning.distributed import World
 from training.learning.folding import fold_frozen_norms
@@ -152,7 +151,7 @@ class Trainer:
         place = self._world.place
         loader = DataLoader(
             dataset,
-            batch_sampler=[part(batch, rank=place.rank, size=place.size) for batch in batches[progress.batch :]],
+            batch_sampler=[batch_part(batch, rank=place.rank, size=place.size) for batch in batches[progress.batch :]],
             num_workers=self._around.workers,
             collate_fn=collate,
             worker_init_fn=_stand_apart,

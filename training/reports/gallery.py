@@ -19,7 +19,7 @@ _CELL_PX = 236
 _GAP_PX = 8
 _LINE_PX = 17
 _FONT_PX = 13
-_CONTEXT = 3.0  # side of a crop / longer side of the box that it shows
+_CONTEXT = 3.0
 _SHORTEST_CROP_PX = 48.0
 _TRUTH = (0, 190, 255)
 _FOUND = (255, 96, 0)
@@ -128,30 +128,46 @@ def _spread(mistakes: Sequence[Mistake], most: int) -> list[Mistake]:
     return chosen[:most]
 
 
-def _crop(data: LabelledImages, mistake: Mistake) -> Image.Image:
-    """Return a square crop around a mistake, moved into the photo if it fits; the area outside is white."""
-    image = data.images[mistake.image]
-    boxes = np.array([box for box in (mistake.truth, mistake.found) if box is not None])
-    (x0, y0), (x1, y1) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
-    side = max(_CONTEXT * max(x1 - x0, y1 - y0), _SHORTEST_CROP_PX)
-    side = min(side, max(*image.size_wh, x1 - x0, y1 - y0))
+def close_up(
+    picture: Image.Image, boxes_xyxy: NDArray[np.float64], *, context: float, least_px: float, side_px: int
+) -> tuple[Image.Image, NDArray[np.float64]]:
+    """Return a square area around some boxes, moved into the picture if it fits.
+
+    Args:
+        picture: the whole picture.
+        boxes_xyxy: (N, 4), px, N at least 1.
+        context: side of the area / longer side of the rectangle around all boxes.
+        least_px: smallest side of the area.
+        side_px: side of the result; shorter in one direction if the picture is smaller than the area.
+
+    Returns:
+        The area, resized, and the boxes in it.
+    """
+    (x0, y0), (x1, y1) = boxes_xyxy[:, :2].min(axis=0), boxes_xyxy[:, 2:].max(axis=0)
+    side = min(max(context * max(x1 - x0, y1 - y0), least_px), max(picture.size))
     left, top = (
         min(max((low + high - side) / 2, 0.0), max(length - side, 0.0))
-        for low, high, length in ((x0, x1, image.size_wh[0]), (y0, y1, image.size_wh[1]))
+        for low, high, length in ((x0, x1, picture.width), (y0, y1, picture.height))
     )
-    right, bottom = min(left + side, image.size_wh[0]), min(top + side, image.size_wh[1])
-    scale = _CELL_PX / side
-    shown_wh = (max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale)))
-    photo = Image.fromarray(load_pixels(image))
-    shown = photo.resize(shown_wh, Image.Resampling.LANCZOS, box=(left, top, right, bottom))
+    right, bottom = min(left + side, picture.width), min(top + side, picture.height)
+    scale = side_px / side
+    size_wh = (max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale)))
+    shown = picture.resize(size_wh, Image.Resampling.LANCZOS, box=(left, top, right, bottom))
+    return shown, (boxes_xyxy - (left, top, left, top)) * scale
+
+
+def _crop(data: LabelledImages, mistake: Mistake) -> Image.Image:
+    """Return the area around a mistake with its boxes; what lies outside the photo is white."""
+    boxes = [(box, colour) for box, colour in ((mistake.truth, _TRUTH), (mistake.found, _FOUND)) if box is not None]
+    photo = Image.fromarray(load_pixels(data.images[mistake.image]))
+    boxes_xyxy = np.array([box for box, _ in boxes])
+    shown, corners = close_up(photo, boxes_xyxy, context=_CONTEXT, least_px=_SHORTEST_CROP_PX, side_px=_CELL_PX)
     cell = Image.new("RGB", (_CELL_PX, _CELL_PX), "white")
     cell.paste(shown, (0, 0))
     pen = ImageDraw.Draw(cell)
-    for box, colour in ((mistake.truth, _TRUTH), (mistake.found, _FOUND)):
-        if box is not None:
-            corners = (np.array(box) - (left, top, left, top)) * scale
-            pen.rectangle(tuple(corners + _OUTWARDS * 3), outline="black", width=4)
-            pen.rectangle(tuple(corners + _OUTWARDS * 2), outline=colour, width=2)
+    for box, (_, colour) in zip(corners, boxes, strict=True):
+        pen.rectangle(tuple(box + _OUTWARDS * 3), outline="black", width=4)
+        pen.rectangle(tuple(box + _OUTWARDS * 2), outline=colour, width=2)
     return cell
 
 

@@ -30,10 +30,10 @@ def figures(report: Sim2Real) -> list[str]:
     return [
         *figures_table(report.columns()),
         "",
-        f"In brackets: {bootstrap.LEVEL:.0%} intervals, by {bootstrap.RESAMPLES} bootstrap drawings of the images "
-        f"(seed {bootstrap.SEED}). {NO_VALUE}: no such object, or nothing to divide by.",
+        f"In brackets: {bootstrap.LEVEL:.0%} intervals from {bootstrap.RESAMPLES} bootstrap resamples of the images "
+        f"(seed {bootstrap.SEED}). {NO_VALUE}: there is no such object or detection.",
         "",
-        "AP by class, AP50 behind it:",
+        "AP / AP50 of each class:",
         "",
         *class_table([item.metrics() for item in report.domains], report.synthetic.data.class_names),
     ]
@@ -57,9 +57,9 @@ def sections(report: Sim2Real, *, with_photos: bool = True) -> list[str]:
         "",
         "## Box sizes",
         "",
-        "In px of the photos as they are, before the network resizes them.",
+        "In px of the original photos, before the network resizes them.",
         "",
-        f"![how large the true boxes are]({BOX_SIZES})",
+        f"![sizes of the true boxes]({BOX_SIZES})",
         "",
         "## Scores and thresholds",
         "",
@@ -69,11 +69,11 @@ def sections(report: Sim2Real, *, with_photos: bool = True) -> list[str]:
         "",
         f"![reliability]({RELIABILITY})",
         "",
-        "## What is taken for what",
+        "## Confusion",
         "",
-        f"On {photos.name}, {above}, at IoU 0.5: {right} objects are found and named, {confused} found and named "
-        f"wrongly, {int(matrix[:-1, -1].sum())} missed; {int(matrix[-1].sum())} detections are on the background or "
-        "on an object found already.",
+        f"On {photos.name}, {above}, at IoU 0.5: {right} objects are found with the right class, {confused} with a "
+        f"wrong class, and {int(matrix[:-1, -1].sum())} are missed. {int(matrix[-1].sum())} detections are on the "
+        "background or repeat an object.",
         "",
         f"![confusion matrix]({CONFUSION})",
         *(_mistakes(report) if with_photos else []),
@@ -86,13 +86,13 @@ def _mistakes(report: Sim2Real) -> list[str]:
         "",
         MISTAKES,
         "",
-        f"On {report.shown.name}. The truth is blue, a detection orange.",
+        f"On {report.shown.name}. Truth is blue, detections are orange.",
         "",
         f"False alarms {above}, highest score first:",
         "",
         f"![false alarms]({FALSE_ALARMS})",
         "",
-        f"Misses {above}, largest first; an orange box is what was found there below the threshold:",
+        f"Misses {above}, largest first. Orange is a detection below that score:",
         "",
         f"![misses]({MISSES})",
     ]
@@ -117,12 +117,12 @@ def _point_words(point: OperatingPoint | None) -> str:
 def _calibration_words(report: Sim2Real) -> str:
     best, error = report.photos.result.best_f1, report.reliability().error
     sure = report.thresholds().get(f"{SURE:.0%} precision")
-    told = (
+    reached = (
         f"No threshold reaches {SURE:.0%} precision on {report.photos.name}."
         if sure is None
         else f"{SURE:.0%} precision is reached above {sure.score_threshold:g}, where {sure.recall:.1%} of the objects "
         "are found."
     )
-    return f"On {report.photos.name}, F1 is best above **{best.score_threshold:g}** ({best.f1:.3f}). {told} " + (
-        "Nothing is found at all." if error is None else f"The expected calibration error is {error:.3f}."
+    return f"On {report.photos.name}, F1 is best above **{best.score_threshold:g}** ({best.f1:.3f}). {reached} " + (
+        "There are no detections." if error is None else f"The expected calibration error is {error:.3f}."
     )

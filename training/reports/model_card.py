@@ -27,7 +27,7 @@ def card_text(manifest: Manifest, report: Sim2Real | None = None, *, with_photos
         "",
         f"{manifest.description} It finds: {', '.join(f'`{label}`' for label in manifest.class_names)}.",
         "",
-        "![what it finds on its golden image](detections.jpg)",
+        "![detections on the golden image](detections.jpg)",
         "",
         "## Figures",
         "",
@@ -42,19 +42,19 @@ def card_text(manifest: Manifest, report: Sim2Real | None = None, *, with_photos
             else sections(report, with_photos=with_photos)
         ),
         "",
-        *(["## Which data chose what", "", manifest.provenance, ""] if manifest.provenance else []),
+        *(["## Data behind each choice", "", manifest.provenance, ""] if manifest.provenance else []),
         *_engines(manifest),
         _MAKING,
         "",
-        f"`{manifest.architecture}`, shorter side {manifest.input.min_size} px, begun from "
+        f"`{manifest.architecture}`, shorter side {manifest.input.min_size} px, started from "
         f"{manifest.origin.continued_from or 'random weights'}; {config.get('epochs')} epochs, batch "
         f"{config.get('batch_size')}, {config.get('optimizer')} {config.get('learning_rate')}, "
-        f"seed {manifest.origin.seed}. Everything else is in `manifest.json`.",
+        f"seed {manifest.origin.seed}. `manifest.json` has every setting.",
         "",
         "## Limits",
         "",
-        "A detector knows what it was trained on: other cameras, grounds, lights and sizes than those of the data "
-        "above lower its figures. Measure it on photos of your own before you rely on it:",
+        "A detector works best on data like its training data. Other cameras, grounds, lights and object sizes lower "
+        "its figures. Measure it on your own photos before you rely on it:",
         f"`python -m training evaluate {name} YOUR_LABELLED_PHOTOS`.",
         "",
         "## Licence",
@@ -71,7 +71,7 @@ def _figures(manifest: Manifest) -> list[str]:
     return [
         *figures_table([column_of(item) for item in manifest.metrics]),
         "",
-        "AP by class, AP50 behind it:",
+        "AP / AP50 of each class:",
         "",
         *class_table(manifest.metrics, manifest.class_names),
     ]

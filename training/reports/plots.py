@@ -84,8 +84,8 @@ def plot_box_sizes(sizes_px: Mapping[str, NDArray[np.float64]], path: Path) -> N
     ticks = [tick for tick in (4, 8, 16, 32, 64, 96, 128, 256, 512, 1024, 2048, 4096) if low <= tick <= high]
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
-    axes.set_xlabel("box size, square root of the area, px (dotted: COCO's limits, 32 and 96)")
-    axes.set_ylabel("part of the boxes")
+    axes.set_xlabel("box size, square root of the area, px (dotted: COCO's size limits, 32 and 96)")
+    axes.set_ylabel("fraction of the boxes")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", fontsize="small")
     figure.savefig(path, dpi=_DPI)
@@ -96,7 +96,7 @@ def plot_reliability(reliability: Reliability, thresholds: Mapping[str, Operatin
     figure = Figure(figsize=(6, 5.5), layout="constrained")
     axes, below = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     edges = np.linspace(0, 1, len(reliability.counts) + 1)
-    axes.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1, label="a score that means what it says")
+    axes.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=1, label="perfect calibration")
     axes.stairs(np.nan_to_num(reliability.precision), edges, fill=True, alpha=0.35, color="C0")
     axes.plot(reliability.confidence, reliability.precision, "o", color="C0", label="detections in bins of score")
     for number, (name, point) in enumerate(thresholds.items(), 1):

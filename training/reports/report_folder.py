@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rendersight import atomic
 from rendersight.detections import Detections
+from training.data.contact_sheet import compare_with_truth
 from training.data.dataset import LabelledImages
-from training.data.pictures import compare_with_truth
 from training.measuring.calibration import reliability
 from training.measuring.confusion import confusion_matrix
 from training.measuring.evaluation import Evaluation, detections_as_coco, truth_as_coco
@@ -35,7 +35,7 @@ def write_evaluation(out: Path, data: LabelledImages, found: Sequence[Detections
     (out / FIGURES).write_text(json.dumps(result.as_json(), indent=2) + "\n", "utf-8")
     _write_pictures(out, data, found, result)
     (out / PAGE).write_text(
-        report_page.of_evaluation(out.resolve().name, data, result, pictures=out), "utf-8", "replace"
+        report_page.evaluation_page(out.resolve().name, data, result, pictures=out), "utf-8", "replace"
     )
 
 
@@ -59,7 +59,7 @@ def write_run_plots(
     tensorboard.write_scalars(run, history.epochs[-1])
     if history.best == history.epochs[-1]:
         _write_pictures(folder, hold_out, found, result)
-    text = report_page.of_run(run, history, train=train, hold_out=hold_out, pictures=folder)
+    text = report_page.run_page(run, history, train=train, hold_out=hold_out, pictures=folder)
     atomic.write_bytes(run / PAGE, text.encode("utf-8", "replace"))  # a path may contain invalid UTF-8
 
 

@@ -78,11 +78,11 @@ def annotate(index: NDArray[np.uint16], outlines: Sequence[Outline], labels: Seq
         visible = min(area / max(inside, 1.0), 1.0)
         in_frame = inside / max(whole, 1.0)
         if area == 0 or visible < MIN_VISIBLE or in_frame < MIN_IN_FRAME:
-            raise TooHidden(f"{label} {number} is {visible:.0%} visible and {in_frame:.0%} in the frame")
+            raise TooHidden(f"object {number} ({label}) is {visible:.0%} visible and {in_frame:.0%} in the frame")
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
         if min(box[2] - box[0], box[3] - box[1]) < MIN_SIDE_PX:
-            raise TooHidden(f"{label} {number} is {box[2] - box[0]:.0f}x{box[3] - box[1]:.0f} px")
+            raise TooHidden(f"object {number} ({label}) is {box[2] - box[0]:.0f}x{box[3] - box[1]:.0f} px")
         found.append(Instance(label, box, round(visible, 3), round(in_frame, 3), area))
     return found
 

@@ -105,7 +105,7 @@ def render_seed(process: Blender, draw: Draw, seed: int, out: Path) -> None:
             rendering = process.render(spec)
         except RenderFailed:
             rendering = process.render(spec)  # in a new process; a second failure is the scene's fault
-        labels = [thing.label for thing in spec.things if thing.label is not None]
+        labels = [thing.label for thing in spec.labelled]
         try:
             instances = annotate(rendering.index, rendering.outlines, labels)
         except TooHidden:

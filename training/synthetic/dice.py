@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from training.synthetic.scene import Pips, Rgb, Surface, Thing
+from training.synthetic.scene import Die, Pips, Rgb, Surface
 from training.synthetic.surfaces import hsv, lightness
 
 DICE_LABELS = ("one", "two", "three", "four", "five", "six")
@@ -54,11 +54,10 @@ def die_model(rng: random.Random) -> DieModel:
     return DieModel(body, pips, edge, size, rng.random() < 0.5, turns)  # noqa: PLR2004
 
 
-def die(rng: random.Random, model: DieModel, position: tuple[float, float]) -> Thing:
+def die(rng: random.Random, model: DieModel, position: tuple[float, float]) -> Die:
     """Draw a die of a model: its top face, which is its label, and its rotation."""
     top = rng.randint(1, 6)
-    return Thing(
-        kind="die",
+    return Die(
         label=DICE_LABELS[top - 1],
         position=position,
         yaw_deg=rng.uniform(0, 360),

@@ -8,10 +8,11 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from training.synthetic.boards import board, prints
-from training.synthetic.composition import SIZE_PX, place
+from training.synthetic.camera import SIZE_PX
 from training.synthetic.dice import DICE_LABELS, die, die_model
-from training.synthetic.scene import SceneSpec, Thing
+from training.synthetic.game_boards import board, prints
+from training.synthetic.layout import draw_scene
+from training.synthetic.scene import Die, Mesh, SceneSpec
 from training.synthetic.surfaces import log_uniform, surface
 
 Draw = Callable[[int, int], SceneSpec]
@@ -36,11 +37,11 @@ def dice(seed: int, attempt: int = 0) -> SceneSpec:
     rng = random.Random(f"dice {seed} {attempt}")  # noqa: S311
     models = [die_model(rng) for _ in range(rng.choice((1, 2, 3, 5, 8, 12)))]
 
-    def make(position: tuple[float, float]) -> Thing:
+    def draw_object(position: tuple[float, float]) -> Die:
         return die(rng, rng.choice(models), position)
 
     size_px = log_uniform(rng, 15, 64) if rng.random() < 0.68 else log_uniform(rng, 45, 230)  # noqa: PLR2004
-    return place("dice", seed, attempt, rng, make=make, size_px=size_px)
+    return draw_scene("dice", seed, attempt, rng, draw_object=draw_object, size_px=size_px)
 
 
 def dice_board(seed: int, attempt: int = 0) -> SceneSpec:
@@ -55,20 +56,20 @@ def dice_board(seed: int, attempt: int = 0) -> SceneSpec:
     rng = random.Random(f"dice-board {seed} {attempt}")  # noqa: S311
     models = [die_model(rng) for _ in range(rng.choice((1, 2, 3, 5)))]
 
-    def make(position: tuple[float, float]) -> Thing:
+    def draw_object(position: tuple[float, float]) -> Die:
         return die(rng, rng.choice(models), position)
 
     size_px = log_uniform(rng, 14, 80)
-    return place(
+    return draw_scene(
         "dice-board",
         seed,
         attempt,
         rng,
-        make=make,
+        draw_object=draw_object,
         size_px=size_px,
-        most=10,
+        max_count=10,
         empty_share=0.25,
-        lay=lambda: board(rng) + prints(rng, reach=0.5 * SIZE_PX / size_px),
+        draw_board=lambda: board(rng) + prints(rng, reach=0.5 * SIZE_PX / size_px),
     )
 
 
@@ -82,12 +83,11 @@ def meshes(objects: Sequence[MeshObject], seed: int, attempt: int = 0) -> SceneS
     """
     rng = random.Random(f"mesh {seed} {attempt}")  # noqa: S311
 
-    def make(position: tuple[float, float]) -> Thing:
+    def draw_object(position: tuple[float, float]) -> Mesh:
         chosen = rng.choice(objects)
         size = rng.uniform(0.7, 1.3)
         keeps_own = rng.random() < 0.75  # noqa: PLR2004
-        return Thing(
-            kind="mesh",
+        return Mesh(
             label=chosen.label,
             position=position,
             yaw_deg=rng.uniform(0, 360),
@@ -97,7 +97,7 @@ def meshes(objects: Sequence[MeshObject], seed: int, attempt: int = 0) -> SceneS
             source=chosen.source,
         )
 
-    return place("mesh", seed, attempt, rng, make=make, size_px=log_uniform(rng, 30, 420))
+    return draw_scene("mesh", seed, attempt, rng, draw_object=draw_object, size_px=log_uniform(rng, 30, 420))
 
 
 RECIPES: dict[str, Callable[[int, int], SceneSpec]] = {"dice": dice, "dice-board": dice_board}

@@ -92,13 +92,12 @@ class Blender:
                 self._stop()
                 raise RenderFailed(answer.removeprefix("@error "))
             with np.load(path) as arrays:
-                labelled = sum(thing.label is not None for thing in spec.things)
                 return Rendering(
                     light=arrays["light"].astype(np.float32),
                     index=np.rint(arrays["index"]).astype(np.uint16),
                     outlines=tuple(
                         Outline(arrays[f"vertices_{number}"], arrays[f"faces_{number}"])
-                        for number in range(1, labelled + 1)
+                        for number in range(1, len(spec.labelled) + 1)
                     ),
                 )
 
@@ -116,7 +115,7 @@ class Blender:
         except queue.Empty:
             answer = f"@error no answer within {self._timeout_s:g} s"
         except OSError as error:
-            answer = f"@error the process is gone: {error.strerror}"
+            answer = f"@error the process has ended: {error.strerror}"
         return answer
 
     def _start(self) -> None:
@@ -144,7 +143,7 @@ class Blender:
 def _listen(process: "subprocess.Popen[str]", answers: "queue.Queue[str]") -> None:
     """Pass on the lines that are answers; Blender itself prints many other lines."""
     assert process.stdout is not None
-    last = "no error output"
+    last = "no output"
     try:
         for line in process.stdout:
             if line.startswith("@"):
@@ -167,5 +166,5 @@ def check_python(python: Path) -> None:
     except (OSError, subprocess.SubprocessError) as error:
         said = (getattr(error, "stderr", None) or "").strip() or str(error)
         raise BlenderMissing(
-            f"{python} cannot import bpy ({said.splitlines()[-1]}); make one that can with: make render-env"
+            f"{python} cannot import bpy ({said.splitlines()[-1]}); install Blender's environment with: make render-env"
         ) from error

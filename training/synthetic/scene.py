@@ -5,7 +5,7 @@ Colours are linear RGB in 0..1. Angles are in degrees.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 MAX_LABELLED = 32767
 """Largest number of labelled things in a scene: Blender's object index is a signed 16-bit number."""
@@ -64,38 +64,93 @@ class Pips:
 
 
 @dataclass(frozen=True)
-class Thing:
-    """One object standing on the ground.
+class Die:
+    """A six-sided die.
 
     Attributes:
-        kind: `die`, `mesh`, or the shape of a distractor: `box`, `cylinder`, `hexagon`, `cone`, `ball`, `ring`.
-        label: its class; None is never labelled.
+        label: its class, the value that points up.
         position: x, y on the ground.
         yaw_deg: rotation about z.
-        size: length, width and height in world units; for a mesh, its largest extent three times.
-        surface: material of the body; None keeps a mesh's own materials.
-        edge: roundness of the edges, as a fraction of the smallest side.
-        faces: die only: values at +z, -z, +x, -x, +y, -y.
-        pips: die only: marks on the faces.
-        pip_turns: die only: for each of `faces`, whether the marks of 2, 3 and 6 are turned by a quarter.
-        pose: mesh only: number in 0..1 that chooses among the resting poses.
-        source: mesh only: its file.
-        text: flat distractor only: text on its top, in the second colour of its surface.
+        size: its side in world units, three times.
+        surface: material of the body.
+        edge: roundness of the edges, as a fraction of the side.
+        faces: values at +z, -z, +x, -x, +y, -y.
+        pips: marks on the faces.
+        pip_turns: for each of `faces`, whether the marks of 2, 3 and 6 are turned by a quarter.
     """
 
-    kind: str
-    label: str | None
+    kind: ClassVar[str] = "die"
+    label: str
+    position: tuple[float, float]
+    yaw_deg: float
+    size: Vector
+    surface: Surface
+    edge: float
+    faces: tuple[int, ...]
+    pips: Pips
+    pip_turns: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """An object from a mesh file.
+
+    Attributes:
+        label: its class.
+        position: x, y on the ground.
+        yaw_deg: rotation about z.
+        size: its largest extent in world units, three times.
+        surface: material of the body; None keeps the mesh's own materials.
+        pose: number in 0..1 that chooses among the resting poses.
+        source: path of the file.
+    """
+
+    kind: ClassVar[str] = "mesh"
+    label: str
     position: tuple[float, float]
     yaw_deg: float
     size: Vector
     surface: Surface | None
+    pose: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Distractor:
+    """A simple shape that is never labelled.
+
+    Attributes:
+        kind: `box`, `cylinder`, `hexagon`, `cone`, `ball` or `ring`.
+        position: x, y on the ground.
+        yaw_deg: rotation about z.
+        size: length, width and height in world units.
+        surface: its material.
+        edge: roundness of a box's edges, as a fraction of the smallest side.
+        text: text on the top of a flat shape, in the second colour of its surface.
+    """
+
+    kind: str
+    position: tuple[float, float]
+    yaw_deg: float
+    size: Vector
+    surface: Surface
     edge: float = 0.0
-    faces: tuple[int, ...] = ()
-    pips: Pips | None = None
-    pip_turns: tuple[bool, ...] = ()
-    pose: float = 0.0
-    source: str | None = None
     text: str = ""
+
+
+LabelledThing = Die | Mesh
+Thing = LabelledThing | Distractor
+
+_THING_JSON: dict[str, Any] = dict.fromkeys(("kind", "label", "position", "yaw_deg", "size", "surface")) | {
+    "edge": 0.0,
+    "faces": (),
+    "pips": None,
+    "pip_turns": (),
+    "pose": 0.0,
+    "source": None,
+    "text": "",
+}
+"""Keys of every thing in JSON, each with its value for the things that do not have it."""
 
 
 @dataclass(frozen=True)
@@ -209,10 +264,15 @@ class SceneSpec:
     sensor: Sensor
 
     def __post_init__(self) -> None:
-        labelled = sum(thing.label is not None for thing in self.things)
-        if labelled > MAX_LABELLED:
-            raise ValueError(f"the scene has {labelled} labelled things, the limit is {MAX_LABELLED}")
+        if len(self.labelled) > MAX_LABELLED:
+            raise ValueError(f"the scene has {len(self.labelled)} labelled things, the limit is {MAX_LABELLED}")
+
+    @property
+    def labelled(self) -> tuple[LabelledThing, ...]:
+        """The labelled things, in the order of their numbers in the instance mask."""
+        return tuple(thing for thing in self.things if not isinstance(thing, Distractor))
 
     def as_json(self) -> dict[str, Any]:
-        """Return the spec as plain JSON data."""
-        return asdict(self)
+        """Return the spec as plain JSON data; all things have the same keys."""
+        things = [_THING_JSON | {"kind": thing.kind} | asdict(thing) for thing in self.things]
+        return asdict(self) | {"things": things}

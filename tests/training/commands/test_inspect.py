@@ -64,7 +64,7 @@ def test_a_dataset_is_compared_with_another_one(shapes: Path, capsys: pytest.Cap
     with Image.open(shapes / "photo_03.png") as photo:
         photo.save("other/again.jpg", quality=60)
     assert main(["inspect", str(shapes), "--against", "other"]) == 0
-    assert "warning: leaks: 1 image is in other too." in capsys.readouterr().out
+    assert "warning: leaks: 1 image is also in other." in capsys.readouterr().out
     assert main(["inspect", str(shapes), "--against", "nowhere"]) == 2
 
 

@@ -101,7 +101,7 @@ ABSENT = "if any(thing['source'] for thing in spec['things']): print('@error hol
         (["--weights", "nowhere.pt"], "nowhere.pt"),
         (["--weights", "MISFIT"], "have no tensor that fits"),
         (["--device", "cuda:99"], "cuda:99"),
-        (["--count", "2"], "hold_out 2 of 2 images in 2 groups leaves a part empty"),
+        (["--count", "2"], "hold_out 2 of 2 images in 2 groups leaves one side empty"),
         (["--blender", "nowhere"], "make render-env"),
         (["--blender", "NO_BPY"], "make render-env"),
         (["--blender", "NO_MESH"], "pawn.obj cannot be rendered: holds no mesh"),

@@ -5,7 +5,7 @@ import pytest
 
 from rendersight.annotations import AnnotatedImage
 from training.config import TrainConfig
-from training.data.anchor_fit import Boxes, Geometry, boxes_at_input, check_reach, geometry_of
+from training.data.anchor_fit import Boxes, Geometry, boxes_at_input, check_anchor_fit, geometry_of
 from training.data.findings import Finding
 
 
@@ -26,10 +26,10 @@ def square(side: float) -> list[float]:
 
 
 def findings(geometry: Geometry, *boxes: list[float]) -> list[Finding]:
-    return check_reach(boxes_at_input([photo(*boxes)], geometry), geometry)
+    return check_anchor_fit(boxes_at_input([photo(*boxes)], geometry), geometry)
 
 
-def test_the_geometry_is_the_network_s(geometry: Geometry) -> None:
+def test_geometry_matches_network(geometry: Geometry) -> None:
     assert geometry.sizes_px == (24, 36, 52, 76, 128, 256)
     assert geometry.strides_px == (8, 16, 32)
     assert geometry.anchors_wh.shape == (18, 2)
@@ -45,18 +45,18 @@ def test_the_geometry_is_the_network_s(geometry: Geometry) -> None:
         ("fasterrcnn_mobilenet_v3_large_fpn", (32, 64, 128, 256, 512), (32, 64)),
     ],
 )
-def test_other_networks(architecture: str, sizes: tuple[int, ...], strides: tuple[int, ...]) -> None:
+def test_geometry_of_other_networks(architecture: str, sizes: tuple[int, ...], strides: tuple[int, ...]) -> None:
     found = geometry_of(TrainConfig(architecture=architecture, min_size=320))
     assert (found.sizes_px, found.strides_px, found.rule.min_size) == (sizes, strides, 320)
 
 
-def test_boxes_are_brought_to_the_input(geometry: Geometry) -> None:
+def test_scales_boxes_to_input(geometry: Geometry) -> None:
     found = boxes_at_input([photo(square(100)), photo([0, 0, 32, 64], size_wh=(320, 640))], geometry)
     assert found.sides_wh.tolist() == [[50, 50], pytest.approx([53.3, 106.6], abs=0.1)]  # 1066 / 640 stops the second
     assert found.spots[0].words == "die, 50 x 50 px at the input"
 
 
-def test_the_best_anchor_is_measured_around_the_same_centre(geometry: Geometry) -> None:
+def test_measures_best_anchor_at_same_centre(geometry: Geometry) -> None:
     found = boxes_at_input([photo(square(48), square(24), square(1240), [0, 0, 100, 50])], geometry)
     # half the size at the input: 24 px is an anchor, 12 px has a quarter of its area, 620 px hold 256 px
     assert found.best_iou[:3].tolist() == pytest.approx([1, 0.25, (256 / 620) ** 2], abs=1e-4)
@@ -64,35 +64,35 @@ def test_the_best_anchor_is_measured_around_the_same_centre(geometry: Geometry) 
     assert found.best_iou[3] == pytest.approx(50 * 25 / 36**2, abs=1e-4)
 
 
-def test_boxes_within_reach_are_no_finding(geometry: Geometry) -> None:
+def test_fitting_boxes_give_no_finding(geometry: Geometry) -> None:
     assert findings(geometry, square(48), square(200), [0, 0, 200, 110]) == []
-    assert check_reach(Boxes(np.zeros((0, 2)), np.zeros(0), ()), geometry) == []
+    assert check_anchor_fit(Boxes(np.zeros((0, 2)), np.zeros(0), ()), geometry) == []
 
 
-def test_small_boxes_name_the_input_that_they_need(geometry: Geometry) -> None:
+def test_small_boxes_suggest_larger_input(geometry: Geometry) -> None:
     found = findings(geometry, square(20), square(200))
     assert [finding.what for finding in found] == [
-        "1 of 2 boxes (50.0%), at the network's input: smaller than half the smallest anchor (24 px).",
-        "1 of 2 boxes (50.0%), at the network's input: reached by no anchor: the best one, with the same centre, has "
+        "At the network's input, 1 of 2 boxes (50.0%) is smaller than half the smallest anchor (24 px).",
+        "At the network's input, 1 of 2 boxes (50.0%) is matched by no anchor: the best anchor at the same centre has "
         "an IoU below 0.3.",
     ]
     assert found[0].severity == "warning"
     # the 5th percentile of 10 and 100 px is 14.5: such boxes reach 12 px already
-    assert found[0].advice == "They are few; a larger input (--set min_size=...) would reach more of them."
+    assert found[0].advice == "Few boxes are affected; a larger input (--set min_size=...) fits more of them."
     (small, *_) = findings(geometry, *[square(20)] * 30)
-    assert "--set min_size=768 would bring 95 % of all boxes above it, at 1.4 times the work" in small.advice
+    assert "--set min_size=768 brings 95 % of all boxes above this limit, at 1.4 times the work" in small.advice
     (tiny, *_) = findings(geometry, *[square(4)] * 30)
-    assert "an input of 3840 px would be needed" in tiny.advice.lower()
+    assert "95 % of all boxes would need an input of 3840 px" in tiny.advice
 
 
-def test_thin_long_and_large_boxes(geometry: Geometry) -> None:
+def test_reports_thin_long_and_large_boxes(geometry: Geometry) -> None:
     assert "less than 8 px wide or high" in findings(geometry, [0, 0, 15, 50])[0].what
     assert any("more than 4 times as long as wide" in item.what for item in findings(geometry, [0, 0, 50, 201]))
     assert not any("as long as wide" in item.what for item in findings(geometry, [0, 0, 50, 199]))
     assert "larger than twice the largest anchor (256 px)" in findings(geometry, square(1026))[0].what
 
 
-def test_few_are_a_note_and_the_worst_come_first(geometry: Geometry) -> None:
+def test_few_boxes_are_a_note_worst_first(geometry: Geometry) -> None:
     (small, *_) = findings(geometry, *[square(100)] * 300, square(22), square(18))
     assert small.severity == "note"
     assert [spot.words for spot in small.spots] == ["die, 9 x 9 px at the input", "die, 11 x 11 px at the input"]

@@ -38,14 +38,14 @@ def photos(**counts: int) -> list[AnnotatedImage]:
     return [photo(f"{label}.png", *[label] * count) for label, count in counts.items()]
 
 
-def test_files_that_cannot_be_used_are_a_fault() -> None:
+def test_unusable_files_are_a_fault() -> None:
     (finding,) = check_files([Fault("a.json", "not JSON"), Fault("b.png", "broken")])
-    assert (finding.severity, finding.what) == ("fault", "2 files or places cannot be used.")
+    assert (finding.severity, finding.what) == ("fault", "2 files or annotations cannot be used.")
     assert [(spot.file, spot.words) for spot in finding.spots] == [("a.json", "not JSON"), ("b.png", "broken")]
     assert check_files([]) == []
 
 
-def test_orientations_are_a_note_where_the_format_knows_them() -> None:
+def test_orientation_severity_depends_on_format() -> None:
     looks = [LOOK, replace(LOOK, name="b.png", orientation=6)]
     (known,) = check_orientation(looks, is_upright=True)
     (doubtful,) = check_orientation(looks, is_upright=False)
@@ -54,7 +54,7 @@ def test_orientations_are_a_note_where_the_format_knows_them() -> None:
     assert check_orientation([LOOK], is_upright=False) == []
 
 
-def test_duplicates_are_told_by_what_they_share() -> None:
+def test_separates_equal_files_from_similar_pictures() -> None:
     looks = [LOOK, LOOK, *(replace(LOOK, name=f"{i}.png", sha256=str(i)) for i in range(3))]
     same, similar = check_duplicates(looks, [(0, 1), (2, 3), (3, 4)])
     assert same.what == "1 image is the same file as another, in 1 set."
@@ -64,32 +64,32 @@ def test_duplicates_are_told_by_what_they_share() -> None:
 
 
 class TestLeaks:
-    def test_an_image_in_two_parts(self) -> None:
+    def test_image_in_two_parts(self) -> None:
         images = [photo("a.png", splits=("train", "val")), photo("b.png", splits=("train", "trainval"))]
         (finding,) = check_leaks(images, [])
         assert [(spot.file, spot.words) for spot in finding.spots] == [("a.png", "in train and val")]
 
-    def test_copies_on_two_sides(self) -> None:
+    def test_copies_in_two_parts(self) -> None:
         images = [
             photo("a.png", splits=("train",)),
             photo("b.png", splits=("test",)),
             photo("c.png", splits=("train",)),
         ]
         (finding,) = check_leaks(images, [(0, 1), (0, 2)])
-        assert finding.what == "In several parts of the split, themselves or as copies: 2 images."
+        assert finding.what == "2 images are in several parts of the split, directly or as a copy."
         assert finding.spots[0].words == "in train; same as b.png in test"
         assert check_leaks(images, [(0, 2)]) == []
 
-    def test_without_splits_there_is_none(self) -> None:
+    def test_no_leak_without_splits(self) -> None:
         assert check_leaks([photo("a.png"), photo("b.png")], [(0, 1)]) == []
 
-    def test_against_another_dataset(self) -> None:
+    def test_image_of_another_dataset(self) -> None:
         (finding,) = check_leaks_against([LOOK], "holdout", [replace(LOOK, name="x.png"), replace(LOOK, name="y.png")])
-        assert finding.what == "1 image is in holdout too."
+        assert finding.what == "1 image is also in holdout."
         assert [spot.words for spot in finding.spots] == ["same as x.png in holdout", "same as y.png in holdout"]
 
 
-def test_misfits_are_sorted_by_how_bad_they_are() -> None:
+def test_sorts_misfits_by_severity() -> None:
     rows = [
         Misfit("a.png", "six", (-5, 0, 10, 10), 5, is_kept=True),
         Misfit("b.png", "six", (-1, 0, 10, 10), 1, is_kept=True),
@@ -107,7 +107,7 @@ def test_misfits_are_sorted_by_how_bad_they_are() -> None:
     assert check_misfits([]) == []
 
 
-def test_boxes_on_each_other() -> None:
+def test_reports_boxes_on_each_other() -> None:
     near = [10, 10, 30, 31]
     images = [
         photo("twice.png", "six", "six", boxes=[BOX, near]),
@@ -133,7 +133,7 @@ def test_boxes_on_each_other() -> None:
         ({"+": 5, "-": 5}, False),
     ],
 )
-def test_labels_that_are_likely_one(counts: dict[str, int], is_found: bool) -> None:
+def test_reports_labels_that_look_alike(counts: dict[str, int], is_found: bool) -> None:
     findings = check_label_names(photos(**counts))
     assert bool(findings) == is_found
     for finding in findings:
@@ -141,7 +141,7 @@ def test_labels_that_are_likely_one(counts: dict[str, int], is_found: bool) -> N
         assert len(finding.spots) == min(counts.values())
 
 
-def test_balance() -> None:
+def test_reports_imbalance() -> None:
     absent, rare, apart = check_balance(photos(cat=200, dog=19, owl=20), ("cat", "dog", "owl", "emu"))
     assert absent.what == "1 class has no box: emu."
     assert rare.what == "1 class has fewer than 20 boxes: dog (19)."
@@ -150,15 +150,15 @@ def test_balance() -> None:
     assert check_balance([], ()) == []
 
 
-def test_what_is_passed_over() -> None:
+def test_reports_unused_files_and_shapes() -> None:
     bare = replace(photo("bare.png"), annotation_path=None)
     found = Folder(
         (photo("a.png", "six"), bare), (), (), Counter({"crowd": 2}), "coco", Path(), (), ("stray.png",), ("x is y",)
     )
     assert [finding.what for finding in check_unused(found)] == [
         "X is y.",
-        "Without annotation file, and so without objects: 1 image.",
-        "1 image file is named by no annotation file and passed over.",
-        "Shapes that give no box are passed over: crowd (2).",
+        "1 image has no annotation file: taken as empty.",
+        "1 image is in no annotation file and not used.",
+        "Shapes that have no box are ignored: crowd (2).",
     ]
     assert check_unused(replace(found, images=(bare,), ignored_shapes=Counter(), unlisted=(), remarks=())) == []

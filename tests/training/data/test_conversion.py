@@ -59,7 +59,7 @@ def test_all_faults_are_told_before_anything_is_written(tmp_path: Path, capsys: 
     flags = ["--to", "yolo", "--labels", "dragon,six "]
     assert main(["convert", str(source), str(tmp_path / "a" / "out"), *flags]) == 2
     told = capsys.readouterr().err
-    for part in ("bad.json: not JSON", "broken.png: not an image", "'dragn' is no class", "label 'six ' "):
+    for part in ("bad.json: not JSON", "broken.png: not an image", "'dragn' is not a class", "label 'six ' "):
         assert part in told
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
 

@@ -14,7 +14,10 @@ from training.data.dataset import (
     BrokenDataset,
     DetectionDataset,
     LabelledImages,
+    batch_part,
     collate,
+    epoch_batches,
+    epoch_order,
     read_dataset,
     split,
     split_by_names,
@@ -28,13 +31,13 @@ def data(shapes: Path) -> LabelledImages:
     return read_dataset(shapes)
 
 
-def test_class_names_are_those_of_the_data_sorted(data: LabelledImages) -> None:
+def test_sorts_class_names_of_data(data: LabelledImages) -> None:
     assert data.class_names == ("disc", "square")
     assert len(data.images) == 10
     assert sum(1 for image in data.images if not image.labels) == 2
 
 
-def test_given_class_names_keep_their_order(shapes: Path) -> None:
+def test_keeps_order_of_given_class_names(shapes: Path) -> None:
     data = read_dataset(shapes, class_names=("square", "triangle", "disc"))
     ids = {
         label: number
@@ -44,7 +47,7 @@ def test_given_class_names_keep_their_order(shapes: Path) -> None:
     assert ids == {"square": 1, "disc": 3}
 
 
-def test_every_fault_is_reported_at_once(shapes: Path, tmp_path: Path) -> None:
+def test_reports_every_fault_at_once(shapes: Path, tmp_path: Path) -> None:
     Image.new("RGB", (20, 20)).save(tmp_path / "good.png")
     (tmp_path / "broken.png").write_bytes((tmp_path / "good.png").read_bytes()[:40])
     Image.new("RGB", (20, 20)).save(tmp_path / "typo.png")
@@ -57,20 +60,18 @@ def test_every_fault_is_reported_at_once(shapes: Path, tmp_path: Path) -> None:
     assert "dragon" in str(caught.value)
 
 
-def test_a_fault_is_reported_for_a_folder_named_by_a_relative_path(
-    shapes: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reports_fault_below_relative_path(shapes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(shapes.parent)
     with pytest.raises(BrokenDataset, match=r"photo_00\.json: label"):
         read_dataset(Path(shapes.name), class_names=("triangle",))
 
 
-def test_a_name_that_is_not_in_the_dataset_is_not_passed_over(data: LabelledImages) -> None:
-    with pytest.raises(AnnotationError, match=r"1 of the images listed.*elsewhere\.png"):
+def test_rejects_unknown_image_name(data: LabelledImages) -> None:
+    with pytest.raises(AnnotationError, match=r"1 of the listed images.*elsewhere\.png"):
         data.select(["photo_00.png", "elsewhere.png"])
 
 
-def test_an_image_that_its_annotation_embeds_is_a_sample(shapes: Path, tmp_path: Path) -> None:
+def test_reads_embedded_image(shapes: Path, tmp_path: Path) -> None:
     document = json.loads((shapes / "photo_00.json").read_text())
     document["imageData"] = base64.b64encode((shapes / "photo_00.png").read_bytes()).decode()
     (tmp_path / "photo_00.json").write_text(json.dumps(document))
@@ -81,7 +82,7 @@ def test_an_image_that_its_annotation_embeds_is_a_sample(shapes: Path, tmp_path:
     assert torch.equal(embedded.boxes_xyxy, from_file.boxes_xyxy)
 
 
-def test_an_empty_folder_and_a_folder_without_labels_are_refused(tmp_path: Path) -> None:
+def test_rejects_empty_folder_and_folder_without_labels(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match="holds no images"):
         read_dataset(tmp_path)
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
@@ -94,9 +95,9 @@ def names(data: LabelledImages) -> set[str]:
 
 
 @pytest.mark.parametrize(("hold_out", "expected"), [(3, 3), (0.2, 2), (1, 1), (0.95, 10)])
-def test_a_split_divides_the_dataset(data: LabelledImages, hold_out: float, expected: int) -> None:
+def test_split_divides_dataset(data: LabelledImages, hold_out: float, expected: int) -> None:
     if expected == 10:
-        with pytest.raises(AnnotationError, match="leaves a part empty"):
+        with pytest.raises(AnnotationError, match="leaves one side empty"):
             split(data, hold_out=hold_out, seed=0)
         return
     train, held = split(data, hold_out=hold_out, seed=0)
@@ -105,23 +106,23 @@ def test_a_split_divides_the_dataset(data: LabelledImages, hold_out: float, expe
     assert not names(train) & names(held)
 
 
-def test_a_split_depends_on_the_seed_alone(data: LabelledImages) -> None:
+def test_split_depends_on_seed_alone(data: LabelledImages) -> None:
     first, second, other = (split(data, hold_out=3, seed=seed)[1] for seed in (0, 0, 1))
     assert names(first) == names(second) != names(other)
 
 
-def test_groups_stay_on_one_side(data: LabelledImages) -> None:
+def test_split_keeps_groups_together(data: LabelledImages) -> None:
     train, held = split(data, hold_out=3, seed=0, group_by=r"photo_(\d)[0-4]|photo_\d([5-9])")
     assert {"photo_00.png", "photo_03.png"} <= names(train) or {"photo_00.png", "photo_03.png"} <= names(held)
     assert len(held.images) >= 3
 
 
-def test_a_group_expression_that_does_not_match_names_the_image(data: LabelledImages) -> None:
+def test_unmatched_group_expression_names_image(data: LabelledImages) -> None:
     with pytest.raises(AnnotationError, match=r"photo_00\.png"):
         split(data, hold_out=3, seed=0, group_by="series_(.*)")
 
 
-def test_the_fingerprint_changes_with_a_box_and_not_with_the_folder(data: LabelledImages, shapes: Path) -> None:
+def test_fingerprint_depends_on_content_alone(data: LabelledImages, shapes: Path) -> None:
     assert data.fingerprint() == read_dataset(shapes).fingerprint()
     image = data.images[0]
     object.__setattr__(image, "boxes_xyxy", image.boxes_xyxy + np.float32(0.5))
@@ -129,7 +130,7 @@ def test_the_fingerprint_changes_with_a_box_and_not_with_the_folder(data: Labell
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_augmented_samples_depend_on_seed_epoch_and_index_alone(data: LabelledImages, workers: int) -> None:
+def test_augmentation_depends_on_seed_epoch_and_index(data: LabelledImages, workers: int) -> None:
     config = TrainConfig(rotate90=0.5, vertical_flip=0.5)
     dataset = DetectionDataset(data, augment=augmentation(config), seed=3)
     dataset.epoch = 1
@@ -142,14 +143,14 @@ def test_augmented_samples_depend_on_seed_epoch_and_index_alone(data: LabelledIm
     assert not torch.equal(alone.image, dataset[4].image)
 
 
-def test_augmenting_leaves_the_global_random_state(data: LabelledImages) -> None:
+def test_augmentation_keeps_global_random_state(data: LabelledImages) -> None:
     dataset = DetectionDataset(data, augment=augmentation(TrainConfig()), seed=0)
     before = torch.get_rng_state()
     _ = dataset[0]
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_an_empty_image_has_no_boxes_and_no_labels(data: LabelledImages) -> None:
+def test_image_without_objects_has_empty_targets(data: LabelledImages) -> None:
     pixels, targets = to_network([DetectionDataset(data)[4]], torch.device("cpu"))
     assert targets[0]["boxes"].shape == (0, 4)
     assert targets[0]["labels"].shape == (0,)
@@ -157,7 +158,7 @@ def test_an_empty_image_has_no_boxes_and_no_labels(data: LabelledImages) -> None
     assert 0 <= float(pixels[0].min()) <= float(pixels[0].max()) <= 1
 
 
-def test_widened_boxes_stand_off_and_end_at_the_edge(shapes: Path) -> None:
+def test_widens_boxes_up_to_the_edge(shapes: Path) -> None:
     data = read_dataset(shapes)
     wide = data.widened(0.1)
     assert data.widened(0) is data
@@ -171,7 +172,7 @@ def test_widened_boxes_stand_off_and_end_at_the_edge(shapes: Path) -> None:
             assert found == pytest.approx(wanted, abs=1e-3)
 
 
-def test_listed_images_are_held_out(data: LabelledImages) -> None:
+def test_holds_out_listed_images(data: LabelledImages) -> None:
     names = [data.images[7].name, data.images[2].name]
     rest, held = split_by_names(data, names)
     assert [image.name for image in held.images] == sorted(names)
@@ -180,6 +181,29 @@ def test_listed_images_are_held_out(data: LabelledImages) -> None:
 
 
 @pytest.mark.parametrize("names", [["nowhere.png"], [], ["all"]])
-def test_a_list_that_leaves_a_part_empty_or_names_a_stranger_is_refused(data: LabelledImages, names: list[str]) -> None:
+def test_rejects_bad_hold_out_list(data: LabelledImages, names: list[str]) -> None:
     with pytest.raises(AnnotationError):
         split_by_names(data, [image.name for image in data.images] if names == ["all"] else names)
+
+
+def test_epoch_visits_every_image_once() -> None:
+    first, second = epoch_order(20, seed=1, epoch=0), epoch_order(20, seed=1, epoch=1)
+    assert sorted(first) == sorted(second) == list(range(20))
+    assert first != second
+
+
+def test_batches_cut_the_order_of_an_epoch() -> None:
+    batches = epoch_batches(10, batch_size=4, seed=1, epoch=2)
+    assert [len(batch) for batch in batches] == [4, 4, 2]
+    assert [image for batch in batches for image in batch] == epoch_order(10, seed=1, epoch=2)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 8])
+def test_batch_parts_are_disjoint_complete_and_even(count: int, size: int) -> None:
+    batch = [10 * number for number in range(count)]
+    parts = [batch_part(batch, rank=rank, size=size) for rank in range(size)]
+    assert sorted(image for some in parts for image in some) == batch
+    lengths = [len(some) for some in parts]
+    assert max(lengths) - min(lengths) <= 1
+    assert lengths == sorted(lengths, reverse=True)

@@ -45,35 +45,35 @@ def looks(folder: Path, *pictures: Image.Image, quality: int = 95) -> list[Look]
         lambda image: image.convert("L"),
     ],
 )
-def test_a_copy_is_found(tmp_path: Path, change: Callable[[Image.Image], Image.Image]) -> None:
+def test_finds_copy(tmp_path: Path, change: Callable[[Image.Image], Image.Image]) -> None:
     assert alike(looks(tmp_path, scene(), change(scene()), quality=50)) == [(0, 1)]
 
 
 @pytest.mark.parametrize("other", [scene(seed=1), scene(disc_xy=(110, 90)), scene().transpose(Image.Transpose(0))])
-def test_another_photo_is_not_even_of_the_same_desk(tmp_path: Path, other: Image.Image) -> None:
+def test_tells_photos_of_one_desk_apart(tmp_path: Path, other: Image.Image) -> None:
     assert alike(looks(tmp_path, scene(), other)) == []
 
 
-def test_pictures_without_anything_on_them_are_the_same_only_as_files(tmp_path: Path) -> None:
+def test_flat_pictures_match_only_as_files(tmp_path: Path) -> None:
     white, grey = Image.new("RGB", (40, 30), "white"), Image.new("RGB", (40, 30), "grey")
     found = looks(tmp_path, white, grey, white)
     assert alike(found) == [(0, 2)]
     assert [look.is_flat for look in found] == [True] * 3
 
 
-def test_two_datasets_are_compared_without_their_own_copies(tmp_path: Path) -> None:
+def test_compares_two_datasets(tmp_path: Path) -> None:
     one, two = looks(tmp_path, scene(), scene(seed=1), scene()), looks(tmp_path, scene(seed=2), scene(seed=1))
     assert alike(one, two) == [(1, 1)]
     assert alike([], two) == alike(one, []) == alike([]) == []
 
 
-def test_many_are_compared_in_blocks(tmp_path: Path) -> None:
+def test_compares_in_blocks(tmp_path: Path) -> None:
     (first,) = looks(tmp_path, scene())
     other = replace(first, bits=-first.bits, sha256="other")
     assert alike([other] * 2100 + [first], [first]) == [(2100, 0)]
 
 
-def test_an_orientation_is_seen_and_looked_through(tmp_path: Path) -> None:
+def test_applies_orientation(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     scene().transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.jpg", exif=exif, quality=95)
@@ -83,6 +83,6 @@ def test_an_orientation_is_seen_and_looked_through(tmp_path: Path) -> None:
     assert alike([*looks(tmp_path, scene()), turned]) == [(0, 1)]
 
 
-def test_pairs_that_share_a_member_are_one_group() -> None:
+def test_merges_pairs_into_groups() -> None:
     assert groups([(0, 3), (5, 6), (3, 7), (6, 8), (1, 2)]) == [[0, 3, 7], [1, 2], [5, 6, 8]]
     assert groups([]) == []

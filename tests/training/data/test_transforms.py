@@ -42,7 +42,7 @@ def white_extent(image: torch.Tensor) -> list[int]:
         lambda s: turn(s, quarters=3),
     ],
 )
-def test_boxes_move_with_the_pixels(move: object) -> None:
+def test_boxes_move_with_pixels(move: object) -> None:
     moved = move(sample((5, 7, 21, 17)))  # type: ignore[operator]
     assert moved.boxes_xyxy[0].tolist() == white_extent(moved.image)
 
@@ -62,18 +62,18 @@ def test_four_quarters_change_nothing() -> None:
     assert torch.equal(back.boxes_xyxy, once.boxes_xyxy)
 
 
-def test_a_quarter_worked_out_by_hand() -> None:
+def test_quarter_turn_by_hand() -> None:
     # 60 wide, 40 high; counter-clockwise: the right edge becomes the top
     assert turn(sample((50, 10, 60, 20)), quarters=1).boxes_xyxy[0].tolist() == [10, 0, 20, 10]
 
 
-def test_zooming_in_shows_the_window_and_scales_its_boxes() -> None:
+def test_zoom_in_scales_boxes_of_window() -> None:
     zoomed = zoom_to(sample((20, 10, 30, 20)), top=0, left=10, window_hw=(20, 30), min_visible=0.5)
     assert zoomed.size_hw == (40, 60)
     assert zoomed.boxes_xyxy[0].tolist() == [20, 20, 40, 40] == white_extent(zoomed.image)
 
 
-def test_zooming_out_surrounds_the_image() -> None:
+def test_zoom_out_surrounds_image() -> None:
     torch.manual_seed(0)
     zoomed = zoom_to(sample((0, 0, 60, 40)), top=-20, left=-30, window_hw=(80, 120), min_visible=0.5)
     assert zoomed.boxes_xyxy[0].tolist() == [15, 10, 45, 30]
@@ -82,13 +82,13 @@ def test_zooming_out_surrounds_the_image() -> None:
 
 
 @pytest.mark.parametrize(("min_visible", "kept"), [(0.4, 1), (0.6, 0)])
-def test_a_cut_box_stays_only_if_enough_of_it_does(min_visible: float, kept: int) -> None:
+def test_drops_boxes_cut_too_far(min_visible: float, kept: int) -> None:
     zoomed = zoom_to(sample((0, 0, 20, 20)), top=0, left=10, window_hw=(20, 30), min_visible=min_visible)
     assert len(zoomed.boxes_xyxy) == len(zoomed.labels) == kept
 
 
 @pytest.mark.parametrize("boxes", [[], [(5, 7, 21, 17), (0, 0, 60, 40)]])
-def test_all_augmentations_keep_size_type_and_valid_boxes(boxes: list[tuple[int, int, int, int]]) -> None:
+def test_augmentations_keep_size_type_and_valid_boxes(boxes: list[tuple[int, int, int, int]]) -> None:
     config = TrainConfig(
         vertical_flip=0.5,
         photometric=1.0,
@@ -112,7 +112,7 @@ def test_all_augmentations_keep_size_type_and_valid_boxes(boxes: list[tuple[int,
 
 
 @pytest.mark.parametrize("spoil", [distort_colours, blur, add_noise, compress])
-def test_what_a_camera_does_changes_pixels_and_leaves_boxes(spoil: object) -> None:
+def test_camera_effects_keep_boxes(spoil: object) -> None:
     torch.manual_seed(3)
     before = sample((5, 7, 21, 17))
     pattern = torch.randint(0, 256, before.image.shape, dtype=torch.uint8)
@@ -136,26 +136,26 @@ def test_blur_smooths_and_noise_roughens() -> None:
     assert float(add_noise(flat).image.float().std()) > 0 == float(flat.image.float().std())
 
 
-def test_without_augmentations_the_sample_is_untouched() -> None:
+def test_no_augmentation_keeps_sample() -> None:
     config = TrainConfig(horizontal_flip=0, photometric=0, scale_jitter=(1, 1))
     once = sample((5, 7, 21, 17))
     assert augmentation(config)(once) is once
 
 
-def test_a_zoom_of_one_changes_nothing() -> None:
+def test_zoom_of_one_changes_nothing() -> None:
     once = sample((5, 7, 21, 17))
     same = Zoom(1.0, 1.0, min_visible=0.5)(once)
     assert torch.equal(same.boxes_xyxy, once.boxes_xyxy)
     assert torch.equal(same.image, once.image)
 
 
-def test_a_stretched_window_scales_both_axes_apart() -> None:
+def test_stretch_scales_axes_apart() -> None:
     stretched = zoom_to(sample((20, 10, 40, 30)), top=0, left=0, window_hw=(40, 60), out_hw=(40, 120), min_visible=0.5)
     assert stretched.size_hw == (40, 120)
     assert stretched.boxes_xyxy[0].tolist() == [40, 10, 80, 30] == white_extent(stretched.image)
 
 
-def test_a_stretch_stays_within_its_limit_and_changes_the_shape() -> None:
+def test_stretch_stays_within_limit() -> None:
     zoom = Zoom(0.5, 0.5, min_visible=0.1, most_stretch=1.5)
     ratios = []
     for seed in range(40):
@@ -166,7 +166,7 @@ def test_a_stretch_stays_within_its_limit_and_changes_the_shape() -> None:
     assert 1.25 < max(ratios) < 1.6
 
 
-def test_a_crop_is_square_and_nearly_always_shows_an_object() -> None:
+def test_crop_is_square_and_mostly_shows_an_object() -> None:
     zoom = Zoom(1.0, 1.0, min_visible=0.5, crop_px=16)
     shown = 0
     for seed in range(40):
@@ -179,13 +179,13 @@ def test_a_crop_is_square_and_nearly_always_shows_an_object() -> None:
     assert shown >= 20
 
 
-def test_a_crop_of_an_empty_image_is_empty() -> None:
+def test_crop_of_empty_image() -> None:
     cropped = Zoom(1.0, 1.0, min_visible=0.5, crop_px=80)(sample())
     assert cropped.size_hw == (80, 80)
     assert cropped.boxes_xyxy.shape == (0, 4)
 
 
-def test_a_crop_shows_things_as_large_as_the_finished_detector_sees_them() -> None:
+def test_crop_has_scale_of_detector_input() -> None:
     halved = Zoom(1.0, 1.0, min_visible=0.5, crop_px=40, input_px=(20, 30))  # 40x60 is resized to 20x30
     torch.manual_seed(0)
     x0, y0, x1, y1 = halved(sample((20, 10, 40, 30))).boxes_xyxy[0].tolist()

@@ -61,9 +61,10 @@ def test_the_page_says_when_no_threshold_is_sure(perfect: Domain) -> None:
 
 def test_the_page_counts_mistakes_above_the_threshold_in_use(perfect: Domain, half: Domain) -> None:
     above = page(report(perfect, half))
-    assert "3 objects are found and named, 0 found and named wrongly, 3 missed; 0 detections are on the back" in above
+    assert "3 objects are found with the right class, 0 with a wrong class, and 3 are missed. 0 detections" in above
     below = page(report(perfect, half, score_threshold=0.2))
-    assert "above score 0.2, at IoU 0.5: 3 objects are found and named, 0 found and named wrongly, 3 missed; 3" in below
+    assert "above score 0.2, at IoU 0.5: 3 objects are found with the right class, 0 with a wrong class" in below
+    assert "and 3 are missed. 3 detections" in below
 
 
 def test_each_real_set_has_its_column_and_all_are_taken_together(perfect: Domain, half: Domain) -> None:
@@ -95,7 +96,7 @@ def test_the_json_holds_what_the_page_tells(perfect: Domain, half: Domain) -> No
 def test_sets_without_objects_or_detections_have_a_page_too(perfect: Domain) -> None:
     for empty in (measure("desk", labelled([], []), [NOTHING] * 2), measure("desk", labelled(PAIR), [NOTHING])):
         drawn = report(perfect, empty)
-        assert "Nothing is found at all." in page(drawn)
+        assert "There are no detections." in page(drawn)
         json.dumps(drawn.as_json(), allow_nan=False)
         assert drawn.as_json()["reliability"]["error"] is None
     assert "mAP@[.5:.95] | – |" in page(report(measure("renders", labelled([]), [NOTHING]), perfect))

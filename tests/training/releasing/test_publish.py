@@ -104,7 +104,7 @@ def test_its_card_shows_the_figures_of_its_manifest(release: Release) -> None:
 def test_its_card_says_which_data_chose_what(release: Release) -> None:
     card = (release.folder / "README.md").read_text()
     assert "where F1 is best on the held-out images." in card
-    assert "## Which data chose what\n\nNo photo gave a gradient.\n" in card
+    assert "## Data behind each choice\n\nNo photo gave a gradient.\n" in card
     assert release.manifest.provenance == "No photo gave a gradient."
     assert release.manifest.score_threshold_from == ()
 

@@ -23,7 +23,7 @@ def photos(tmp_path: Path) -> LabelledImages:
     return replace(data, images=tuple(replace(image, image_path=tmp_path / image.name) for image in data.images))
 
 
-def test_false_alarms_say_what_they_are() -> None:
+def test_describes_false_alarms() -> None:
     data = labelled([("cat", LEFT), ("dog", RIGHT)])
     beside = (110, 10, 160, 60)  # IoU 1600 / 3400
     found = Detections.of(
@@ -41,7 +41,7 @@ def test_false_alarms_say_what_they_are() -> None:
     assert [alarm.found for alarm in alarms] == [RIGHT, beside, ELSEWHERE, LEFT]
 
 
-def test_misses_come_largest_first_and_tell_what_was_found_below_the_threshold() -> None:
+def test_sorts_and_describes_misses() -> None:
     data = labelled([("cat", ELSEWHERE), ("dog", RIGHT)], [("cat", LEFT)])
     found = [Detections.of([RIGHT, RIGHT], [1, 2], [0.4, 0.3]), Detections.of([LEFT], [2], [0.9])]
     lost = misses(data, found, score_threshold=0.5)
@@ -51,7 +51,7 @@ def test_misses_come_largest_first_and_tell_what_was_found_below_the_threshold()
     ]
 
 
-def test_nothing_is_wrong_where_nothing_is_there_and_nothing_found() -> None:
+def test_correct_detections_are_no_mistakes() -> None:
     data = labelled([], [("cat", LEFT)])
     found = [NOTHING, Detections.of([LEFT], [1], [0.9])]
     assert false_alarms(data, found, score_threshold=0.5) == []
@@ -62,7 +62,7 @@ def colours(sheet: Image.Image) -> set[tuple[int, ...]]:
     return {tuple(colour) for colour in np.unique(np.asarray(sheet).reshape(-1, 3), axis=0).tolist()}
 
 
-def test_truth_and_detection_have_a_colour_each(photos: LabelledImages) -> None:
+def test_truth_and_detection_differ_in_colour(photos: LabelledImages) -> None:
     both = gallery(photos, [Mistake(0, RIGHT, ELSEWHERE, "both", 1.0)])
     assert {TRUTH, FOUND} <= colours(both)
     truth_alone = colours(gallery(photos, [Mistake(0, RIGHT, None, "miss", 1.0)]))
@@ -70,7 +70,7 @@ def test_truth_and_detection_have_a_colour_each(photos: LabelledImages) -> None:
     assert FOUND not in truth_alone
 
 
-def test_a_photo_shows_two_mistakes_at_most(photos: LabelledImages) -> None:
+def test_shows_two_mistakes_per_photo(photos: LabelledImages) -> None:
     one = gallery(photos, [Mistake(0, LEFT, None, "", 1.0)]).size
     of_one_photo = gallery(photos, [Mistake(0, LEFT, None, "", 1.0)] * 5)
     of_all = gallery(photos, [Mistake(index, LEFT, None, "", 1.0) for index in (0, 0, 0, 1, 1, 1, 2)])
@@ -81,11 +81,11 @@ def test_a_photo_shows_two_mistakes_at_most(photos: LabelledImages) -> None:
 
 
 @pytest.mark.parametrize("box", [(0, 0, 200, 100), (199, 99, 200, 100), (0, 50, 0.1, 50.1), (0, 40, 200, 40.5)])
-def test_a_box_of_any_size_at_any_edge_is_shown(photos: LabelledImages, box: tuple[float, ...]) -> None:
+def test_shows_boxes_at_any_edge(photos: LabelledImages, box: tuple[float, ...]) -> None:
     x0, y0, x1, y1 = box
     sheet = gallery(photos, [Mistake(0, (x0, y0, x1, y1), None, "a caption that is far too long " * 3, 1.0)])
     assert TRUTH in colours(sheet)
 
 
-def test_without_mistakes_the_sheet_says_so(photos: LabelledImages) -> None:
+def test_empty_gallery_says_none(photos: LabelledImages) -> None:
     assert len(colours(gallery(photos, []))) > 1

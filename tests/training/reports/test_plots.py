@@ -7,6 +7,6 @@ from training.reports.plots import plot_confusion
 
 
 @pytest.mark.parametrize("name", ["$\\frac$", "サイコロ", "骰子$"])
-def test_any_name_of_a_class_can_be_drawn(name: str, tmp_path: Path) -> None:
+def test_draws_any_class_name(name: str, tmp_path: Path) -> None:
     plot_confusion(np.eye(2, dtype=np.int64), [name], tmp_path / "confusion.png")
     assert (tmp_path / "confusion.png").stat().st_size > 1000

@@ -13,7 +13,7 @@ from training.reports.report_folder import write_evaluation, write_run_plots, wr
 
 
 def guesses(data: LabelledImages) -> list[Detections]:
-    """Boxes shifted by 4 px, every second one of the wrong class."""
+    """Return boxes shifted by 4 px, every second one of the wrong class."""
     found = []
     for image in data.images:
         labels = [label if index % 2 else 3 - label for index, label in enumerate(data.label_ids(image))]
@@ -36,7 +36,7 @@ def write(out: Path, data: LabelledImages, found: Sequence[Detections]) -> str:
     return (out / "report.md").read_text("utf-8")
 
 
-def test_photos_without_objects_can_be_drawn(shapes: Path, tmp_path: Path) -> None:
+def test_reports_photos_without_objects(shapes: Path, tmp_path: Path) -> None:
     data = read_dataset(shapes).select(["photo_04.png"])
     assert "not reached" in write(tmp_path, data, [Detections.of([], [], [])])
     assert len(list(tmp_path.iterdir())) == 8
@@ -45,7 +45,7 @@ def test_photos_without_objects_can_be_drawn(shapes: Path, tmp_path: Path) -> No
 PICTURES = {"precision_recall.png", "reliability.png", "confusion.png", "false_alarms.jpg", "misses.jpg"}
 
 
-def test_an_evaluation_leaves_figures_pictures_and_a_page(shapes: Path, tmp_path: Path) -> None:
+def test_evaluation_writes_figures_pictures_and_a_page(shapes: Path, tmp_path: Path) -> None:
     data = read_dataset(shapes)
     out = tmp_path / "out"
     write_evaluation(out, data, guesses(data), evaluate(data, guesses(data)))
@@ -60,7 +60,7 @@ def report_epoch(run: Path, data: LabelledImages, found: Sequence[Detections]) -
     write_run_plots(run, hold_out, found, evaluate(hold_out, found), train=train)
 
 
-def test_a_run_s_pictures_are_those_of_its_best_epoch(shapes: Path, tmp_path: Path) -> None:
+def test_run_keeps_the_pictures_of_its_best_epoch(shapes: Path, tmp_path: Path) -> None:
     data = read_dataset(shapes)
     run = write_run(tmp_path / "run", aps=[0.3])
     report_epoch(run, data, guesses(data))
@@ -74,5 +74,5 @@ def test_a_run_s_pictures_are_those_of_its_best_epoch(shapes: Path, tmp_path: Pa
         assert changed == (best.keys() if is_best else set())
         assert (run / "plots" / "ap.png").read_bytes() != curves
         text = (run / "report.html").read_text("utf-8")
-        assert f"of epoch {3 if is_best else 1}, the best one" in text
+        assert f"from epoch {3 if is_best else 1}, the best so far" in text
         assert text.count("<img") == len(PICTURES) + 4

@@ -19,40 +19,40 @@ NASTY = "<b>&\"six'"
 
 
 def data(*names: str) -> LabelledImages:
-    """A photo with a box of each name, and one without."""
+    """Return a photo with a box of each name, and a photo without boxes."""
     found = labelled([(name, BOX) for name in names], [])
     return replace(found, class_names=("cat", NASTY))
 
 
 def cells(text: str, row: str) -> list[str]:
-    """What stands in the row of a table that begins with this."""
+    """Return the other cells of the table row that starts with `row`."""
     (found,) = re.findall(rf"<tr><td>{re.escape(row)}</td>(.*?)</tr>", text)
     return re.findall("<td>(.*?)</td>", found)
 
 
-def run_page(run: Path, **changes: object) -> str:
+def page_of_run(run: Path, **changes: object) -> str:
     folder = write_run(run, class_names=("cat", NASTY), **changes)
-    return report_page.of_run(
+    return report_page.run_page(
         folder, History.read(folder), train=data("cat", "cat", NASTY), hold_out=data("cat"), pictures=folder / "plots"
     )
 
 
-def test_the_page_of_a_run_tells_all_of_it(tmp_path: Path) -> None:
+def test_run_page_shows_figures_data_and_settings(tmp_path: Path) -> None:
     config = TrainConfig(epochs=4, group_by=NASTY)
-    text = run_page(tmp_path / "<i>run", aps=[0.1, 0.3, 0.2], config=config, dataset="<u>PHOTOS")
+    text = page_of_run(tmp_path / "<i>run", aps=[0.1, 0.3, 0.2], config=config, dataset="<u>PHOTOS")
     tags = tags_of_a_whole_page(text)
     assert not {"i", "u", "img"} & set(tags)
     for raw in ("<i>", "<u>", "<b>&"):
         assert raw not in text
     assert "<h1>Run &lt;i&gt;run</h1>" in text
-    assert "Figures and pictures are of epoch 2, the best one" in text
-    assert "3 of 4 epochs have ended" in text
+    assert "from epoch 2, the best so far" in text
+    assert "3 of 4 epochs are done" in text
     assert '<div class="tile"><b>0.300</b>mAP@[.5:.95]</div>' in text
-    assert '<div class="tile"><b>0:00:24</b>in training steps</div>' in text
+    assert '<div class="tile"><b>0:00:24</b>training time</div>' in text
     assert "<th>best, epoch 2</th><th>epoch 3</th>" in text
     assert cells(text, "mAP@[.5:.95]") == ["0.300", "0.200"]
     assert cells(text, "cat") == ["2", "1", "–"]
-    assert cells(text, "&lt;b&gt;&amp;&quot;six&#x27;") == ["1", "0", "–"]
+    assert cells(text, "&lt;b&gt;&amp;&#34;six&#39;") == ["1", "0", "–"]
     assert cells(text, "images without objects") == ["1", "1", ""]
     changed, all_of_it = text.split("<details>")
     assert cells(changed, "epochs") == cells(all_of_it, "epochs") == ["4"]
@@ -61,28 +61,28 @@ def test_the_page_of_a_run_tells_all_of_it(tmp_path: Path) -> None:
     assert "<pre>RENDERSIGHT_MODEL=i-run python -m app</pre>" in text
 
 
-def test_the_page_of_a_young_run_has_one_column_of_figures(tmp_path: Path) -> None:
-    assert "<th>best, epoch 1</th></tr>" in run_page(tmp_path / "run", aps=[0.1])
+def test_first_epoch_has_one_column(tmp_path: Path) -> None:
+    assert "<th>best, epoch 1</th></tr>" in page_of_run(tmp_path / "run", aps=[0.1])
 
 
-def test_the_page_of_an_evaluation_has_its_figures_and_classes(tmp_path: Path) -> None:
+def test_evaluation_page_shows_figures_and_classes(tmp_path: Path) -> None:
     found = data("cat", NASTY)
-    text = report_page.of_evaluation("<i>a-on-b", found, evaluate(found, [NOTHING] * 2), pictures=tmp_path)
+    text = report_page.evaluation_page("<i>a-on-b", found, evaluate(found, [NOTHING] * 2), pictures=tmp_path)
     tags_of_a_whole_page(text)
     assert "<h1>Evaluation &lt;i&gt;a-on-b</h1>" in text
     assert "2 images, 2 objects" in text
     assert cells(text, "cat") == ["1", "0.000"]
 
 
-def test_a_page_with_large_pictures_stays_small(tmp_path: Path) -> None:
-    """As large as a gallery and a sheet get, of photos as rough as photos are."""
+def test_page_with_large_pictures_stays_small(tmp_path: Path) -> None:
+    """The pictures have the largest size of a gallery and a sheet, and the noise of photos."""
     plots = tmp_path / "run" / "plots"
     folder = write_run(tmp_path / "run")
     plots.mkdir()
     for name, size_wh in (("false_alarms.jpg", (984, 842)), ("misses.jpg", (984, 842)), ("hold_out.png", (1710, 1710))):
         rough(size_wh).save(plots / name, quality=85)
     two = replace(data(), class_names=("disc", "square"))
-    text = report_page.of_run(folder, History.read(folder), train=two, hold_out=two, pictures=plots)
+    text = report_page.run_page(folder, History.read(folder), train=two, hold_out=two, pictures=plots)
     assert text.count("<img") == 3
     assert 300_000 < len(text) < 3_000_000
 

@@ -49,7 +49,7 @@ def config_of(options: Any) -> TrainConfig:
         TrainConfig(group_by=r"^(\d)'", hold_out=0.1234567),
     ],
 )
-def test_the_command_has_the_configuration_of_the_run(config: TrainConfig) -> None:
+def test_command_repeats_configuration(config: TrainConfig) -> None:
     data = photos()
     record = replace(RECORD, dataset="my 'photos'", config=config, dataset_format="yolo")
     options = told(record, *split_by_names(data, ["03.png"]))
@@ -59,7 +59,7 @@ def test_the_command_has_the_configuration_of_the_run(config: TrainConfig) -> No
     assert (options.labels, options.format) == (("disc", "square"), "yolo")
 
 
-def test_weights_are_those_of_the_version_that_was_the_highest() -> None:
+def test_command_pins_version_of_weights() -> None:
     parts = split_by_names(photos(), ["03.png"])
     config = TrainConfig(weights="dice")
     assert told(replace(RECORD, config=config, continued_from="dice@5"), *parts).weights == "dice@5"
@@ -67,7 +67,7 @@ def test_weights_are_those_of_the_version_that_was_the_highest() -> None:
 
 
 @pytest.mark.parametrize("group_by", [None, r"(\d)\.png"])
-def test_a_split_that_was_drawn_is_drawn_again(group_by: str | None) -> None:
+def test_command_repeats_drawn_split(group_by: str | None) -> None:
     data = photos("train", "", "test")
     config = TrainConfig(hold_out=3, seed=5, group_by=group_by)
     train, hold_out = split(without_test(data), hold_out=3, seed=5, group_by=group_by)
@@ -77,7 +77,7 @@ def test_a_split_that_was_drawn_is_drawn_again(group_by: str | None) -> None:
     assert options.hold_out_names is None
 
 
-def test_a_split_that_was_named_is_named_again() -> None:
+def test_command_repeats_named_split() -> None:
     for config in (TrainConfig(), TrainConfig(group_by="elsewhere")):
         options = told(replace(RECORD, config=config), *split_by_names(photos("train", "val"), ["03.png", "04.png"]))
         assert options.hold_out_names == RUN / "hold_out.txt"
@@ -85,14 +85,14 @@ def test_a_split_that_was_named_is_named_again() -> None:
         assert options.group_by is None
 
 
-def test_a_split_of_the_dataset_s_own_is_followed_again() -> None:
+def test_command_follows_split_of_dataset() -> None:
     parts = own_split(photos("train", "val", "test"))
     assert parts is not None
     options = told(RECORD, *parts)
     assert (options.hold_out_names, options.hold_out, options.group_by) == (None, None, None)
 
 
-def test_labels_that_a_flag_cannot_tell_are_left_to_the_data() -> None:
+def test_command_leaves_out_labels_with_commas() -> None:
     record = replace(RECORD, class_names=("disc, red", "square"))
     assert told(record, *split_by_names(photos(), ["03.png"])).labels is None
 
@@ -101,7 +101,7 @@ def test_labels_that_a_flag_cannot_tell_are_left_to_the_data() -> None:
     ("folder", "name"),
     [("runs/mine", "mine"), ("Runs/My Dice (2)", "my-dice-2-"), ("runs/_骰子", "mine"), ("r/" + "x" * 99, "x" * 64)],
 )
-def test_a_release_is_called_as_the_folder_where_it_may_be(folder: str, name: str) -> None:
+def test_release_is_named_after_folder(folder: str, name: str) -> None:
     check_name(name)
     publish, serve = publishing_commands(Path(folder))
     options = build_parser().parse_args(shlex.split(publish)[3:])

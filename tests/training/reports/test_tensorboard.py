@@ -24,7 +24,7 @@ def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
     return {tag: [(event.step, round(event.value, 4)) for event in read.Scalars(tag)] for tag in read.Tags()["scalars"]}
 
 
-def test_an_epoch_is_a_point_on_each_curve(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_writes_a_point_per_epoch(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run = write_run(tmp_path / "run", aps=[0.1, 0.3])
     for epoch in read_metrics(run):
         write_scalars(run, epoch)
@@ -36,19 +36,19 @@ def test_an_epoch_is_a_point_on_each_curve(tmp_path: Path, capfd: pytest.Capture
     assert found["loss/loss"] == [(1, 0.7), (2, 0.7)]
 
 
-def test_epochs_that_are_repeated_replace_what_was_there(tmp_path: Path) -> None:
+def test_repeated_epochs_replace_earlier_ones(tmp_path: Path) -> None:
     first, again = write_run(tmp_path / "run", aps=[0.1, 0.3, 0.2]), write_run(tmp_path / "again", aps=[0.1, 0.5, 0.6])
     for epoch in (*read_metrics(first), *read_metrics(again)[1:]):
         write_scalars(first, epoch)
     assert curves(first)["hold-out/AP"] == [(1, 0.1), (2, 0.5), (3, 0.6)]
 
 
-def test_what_could_not_be_measured_and_what_is_no_number_has_no_point() -> None:
+def test_skips_unmeasured_figures() -> None:
     epoch = {"epoch": 1, "AP": 0.5, "APs": -1.0, "loss": 1.5, "loss_box_reg": 0.5, "per_class_ap": {"disc": 0.5}}
     assert dict(scalars(epoch)) == {"hold-out/AP": 0.5, "loss/loss": 1.5, "loss/box_reg": 0.5}
 
 
-def test_nothing_is_written_without_tensorboard(
+def test_writes_nothing_without_tensorboard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)

@@ -18,14 +18,14 @@ def mask(*boxes: tuple[int, int, int, int]) -> NDArray[np.uint16]:
     return index
 
 
-def test_a_free_object() -> None:
+def test_free_object() -> None:
     (found,) = annotate(mask((10, 20, 40, 60)), [square(10, 20, 40, 60)], ["cup"])
     assert found.box_xyxy == (10, 20, 40, 60)
     assert (found.label, found.area_px) == ("cup", 1200)
     assert (found.visible, found.in_frame) == pytest.approx((1.0, 1.0), abs=0.03)
 
 
-def test_the_box_is_tight_around_what_is_seen() -> None:
+def test_box_is_tight_around_visible_pixels() -> None:
     first, second = annotate(
         mask((10, 20, 50, 60), (30, 10, 70, 70)), [square(10, 20, 50, 60), square(30, 10, 70, 70)], ["a", "b"]
     )
@@ -34,14 +34,14 @@ def test_the_box_is_tight_around_what_is_seen() -> None:
     assert second.visible == pytest.approx(1.0, abs=0.03)
 
 
-def test_an_object_cut_by_the_frame() -> None:
+def test_object_cut_by_frame() -> None:
     (found,) = annotate(mask((100, 20, 120, 60)), [square(100, 20, 140, 60)], ["a"])
     assert found.box_xyxy == (100, 20, 120, 60)
     assert found.in_frame == pytest.approx(0.5, abs=0.03)
     assert found.visible == pytest.approx(1.0, abs=0.03)
 
 
-def test_an_object_outside_is_left_out() -> None:
+def test_leaves_out_object_outside_frame() -> None:
     assert annotate(mask(), [square(200, 200, 240, 240)], ["a"]) == []
 
 
@@ -54,8 +54,8 @@ def test_an_object_outside_is_left_out() -> None:
         (mask((10, 20, 16, 60)), [square(10, 20, 16, 60)]),  # 6 px wide
     ],
 )
-def test_what_is_seen_too_little_of_is_refused(index: NDArray[np.uint16], outlines: list[Outline]) -> None:
-    with pytest.raises(TooHidden, match="thing 1"):
+def test_rejects_hidden_objects(index: NDArray[np.uint16], outlines: list[Outline]) -> None:
+    with pytest.raises(TooHidden, match=r"object 1 \(thing\)"):
         annotate(index, outlines, ["thing"] * len(outlines))
 
 

@@ -48,26 +48,24 @@ def small(seed: int, attempt: int = 0) -> SceneSpec:
     return SceneSpec(**{**vars(spec), "things": spec.things[:4]})
 
 
-def render(folder: Path, out: Path, seeds: range, *, behaviour: str = "pass", stop: Any = lambda: False) -> int:
+def render(folder: Path, out: Path, seeds: range, *, behaviour: str = "pass") -> int:
     def progress(items: Any, *, total: int) -> Any:
         return items
 
     workers = Workers(fake(folder, behaviour), count=2, threads=1)
-    return render_dataset(small, seeds, out, workers=workers, progress=progress, stop_asked=stop)
+    return render_dataset(small, seeds, out, workers=workers, progress=progress, stop_asked=lambda: False)
 
 
-def test_a_folder_of_rendered_photos_is_a_dataset(tmp_path: Path) -> None:
+def test_renders_a_readable_dataset(tmp_path: Path) -> None:
     out = tmp_path / "dice"
     assert render(tmp_path, out, range(6)) == 6
     found = read_folder(out)
     assert found.faults == ()
     assert [image.name for image in found.images] == [f"{seed:06d}.jpg" for seed in range(6)]
-    assert [len(image.labels) for image in found.images] == [
-        sum(thing.label is not None for thing in small(seed).things) for seed in range(6)
-    ]
+    assert [len(image.labels) for image in found.images] == [len(small(seed).labelled) for seed in range(6)]
 
 
-def test_what_is_there_is_not_rendered_again(tmp_path: Path) -> None:
+def test_skips_rendered_seeds(tmp_path: Path) -> None:
     out = tmp_path / "dice"
     render(tmp_path, out, range(3))
     before = (out / "000001.jpg").read_bytes()
@@ -75,43 +73,36 @@ def test_what_is_there_is_not_rendered_again(tmp_path: Path) -> None:
     assert (out / "000001.jpg").read_bytes() == before
 
 
-def test_a_stop_leaves_the_rest_for_later(tmp_path: Path) -> None:
-    out = tmp_path / "dice"
-    answers = iter([False, False, *[True] * 100])
-    assert render(tmp_path, out, range(6), stop=lambda: next(answers)) == 2
-    assert render(tmp_path, out, range(6)) == 4
-
-
 DIE_ONCE = (
     "flag = os.path.join(os.path.dirname({0!r}), 'died')\n    if not os.path.exists(flag): open(flag, 'w'); os._exit(1)"
 )
 
 
-def test_a_process_that_dies_loses_nothing(tmp_path: Path) -> None:
+def test_replaces_process_that_dies(tmp_path: Path) -> None:
     out = tmp_path / "dice"
     assert render(tmp_path, out, range(4), behaviour=DIE_ONCE.format(str(tmp_path / "x"))) == 4
     assert (tmp_path / "died").exists()
 
 
-def test_a_scene_that_always_fails_is_reported_and_the_others_are_done(tmp_path: Path) -> None:
+def test_reports_failing_scene_and_renders_the_rest(tmp_path: Path) -> None:
     behaviour = "if spec['seed'] == 2: print('@error no such thing', flush=True); continue"
     with pytest.raises(BrokenDataset, match="000002: no such thing"):
         render(tmp_path, tmp_path / "dice", range(4), behaviour=behaviour)
     assert sorted(path.name for path in (tmp_path / "dice").glob("*.jpg")) == ["000000.jpg", "000001.jpg", "000003.jpg"]
 
 
-def test_a_process_that_hangs_is_given_up(tmp_path: Path) -> None:
+def test_gives_up_on_hanging_process(tmp_path: Path) -> None:
     python = fake(tmp_path, "import time; time.sleep(60)")
     with Blender(python, threads=1, timeout_s=0.5) as process, pytest.raises(RenderFailed, match=r"within 0\.5 s"):
         process.render(small(0))
 
 
 def crowd(count: int) -> SceneSpec:
-    die = next(thing for seed in range(9) for thing in dice(seed).things if thing.label is not None)
+    die = next(thing for seed in range(9) for thing in dice(seed).labelled)
     return replace(small(0), things=(die,) * count)
 
 
-def test_a_mask_counts_beyond_255_things(tmp_path: Path) -> None:
+def test_mask_numbers_more_than_255_things(tmp_path: Path) -> None:
     behaviour = """index = np.arange(64 * 64, dtype=np.float32).reshape(64, 64) + 0.01
     nothing = {k: np.zeros((3, 2)) for n in range(1, 301) for k in (f"vertices_{n}", f"faces_{n}")}
     np.savez(request["out"], light=np.ones((64, 64, 3)), index=index, **nothing)
@@ -123,19 +114,19 @@ def test_a_mask_counts_beyond_255_things(tmp_path: Path) -> None:
     assert len(rendering.outlines) == 300
 
 
-def test_a_scene_of_more_things_than_blender_numbers_is_refused() -> None:
+def test_rejects_scene_beyond_object_index() -> None:
     assert len(crowd(MAX_LABELLED).things) == MAX_LABELLED
     with pytest.raises(ValueError, match="the scene has 32768 labelled things, the limit is 32767"):
         crowd(MAX_LABELLED + 1)
 
 
-def test_a_process_that_ends_is_told_with_its_last_line(tmp_path: Path) -> None:
+def test_reports_last_line_of_ended_process(tmp_path: Path) -> None:
     python = fake(tmp_path, "raise ImportError('NumPy is of another Python')")
     with Blender(python, threads=1) as process, pytest.raises(RenderFailed, match="ended: ImportError: NumPy is of"):
         process.render(small(0))
 
 
-def test_a_worker_sees_no_packages_but_its_interpreters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_sees_only_packages_of_its_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The interpreter has no bpy; what lies in the way would else be imported in its place."""
     (tmp_path / "bpy.py").write_text("raise SystemExit('the bpy of another Python')")
     monkeypatch.chdir(tmp_path)
@@ -149,7 +140,7 @@ def test_a_worker_sees_no_packages_but_its_interpreters(tmp_path: Path, monkeypa
         check_python(Path(sys.executable))
 
 
-def test_an_interpreter_without_bpy_is_told_with_the_way_to_make_one(tmp_path: Path) -> None:
+def test_missing_bpy_names_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(BlenderMissing, match="make render-env"):
         check_python(tmp_path / "nothing")
     with pytest.raises(BlenderMissing, match="make render-env"):

@@ -8,7 +8,7 @@ import pytest
 
 from rendersight.annotations.folder import load_pixels, read_folder
 from training.synthetic.annotate import MIN_SIDE_PX
-from training.synthetic.composition import SIZE_PX
+from training.synthetic.camera import SIZE_PX
 from training.synthetic.dice import DICE_LABELS
 from training.synthetic.recipes import dice
 
@@ -21,7 +21,7 @@ def rounded(text: str) -> Any:
     return json.loads(text, parse_float=lambda digits: float(f"{float(digits):.9g}"))
 
 
-def test_there_are_24_photos_with_labels_of_less_than_two_megabytes() -> None:
+def test_renders_in_docs_are_labelled_and_small() -> None:
     found = read_folder(RENDERS)
     assert found.faults == ()
     assert len(found.images) == COUNT
@@ -33,7 +33,7 @@ def test_there_are_24_photos_with_labels_of_less_than_two_megabytes() -> None:
 
 
 @pytest.mark.parametrize("seed", range(COUNT))
-def test_each_scene_is_the_one_that_its_seed_draws(seed: int) -> None:
+def test_seed_draws_the_scene_in_docs(seed: int) -> None:
     spec = rounded((RENDERS / f"{seed:06d}.scene.json").read_text("utf-8"))
     assert spec == rounded(json.dumps(dice(seed, spec["attempt"]).as_json()))
     shown = json.loads((RENDERS / f"{seed:06d}.json").read_text("utf-8"))["shapes"]

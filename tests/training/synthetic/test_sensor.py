@@ -46,22 +46,22 @@ def sharpness(pixels: NDArray[np.float32]) -> float:
     return float(np.abs(np.diff(pixels, axis=1)).max())
 
 
-def test_the_same_spec_gives_the_same_bytes() -> None:
+def test_same_sensor_gives_same_bytes() -> None:
     noisy = replace(CLEAN, shot_noise=0.05)
     assert sensor.develop(scene(), noisy) == sensor.develop(scene(), noisy)
     assert sensor.develop(scene(), noisy) != sensor.develop(scene(), replace(noisy, seed=2))
 
 
-def test_exposure_does_not_depend_on_how_bright_the_scene_was_lit() -> None:
+def test_exposure_is_independent_of_light() -> None:
     np.testing.assert_allclose(picture(scene()), picture(scene(brightness=50)), atol=1)
 
 
-def test_middle_grey_is_encoded_as_srgb_does() -> None:
+def test_encodes_middle_grey_as_srgb() -> None:
     # linear 0.2 is 0.4845 in sRGB
     assert picture(np.full((32, 32, 3), 7.0, np.float32)).mean() == pytest.approx(255 * 0.4845, abs=1)
 
 
-def test_noise_blur_white_balance_vignette_and_saturation_do_what_they_say() -> None:
+def test_each_effect_changes_the_picture() -> None:
     flat = np.full((64, 64, 3), 1.0, np.float32)
     assert picture(flat, shot_noise=0.05).std() > 3 > picture(flat).std()
     assert picture(flat, read_noise=0.02).std() > 2
@@ -82,7 +82,7 @@ def test_extreme_light_stays_in_range() -> None:
     assert np.isfinite(picture(light, shot_noise=0.05, contrast=1.35)).all()
 
 
-def test_every_drawn_sensor_develops() -> None:
+def test_develops_any_drawn_sensor() -> None:
     rng = random.Random(0)
     for _ in range(30):
         drawn = sensor.draw(rng, size_px=rng.uniform(17, 210))

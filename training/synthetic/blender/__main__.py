@@ -23,8 +23,12 @@ import bpy
 import numpy as np
 from bpy_extras.object_utils import world_to_camera_view  # installed with bpy
 
-from training.synthetic.blender.stage import add_camera, add_ground, add_lamp, add_tray, set_world
-from training.synthetic.blender.things import add_thing
+from training.synthetic.blender.dice import add_die
+from training.synthetic.blender.environment import add_camera, add_ground, add_lamp, add_tray, set_world
+from training.synthetic.blender.meshes import add_mesh
+from training.synthetic.blender.shapes import add_shape
+
+_ADD = {"die": add_die, "mesh": add_mesh}
 
 
 def main() -> None:
@@ -53,7 +57,7 @@ def render(spec: dict, out: str) -> None:
         add_tray(scene, spec["tray"])
     labelled = []
     for thing in spec["things"]:
-        item = add_thing(scene, thing)
+        item = _ADD.get(thing["kind"], add_shape)(scene, thing)
         if thing["label"] is not None:
             labelled.append(item)
             item.pass_index = len(labelled)

@@ -1,4 +1,4 @@
-"""Projection between pixels and the ground, overlap of footprints, and estimated visibility."""
+"""Overlap and visibility of things, estimated before rendering."""
 
 import math
 from collections.abc import Sequence
@@ -6,45 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from training.synthetic.scene import Camera, Thing, Vector
-
-_SENSOR_MM = 36.0
-
-
-def camera_axes(camera: Camera) -> tuple[Vector, Vector, Vector]:
-    """Return the camera's right, up and forward as unit vectors; it looks at the origin."""
-    forward = _unit((-camera.position[0], -camera.position[1], -camera.position[2]))
-    helper = (0.0, 1.0, 0.0) if abs(forward[2]) > 0.999 else (0.0, 0.0, 1.0)  # noqa: PLR2004
-    right = _unit(_cross(forward, helper))
-    up = _cross(right, forward)
-    cos, sin = math.cos(math.radians(camera.roll_deg)), math.sin(math.radians(camera.roll_deg))
-    turned_right = _sum(_times(right, cos), _times(up, sin))
-    turned_up = _sum(_times(up, cos), _times(right, -sin))
-    return turned_right, turned_up, forward
-
-
-def unproject(camera: Camera, pixel: tuple[float, float]) -> tuple[float, float] | None:
-    """Return the ground point x, y shown by a pixel (x right, y down, from the top-left), or None for the sky."""
-    right, up, forward = camera_axes(camera)
-    per_px = _SENSOR_MM / camera.focal_mm / camera.size_px
-    across = (pixel[0] - camera.size_px / 2) * per_px
-    down = (pixel[1] - camera.size_px / 2) * per_px
-    ray = _sum(forward, _sum(_times(right, across), _times(up, -down)))
-    if ray[2] > -1e-3:  # noqa: PLR2004
-        return None
-    reach = -camera.position[2] / ray[2]
-    return camera.position[0] + reach * ray[0], camera.position[1] + reach * ray[1]
-
-
-def project(camera: Camera, point: Vector) -> tuple[float, float] | None:
-    """Return the pixel (x right, y down, from the top-left) that shows a point, or None behind the camera."""
-    right, up, forward = camera_axes(camera)
-    away = _sum(point, _times(camera.position, -1))
-    depth = _dot(away, forward)
-    if depth <= 0:
-        return None
-    px = camera.focal_mm / _SENSOR_MM * camera.size_px / depth
-    return camera.size_px / 2 + _dot(away, right) * px, camera.size_px / 2 - _dot(away, up) * px
+from training.synthetic.camera import project
+from training.synthetic.scene import Camera, Thing
 
 
 def footprints_overlap(a: Thing, b: Thing) -> bool:
@@ -136,24 +99,3 @@ def _corners(thing: Thing) -> list[tuple[float, float]]:
         (thing.position[0] + x * cos - y * sin, thing.position[1] + x * sin + y * cos)
         for x, y in ((half_x, half_y), (-half_x, half_y), (-half_x, -half_y), (half_x, -half_y))
     ]
-
-
-def _dot(a: Vector, b: Vector) -> float:
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-
-
-def _cross(a: Vector, b: Vector) -> Vector:
-    return (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])
-
-
-def _unit(a: Vector) -> Vector:
-    length = math.sqrt(a[0] ** 2 + a[1] ** 2 + a[2] ** 2)
-    return _times(a, 1 / length)
-
-
-def _times(a: Vector, factor: float) -> Vector:
-    return (a[0] * factor, a[1] * factor, a[2] * factor)
-
-
-def _sum(a: Vector, b: Vector) -> Vector:
-    return (a[0] + b[0], a[1] + b[1], a[2] + b[2])

@@ -1,4 +1,4 @@
-"""Parts of a rendering that run at once into one folder, with a small program in Blender's place."""
+"""Shards of a rendering, with a small program in Blender's place."""
 
 import argparse
 import re
@@ -10,39 +10,41 @@ import pytest
 
 from tests.training.fake_blender import PAWN, fake
 from training.cli import main
+from training.commands.render import Shard, shard
 from training.synthetic.dataset import render_dataset
 from training.synthetic.recipes import MeshObject, meshes
 from training.synthetic.renderer import Workers
 from training.synthetic.scene import SceneSpec
-from training.synthetic.seed_shares import Shard, shard
 
 COUNT = 7
 
 
 @pytest.mark.parametrize("total", [1, 2, 3, 7, 10])
 @pytest.mark.parametrize("seeds", [range(7), range(100, 107), range(1)])
-def test_parts_are_disjoint_complete_and_even(total: int, seeds: range) -> None:
+def test_shards_are_disjoint_complete_and_even(total: int, seeds: range) -> None:
     parts = [Shard(number, total).of(seeds) for number in range(1, total + 1)]
     assert sorted(seed for part in parts for seed in part) == list(seeds)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-def test_a_part_keeps_its_seeds_when_more_follow() -> None:
+def test_shard_keeps_its_seeds_when_more_follow() -> None:
     assert list(Shard(2, 3).of(range(7))) == [1, 4]
     assert list(Shard(2, 3).of(range(9))) == [1, 4, 7]
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1/0", "1", "1/", "/4", "a/4", "-1/4", "1/4/4", "1.0/4", "", "1/4\n"])
-def test_what_is_no_part_is_told(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match=re.escape(f"{text!r} is no part i/n with i from 1 to n")):
+def test_rejects_malformed_shard(text: str) -> None:
+    with pytest.raises(
+        argparse.ArgumentTypeError, match=re.escape(f"{text!r} is not a shard; write i/n with i from 1 to n")
+    ):
         shard(text)
 
 
-def test_the_verb_refuses_what_is_no_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_rejects_malformed_shard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["render", "dice", "--count", "4", "--out", str(tmp_path / "x"), "--shard", "5/4"])
     assert ended.value.code == 2
-    assert "--shard: '5/4' is no part i/n" in capsys.readouterr().err.splitlines()[-1]
+    assert "--shard: '5/4' is not a shard" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "x").exists()
 
 
@@ -77,9 +79,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return content(folder / "whole")
 
 
-def test_parts_that_run_at_once_into_one_folder_give_the_files_of_one_run(
-    whole: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_concurrent_shards_give_the_files_of_one_run(whole: dict[str, bytes], tmp_path: Path) -> None:
     parts = [Shard(number, 3) for number in (3, 1, 2)]
     with ThreadPoolExecutor(len(parts)) as pool:
         counts = list(pool.map(lambda part: render(tmp_path / f"tools{part.number}", tmp_path / "out", part), parts))
@@ -87,20 +87,7 @@ def test_parts_that_run_at_once_into_one_folder_give_the_files_of_one_run(
     assert content(tmp_path / "out") == whole
 
 
-def test_parts_in_folders_of_their_own_are_disjoint_and_together_one_run(
-    whole: dict[str, bytes], tmp_path: Path
-) -> None:
-    parts = [Shard(number, 2) for number in (1, 2)]
-    for part in parts:
-        render(tmp_path / "tools", tmp_path / str(part.number), part)
-    first, second = (content(tmp_path / str(part.number)) for part in parts)
-    assert first.keys() & second.keys() == set()
-    assert {**first, **second} == whole
-
-
-def test_a_part_that_was_stopped_goes_on_and_a_call_without_parts_renders_what_is_missing(
-    whole: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_resumes_stopped_shard(whole: dict[str, bytes], tmp_path: Path) -> None:
     tools, out = tmp_path / "tools", tmp_path / "out"
     assert render(tools, out, Shard(1, 2), stop_after=1) == 1
     assert render(tools, out, Shard(1, 2)) == 3
@@ -109,7 +96,7 @@ def test_a_part_that_was_stopped_goes_on_and_a_call_without_parts_renders_what_i
     assert content(out) == whole
 
 
-def test_the_verb_says_which_part_it_has_rendered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_reports_its_shard(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["render", "dice", "--count", "5", "--out", str(tmp_path / "out"), "--blender", str(fake(tmp_path))]
     assert main([*words, "--workers", "1", "--shard", "2/3"]) == 0
     assert f"2 images rendered, 2 in {tmp_path / 'out'} (part 2/3 of 5)" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The surroundings of the things: camera, world, lamps, ground and tray."""
+"""Camera, light, ground and tray of a scene."""
 
 import math
 import os
@@ -9,18 +9,18 @@ import bpy
 from mathutils import Matrix, Vector  # installed with bpy
 
 from training.synthetic.blender.materials import material_of
-from training.synthetic.blender.things import add_box
+from training.synthetic.blender.shapes import add_box
 
 
 def add_camera(scene: bpy.types.Scene, spec: dict) -> bpy.types.Object:
-    """Add the camera, looking at the origin, with the same axes as in `geometry.py`."""
+    """Add the camera, looking at the origin, with the same axes as in `synthetic/camera.py`."""
     data = bpy.data.cameras.new("camera")
     data.lens = spec["focal_mm"]
     data.sensor_width = 36.0
     data.clip_end = 10000
     camera = bpy.data.objects.new("camera", data)
     forward = -Vector(spec["position"]).normalized()
-    helper = Vector((0, 1, 0)) if abs(forward.z) > 0.999 else Vector((0, 0, 1))  # noqa: PLR2004 - as in geometry.py
+    helper = Vector((0, 1, 0)) if abs(forward.z) > 0.999 else Vector((0, 0, 1))  # noqa: PLR2004 - as in synthetic/camera.py
     right = forward.cross(helper).normalized()
     up = right.cross(forward)
     turn = math.radians(spec["roll_deg"])

@@ -1,4 +1,4 @@
-"""The arrangement of a scene: camera, objects, occluders, trays, distractors and lamps, as a SceneSpec."""
+"""The layout of a scene: objects, distractors, a tray and lamps placed at random, as a SceneSpec."""
 
 import math
 import random
@@ -6,29 +6,29 @@ from collections.abc import Callable, Sequence
 
 from training.synthetic import sensor
 from training.synthetic.annotate import MIN_IN_FRAME, MIN_VISIBLE
-from training.synthetic.geometry import estimate_visibility, footprints_overlap, project, unproject
-from training.synthetic.scene import Camera, Lamp, SceneSpec, Thing, Tray, Vector
+from training.synthetic.camera import SIZE_PX, draw_camera, project, unproject
+from training.synthetic.scene import Camera, Distractor, LabelledThing, Lamp, SceneSpec, Tray, Vector
 from training.synthetic.surfaces import GROUNDS, PATTERNS, log_uniform, surface
+from training.synthetic.visibility import estimate_visibility, footprints_overlap
 
-SIZE_PX = 640
 WORLDS = ("city", "courtyard", "forest", "interior", "night", "studio", "sunrise", "sunset")
 _DISTRACTORS = ("box", "cylinder", "cone", "ball", "ring")
-_MOST_TRIES = 40
-_SPARE = 0.06
+_MAX_TRIES = 40
+_VISIBILITY_MARGIN = 0.06
 """Margin added to the visibility limits when they are applied to the estimate before rendering."""
 
 
-def place(
+def draw_scene(
     recipe: str,
     seed: int,
     attempt: int,
     rng: random.Random,
     *,
-    make: Callable[[tuple[float, float]], Thing],
+    draw_object: Callable[[tuple[float, float]], LabelledThing],
     size_px: float,
-    most: float = 45,
+    max_count: float = 45,
     empty_share: float = 0.07,
-    lay: Callable[[], list[Thing]] = list,
+    draw_board: Callable[[], list[Distractor]] = list,
 ) -> SceneSpec:
     """Return a scene with objects, distractors, camera, ground and lights placed at random.
 
@@ -37,16 +37,16 @@ def place(
         seed: seed of the image.
         attempt: number of the redraw.
         rng: source of all random numbers.
-        make: builds an object at a point x, y of the ground.
+        draw_object: draws an object at a point x, y of the ground.
         size_px: approximate size of an object of one world unit in the middle of the image.
-        most: largest number of objects.
+        max_count: largest number of objects.
         empty_share: fraction of the scenes without an object.
-        lay: builds the flat things below everything else.
+        draw_board: draws the flat things below everything else.
     """
-    camera = _camera(rng, size_px)
+    camera = draw_camera(rng, size_px)
     is_empty = rng.random() < empty_share
-    wanted = 0 if is_empty else _count(rng, size_px, most)
-    things = _place_objects(rng, camera, wanted, make)
+    wanted = 0 if is_empty else _count(rng, size_px, max_count)
+    things = _place_objects(rng, camera, wanted, draw_object)
     tray = _tray(rng, things) if rng.random() < 0.25 else None  # noqa: PLR2004
     distractors = _distractors(rng, camera, things, tray, at_least=3 if is_empty else 0)
     things = _drop_hidden(camera, things, distractors)
@@ -57,7 +57,7 @@ def place(
         camera=camera,
         ground=surface(rng, patterns=GROUNDS, is_ground=True),
         tray=tray,
-        things=(*things, *distractors, *lay()),
+        things=(*things, *distractors, *draw_board()),
         world=(rng.choice(WORLDS), rng.uniform(0, 360), log_uniform(rng, 0.3, 2.0)),
         lamps=tuple(_lamp(rng, camera) for _ in range(rng.choice((0, 1, 1, 2, 3)))),
         samples=2,
@@ -65,39 +65,20 @@ def place(
     )
 
 
-def _camera(rng: random.Random, size_px: float) -> Camera:
-    """Draw a camera that shows an object of one world unit at the origin `size_px` wide."""
-    focal_mm = log_uniform(rng, 22, 75)
-    distance = SIZE_PX * focal_mm / 36 / size_px
-    tilt_deg = min(abs(rng.gauss(0, 22)), 70) if rng.random() < 0.4 else rng.uniform(0, 70)  # noqa: PLR2004
-    tilt = math.radians(tilt_deg)
-    azimuth = rng.uniform(0, 2 * math.pi)
-    position = (
-        distance * math.sin(tilt) * math.cos(azimuth),
-        distance * math.sin(tilt) * math.sin(azimuth),
-        distance * math.cos(tilt),
-    )
-    # a photo taken from above has no natural "up"; one from the side does, and it separates an object's top from its
-    # sides
-    is_upright = rng.random() < (0.5 if tilt_deg < 15 else 0.95)  # noqa: PLR2004
-    roll = rng.gauss(0, 7) if is_upright else rng.uniform(0, 360)
-    return Camera(position, roll, focal_mm, SIZE_PX)
-
-
-def _count(rng: random.Random, size_px: float, most: float) -> int:
+def _count(rng: random.Random, size_px: float, max_count: float) -> int:
     room = max(1.0, 0.22 * (SIZE_PX / size_px) ** 2)
-    return max(1, min(round(room), round(log_uniform(rng, 2, most))))
+    return max(1, min(round(room), round(log_uniform(rng, 2, max_count))))
 
 
 def _place_objects(
-    rng: random.Random, camera: Camera, wanted: int, make: Callable[[tuple[float, float]], Thing]
-) -> list[Thing]:
+    rng: random.Random, camera: Camera, wanted: int, draw_object: Callable[[tuple[float, float]], LabelledThing]
+) -> list[LabelledThing]:
     """Return objects scattered over the visible ground, alone or in heaps; they may touch, but not overlap."""
-    placed: list[Thing] = []
+    placed: list[LabelledThing] = []
     is_heap = rng.random() < 0.3  # noqa: PLR2004
     edge_px = 0.06 * SIZE_PX
     for _ in range(wanted):
-        for _ in range(_MOST_TRIES):
+        for _ in range(_MAX_TRIES):
             if is_heap and placed:
                 near = rng.choice(placed)
                 angle, reach = rng.uniform(0, 2 * math.pi), log_uniform(rng, 1.0, 2.2)
@@ -110,7 +91,7 @@ def _place_objects(
                 if hit is None:
                     continue
                 position = hit
-            thing = make(position)
+            thing = draw_object(position)
             middle = project(camera, (*position, thing.size[2] / 2))
             is_seen = middle is not None and all(0 <= value <= SIZE_PX for value in middle)
             if is_seen and not any(footprints_overlap(thing, other) for other in placed):
@@ -119,7 +100,7 @@ def _place_objects(
     return placed
 
 
-def _drop_hidden(camera: Camera, things: Sequence[Thing], others: Sequence[Thing]) -> list[Thing]:
+def _drop_hidden(camera: Camera, things: Sequence[LabelledThing], others: Sequence[Distractor]) -> list[LabelledThing]:
     """Return the objects that are visible enough to label.
 
     Hidden objects are removed one at a time, because each may have hidden the next.
@@ -128,14 +109,14 @@ def _drop_hidden(camera: Camera, things: Sequence[Thing], others: Sequence[Thing
     while kept:
         shares = estimate_visibility(camera, [*kept, *others])[: len(kept)]
         worst = min(range(len(kept)), key=lambda number: shares[number][0])
-        far_out = [number for number, share in enumerate(shares) if share[1] < MIN_IN_FRAME + _SPARE]
-        if shares[worst][0] >= MIN_VISIBLE + _SPARE and not far_out:
+        far_out = [number for number, share in enumerate(shares) if share[1] < MIN_IN_FRAME + _VISIBILITY_MARGIN]
+        if shares[worst][0] >= MIN_VISIBLE + _VISIBILITY_MARGIN and not far_out:
             break
         del kept[far_out[0] if far_out else worst]
     return kept
 
 
-def _tray(rng: random.Random, things: Sequence[Thing]) -> Tray | None:
+def _tray(rng: random.Random, things: Sequence[LabelledThing]) -> Tray | None:
     """Draw a tray around all placed objects."""
     if not things:
         return None
@@ -155,13 +136,13 @@ def _tray(rng: random.Random, things: Sequence[Thing]) -> Tray | None:
 
 
 def _distractors(
-    rng: random.Random, camera: Camera, things: Sequence[Thing], tray: Tray | None, *, at_least: int
-) -> list[Thing]:
+    rng: random.Random, camera: Camera, things: Sequence[LabelledThing], tray: Tray | None, *, at_least: int
+) -> list[Distractor]:
     """Return scattered things of many shapes that are never labelled."""
-    placed: list[Thing] = []
+    placed: list[Distractor] = []
     wanted = max(at_least, rng.choice((0, 0, 1, 2, 3, 5, 9)))
     for _ in range(wanted):
-        for _ in range(_MOST_TRIES):
+        for _ in range(_MAX_TRIES):
             hit = unproject(camera, (rng.uniform(0, SIZE_PX), rng.uniform(0, SIZE_PX)))
             if hit is None:
                 continue
@@ -173,7 +154,7 @@ def _distractors(
     return placed
 
 
-def _distractor(rng: random.Random, position: tuple[float, float]) -> Thing:
+def _distractor(rng: random.Random, position: tuple[float, float]) -> Distractor:
     kind = rng.choice(_DISTRACTORS)
     size = log_uniform(rng, 0.3, 4.0)
     is_flat = rng.random() < 0.4  # noqa: PLR2004 - cards, coins, paper, pens
@@ -183,9 +164,8 @@ def _distractor(rng: random.Random, position: tuple[float, float]) -> Thing:
     if is_cube:
         kind, size = "box", log_uniform(rng, 0.4, 1.3)
         width = height = size
-    return Thing(
+    return Distractor(
         kind=kind,
-        label=None,
         position=position,
         yaw_deg=rng.uniform(0, 360),
         size=(size, width, min(height, 2.0)),

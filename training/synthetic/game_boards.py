@@ -3,11 +3,11 @@
 import math
 import random
 
-from training.synthetic.scene import Surface, Thing
+from training.synthetic.scene import Distractor, Surface
 from training.synthetic.surfaces import any_colour, dark, light, log_uniform, surface
 
 
-def board(rng: random.Random) -> list[Thing]:
+def board(rng: random.Random) -> list[Distractor]:
     """Draw a board: hexagons or squares that tile the middle of the ground, most with a numbered token."""
     side = rng.uniform(1.4, 4.0)
     surfaces = [surface(rng, patterns=("plain", "noise", "marble", "cells", "wood", "print")) for _ in range(6)]
@@ -17,7 +17,7 @@ def board(rng: random.Random) -> list[Thing]:
     cos, sin = math.cos(math.radians(yaw)), math.sin(math.radians(yaw))
     is_hexagonal = rng.random() < 0.6  # noqa: PLR2004
     rings = rng.choice((1, 2, 2))
-    laid: list[Thing] = []
+    laid: list[Distractor] = []
     for column in range(-rings, rings + 1):
         for row in range(-rings, rings + 1):
             if is_hexagonal and abs(column + row) > rings:
@@ -27,16 +27,18 @@ def board(rng: random.Random) -> list[Thing]:
             position = (x * cos - y * sin, x * sin + y * cos)
             width = side * (1.13 if is_hexagonal else 0.97)
             size = (width, width, 0.02)
-            laid.append(Thing("hexagon" if is_hexagonal else "box", None, position, yaw, size, rng.choice(surfaces)))
+            kind = "hexagon" if is_hexagonal else "box"
+            laid.append(Distractor(kind, position, yaw, size, rng.choice(surfaces)))
             if rng.random() < 0.75:  # noqa: PLR2004
                 turned = yaw + rng.choice((0.0, 0.0, rng.uniform(0, 360)))
                 number = rng.randint(2, 12)
                 text = f"{number}" + rng.choice(("", "\n" + "." * rng.randint(1, 5)))
-                laid.append(Thing("cylinder", None, position, turned, (token_size, token_size, 0.04), token, text=text))
+                size = (token_size, token_size, 0.04)
+                laid.append(Distractor("cylinder", position, turned, size, token, text=text))
     return laid
 
 
-def prints(rng: random.Random, *, reach: float) -> list[Thing]:
+def prints(rng: random.Random, *, reach: float) -> list[Distractor]:
     """Draw a few scattered pages, cards and buttons with letters on them."""
     pages = []
     for number in range(rng.choice((0, 1, 2, 4, 7))):
@@ -47,7 +49,6 @@ def prints(rng: random.Random, *, reach: float) -> list[Thing]:
         text = "\n".join("".join(rng.choice(letters) for _ in range(rng.randint(1, 3 * lines))) for _ in range(lines))
         position = (rng.uniform(-reach, reach), rng.uniform(-reach, reach))
         kind = rng.choice(("box", "box", "cylinder"))
-        pages.append(
-            Thing(kind, None, position, rng.uniform(0, 360), (size, size, 0.05 + 0.006 * number), paper, text=text)
-        )
+        size_xyz = (size, size, 0.05 + 0.006 * number)
+        pages.append(Distractor(kind, position, rng.uniform(0, 360), size_xyz, paper, text=text))
     return pages
