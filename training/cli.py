@@ -11,10 +11,10 @@ from pathlib import Path
 from model_store.errors import ModelError
 from rendersight import images
 from rendersight.annotations import AnnotationError
-from training.commands import SHARED_VERBS, VERBS
+from training.commands import DISTRIBUTED_VERBS, VERBS
 from training.console import Stopped
-from training.errors import Elsewhere, NotShared, TrainingError
-from training.torchrun import Place, place_here
+from training.errors import NotDistributed, PeerFailed, TrainingError
+from training.torchrun import Process, this_process
 
 PROGRAM = "python -m training"
 
@@ -22,7 +22,7 @@ _FAILED = 1
 _USAGE = 2
 _INTERRUPTED = 130
 _BAD_INPUT = (AnnotationError, ModelError, TrainingError)
-_SAID_BY_FIRST = (Elsewhere, NotShared, Stopped, ConnectionError, str)  # raised in every process of a command
+_SAID_BY_FIRST = (PeerFailed, NotDistributed, Stopped, ConnectionError, str)  # raised in every process of a command
 _OURS = ("training", "model_store", "rendersight")
 
 
@@ -37,41 +37,43 @@ def main(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> i
         The exit status: 0, 1 if the system refuses a file operation, 2 for bad input, 130 when stopped.
     """
     images.configure_pillow()
-    place = place_here()
+    process = this_process()
     try:
-        options = _parse(arguments, program, place)
-        if place.size > 1 and options.verb_name not in SHARED_VERBS:
-            raise NotShared(f"{options.verb_name} runs in one process; torchrun starts {' and '.join(SHARED_VERBS)}")
+        options = _parse(arguments, program, process)
+        if process.size > 1 and options.verb_name not in DISTRIBUTED_VERBS:
+            raise NotDistributed(
+                f"{options.verb_name} runs in one process; torchrun starts {' and '.join(DISTRIBUTED_VERBS)}"
+            )
         options.verb(options)
     except _BAD_INPUT as error:
-        return _end(program, error, _USAGE, place)
+        return _end(program, error, _USAGE, process)
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
         if package in _OURS:
             raise
         hint = "pip install 'rendersight[train]', or make .venv/dev.stamp"
-        return _end(program, ImportError(f"the package {package} is not installed: {hint}"), _USAGE, place)
+        return _end(program, ImportError(f"the package {package} is not installed: {hint}"), _USAGE, process)
     except OSError as error:  # no permission, no space left
-        return _end(program, error, _FAILED, place)
+        return _end(program, error, _FAILED, process)
     except Stopped as stop:
-        return _end(program, stop, _INTERRUPTED, place)
+        return _end(program, stop, _INTERRUPTED, process)
     except KeyboardInterrupt:
-        return _end(program, "stopped", _INTERRUPTED, place)
+        return _end(program, "stopped", _INTERRUPTED, process)
     return 0
 
 
-def _parse(arguments: Sequence[str] | None, program: str, place: Place) -> argparse.Namespace:
+def _parse(arguments: Sequence[str] | None, program: str, process: Process) -> argparse.Namespace:
     parser = build_parser(program)
-    if place.local_rank == 0:  # once per machine: the arguments may differ between machines
+    if process.local_rank == 0:  # once per machine: the arguments may differ between machines
         return parser.parse_args(arguments)
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         return parser.parse_args(arguments)
 
 
-def _end(program: str, why: object, status: int, place: Place) -> int:
-    speaks = place.local_rank == 0 if isinstance(why, NotShared) else place.is_first
+def _end(program: str, why: object, status: int, process: Process) -> int:
+    speaks = process.local_rank == 0 if isinstance(why, NotDistributed) else process.is_first
     if speaks or not isinstance(why, _SAID_BY_FIRST):
-        name = program if place.is_first else f"{program}, {place}"
+        name = program if process.is_first else f"{program}, {process}"
         print(f"{name}: {why}", file=sys.stderr)
     return status
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from rendersight import console
 from rendersight.console import Bar, show
-from training.torchrun import place_here
+from training.torchrun import this_process
 
 __all__ = [
     "Bar",
@@ -30,13 +30,13 @@ T = TypeVar("T")
 
 def say(line: str) -> None:
     """Write a line to standard error, above any progress bar."""
-    if place_here().is_first:
+    if this_process().is_first:
         console.say(line)
 
 
 def progress_bar(items: Iterable[T], **options: Any) -> Iterable[T]:
     """Wrap items in a progress bar, shown only on a terminal."""
-    shown: Iterable[T] = console.progress_bar(items, **options) if place_here().is_first else items
+    shown: Iterable[T] = console.progress_bar(items, **options) if this_process().is_first else items
     return shown
 
 

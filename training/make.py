@@ -20,7 +20,7 @@ from training.config import TrainConfig
 from training.console import Bar, Stopped
 from training.data.dataset import BrokenDataset, LabelledImages, read_dataset, with_margin
 from training.learning import run
-from training.learning.run import Say, Surroundings
+from training.learning.run import RunContext, Say
 from training.measuring.measured import Domain
 from training.measuring.sim2real import Sim2Real
 from training.records import run_folder
@@ -137,7 +137,7 @@ def has_begun_to_train(out: Path) -> bool:
     return (out / RUN / LAST).is_file()
 
 
-def make(job: Job, out: Path, *, draw: Draw, renderers: Workers, around: Surroundings) -> Release:
+def make(job: Job, out: Path, *, draw: Draw, renderers: Workers, context: RunContext) -> Release:
     """Render, train, report and publish; stages that are done are skipped.
 
     Args:
@@ -145,7 +145,7 @@ def make(job: Job, out: Path, *, draw: Draw, renderers: Workers, around: Surroun
         out: the work folder.
         draw: function that draws the scenes.
         renderers: the processes that render.
-        around: device, output and stop request, for all four stages.
+        context: device, output and stop request, for all four stages.
 
     Raises:
         RunError: the folder belongs to another job.
@@ -155,7 +155,7 @@ def make(job: Job, out: Path, *, draw: Draw, renderers: Workers, around: Surroun
     """
     done = look(out, job)
     out.mkdir(parents=True, exist_ok=True)
-    maker = _Maker(job, out, done, around=around)
+    maker = _Maker(job, out, done, context=context)
     maker.remember()
     stages: dict[str, Callable[[], None]] = {
         "render": partial(maker.render, draw, renderers),
@@ -164,9 +164,9 @@ def make(job: Job, out: Path, *, draw: Draw, renderers: Workers, around: Surroun
         "publish": maker.publish,
     }
     for number, (name, stage) in enumerate(stages.items(), 1):
-        around.say(f"{number}/{len(stages)} {name}")
+        context.say(f"{number}/{len(stages)} {name}")
         try:
-            if around.stop_asked():
+            if context.stop_asked():
                 raise Stopped
             stage()
         except Stopped:
@@ -179,8 +179,8 @@ def make(job: Job, out: Path, *, draw: Draw, renderers: Workers, around: Surroun
 class _Maker:
     """The four stages of a job in its work folder, and their progress."""
 
-    def __init__(self, job: Job, out: Path, done: Done, *, around: Surroundings) -> None:
-        self._job, self._out, self.done, self._around = job, out, done, around
+    def __init__(self, job: Job, out: Path, done: Done, *, context: RunContext) -> None:
+        self._job, self._out, self.done, self._context = job, out, done, context
 
     def remember(self, **changes: Any) -> None:
         """Update `done` and write `make.json`."""
@@ -196,22 +196,22 @@ class _Maker:
         """Render the missing scenes, unless training has begun."""
         if has_begun_to_train(self._out):
             return
-        around, count = self._around, self._job.count
+        context, count = self._context, self._job.count
         try:
             render_dataset(
                 draw,
                 range(count),
                 self._out / RENDERS,
                 workers=renderers,
-                progress=partial(_Pace(around.bar, around.say), desc="images"),
-                stop_asked=around.stop_asked,
+                progress=partial(_Pace(context.bar, context.say), desc="images"),
+                stop_asked=context.stop_asked,
                 most_faults=int(MOST_FAILED * count),
             )
         except BrokenDataset as error:
             if len(error.faults) > MOST_FAILED * count:
                 raise
-            around.say(f"{len(error.faults)} of {count} scenes are left out, such as {error.faults[0]}")
-        if around.stop_asked():
+            context.say(f"{len(error.faults)} of {count} scenes are left out, such as {error.faults[0]}")
+        if context.stop_asked():
             raise Stopped
 
     def train(self) -> None:
@@ -220,11 +220,11 @@ class _Maker:
         left = config.epochs - len(read_metrics(folder))
         if left <= 0:
             return
-        around = replace(self._around, bar=_Pace(self._around.bar, self._around.say, times=left))
+        context = replace(self._context, bar=_Pace(self._context.bar, self._context.say, times=left))
         if has_begun_to_train(self._out):
-            run.resume(folder, around=around, dataset=self._out / RENDERS)
+            run.resume(folder, context=context, dataset=self._out / RENDERS)
         else:
-            run.start(self._out / RENDERS, folder, config, class_names=self._job.class_names, around=around)
+            run.start(self._out / RENDERS, folder, config, class_names=self._job.class_names, context=context)
 
     def report(self) -> None:
         """Measure the run's best weights on held-out renders and on the photos."""
@@ -238,10 +238,12 @@ class _Maker:
         }
         if self._job.photos is not None:
             data[PHOTOS] = read_dataset(Path(self._job.photos), class_names=self._job.class_names)
-        around = replace(self._around, bar=self._stoppable_bar)
+        context = replace(self._context, bar=self._stoppable_bar)
         margin = self._job.config.box_margin
         names = {RENDERS: with_margin(RENDERS, margin), PHOTOS: PHOTOS}
-        measured = measure(self._out / RUN, data, self._out / REPORT, title=self._job.name, names=names, around=around)
+        measured = measure(
+            self._out / RUN, data, self._out / REPORT, title=self._job.name, names=names, context=context
+        )
         self.remember(photo=str(_example(data.get(PHOTOS), renders)), photos_decide=photos_decide(measured))
 
     def publish(self) -> None:
@@ -261,7 +263,7 @@ class _Maker:
                 also_measure=[(PHOTOS, Path(self._job.photos))] if self._job.photos is not None else [],
                 threshold_from=[PHOTOS] if self.done.photos_decide else [],
                 with_report=self._job.photos is not None,
-                work=WorkFolder(self._out / RUN / WORK, self._around.say),
+                work=WorkFolder(self._out / RUN / WORK, self._context.say),
                 bar=self._stoppable_bar,
             )
         self.remember(release=release.ref)
@@ -279,14 +281,14 @@ class _Maker:
         return None
 
     def _stoppable_bar(self, items: Iterable[Any], **words: Any) -> Iterator[Any]:
-        for item in self._around.bar(items, **words):
-            if self._around.stop_asked():
+        for item in self._context.bar(items, **words):
+            if self._context.stop_asked():
                 raise Stopped
             yield item
 
 
 def measure(
-    folder: Path, data: dict[str, LabelledImages], out: Path, *, title: str, names: dict[str, str], around: Surroundings
+    folder: Path, data: dict[str, LabelledImages], out: Path, *, title: str, names: dict[str, str], context: RunContext
 ) -> dict[str, Domain]:
     """Measure a run's best weights on held-out renders and on any photos, and write the report.
 
@@ -296,20 +298,21 @@ def measure(
         out: folder of the report.
         title: title of the report.
         names: name of each data set in the report, under the same keys.
-        around: device and output.
+        context: device and output.
 
     Returns:
         The measurement of each data set, under the same keys.
     """
     loaded = load_run(folder)
-    engine = TorchEngine(loaded.network, around.device)
-    work = WorkFolder(folder / WORK, around.say)
+    engine = TorchEngine(loaded.network, context.device)
+    work = WorkFolder(folder / WORK, context.say)
     measured = {
-        key: measure_kept(engine, loaded, names[key], images, work=work, bar=around.bar) for key, images in data.items()
+        key: measure_kept(engine, loaded, names[key], images, work=work, bar=context.bar)
+        for key, images in data.items()
     }
     for domain in measured.values():
         figures, best = domain.figures(), domain.result.best_f1
-        around.say(
+        context.say(
             f"{domain.name}: {domain.result.image_count} images, AP {figures['AP']:.3f}, AP50 {figures['AP50']:.3f}, "
             f"best F1 {best.f1:.3f} above {best.score_threshold:.2f}"
         )
@@ -326,7 +329,7 @@ def measure(
         write_sim2real(out, report)
     else:
         write_evaluation(out, renders.data, renders.found, renders.result)
-    around.say(f"report: {out}")
+    context.say(f"report: {out}")
     return measured
 
 
@@ -335,9 +338,11 @@ def photos_decide(measured: dict[str, Domain]) -> bool:
     return PHOTOS in measured and measured[PHOTOS].result.best_f1.f1 > 0
 
 
-def _words(job: Job) -> publish.Words:
+def _words(job: Job) -> publish.CardTexts:
     measured = "measured on real photos" if job.photos is not None else "never measured on real photos"
-    return publish.Words(f"Trained on {job.count} renders alone, {measured}.", f"renders for {job.name}", licence="")
+    return publish.CardTexts(
+        f"Trained on {job.count} renders alone, {measured}.", f"renders for {job.name}", licence=""
+    )
 
 
 def _example(photos: LabelledImages | None, renders: LabelledImages) -> Path:

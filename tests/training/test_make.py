@@ -17,7 +17,7 @@ from training import make
 from training.commands.render_flags import draw_of
 from training.console import Stopped
 from training.data.dataset import BrokenDataset
-from training.learning.run import Surroundings
+from training.learning.run import RunContext
 from training.make import Job, in_words
 from training.records.run_folder import RunError
 from training.synthetic.renderer import Workers
@@ -36,23 +36,23 @@ def job(root: Path, **changes: Any) -> Job:
     return dataclasses.replace(made, **changes)
 
 
-def surroundings(**changes: Any) -> Surroundings:
+def run_context(**changes: Any) -> RunContext:
     def bar(items: Iterable[Any], **_: Any) -> Iterable[Any]:
         return items
 
-    around = Surroundings(
+    context = RunContext(
         device="cpu", workers=0, store_root=Path("none"), say=lambda _: None, bar=bar, stop_asked=lambda: False
     )
-    return dataclasses.replace(around, **changes)
+    return dataclasses.replace(context, **changes)
 
 
-def make_it(root: Path, wanted: Job | None = None, *, behaviour: str = "pass", **around: Any) -> Release:
+def make_it(root: Path, wanted: Job | None = None, *, behaviour: str = "pass", **context: Any) -> Release:
     return make.make(
         wanted or job(root),
         root / "work",
         draw=draw_of([str(PAWN), str(PAWN)], ["disc", "square"]),
         renderers=Workers(fake(root, behaviour=behaviour), count=2, threads=1),
-        around=surroundings(**around),
+        context=run_context(**context),
     )
 
 

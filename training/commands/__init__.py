@@ -21,5 +21,5 @@ VERBS: Mapping[str, str] = {
     "make": "make a release of a 3D model: render, train, report, publish",
 }
 
-SHARED_VERBS = ("train", "evaluate")
+DISTRIBUTED_VERBS = ("train", "evaluate")
 """Commands that torchrun may start in several processes."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from training.commands import flags
 from training.console import bar_of, say
-from training.torchrun import place_here
+from training.torchrun import this_process
 
 if TYPE_CHECKING:
     from training.data.dataset import LabelledImages
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
 
     if options.out and (options.out / RUN).exists():
         raise RunError(f"{options.out} holds a run, whose report would be lost; accepted is another folder")
-    with joined(place_here(), device=options.device) as world:
+    with joined(this_process(), device=options.device) as world:
         device = device_of(world, options.device)
         loaded = world.together(lambda: load_model(options.model, store_root=options.store, class_names=options.labels))
         world.check_same(f"weights in {options.model}", loaded.card.sha256)

@@ -18,7 +18,7 @@ from training.commands.render_flags import draw_of, workers_of
 from training.config import ConfigError, TrainConfig, resolve
 from training.console import Stopped, print_release, progress_bar, say, stop_on_signals
 from training.data.dataset import LabelledImages, names_in, read_dataset, split
-from training.learning.run import Surroundings
+from training.learning.run import RunContext
 from training.learning.weights import load_initial_weights
 from training.make import Job
 from training.presets import MAKE_COUNTS, MAKE_PRESETS
@@ -61,7 +61,7 @@ def _make_or_tell(options: argparse.Namespace) -> None:
     else:
         _check(job, out, options)
         say(_plan(job, out, device))
-        around = Surroundings(
+        context = RunContext(
             device=device,
             workers=1 if device == "cpu" else max(1, usable_cores() // 2),
             store_root=options.store,
@@ -69,7 +69,7 @@ def _make_or_tell(options: argparse.Namespace) -> None:
             bar=progress_bar,
             stop_asked=stop_on_signals(),
         )
-        release = make.make(job, out, draw=draw, renderers=workers_of(options), around=around)
+        release = make.make(job, out, draw=draw, renderers=workers_of(options), context=context)
         say(f"published {release.ref}: {release.folder}")
     _tell_how_to_use(release, job, out, store_root=options.store)
     if options.json:

@@ -6,7 +6,7 @@ from pathlib import Path
 from training.commands import flags
 from training.console import progress_bar, say, stop_on_signals
 from training.presets import preset_names
-from training.torchrun import place_here
+from training.torchrun import this_process
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -72,8 +72,8 @@ def run(options: argparse.Namespace) -> None:
         names = read_names(options.hold_out_names) if options.hold_out_names else None
         return config, names, not {"hold_out", "group_by"} & set(overrides)
 
-    with joined(place_here(), device=options.device) as world:
-        around = runs.Surroundings(
+    with joined(this_process(), device=options.device) as world:
+        context = runs.RunContext(
             device=device_of(world, options.device),
             workers=options.workers,
             store_root=options.store,
@@ -84,10 +84,10 @@ def run(options: argparse.Namespace) -> None:
         )
         asked = world.together(ask)
         world.check_same("--resume", asked is None)
-        if world.place.restarts_hang:
+        if world.process.restarts_hang:
             say("a restart by torchrun will hang: on several machines set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 on each")
         if asked is None or runs.begun_by_this_command(options.out, world):
-            runs.resume(options.out, around=around, dataset=options.dataset)
+            runs.resume(options.out, context=context, dataset=options.dataset)
             return
         config, names, follow_splits = asked
         runs.start(
@@ -95,7 +95,7 @@ def run(options: argparse.Namespace) -> None:
             options.out,
             config,
             class_names=options.labels,
-            around=around,
+            context=context,
             hold_out_names=names,
             dataset_format=options.format,
             follow_splits=follow_splits,

@@ -37,7 +37,7 @@ from training.releasing.publish import (
     check_release,
     hashes_of,
 )
-from training.releasing.quantise import Job, run_apart
+from training.releasing.quantise import QuantisationJob, run_apart
 from training.releasing.work_folder import WorkFolder, identity_of
 from training.reports.markdown import CROPS
 from training.reports.model_card import rewrite_card
@@ -200,7 +200,7 @@ def _graphs(name: str, loaded: LoadedNetwork, plan: Plan, spared: Sequence[str] 
         "spared": spared,
         "calibration": [sha256_of(path) for path in plan.calibration] if is_quantised else [],
         "libraries": {package: version_of(package) for package in ("torch", "torchvision", *_LIBRARIES)},
-        "code": [converter_sha256(), sha256_of(Path(inspect.getfile(Job)))],
+        "code": [converter_sha256(), sha256_of(Path(inspect.getfile(QuantisationJob)))],
     }
 
     def write(folder: Path) -> None:
@@ -210,7 +210,7 @@ def _graphs(name: str, loaded: LoadedNetwork, plan: Plan, spared: Sequence[str] 
             return
         exact = _graphs(_EXACT, loaded, plan, work=work)
         run_apart(
-            Job(
+            QuantisationJob(
                 graphs=exact.resolve(),
                 out=folder.resolve(),
                 rule=loaded.facts.input,

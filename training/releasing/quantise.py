@@ -25,7 +25,7 @@ _QUANTISED = ("features", "head")
 _ROOT = Path(__file__).parents[2]
 
 
-class Job(BaseModel):
+class QuantisationJob(BaseModel):
     """Input and output of a quantisation.
 
     Attributes:
@@ -45,7 +45,7 @@ class Job(BaseModel):
     spared: tuple[str, ...] = ()
 
 
-def run_apart(job: Job) -> None:
+def run_apart(job: QuantisationJob) -> None:
     """Run a quantisation in a separate process.
 
     Raises:
@@ -66,7 +66,7 @@ def run_apart(job: Job) -> None:
         raise RunError(f"the quantisation failed with status {done.returncode}: {last}")
 
 
-def quantise(job: Job) -> None:
+def quantise(job: QuantisationJob) -> None:
     """Quantise the feature and head graphs, and write all graphs of the network.
 
     The first layer's weights get 7 bits. Without VNNI, the CPU adds products of two 8-bit numbers in 16 bits, which
@@ -97,7 +97,7 @@ def quantise(job: Job) -> None:
         ov.save_model(graph, job.out / f"{name}.xml", compress_to_fp16=True)
 
 
-def calibration_inputs(job: Job) -> dict[str, Sequence[dict[str, Any]]]:
+def calibration_inputs(job: QuantisationJob) -> dict[str, Sequence[dict[str, Any]]]:
     """Run the photos through the fp32 graphs, and return the inputs of each graph to quantise, by graph name.
 
     Photos that give a graph no input, such as photos without proposals, are skipped for that graph.
@@ -116,4 +116,4 @@ def calibration_inputs(job: Job) -> dict[str, Sequence[dict[str, Any]]]:
 
 
 if __name__ == "__main__":
-    quantise(Job.model_validate_json(sys.stdin.read()))
+    quantise(QuantisationJob.model_validate_json(sys.stdin.read()))

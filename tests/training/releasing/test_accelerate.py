@@ -26,7 +26,7 @@ from training.records.run_folder import RunError
 from training.releasing import accelerate as module
 from training.releasing import publish
 from training.releasing.accelerate import Plan, accelerate
-from training.releasing.quantise import Job, calibration_inputs
+from training.releasing.quantise import QuantisationJob, calibration_inputs
 from training.releasing.work_folder import WorkFolder
 
 
@@ -79,11 +79,11 @@ def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def quantised(tiny_graphs: Path, monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+def quantised(tiny_graphs: Path, monkeypatch: pytest.MonkeyPatch) -> list[QuantisationJob]:
     """The jobs that NNCF would have done; for all engines the graphs are the same."""
-    jobs: list[Job] = []
+    jobs: list[QuantisationJob] = []
 
-    def copy(job: Job) -> None:
+    def copy(job: QuantisationJob) -> None:
         jobs.append(job)
         shutil.copytree(job.graphs, job.out, dirs_exist_ok=True)
 
@@ -123,7 +123,7 @@ def test_the_next_version_carries_engines_and_what_they_lose(
 
 @pytest.mark.usefixtures("lenient")
 def test_a_repeated_command_takes_over_what_a_killed_one_finished(
-    tiny_release: Release, photos: Path, quantised: list[Job], tmp_path: Path
+    tiny_release: Release, photos: Path, quantised: list[QuantisationJob], tmp_path: Path
 ) -> None:
     photos = shutil.copytree(photos, tmp_path / "photos")
     said: list[str] = []
@@ -164,7 +164,7 @@ def test_refused_engines_are_named_and_the_rest_is_published(
     tiny_release: Release,
     photos: Path,
     *,
-    quantised: list[Job],
+    quantised: list[QuantisationJob],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -252,7 +252,7 @@ def test_photos_without_proposals_do_not_spoil_the_quantised_head(
     folder.mkdir()
     write_graphs(loaded.network, folder)
     inputs = calibration_inputs(
-        Job(graphs=folder, out=folder, rule=loaded.facts.input, photos=tuple(photos.glob("*.png")))
+        QuantisationJob(graphs=folder, out=folder, rule=loaded.facts.input, photos=tuple(photos.glob("*.png")))
     )
     assert (len(inputs["features"]), len(inputs["head"])) == (4, 0)
 

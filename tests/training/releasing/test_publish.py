@@ -27,7 +27,7 @@ from training.measuring.measured import detect, pool
 from training.records.checkpoint import BEST
 from training.records.loading import load_run
 from training.records.run_folder import WORK, RunError
-from training.releasing.publish import Prepared, Words, check_release, publish
+from training.releasing.publish import CardTexts, Prepared, check_release, publish
 from training.releasing.work_folder import WorkFolder
 
 CONFIG = TrainConfig(
@@ -49,10 +49,10 @@ def bar(items: Iterable[Any], **_: Any) -> Iterable[Any]:
 def finished(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one epoch, its weights set so that every proposal is a disc, with a score of about 0.9."""
     out = tmp_path_factory.mktemp("runs") / "shapes"
-    around = run.Surroundings(
+    context = run.RunContext(
         device="cpu", workers=0, store_root=Path(), say=lambda _: None, bar=bar, stop_asked=lambda: False
     )
-    run.start(shapes, out, CONFIG, class_names=None, around=around)
+    run.start(shapes, out, CONFIG, class_names=None, context=context)
     weights = torch.load(out / BEST, weights_only=True)
     weights["roi_heads.box_predictor.cls_score.weight"] *= 30
     weights["roi_heads.box_predictor.cls_score.bias"] = torch.tensor([0.0, 3.0, -1.0])
@@ -63,7 +63,7 @@ def finished(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def publish_it(finished: Path, root: Path, **more: Any) -> Release:
     photos = Path(run.RunRecord.read(finished).dataset)
     options: dict[str, Any] = {"also_measure": [("the same again", photos)], **more}
-    words = Words("Finds drawn shapes.", "drawn shapes", "MIT", "No photo gave a gradient.")
+    words = CardTexts("Finds drawn shapes.", "drawn shapes", "MIT", "No photo gave a gradient.")
     work = WorkFolder(finished / WORK, lambda _: None)
     return publish(finished, "shapes", store_root=root, words=words, dataset=None, work=work, bar=bar, **options)
 
