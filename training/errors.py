@@ -1,4 +1,4 @@
-"""Base class of the training errors, and the errors of commands that run in several processes."""
+"""Base class of the training errors, a stop on request, and the errors of commands that run in several processes."""
 
 
 class TrainingError(Exception):
@@ -14,6 +14,10 @@ class TrainingError(Exception):
     ├── InputMismatch     the processes of one training run got different input
     └── PeerFailed        the first process reports the error
     """
+
+
+class Stopped(Exception):
+    """A stop on request, after the work was saved. The message says how to continue."""
 
 
 class PeerFailed(TrainingError):

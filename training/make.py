@@ -17,8 +17,9 @@ from model_store.engines.torch import TorchEngine
 from model_store.errors import ReleaseNotFound
 from model_store.store import Release
 from training.config import TrainConfig
-from training.console import Bar, Stopped
+from training.console import Bar
 from training.data.dataset import BrokenDataset, LabelledImages, read_dataset, with_margin
+from training.errors import Stopped
 from training.learning import run
 from training.learning.run import RunContext, Say
 from training.measuring.measured import Domain

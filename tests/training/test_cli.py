@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from model_store.architectures import build
+from tests.command_lines import SLOW, help_of
 from training.cli import main
 from training.commands import VERBS
 from training.records.run_folder import METRICS
@@ -248,24 +249,25 @@ def test_two_photos_of_one_stem_are_not_predicted_over_each_other(
     assert not (tmp_path / "out").exists()
 
 
-def run_without(package: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    code = f"import runpy, sys; sys.modules[{package!r}] = None; runpy.run_module('training', run_name='__main__')"
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-
-
-def test_a_missing_package_is_one_line_that_tells_what_to_install() -> None:
+def test_names_a_package_that_is_not_installed() -> None:
     for package, arguments in (("torch", ["evaluate", "dice", "photos"]), ("pydantic", ["inspect", "photos"])):
-        done = run_without(package, *arguments)
+        code = f"import runpy, sys; sys.modules[{package!r}] = None; runpy.run_module('training', run_name='__main__')"
+        command = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 2
         assert done.stderr == (
-            f"python -m training: the package {package} is not installed: pip install 'rendersight[train]', "
-            "or make .venv/dev.stamp\n"
+            f"python -m training: the package {package} is not installed; run make .venv/dev.stamp, or pip install -r "
+            "requirements/dev.txt\n"
         )
 
 
-def test_help_needs_no_torch() -> None:
+def test_help_lists_every_verb_and_imports_nothing_for_it() -> None:
+    shown, packages = help_of("training.cli")
+    assert packages & SLOW == set()
+    assert [name for name in VERBS if f"\n    {name}" not in shown] == []
+
+
+def test_help_of_a_verb_needs_no_torch() -> None:
     code = """
 import sys
 sys.modules["torch"] = None
@@ -281,12 +283,3 @@ for verb in sys.argv[1:]:
     assert (done.returncode, done.stderr) == (0, "")
     for verb in VERBS:
         assert f"usage: python -m training {verb} [-h]" in done.stdout
-
-
-def test_the_program_is_called_by_the_name_it_was_called_by(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["inspect", "nowhere"], program="rendersight") == 2
-    told = "nowhere is not a folder of images, nor a COCO .json or a YOLO .yaml file"
-    assert capsys.readouterr().err == f"rendersight: {told}\n"
-    with pytest.raises(SystemExit):
-        main(["train", "--help"], program="rendersight")
-    assert capsys.readouterr().out.startswith("usage: rendersight train ")

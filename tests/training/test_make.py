@@ -15,8 +15,8 @@ from model_store.store import Release
 from tests.training.fake_blender import CONFIG, COUNT, PAWN, fake
 from training import make
 from training.commands.render_flags import draw_of
-from training.console import Stopped
 from training.data.dataset import BrokenDataset
+from training.errors import Stopped
 from training.learning.run import RunContext
 from training.make import Job, in_words
 from training.records.run_folder import RunError

@@ -11,7 +11,7 @@ from model_store import store
 from model_store.errors import EngineNotAvailable, ReleaseNotFound
 from rendersight.photos import find_photos
 from training.commands import flags
-from training.console import print_release, progress_bar, say
+from training.console import progress_bar, say
 
 if TYPE_CHECKING:
     from model_store.network import LoadedNetwork
@@ -96,7 +96,7 @@ def read_plan(options: argparse.Namespace, class_names: Sequence[str]) -> "Plan"
         AnnotationError: the images cannot be used.
     """
     if missing := [name for name in ("openvino", "nncf") if find_spec(name) is None]:
-        raise EngineNotAvailable(f"not installed: {', '.join(missing)}; pip install 'rendersight[accelerate]'")
+        raise EngineNotAvailable(f"the packages {' and '.join(missing)} are not installed; run make .venv/dev.stamp")
     from training.data.dataset import read_dataset
     from training.releasing.accelerate import Plan
 
@@ -148,4 +148,4 @@ def run(options: argparse.Namespace) -> None:
     published = accelerate(release, plan, store_root=options.store, work=work, bar=progress_bar)
     say_published(published)
     if options.json:
-        print_release(published.ref, published.folder)
+        flags.print_release(published)

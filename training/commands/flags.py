@@ -1,6 +1,7 @@
 """Arguments that several commands share, and functions that parse their values."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from rendersight.flags import count, names, positive, score
 if TYPE_CHECKING:
     from model_store.engines.torch import TorchEngine
     from model_store.network import LoadedNetwork
+    from model_store.store import Release
 
 __all__ = [
     "DATASET",
@@ -25,6 +27,7 @@ __all__ = [
     "names",
     "open_model",
     "positive",
+    "print_release",
     "score",
 ]
 
@@ -63,6 +66,13 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
 def add_release_json(parser: argparse.ArgumentParser) -> None:
     """Add the argument that prints the new release as JSON."""
     parser.add_argument("--json", action="store_true", help="print the release's name, version and folder as JSON")
+
+
+def print_release(release: "Release") -> None:
+    """Print a release's name, version and folder as JSON, for scripts."""
+    manifest = release.manifest
+    content = {"release": release.ref, "name": manifest.name, "version": manifest.version}
+    print(json.dumps({**content, "folder": str(release.folder)}))
 
 
 def named_folder(text: str) -> tuple[str, Path]:

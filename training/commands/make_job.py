@@ -14,10 +14,12 @@ from model_store.store import Release, sha256_of
 from rendersight.annotations import AnnotatedImage, AnnotationError
 from rendersight.annotations.folder import read_folder
 from training import make
+from training.commands import flags
 from training.commands.render_flags import draw_of, workers_of
 from training.config import ConfigError, TrainConfig, resolve
-from training.console import Stopped, print_release, progress_bar, say, stop_on_signals
+from training.console import progress_bar, say, stop_on_signals
 from training.data.dataset import LabelledImages, names_in, read_dataset, split
+from training.errors import Stopped
 from training.learning.run import RunContext
 from training.learning.weights import load_initial_weights
 from training.make import Job
@@ -73,7 +75,7 @@ def _make_or_tell(options: argparse.Namespace) -> None:
         say(f"published {release.ref}: {release.folder}")
     _tell_how_to_use(release, job, out, store_root=options.store)
     if options.json:
-        print_release(release.ref, release.folder)
+        flags.print_release(release)
 
 
 def _tell_how_to_use(release: Release, job: Job, out: Path, *, store_root: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from model_store import store
 from training.commands import flags
 from training.commands.accelerate import add_plan, preparation, read_plan, say_published
-from training.console import print_release, progress_bar, say
+from training.console import progress_bar, say
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -86,4 +86,4 @@ def run(options: argparse.Namespace) -> None:
     )
     say_published(release)
     if options.json:
-        print_release(release.ref, release.folder)
+        flags.print_release(release)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from training.commands import flags
 from training.commands.render_flags import add_sources, draw_of, workers_of
-from training.console import Stopped, bar_of, say, stop_on_signals
+from training.console import bar_of, say, stop_on_signals
+from training.errors import Stopped
 from training.synthetic.renderer import check_python
 from training.synthetic.seed_shares import Shard, shard
 

@@ -18,10 +18,11 @@ from model_store import architectures
 from model_store.engines.torch import TorchEngine
 from rendersight.annotations import AnnotatedImage
 from rendersight.detections import Detections
-from training.console import Bar, Stopped, clock
+from training.console import Bar, clock
 from training.data.batches import epoch_batches, part
 from training.data.dataset import DetectionDataset, LabelledImages, collate
 from training.data.transforms import augmentation
+from training.errors import Stopped
 from training.learning.distributed import World
 from training.learning.loop import Schedule, Step, WeightAverage, train_one_epoch
 from training.learning.network import accelerate, make_optimizer, size_for_training

@@ -19,8 +19,8 @@ from model_store.state_dict import read_state_dict
 from tests.training.conftest import CONFIG, STEPS, Finished, figures, never, run_context
 from tests.training.data.test_conversion import write_splits
 from training.config import TrainConfig
-from training.console import Stopped
 from training.data.dataset import LabelledImages, read_dataset, split
+from training.errors import Stopped
 from training.learning import run, trainer
 from training.learning.run import RunContext
 from training.records.checkpoint import BEST, LAST, save_best, write_atomically
