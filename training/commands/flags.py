@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATASET",
+    "WEIGHTS",
     "add_format",
     "add_machine",
     "add_model",
@@ -50,6 +51,10 @@ def open_model(options: argparse.Namespace) -> "tuple[LoadedNetwork, TorchEngine
 
 DATASET = "folder of images and their labels (LabelMe, COCO, Pascal VOC, YOLO), a COCO JSON, or a YOLO data.yaml"
 """Help text for a dataset argument."""
+
+
+WEIGHTS = "initial weights: coco, imagenet, none, a release, or the file of a state dict"
+"""Help text for an argument that names initial weights."""
 
 
 def add_format(parser: argparse.ArgumentParser) -> None:
