@@ -130,5 +130,9 @@ def read_progress(plan: MakePlan) -> Progress:
 def write_progress(plan: MakePlan, progress: Progress) -> Progress:
     """Write `make.json` and return the progress."""
     text = json.dumps({"job": plan.recorded(), "done": asdict(progress)}, indent=2) + "\n"
-    write_atomically(plan.out / MAKE, lambda draft: draft.write_text(text, "utf-8"))
+
+    def write(draft: Path) -> None:
+        draft.write_text(text, "utf-8")
+
+    write_atomically(plan.out / MAKE, write)
     return progress
