@@ -58,7 +58,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Publish the release."""
     from training.records.run_folder import WORK, RunError, RunRecord, check_folder
-    from training.releasing.publish import CardTexts, publish
+    from training.releasing.publish import Words, publish
     from training.releasing.work_folder import WorkFolder
 
     record = RunRecord.read(options.run)
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
         options.run,
         options.name,
         store_root=options.store,
-        words=CardTexts(options.description, data, options.licence, options.provenance),
+        words=Words(options.description, data, options.licence, options.provenance),
         dataset=options.dataset,
         also_measure=options.also_measure,
         threshold_from=options.threshold_from,

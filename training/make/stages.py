@@ -164,7 +164,7 @@ def publish(plan: MakePlan, progress: Progress, context: RunContext) -> Progress
             plan.run,
             plan.name,
             store_root=plan.store,
-            words=releasing.CardTexts(
+            words=releasing.Words(
                 f"Trained on {plan.count} renders alone, {measured}.", f"renders for {plan.name}", licence=""
             ),
             dataset=plan.renders,

@@ -63,7 +63,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class CardTexts:
+class Words:
     """Texts for the model card and the manifest.
 
     Attributes:
@@ -97,7 +97,7 @@ def publish(
     name: str,
     *,
     store_root: Path,
-    words: CardTexts,
+    words: Words,
     dataset: Path | None,
     also_measure: Sequence[tuple[str, Path]],
     threshold_from: Sequence[str] = (),
@@ -207,7 +207,7 @@ def _fill(
     name: str,
     version: int,
     measured: _Measured,
-    words: CardTexts,
+    words: Words,
     *,
     with_report: bool,
     gallery_from: Sequence[str],
@@ -331,7 +331,7 @@ def origin_of(record: RunRecord) -> Origin:
     )
 
 
-def _manifest(name: str, version: int, measured: _Measured, words: CardTexts) -> Manifest:
+def _manifest(name: str, version: int, measured: _Measured, words: Words) -> Manifest:
     """Return the manifest without the parts that depend on the written files: hashes, golden images and engines."""
     record, options, card = measured.record, measured.loaded.options, measured.loaded.card
     return Manifest(

@@ -27,7 +27,7 @@ from training.measuring.measured import detect, pool
 from training.records.checkpoint import BEST
 from training.records.loading import load_run
 from training.records.run_folder import WORK, RunError
-from training.releasing.publish import CardTexts, Prepared, check_release, publish
+from training.releasing.publish import Prepared, Words, check_release, publish
 from training.releasing.work_folder import WorkFolder
 
 CONFIG = TrainConfig(
@@ -63,7 +63,7 @@ def finished(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def publish_it(finished: Path, root: Path, **more: Any) -> Release:
     photos = Path(run.RunRecord.read(finished).dataset)
     options: dict[str, Any] = {"also_measure": [("the same again", photos)], **more}
-    words = CardTexts("Finds drawn shapes.", "drawn shapes", "MIT", "No photo gave a gradient.")
+    words = Words("Finds drawn shapes.", "drawn shapes", "MIT", "No photo gave a gradient.")
     work = WorkFolder(finished / WORK, lambda _: None)
     return publish(finished, "shapes", store_root=root, words=words, dataset=None, work=work, bar=bar, **options)
 
