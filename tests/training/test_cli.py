@@ -40,7 +40,7 @@ def state_dict(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["train", "SHAPES", "--out", "x", "--weights", "nowhere.pt"], "nowhere.pt"),
         (["train", "SHAPES", "--out", "x", "--weights", "none", "--device", "cuda:99"], "cuda:99"),
         (["train", "SHAPES", "--out", "x", "--weights", "none", "--hold-out", "10"], "leaves a part empty"),
-        (["train", "--out", "x"], "which dataset"),
+        (["train", "--out", "x"], "the dataset is missing"),
         (["train", "--out", "nowhere", "--resume"], "to resume from"),
         (["evaluate", "nowhere/x", "SHAPES"], "nowhere/x"),
         (["evaluate", "STATE_DICT", "SHAPES", "--labels", "disc"], "2 classes"),
@@ -48,7 +48,10 @@ def state_dict(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ([*SIM2REAL, "nowhere", "--real", "SHAPES"], "nowhere is not a folder"),
         ([*SIM2REAL, "SHAPES", "--real", "desk=nowhere"], "nowhere is not a folder"),
         ([*SIM2REAL, "SHAPES", "--real", "SHAPES", "--real", "SHAPES"], "two sets of photos are called shapes"),
-        ([*SIM2REAL, "SHAPES", "--real", "SHAPES", "--real-names", "desk=x.txt"], "--real-names desk: which set?"),
+        (
+            [*SIM2REAL, "SHAPES", "--real", "SHAPES", "--real-names", "desk=x.txt"],
+            "--real-names desk: not the name of a set",
+        ),
         ([*SIM2REAL, "SHAPES", "--real", "SHAPES", "--real-names", "NAMES"], "such as elsewhere.png"),
         ([*SIM2REAL, "SHAPES", "--real", "SHAPES", "--synthetic-names", "none.txt"], "none.txt: No such file"),
         (["sim2real", "none@1", "--synthetic", "SHAPES", "--real", "SHAPES"], "none@1"),
@@ -62,10 +65,10 @@ def state_dict(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ["render", "dragon", "--count", "1", "--out", "x"],
             "dragon is neither a recipe (dice, dice-board)",
         ),
-        (["render", "none.obj", "--label", "a", "--count", "1", "--out", "x"], "none.obj is no file"),
+        (["render", "none.obj", "--label", "a", "--count", "1", "--out", "x"], "none.obj is not a file"),
         (["render", "dice", "--label", "a", "--count", "1", "--out", "x"], "leave out --label"),
         (["render", "dice", "--count", "1", "--out", "x", "--blender", "nowhere"], "make render-env"),
-        (["preview", "PAWN"], "1 mesh files need as many --label, 0 are given"),
+        (["preview", "PAWN"], "1 mesh files and 0 --label"),
         (["train", "SHAPES", "--out", "x", "--group-by", "series_("], "no regular expression"),
         (["train", "--out", "x", "--resume", "--labels", "disc"], "keeps its hyperparameters and labels"),
         (
@@ -141,7 +144,7 @@ def test_refuses_unwritable_output_before_the_work(
     assert f"cannot be made: {finished.resolve() / METRICS} is no folder" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("sheet", "message"), [("", "is a folder"), ("x.sheet", "is no image file's name")])
+@pytest.mark.parametrize(("sheet", "message"), [("", "is a folder"), ("x.sheet", "is not the name of an image file")])
 def test_inspect_refuses_a_sheet_that_cannot_be_saved(
     tmp_path: Path, sheet: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

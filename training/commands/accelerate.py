@@ -1,4 +1,4 @@
-"""The command `accelerate`: publish the next version of a release, with engines prepared for a faster runtime."""
+"""The verb `accelerate`: publish the next version of a release, with engines prepared for a faster runtime."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -32,15 +32,15 @@ _MOST_CALIBRATION = 300
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of this command to the parser."""
+    """Add this verb's arguments to the parser."""
     parser.description = (
-        "Convert and quantise a release for OpenVINO, measure what that loses on labelled images, and "
-        "publish all of it as the next version, which the service then takes by itself."
+        "Convert and quantise a release for OpenVINO, measure the loss on labelled images, and publish the result as "
+        "the next version. A running service then switches to it by itself."
     )
     parser.add_argument("release", help="dice, dice@2, or a release's folder")
     add_plan(parser, is_required=True)
     parser.add_argument(
-        "--work", type=Path, help="folder that keeps each stage's result (default: runs/accelerate/NAME@VERSION)"
+        "--work", type=Path, help="folder that keeps the result of each stage (default: runs/accelerate/NAME@VERSION)"
     )
     parser.add_argument(
         "--golden-from",
@@ -49,7 +49,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="choose new golden images from these (default: keep those of the release)",
     )
     parser.add_argument("--licence", help="new terms of use, for the card (default: keep those of the release)")
-    parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
+    parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="folder of the model store")
     flags.add_release_json(parser)
 
 
@@ -60,14 +60,14 @@ def add_plan(parser: argparse.ArgumentParser, *, is_required: bool) -> None:
         type=Path,
         nargs="+",
         required=is_required,
-        help=f"photos or folders of them, unlabelled, that int8 learns its ranges from; at most {_MOST_CALIBRATION}",
+        help=f"unlabelled photos, or folders of them, that set the ranges of int8; at most {_MOST_CALIBRATION} count",
     )
     parser.add_argument(
         "--judge-by",
         type=flags.named_folder,
         metavar="NAME=FOLDER",
         required=is_required,
-        help="labelled images that tell what each engine loses",
+        help="labelled images on which to measure the loss of each engine",
     )
     parser.add_argument(
         "--engine",
@@ -79,12 +79,12 @@ def add_plan(parser: argparse.ArgumentParser, *, is_required: bool) -> None:
         "--rpn-score-floor",
         type=flags.score,
         metavar="SCORE",
-        help="engines drop proposals below this objectness, which saves time (default: as the release does)",
+        help="engines drop proposals below this objectness, which saves time (default: the release's)",
     )
     parser.add_argument(
         "--even-if-unjudged",
         action="store_true",
-        help="go on where the network is too weak on these images to tell what is lost, for benchmarks",
+        help="continue even if the network finds too little on these images to measure a loss; for benchmarks",
     )
 
 
@@ -125,7 +125,7 @@ def say_published(release: "Release") -> None:
     for name, reason in release.manifest.refused_engines.items():
         say(f"{name} is left out: {reason}")
     if not any(image.expected for image in release.manifest.golden):
-        say("warning: nothing is found on the golden images, so the check at each start proves little")
+        say("warning: the model finds nothing on the golden images, so the check at each start proves little")
     say(f"serve it: RENDERSIGHT_MODEL={release.ref} python -m app")
 
 
@@ -133,7 +133,7 @@ def run(options: argparse.Namespace) -> None:
     """Prepare the engines and publish the next version."""
     release = store.locate(options.store, options.release)
     if isinstance(release, Path):
-        raise ReleaseNotFound(f"{options.release} is a state dict's file; publish it as a release first")
+        raise ReleaseNotFound(f"{options.release} is a state dict; accelerate needs a release. Publish one first")
     plan = replace(read_plan(options, release.manifest.class_names), licence=options.licence)
     from training.data.dataset import read_dataset
     from training.records.run_folder import check_folder

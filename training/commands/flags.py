@@ -35,8 +35,10 @@ __all__ = [
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that `open_model` reads."""
-    parser.add_argument("model", help="a release (dice, dice@2, a folder), a run's folder, or a state dict's file")
-    parser.add_argument("--labels", type=names, help="class names in order, for a bare state dict")
+    parser.add_argument(
+        "model", help="a release (dice, dice@2 or its folder), a run folder, or the file of a state dict"
+    )
+    parser.add_argument("--labels", type=names, help="class names of a bare state dict, in order, separated by commas")
 
 
 def open_model(options: argparse.Namespace) -> "tuple[LoadedNetwork, TorchEngine]":
@@ -65,7 +67,7 @@ def add_format(parser: argparse.ArgumentParser) -> None:
 def add_machine(parser: argparse.ArgumentParser) -> None:
     """Add the arguments for the device and the model store."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
+    parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="folder of the model store")
 
 
 def add_release_json(parser: argparse.ArgumentParser) -> None:

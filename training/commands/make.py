@@ -26,7 +26,7 @@ COUNTS = {"cpu": 800, "cuda": 3000}
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of this verb to the parser."""
+    """Add this verb's arguments to the parser."""
     parser.description = (
         "Render photos of a 3D model, train a detector on them, measure it and publish it. If you stop the command, "
         "repeat it to continue."

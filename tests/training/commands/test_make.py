@@ -108,7 +108,7 @@ ABSENT = "if any(thing['source'] for thing in spec['things']): print('@error hol
         (["--out", "FILE"], "make.json: Not a directory"),
         (["--out", "SHAPES"], "holds other files than those of `make`"),
         (["--store", "FILE"], "is no folder"),
-        (["--label", "rook"], "1 mesh files need as many --label, 2 are given"),
+        (["--label", "rook"], "1 mesh files and 2 --label"),
     ],
 )
 def test_careless_input_ends_with_one_line_before_anything_is_written(
@@ -144,8 +144,8 @@ def test_careless_input_ends_with_one_line_before_anything_is_written(
     ("source", "message"),
     [
         (["dragon"], "dragon is neither a recipe (dice, dice-board) nor a mesh file"),
-        (["none.obj", "--label", "a"], "none.obj is no file"),
-        ([str(PAWN)], "1 mesh files need as many --label, 0 are given"),
+        (["none.obj", "--label", "a"], "none.obj is not a file"),
+        ([str(PAWN)], "1 mesh files and 0 --label"),
         ([str(PAWN), "--label", " "], "a --label is empty"),
         ([str(PAWN), "--label", "龍"], "the labels 龍 give no name for the release; choose one with --name"),
         (["dice", "--label", "a"], "leave out --label"),
