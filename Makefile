@@ -43,10 +43,9 @@ $(VENV)/dev.stamp: requirements/dev.txt | $(VENV)/bin/python
 	@touch $@
 
 lock: $(VENV)/dev.stamp ## resolve the dependencies anew; the locks carry hashes and no index address
-	$(BIN)/uv pip compile pyproject.toml --extra dev $(LOCK) -o requirements/dev.txt
-	$(BIN)/uv pip compile pyproject.toml --extra serve -c requirements/dev.txt $(LOCK) -o requirements/serve.txt
-	$(BIN)/uv pip compile pyproject.toml --extra slim -c requirements/dev.txt $(LOCK) -o requirements/slim.txt
-	$(BIN)/uv pip compile pyproject.toml --extra ray -c requirements/dev.txt $(LOCK) -o requirements/ray.txt
+	$(BIN)/uv pip compile pyproject.toml requirements/dev.in $(LOCK) -o requirements/dev.txt
+	for name in serve slim ray; do $(BIN)/uv pip compile pyproject.toml requirements/$$name.in -c requirements/dev.txt \
+		$(LOCK) -o requirements/$$name.txt || exit; done
 	$(BIN)/uv pip compile requirements/bench.in $(LOCK) -o requirements/bench.txt
 	$(BIN)/uv pip compile requirements/render.in $(LOCK) -o requirements/render.txt
 

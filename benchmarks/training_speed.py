@@ -20,7 +20,7 @@ from training.config import resolve
 from training.data.dataset import DetectionDataset, LabelledImages, read_dataset
 from training.data.transforms import Sample, augmentation
 from training.learning.loop import Schedule, train_one_epoch
-from training.learning.network import accelerate, make_optimizer
+from training.learning.network import apply_speed_ups, make_optimizer
 from training.learning.sampling import SeededSampling
 
 CONFIG = resolve("notebook-2021", {"min_size": 512, "max_size": 512})
@@ -59,7 +59,7 @@ def our_steps(data: LabelledImages) -> Callable[[Sequence[Sample]], None]:
     """Return the training step of this project's loop."""
     network = make_network(len(data.class_names))
     optimizer = make_optimizer(network, CONFIG)
-    accelerate(network, CONFIG, torch.device("cpu"), say=print)
+    apply_speed_ups(network, CONFIG, torch.device("cpu"), say=print)
     sampling = SeededSampling(network, CONFIG.seed)
     schedule = Schedule("step", CONFIG.learning_rate, 1000, 10, 1000, 3, 0.1)
     names = [image.name for image in data.images]

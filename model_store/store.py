@@ -8,8 +8,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_store import references
 from model_store.errors import BrokenRelease, ReleaseNotFound
 from model_store.manifest import FILE_NAME, NAME_PATTERN, Manifest
+from model_store.references import ReleaseRef
 from rendersight import atomic
 
 DEFAULT_ROOT = Path(__file__).parent / "releases"
@@ -88,17 +90,15 @@ def find(root: Path, ref: str) -> Release:
 
     Args:
         root: the folder that holds `<name>/<version>/`.
-        ref: `name` for the highest version, `name@2` for version 2.
+        ref: `name` for the highest version, `name@2` for version 2; never a path.
 
     Raises:
         ReleaseNotFound: no release has that name or version; the message lists those in the store.
         BrokenRelease: its manifest is invalid or belongs to another release.
     """
-    name, _, pinned = ref.partition("@")
-    if not re.fullmatch(NAME_PATTERN, name) or not re.fullmatch(r"[1-9]\d*|", pinned) or ref.endswith("@"):
-        raise ReleaseNotFound(f"{ref!r} is no release reference; accepted: a name such as dice, or dice@2")
-    available = versions(root, name)
-    version = int(pinned) if pinned else max(available, default=0)
+    wanted = ReleaseRef.parse(ref)
+    name, available = wanted.name, versions(root, wanted.name)
+    version = wanted.version or max(available, default=0)
     if version not in available:
         known = [f"{path.name}@{v}" for path in _folders(root) for v in versions(root, path.name)]
         raise ReleaseNotFound(f"no release {ref!r} in {root}; there: {', '.join(known) or 'none'}")
@@ -113,30 +113,20 @@ def locate(root: Path, ref: str) -> Release | Path:
 
     Args:
         root: the folder that holds `<name>/<version>/`.
-        ref: a path, or a reference as for `find`.
+        ref: a reference, see `model_store.references`.
 
     Raises:
         ReleaseNotFound: nothing is found.
         BrokenRelease: the release is invalid.
     """
-    if not is_path(ref):
+    path = references.parse(ref)
+    if isinstance(path, ReleaseRef):
         return find(root, ref)
-    path = Path(ref)
     if path.is_file():
         return path
     if (path / FILE_NAME).is_file():
         return open_release(path)
     raise ReleaseNotFound(f"{ref!r} is neither a state dict's file nor a folder with a {FILE_NAME}")
-
-
-def is_path(ref: str) -> bool:
-    """Return whether a reference, as for `locate`, is a path and not the name of a release in the store.
-
-    A bare name is a path only if it leads to a file or a release's folder: a data set's folder `dice` does not hide the
-    release `dice`.
-    """
-    path = Path(ref)
-    return "/" in ref or "\\" in ref or path.is_file() or (path / FILE_NAME).is_file()
 
 
 def _folders(root: Path) -> list[Path]:
@@ -155,12 +145,12 @@ def fingerprint(root: Path, ref: str) -> str:
         nothing is found.
 
     Raises:
+        ReleaseNotFound: the text is no reference.
         OSError: the store cannot be read.
     """
-    path = Path(ref)
-    if not is_path(ref):
-        name, _, pinned = ref.partition("@")
-        path = root / name / (pinned or str(max(versions(root, name), default="")))
+    path = references.parse(ref)
+    if isinstance(path, ReleaseRef):
+        path = root / path.name / str(path.version or max(versions(root, path.name), default=""))
     told = []
     for file in sorted([path, *(Path(folder, name) for folder, _, names in os.walk(path) for name in names)]):
         with suppress(OSError):  # the file has been removed meanwhile

@@ -7,12 +7,12 @@ def names(text: str) -> tuple[str, ...]:
     """Parse different names, separated by commas."""
     found = tuple(name.strip() for name in text.split(",") if name.strip())
     if not found or len(set(found)) != len(found):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of different names")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of different names, such as one,two")
     return found
 
 
 def count(text: str) -> int:
-    """Parse a whole number from 0 on."""
+    """Parse a whole number, 0 or more."""
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is below 0")
@@ -20,7 +20,7 @@ def count(text: str) -> int:
 
 
 def positive(text: str) -> int:
-    """Parse a whole number above 0."""
+    """Parse a whole number, 1 or more."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from model_store.architectures import ARCHITECTURES
-from rendersight.cli import verbs
+from rendersight.cli import PROGRAM
 from tests.app.fakes import FixedEngine, app_with
 from tests.app.wire import serving
 from training.commands import VERBS
@@ -40,8 +40,8 @@ def test_every_verb_has_its_heading() -> None:
 def test_every_verb_of_the_console_script_is_on_the_page_of_the_client() -> None:
     rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", page("docs/client.md"), re.MULTILINE)
     listed = {verb for row in rows for verb in re.findall(r"\w+", row)}
-    assert {"detect", "serve", "train"} <= verbs().keys()
-    assert verbs().keys() <= listed
+    assert "detect" in PROGRAM.verbs
+    assert PROGRAM.verbs.keys() <= listed
 
 
 def test_every_make_target_is_in_the_contributors_page() -> None:

@@ -20,7 +20,7 @@ from tests.model_store.conftest import (  # noqa: F401 - fixtures
     tiny_options,
     tiny_store,
 )
-from tests.training.commands.test_make_job import command as make_command
+from tests.training.commands.test_make import command as make_command
 
 ROOT = Path(__file__).parents[1]
 BLENDERS = ROOT / "training" / "synthetic" / "blender"

@@ -1,92 +1,80 @@
-"""Command line of training: parser, choice of the verb, messages and exit statuses."""
+"""The command line `python -m training`, run once or by torchrun in several processes."""
 
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import redirect_stderr, redirect_stdout
-from importlib import import_module
+from collections.abc import Sequence
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from model_store.errors import ModelError
-from rendersight import images
-from rendersight.annotations import AnnotationError
-from training.commands import SHARED_VERBS, VERBS
-from training.console import Stopped
-from training.errors import Elsewhere, NotShared, TrainingError
-from training.torchrun import Place, place_here
+from rendersight.command_line import BAD_INPUT, FAILED, INTERRUPTED, Program, exit_status
+from training.commands import DISTRIBUTED_VERBS, VERBS
+from training.errors import NotDistributed, PeerFailed, Stopped, TrainingError
+from training.torchrun import Process, this_process
 
-PROGRAM = "python -m training"
+PROGRAM = Program(
+    "python -m training",
+    "Train detectors, measure them, and publish them as releases.",
+    package="training.commands",
+    verbs=VERBS,
+)
 
-_FAILED = 1
-_USAGE = 2
-_INTERRUPTED = 130
-_BAD_INPUT = (AnnotationError, ModelError, TrainingError)
-_SAID_BY_FIRST = (Elsewhere, NotShared, Stopped, ConnectionError, str)  # raised in every process of a command
-_OURS = ("training", "model_store", "rendersight")
+_REPORTED_BY_FIRST = (PeerFailed, NotDistributed, Stopped, KeyboardInterrupt, ConnectionError)
+"""Errors that every process of a command raises and one of them reports."""
 
 
-def main(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb.
 
     Args:
         arguments: command-line arguments, the verb first; None takes those of this process.
-        program: program name, printed at the start of messages.
 
     Returns:
-        The exit status: 0, 1 if the system refuses a file operation, 2 for bad input, 130 when stopped.
+        The exit status: 0; 1 if the system refuses a file operation; 2 for bad input; 130 if the user stops the verb;
+        141 if the reader of the output has closed it.
     """
+    given = sys.argv[1:] if arguments is None else arguments
+    process = this_process()
+
+    def say(message: str, error: BaseException) -> None:
+        reports = process.local_rank == 0 if isinstance(error, NotDistributed) else process.is_first
+        if reports or not isinstance(error, _REPORTED_BY_FIRST):
+            name = PROGRAM.name if process.is_first else f"{PROGRAM.name}, {process}"
+            sys.stderr.write(f"{name}: {message}\n")
+
+    return exit_status(
+        lambda: _run(_parse(given, process), process),
+        say=say,
+        status_of=_status_of,
+        install="make .venv/dev.stamp, or pip install -r requirements/dev.txt",
+    )
+
+
+def _parse(arguments: Sequence[str], process: Process) -> argparse.Namespace:
+    """Parse the arguments. Help and usage errors appear once per machine: machines may get different arguments."""
+    with ExitStack() as stack:
+        if process.local_rank > 0:
+            nowhere = stack.enter_context(Path(os.devnull).open("w"))
+            stack.enter_context(redirect_stdout(nowhere))
+            stack.enter_context(redirect_stderr(nowhere))
+        return PROGRAM.parse(arguments)
+
+
+def _run(options: argparse.Namespace, process: Process) -> int:
+    from rendersight import images
+
+    if process.size > 1 and options.verb not in DISTRIBUTED_VERBS:
+        raise NotDistributed(f"{options.verb} runs in one process; torchrun starts {' and '.join(DISTRIBUTED_VERBS)}")
     images.configure_pillow()
-    place = place_here()
-    try:
-        options = _parse(arguments, program, place)
-        if place.size > 1 and options.verb_name not in SHARED_VERBS:
-            raise NotShared(f"{options.verb_name} runs in one process; torchrun starts {' and '.join(SHARED_VERBS)}")
-        options.verb(options)
-    except _BAD_INPUT as error:
-        return _end(program, error, _USAGE, place)
-    except ModuleNotFoundError as error:
-        package = str(error.name).partition(".")[0]
-        if package in _OURS:
-            raise
-        hint = "pip install 'rendersight[train]', or make .venv/dev.stamp"
-        return _end(program, ImportError(f"the package {package} is not installed: {hint}"), _USAGE, place)
-    except OSError as error:  # no permission, no space left
-        return _end(program, error, _FAILED, place)
-    except Stopped as stop:
-        return _end(program, stop, _INTERRUPTED, place)
-    except KeyboardInterrupt:
-        return _end(program, "stopped", _INTERRUPTED, place)
-    return 0
+    return PROGRAM.run(options)
 
 
-def _parse(arguments: Sequence[str] | None, program: str, place: Place) -> argparse.Namespace:
-    parser = build_parser(program)
-    if place.local_rank == 0:  # once per machine: the arguments may differ between machines
-        return parser.parse_args(arguments)
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
-        return parser.parse_args(arguments)
+def _status_of(error: Exception) -> int | None:
+    from model_store.errors import ModelError
+    from rendersight.annotations import AnnotationError
 
-
-def _end(program: str, why: object, status: int, place: Place) -> int:
-    speaks = place.local_rank == 0 if isinstance(why, NotShared) else place.is_first
-    if speaks or not isinstance(why, _SAID_BY_FIRST):
-        name = program if place.is_first else f"{program}, {place}"
-        print(f"{name}: {why}", file=sys.stderr)
-    return status
-
-
-def build_parser(program: str = PROGRAM, verbs: Iterable[str] = VERBS) -> argparse.ArgumentParser:
-    """Return a parser for these verbs. A test checks the commands in docs/ against the parser for all verbs."""
-    parser = argparse.ArgumentParser(prog=program, description="Train detectors, measure them and make releases.")
-    added = parser.add_subparsers(metavar="VERB", required=True)
-    for name in verbs:
-        add_flags(added.add_parser(name, help=VERBS[name]), name)
-    return parser
-
-
-def add_flags(parser: argparse.ArgumentParser, verb: str) -> None:
-    """Add a verb's flags to a parser. Set the option `verb` to the function to run and `verb_name` to the name."""
-    module = import_module(f"training.commands.{verb}")
-    module.add_flags(parser)
-    parser.set_defaults(verb=module.run, verb_name=verb)
+    if isinstance(error, Stopped):
+        return INTERRUPTED
+    if isinstance(error, (AnnotationError, ModelError, TrainingError)):
+        return BAD_INPUT
+    return FAILED if isinstance(error, OSError) else None  # no permission, no space left

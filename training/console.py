@@ -1,24 +1,20 @@
 """Messages, progress bars and graceful stops. Of several processes, only the first one writes to the terminal."""
 
-import json
 import signal
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
 from rendersight import console
 from rendersight.console import Bar, show
-from training.torchrun import place_here
+from training.torchrun import this_process
 
 __all__ = [
     "Bar",
-    "Stopped",
     "bar_of",
     "clock",
-    "print_release",
     "progress_bar",
     "say",
     "show",
@@ -30,13 +26,13 @@ T = TypeVar("T")
 
 def say(line: str) -> None:
     """Write a line to standard error, above any progress bar."""
-    if place_here().is_first:
+    if this_process().is_first:
         console.say(line)
 
 
 def progress_bar(items: Iterable[T], **options: Any) -> Iterable[T]:
     """Wrap items in a progress bar, shown only on a terminal."""
-    shown: Iterable[T] = console.progress_bar(items, **options) if place_here().is_first else items
+    shown: Iterable[T] = console.progress_bar(items, **options) if this_process().is_first else items
     return shown
 
 
@@ -45,19 +41,9 @@ def bar_of(what: str) -> Bar:
     return partial(progress_bar, desc=what)
 
 
-def print_release(ref: str, folder: Path) -> None:
-    """Print a release's name, version and folder as JSON, for scripts."""
-    name, _, version = ref.partition("@")
-    show(json.dumps({"release": ref, "name": name, "version": int(version), "folder": str(folder)}))
-
-
 def clock(seconds: float) -> str:
     """Format a duration as h:mm:ss, with any days in front."""
     return str(timedelta(seconds=round(seconds)))
-
-
-class Stopped(Exception):
-    """A stop on request, after the work was saved. The message says how to continue."""
 
 
 def stop_on_signals() -> Callable[[], bool]:
@@ -71,7 +57,7 @@ def stop_on_signals() -> Callable[[], bool]:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
-        say("stopping after this step; once more to stop at once")
+        say("stopping after this step; press Ctrl-C again to stop at once")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, handle)

@@ -1,4 +1,4 @@
-"""Base class of the training errors, and the errors of commands that run in several processes."""
+"""Base class of the training errors, a stop on request, and the errors of commands that run in several processes."""
 
 
 class TrainingError(Exception):
@@ -10,15 +10,19 @@ class TrainingError(Exception):
     ├── BrokenCheckpoint  a checkpoint file is missing or unreadable
     ├── BlenderMissing    no Python interpreter with bpy was found
     ├── NonFiniteLoss     a loss or its gradient became infinite or NaN
-    ├── NotShared         a single-process verb was started in several processes
-    ├── Differs           the processes of one training run got different input
-    └── Elsewhere         the first process reports the error
+    ├── NotDistributed    torchrun started a verb that runs in one process
+    ├── InputMismatch     the processes of one training run got different input
+    └── PeerFailed        the first process reports the error
     """
 
 
-class Elsewhere(TrainingError):
+class Stopped(Exception):
+    """A stop on request, after the work was saved. The message says how to continue."""
+
+
+class PeerFailed(TrainingError):
     """An error that ends every process of a training run and that the first process reports."""
 
 
-class NotShared(TrainingError, ValueError):
+class NotDistributed(TrainingError, ValueError):
     """A single-process verb started in several processes."""

@@ -1,12 +1,8 @@
-"""Presets in `training/configs/`, and the defaults of the verb `make`."""
+"""Names of the presets in `training/configs/`. Needs no torch, unlike `training.config`."""
 
 from pathlib import Path
 
 CONFIGS = Path(__file__).parent / "configs"
-
-MAKE_PRESETS = {"cpu": "make-cpu", "cuda": "make-gpu"}
-MAKE_COUNTS = {"cpu": 800, "cuda": 3000}
-"""Default number of scenes to render, by the kind of device."""
 
 
 def preset_names() -> list[str]:

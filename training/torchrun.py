@@ -13,7 +13,7 @@ _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 
 @dataclass(frozen=True)
-class Place:
+class Process:
     """Position of this process among all processes of a command. Without torchrun it is the only one.
 
     Attributes:
@@ -60,9 +60,9 @@ class Place:
         return f"process {self.rank} on {node()}"
 
 
-def place_here() -> Place:
+def this_process() -> Process:
     """Return the position of this process."""
-    return Place.of(os.environ)
+    return Process.of(os.environ)
 
 
 def _launcher() -> str:

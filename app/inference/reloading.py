@@ -14,7 +14,7 @@ from app.inference import malloc
 from app.inference.scheduler import Scheduler
 from app.inference.workers import Workers
 from app.observability.metrics import Metrics
-from model_store import store
+from model_store import references, store
 from model_store.detector import Detector
 from model_store.errors import (
     BrokenRelease,
@@ -24,6 +24,7 @@ from model_store.errors import (
     ReleaseNotFound,
     UnknownArchitecture,
 )
+from model_store.references import ReleaseRef
 
 T = TypeVar("T")
 
@@ -70,10 +71,12 @@ def open_newest(ref: str, *, root: Path, open_model: Callable[[str], Detector]) 
     Raises:
         ModelError: no model can be served; the error is that of the newest.
     """
+    wanted = references.parse(ref)
     try:
         return open_model(ref), None
     except _MODELS_FAULT as error:
-        older = [] if "@" in ref or store.is_path(ref) else store.versions(root, ref)[-2::-1]
+        is_newest = isinstance(wanted, ReleaseRef) and wanted.version is None
+        older = store.versions(root, ref)[-2::-1] if is_newest else []
         for version in older:
             with suppress(ModelError):
                 detector = open_model(f"{ref}@{version}")

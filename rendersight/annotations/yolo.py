@@ -153,7 +153,7 @@ def _yaml() -> Any:
     try:
         import yaml  # noqa: PLC0415 - optional
     except ImportError as error:
-        raise AnnotationError("YOLO's data.yaml needs PyYAML: pip install 'rendersight[train]'") from error
+        raise AnnotationError("YOLO's data.yaml needs PyYAML: pip install pyyaml") from error
     return yaml
 
 

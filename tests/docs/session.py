@@ -204,7 +204,7 @@ _WAYS: list[tuple[str, Callable[[Session, str], None]]] = [
     (r"\.venv/bin/python -m training [^|>&;]+$", Session.training),
     (r"(curl|cp|mkdir|cat|mv) ", Session.shell),
     (r"\.venv/bin/python -m rendersight detect ", Session.asking),
-    (r"\.venv/bin/python -m (app\.\w+|rendersight (completion|keys)) ", Session.shell),
+    (r"\.venv/bin/python -m (app\.\w+|rendersight completion) ", Session.shell),
     (r"make (\.venv/\w+\.stamp|render-env|reference|help)\b", Session.shell),
 ]
 """What a line begins with -> how it is run; the first that fits."""

@@ -9,9 +9,9 @@ from importlib.util import find_spec
 import pytest
 import yaml
 
-from rendersight.cli import verbs, whole_parser
+from rendersight import cli
 from tests.docs.markdown import PAGES, ROOT, Block, blocks, commands_in, inline_code
-from training.cli import build_parser
+from training.cli import PROGRAM as TRAINING
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 LANGUAGES = {"sh", "python", "json", "yaml", "text"}
@@ -83,14 +83,13 @@ def started_with(program: str) -> list[str]:
 
 @pytest.mark.parametrize("command", started_with("python -m training"))
 def test_the_flags_of_a_training_command_exist(command: str) -> None:
-    options = build_parser().parse_args(shlex.split(command))
-    assert callable(options.verb)
+    words = shlex.split(command)
+    TRAINING.parser(words[:1]).parse_args(words)
 
 
 @pytest.mark.parametrize("command", started_with("(?:^|python -m )rendersight"))
 def test_the_flags_of_a_command_of_the_console_script_exist(command: str) -> None:
-    verb = shlex.split(command)[0]
-    if "--help" in command:
-        assert verb in verbs()
-    else:
-        whole_parser().parse_args(shlex.split(command))
+    words = shlex.split(command)
+    assert words[0] in cli.PROGRAM.verbs
+    if "--help" not in command:
+        cli.PROGRAM.parser(words[:1]).parse_args(words)

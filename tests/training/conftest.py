@@ -88,11 +88,11 @@ def plain_bar(items: Iterable[Any], **_: Any) -> Iterable[Any]:
     return items
 
 
-def surroundings(**changes: Any) -> run.Surroundings:
-    around = run.Surroundings(
+def run_context(**changes: Any) -> run.RunContext:
+    context = run.RunContext(
         device="cpu", workers=0, store_root=Path(), say=lambda _: None, bar=plain_bar, stop_asked=never
     )
-    return replace(around, **changes)
+    return replace(context, **changes)
 
 
 def figures(folder: Path) -> list[dict[str, Any]]:
@@ -152,7 +152,7 @@ def whole(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
     said: list[str] = []
     began = time.monotonic()
     with on_one_core():
-        run.start(shapes, folder, CONFIG, class_names=None, around=surroundings(say=said.append, bar=bar))
+        run.start(shapes, folder, CONFIG, class_names=None, context=run_context(say=said.append, bar=bar))
     return Finished(folder, tuple(said), time.monotonic() - began)
 
 

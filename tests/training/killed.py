@@ -25,7 +25,7 @@ import torch._dynamo
 
 from model_store.store import publish
 from tests.model_store.test_store import accept, fill_with
-from tests.training.conftest import CONFIG, surroundings
+from tests.training.conftest import CONFIG, run_context
 from tests.training.releasing.test_publish import publish_it
 from training.learning import run
 from training.records.checkpoint import LAST
@@ -36,11 +36,11 @@ LAZY = (plt, pycocotools.cocoeval, torch._dynamo)  # what a training imports lat
 
 def train(dataset: str, out: str) -> None:
     """Start a run, or go on with it, as a person would who finds the folder."""
-    around = surroundings(save_every_s=0.1)
+    context = run_context(save_every_s=0.1)
     if (Path(out) / LAST).is_file():
-        run.resume(Path(out), around=around)
+        run.resume(Path(out), context=context)
     else:
-        run.start(Path(dataset), Path(out), CONFIG, class_names=None, around=around)
+        run.start(Path(dataset), Path(out), CONFIG, class_names=None, context=context)
 
 
 def publish_run(finished: str, root: str) -> None:

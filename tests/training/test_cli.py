@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from model_store.architectures import build
+from tests.command_lines import SLOW, help_of
 from training.cli import main
 from training.commands import VERBS
 from training.records.run_folder import METRICS
@@ -38,11 +39,8 @@ def state_dict(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["train", "SHAPES", "--out", "x", "--labels", "disc"], "'square' is not a class"),
         (["train", "SHAPES", "--out", "x", "--weights", "nowhere.pt"], "nowhere.pt"),
         (["train", "SHAPES", "--out", "x", "--weights", "none", "--device", "cuda:99"], "cuda:99"),
-        (
-            ["train", "SHAPES", "--out", "x", "--weights", "none", "--hold-out", "10"],
-            "leaves one side empty",
-        ),
-        (["train", "--out", "x"], "which dataset"),
+        (["train", "SHAPES", "--out", "x", "--weights", "none", "--hold-out", "10"], "leaves one side empty"),
+        (["train", "--out", "x"], "the dataset is missing"),
         (["train", "--out", "nowhere", "--resume"], "to resume from"),
         (["evaluate", "nowhere/x", "SHAPES"], "nowhere/x"),
         (["evaluate", "STATE_DICT", "SHAPES", "--labels", "disc"], "2 classes"),
@@ -50,7 +48,10 @@ def state_dict(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ([*SIM2REAL, "nowhere", "--real", "SHAPES"], "nowhere is not a folder"),
         ([*SIM2REAL, "SHAPES", "--real", "desk=nowhere"], "nowhere is not a folder"),
         ([*SIM2REAL, "SHAPES", "--real", "SHAPES", "--real", "SHAPES"], "two sets of photos are called shapes"),
-        ([*SIM2REAL, "SHAPES", "--real", "SHAPES", "--real-names", "desk=x.txt"], "--real-names desk: which set?"),
+        (
+            [*SIM2REAL, "SHAPES", "--real", "SHAPES", "--real-names", "desk=x.txt"],
+            "--real-names desk: not the name of a set",
+        ),
         ([*SIM2REAL, "SHAPES", "--real", "SHAPES", "--real-names", "NAMES"], "such as elsewhere.png"),
         ([*SIM2REAL, "SHAPES", "--real", "SHAPES", "--synthetic-names", "none.txt"], "none.txt: No such file"),
         (["sim2real", "none@1", "--synthetic", "SHAPES", "--real", "SHAPES"], "none@1"),
@@ -64,10 +65,10 @@ def state_dict(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ["render", "dragon", "--count", "1", "--out", "x"],
             "dragon is neither a recipe (dice, dice-board)",
         ),
-        (["render", "none.obj", "--label", "a", "--count", "1", "--out", "x"], "none.obj is no file"),
+        (["render", "none.obj", "--label", "a", "--count", "1", "--out", "x"], "none.obj is not a file"),
         (["render", "dice", "--label", "a", "--count", "1", "--out", "x"], "leave out --label"),
         (["render", "dice", "--count", "1", "--out", "x", "--blender", "nowhere"], "make render-env"),
-        (["preview", "PAWN"], "1 mesh files need as many --label, 0 are given"),
+        (["preview", "PAWN"], "1 mesh files and 0 --label"),
         (["train", "SHAPES", "--out", "x", "--group-by", "series_("], "no regular expression"),
         (["train", "--out", "x", "--resume", "--labels", "disc"], "keeps its hyperparameters and labels"),
         (
@@ -143,7 +144,7 @@ def test_refuses_unwritable_output_before_the_work(
     assert f"cannot be created: {finished.resolve() / METRICS} is not a folder" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("sheet", "message"), [("", "is a folder"), ("x.sheet", "is no image file's name")])
+@pytest.mark.parametrize(("sheet", "message"), [("", "is a folder"), ("x.sheet", "is not the name of an image file")])
 def test_inspect_refuses_a_sheet_that_cannot_be_saved(
     tmp_path: Path, sheet: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -251,24 +252,25 @@ def test_two_photos_of_one_stem_are_not_predicted_over_each_other(
     assert not (tmp_path / "out").exists()
 
 
-def run_without(package: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    code = f"import runpy, sys; sys.modules[{package!r}] = None; runpy.run_module('training', run_name='__main__')"
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-
-
-def test_a_missing_package_is_one_line_that_tells_what_to_install() -> None:
+def test_names_a_package_that_is_not_installed() -> None:
     for package, arguments in (("torch", ["evaluate", "dice", "photos"]), ("pydantic", ["inspect", "photos"])):
-        done = run_without(package, *arguments)
+        code = f"import runpy, sys; sys.modules[{package!r}] = None; runpy.run_module('training', run_name='__main__')"
+        command = [sys.executable, "-c", code, *arguments]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 2
         assert done.stderr == (
-            f"python -m training: the package {package} is not installed: pip install 'rendersight[train]', "
-            "or make .venv/dev.stamp\n"
+            f"python -m training: the package {package} is not installed; run make .venv/dev.stamp, or pip install -r "
+            "requirements/dev.txt\n"
         )
 
 
-def test_help_needs_no_torch() -> None:
+def test_help_lists_every_verb_and_imports_nothing_for_it() -> None:
+    shown, packages = help_of("training.cli")
+    assert packages & SLOW == set()
+    assert [name for name in VERBS if f"\n    {name}" not in shown] == []
+
+
+def test_help_of_a_verb_needs_no_torch() -> None:
     code = """
 import sys
 sys.modules["torch"] = None
@@ -284,12 +286,3 @@ for verb in sys.argv[1:]:
     assert (done.returncode, done.stderr) == (0, "")
     for verb in VERBS:
         assert f"usage: python -m training {verb} [-h]" in done.stdout
-
-
-def test_the_program_is_called_by_the_name_it_was_called_by(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["inspect", "nowhere"], program="rendersight") == 2
-    told = "nowhere is not a folder of images, nor a COCO .json or a YOLO .yaml file"
-    assert capsys.readouterr().err == f"rendersight: {told}\n"
-    with pytest.raises(SystemExit):
-        main(["train", "--help"], program="rendersight")
-    assert capsys.readouterr().out.startswith("usage: rendersight train ")

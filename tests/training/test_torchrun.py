@@ -3,29 +3,29 @@ import os
 import pytest
 
 from model_store.cpu import usable_cores
-from training.torchrun import Place
+from training.torchrun import Process
 
 STARTED = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "none"}
 
 
 def test_without_torchrun_a_process_is_alone() -> None:
-    assert Place.of({}) == Place() == Place(rank=0, size=1, local_rank=0, local_size=1, launcher=None)
-    assert Place().is_first
-    assert Place().threads() == usable_cores()
+    assert Process.of({}) == Process() == Process(rank=0, size=1, local_rank=0, local_size=1, launcher=None)
+    assert Process().is_first
+    assert Process().threads() == usable_cores()
 
 
 def test_what_a_scheduler_sets_for_a_machine_is_not_torchrun() -> None:
-    assert Place.of({"RANK": "1", "WORLD_SIZE": "2"}) == Place()
+    assert Process.of({"RANK": "1", "WORLD_SIZE": "2"}) == Process()
 
 
 def test_a_process_of_torchrun_knows_its_place_and_who_started_it() -> None:
-    place = Place.of(STARTED)
-    assert (place.rank, place.size, place.local_rank, place.local_size) == (3, 4, 1, 2)
-    assert not place.is_first
-    assert place.threads() == max(1, usable_cores() // 2)
-    assert place.launcher is not None
-    assert f" {os.getppid()} " in place.launcher
-    assert Place.of(STARTED) == place
+    process = Process.of(STARTED)
+    assert (process.rank, process.size, process.local_rank, process.local_size) == (3, 4, 1, 2)
+    assert not process.is_first
+    assert process.threads() == max(1, usable_cores() // 2)
+    assert process.launcher is not None
+    assert f" {os.getppid()} " in process.launcher
+    assert Process.of(STARTED) == process
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,9 @@ def test_a_process_of_torchrun_knows_its_place_and_who_started_it() -> None:
 )
 def test_a_restart_on_several_machines_hangs_in_the_store_of_torchrun(changes: dict[str, str], hangs: bool) -> None:
     restarting = {**STARTED, "TORCHELASTIC_MAX_RESTARTS": "3", "TORCHELASTIC_USE_AGENT_STORE": "True"}
-    assert Place.of({**restarting, **changes}).restarts_hang is hangs
+    assert Process.of({**restarting, **changes}).restarts_hang is hangs
 
 
 def test_another_starter_of_processes_is_no_torchrun_that_starts_them_anew() -> None:
-    place = Place.of({name: value for name, value in STARTED.items() if name != "TORCHELASTIC_RUN_ID"})
-    assert (place.rank, place.launcher) == (3, None)
+    process = Process.of({name: value for name, value in STARTED.items() if name != "TORCHELASTIC_RUN_ID"})
+    assert (process.rank, process.launcher) == (3, None)

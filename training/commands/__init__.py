@@ -7,19 +7,19 @@
 from collections.abc import Mapping
 
 VERBS: Mapping[str, str] = {
-    "inspect": "show what a dataset holds, and what is wrong with it",
+    "inspect": "show what a dataset contains and what is wrong with it",
     "convert": "write a dataset in another format",
     "train": "train a detector on labelled images",
     "evaluate": "measure a release, a run or a state dict on labelled images",
-    "compare": "put runs side by side: what differs, and what came of it",
-    "predict": "write annotated pictures and LabelMe files for photos",
-    "publish": "make a release of a run's best checkpoint",
-    "accelerate": "prepare a release's fast engines, measure them, publish the next version",
+    "compare": "compare the configurations and figures of runs",
+    "predict": "detect objects in photos; write pictures and LabelMe files",
+    "publish": "publish a run's best checkpoint as a release",
+    "accelerate": "add fast engines to a release as its next version",
     "render": "render labelled photos of dice or of your own meshes",
-    "preview": "render a few scenes and show them with their boxes",
-    "sim2real": "compare what a detector finds in rendered and in real photos",
-    "make": "make a release of a 3D model: render, train, report, publish",
+    "preview": "render a few scenes and show their boxes",
+    "sim2real": "compare a detector's figures on renders and on real photos",
+    "make": "turn a 3D model into a release: render, train, report, publish",
 }
 
-SHARED_VERBS = ("train", "evaluate")
+DISTRIBUTED_VERBS = ("train", "evaluate")
 """Commands that torchrun may start in several processes."""

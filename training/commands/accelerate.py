@@ -1,4 +1,4 @@
-"""The command `accelerate`: publish the next version of a release, with engines prepared for a faster runtime."""
+"""The verb `accelerate`: publish the next version of a release, with engines prepared for a faster runtime."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from model_store import store
 from model_store.errors import EngineNotAvailable, ReleaseNotFound
 from rendersight.photos import find_photos
 from training.commands import flags
-from training.console import print_release, progress_bar, say
+from training.console import progress_bar, say
 
 if TYPE_CHECKING:
     from model_store.network import LoadedNetwork
@@ -32,15 +32,15 @@ _MOST_CALIBRATION = 300
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of this command to the parser."""
+    """Add this verb's arguments to the parser."""
     parser.description = (
-        "Convert and quantise a release for OpenVINO, measure what that loses on labelled images, and "
-        "publish all of it as the next version, which the service then takes by itself."
+        "Convert and quantise a release for OpenVINO, measure the loss on labelled images, and publish the result as "
+        "the next version. A running service then switches to it by itself."
     )
     parser.add_argument("release", help="dice, dice@2, or a release's folder")
     add_plan(parser, is_required=True)
     parser.add_argument(
-        "--work", type=Path, help="folder that keeps each stage's result (default: runs/accelerate/NAME@VERSION)"
+        "--work", type=Path, help="folder that keeps the result of each stage (default: runs/accelerate/NAME@VERSION)"
     )
     parser.add_argument(
         "--golden-from",
@@ -54,7 +54,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="keep the crops of photos that the release shows (default: drop them)",
     )
     parser.add_argument("--licence", help="new terms of use, for the card (default: keep those of the release)")
-    parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
+    parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="folder of the model store")
     flags.add_release_json(parser)
 
 
@@ -65,14 +65,14 @@ def add_plan(parser: argparse.ArgumentParser, *, is_required: bool) -> None:
         type=Path,
         nargs="+",
         required=is_required,
-        help=f"photos or folders of them, unlabelled, that int8 learns its ranges from; at most {_MOST_CALIBRATION}",
+        help=f"unlabelled photos, or folders of them, that set the ranges of int8; at most {_MOST_CALIBRATION} count",
     )
     parser.add_argument(
         "--judge-by",
         type=flags.named_folder,
         metavar="NAME=FOLDER",
         required=is_required,
-        help="labelled images that tell what each engine loses",
+        help="labelled images on which to measure the loss of each engine",
     )
     parser.add_argument(
         "--engine",
@@ -84,12 +84,12 @@ def add_plan(parser: argparse.ArgumentParser, *, is_required: bool) -> None:
         "--rpn-score-floor",
         type=flags.score,
         metavar="SCORE",
-        help="engines drop proposals below this objectness, which saves time (default: as the release does)",
+        help="engines drop proposals below this objectness, which saves time (default: the release's)",
     )
     parser.add_argument(
         "--even-if-unjudged",
         action="store_true",
-        help="go on where the network is too weak on these images to tell what is lost, for benchmarks",
+        help="continue even if the network finds too little on these images to measure a loss; for benchmarks",
     )
 
 
@@ -101,7 +101,7 @@ def read_plan(options: argparse.Namespace, class_names: Sequence[str]) -> "Engin
         AnnotationError: the images cannot be used.
     """
     if missing := [name for name in ("openvino", "nncf") if find_spec(name) is None]:
-        raise EngineNotAvailable(f"not installed: {', '.join(missing)}; pip install 'rendersight[accelerate]'")
+        raise EngineNotAvailable(f"the packages {' and '.join(missing)} are not installed; run make .venv/dev.stamp")
     from training.data.dataset import read_dataset
     from training.releasing.accelerate import EnginePlan
 
@@ -130,7 +130,7 @@ def say_published(release: "Release") -> None:
     for name, reason in release.manifest.refused_engines.items():
         say(f"{name} is left out: {reason}")
     if not any(image.expected for image in release.manifest.golden):
-        say("warning: nothing is found on the golden images, so the check at each start proves little")
+        say("warning: the model finds nothing on the golden images, so the check at each start proves little")
     say(f"serve it: RENDERSIGHT_MODEL={release.ref} python -m app")
 
 
@@ -138,7 +138,7 @@ def run(options: argparse.Namespace) -> None:
     """Prepare the engines and publish the next version."""
     release = store.locate(options.store, options.release)
     if isinstance(release, Path):
-        raise ReleaseNotFound(f"{options.release} is a state dict's file; publish it as a release first")
+        raise ReleaseNotFound(f"{options.release} is a state dict; accelerate needs a release. Publish one first")
     plan = replace(
         read_plan(options, release.manifest.class_names), licence=options.licence, with_photos=options.with_photos
     )
@@ -155,4 +155,4 @@ def run(options: argparse.Namespace) -> None:
     published = accelerate(release, plan, store_root=options.store, work=work, bar=progress_bar)
     say_published(published)
     if options.json:
-        print_release(published.ref, published.folder)
+        flags.print_release(published)

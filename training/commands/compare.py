@@ -1,4 +1,4 @@
-"""The command `compare`: differences between runs, and their results."""
+"""The verb `compare`: differences between runs, and their results."""
 
 import argparse
 import json
@@ -6,14 +6,14 @@ from pathlib import Path
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of this command to the parser."""
+    """Add this verb's arguments to the parser."""
     parser.description = (
-        "Print runs side by side: what differs in their configuration, the figures of each one's best epoch, and "
-        "whether they were measured on the same images."
+        "Print runs side by side: differences between their configurations, the figures of their best epochs, and "
+        "whether these were measured on the same images."
     )
-    parser.add_argument("first", type=Path, metavar="RUN", help="a run's folder")
-    parser.add_argument("others", type=Path, metavar="RUN", nargs="+", help="those to compare it with")
-    parser.add_argument("--json", action="store_true", help="print everything, with all figures, as JSON")
+    parser.add_argument("first", type=Path, metavar="RUN", help="a run folder")
+    parser.add_argument("others", type=Path, metavar="RUN", nargs="+", help="run folders to compare it with")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""The command `convert`: write a dataset in another format."""
+"""The verb `convert`: write a dataset in another format."""
 
 import argparse
 from pathlib import Path
@@ -9,7 +9,7 @@ from training.console import say
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of this command to the parser."""
+    """Add this verb's arguments to the parser."""
     parser.description = (
         "Read a dataset in LabelMe's, COCO's, Pascal VOC's or YOLO's format and write it in another one, whole or not "
         "at all."

@@ -1,4 +1,4 @@
-"""The command `evaluate`: measure a detector on labelled images."""
+"""The verb `evaluate`: measure a detector on labelled images."""
 
 import argparse
 import json
@@ -8,27 +8,32 @@ from typing import TYPE_CHECKING
 
 from training.commands import flags
 from training.console import bar_of, say
-from training.torchrun import place_here
+from training.torchrun import this_process
 
 if TYPE_CHECKING:
     from training.data.dataset import LabelledImages
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of this command to the parser."""
-    parser.description = "Print COCO's figures, AP by class and the best threshold; write the detections as COCO JSON."
+    """Add this verb's arguments to the parser."""
+    parser.description = (
+        "Print the COCO figures, AP by class and the best threshold. Write the detections as COCO JSON."
+    )
     flags.add_model(parser)
     parser.add_argument("dataset", type=Path, help=flags.DATASET)
     flags.add_format(parser)
     parser.add_argument(
         "--names", type=Path, help="evaluate only the images listed in this file, such as a hold_out.txt"
     )
-    parser.add_argument("--split", help="evaluate only the part of the dataset that its files call so, such as test")
+    parser.add_argument("--split", help="evaluate only this split of the dataset, such as test")
     parser.add_argument(
-        "--box-margin", type=flags.score, default=0.0, help="widen the true boxes as the training did (default: 0)"
+        "--box-margin",
+        type=flags.score,
+        default=0.0,
+        help="widen each true box by this share, as in training (default: 0)",
     )
-    parser.add_argument("--one-class", action="store_true", help="merge all labels into one; nothing is suppressed")
-    parser.add_argument("--out", type=Path, help="folder of the results (default: runs/evaluate/MODEL-on-DATASET)")
+    parser.add_argument("--one-class", action="store_true", help="merge all classes into one; keep all detections")
+    parser.add_argument("--out", type=Path, help="folder for the results (default: runs/evaluate/MODEL-on-DATASET)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     flags.add_machine(parser)
 
@@ -45,8 +50,10 @@ def run(options: argparse.Namespace) -> None:
     from training.reports.report_folder import DETECTIONS, write_evaluation
 
     if options.out and (options.out / RUN).exists():
-        raise RunError(f"{options.out} holds a run, whose report would be lost; accepted is another folder")
-    with joined(place_here(), device=options.device) as world:
+        raise RunError(
+            f"{options.out} holds a run, whose report would be overwritten; choose another folder with --out"
+        )
+    with joined(this_process(), device=options.device) as world:
         device = device_of(world, options.device)
         loaded = world.together(lambda: load_model(options.model, store_root=options.store, class_names=options.labels))
         world.check_same(f"weights in {options.model}", loaded.card.sha256)

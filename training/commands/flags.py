@@ -1,6 +1,7 @@
 """Arguments that several commands share, and functions that parse their values."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,11 @@ from rendersight.flags import count, names, positive, score
 if TYPE_CHECKING:
     from model_store.engines.torch import TorchEngine
     from model_store.network import LoadedNetwork
+    from model_store.store import Release
 
 __all__ = [
     "DATASET",
+    "WEIGHTS",
     "add_format",
     "add_machine",
     "add_model",
@@ -25,14 +28,17 @@ __all__ = [
     "names",
     "open_model",
     "positive",
+    "print_release",
     "score",
 ]
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that `open_model` reads."""
-    parser.add_argument("model", help="a release (dice, dice@2, a folder), a run's folder, or a state dict's file")
-    parser.add_argument("--labels", type=names, help="class names in order, for a bare state dict")
+    parser.add_argument(
+        "model", help="a release (dice, dice@2 or its folder), a run folder, or the file of a state dict"
+    )
+    parser.add_argument("--labels", type=names, help="class names of a bare state dict, in order, separated by commas")
 
 
 def open_model(options: argparse.Namespace) -> "tuple[LoadedNetwork, TorchEngine]":
@@ -49,6 +55,10 @@ DATASET = "folder of images and their labels (LabelMe, COCO, Pascal VOC, YOLO), 
 """Help text for a dataset argument."""
 
 
+WEIGHTS = "initial weights: coco, imagenet, none, a release, or the file of a state dict"
+"""Help text for an argument that names initial weights."""
+
+
 def add_format(parser: argparse.ArgumentParser) -> None:
     """Add the argument that names the format of a dataset."""
     parser.add_argument("--format", choices=FORMATS, help="what to read it as (default: what it looks like)")
@@ -57,12 +67,19 @@ def add_format(parser: argparse.ArgumentParser) -> None:
 def add_machine(parser: argparse.ArgumentParser) -> None:
     """Add the arguments for the device and the model store."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
+    parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="folder of the model store")
 
 
 def add_release_json(parser: argparse.ArgumentParser) -> None:
     """Add the argument that prints the new release as JSON."""
     parser.add_argument("--json", action="store_true", help="print the release's name, version and folder as JSON")
+
+
+def print_release(release: "Release") -> None:
+    """Print a release's name, version and folder as JSON, for scripts."""
+    manifest = release.manifest
+    content = {"release": release.ref, "name": manifest.name, "version": manifest.version}
+    print(json.dumps({**content, "folder": str(release.folder)}))
 
 
 def named_folder(text: str) -> tuple[str, Path]:

@@ -1,4 +1,4 @@
-"""The command `inspect`: report the contents and the faults of a dataset."""
+"""The verb `inspect`: report the contents and the faults of a dataset."""
 
 import argparse
 import json
@@ -11,10 +11,10 @@ _RESULTS = Path("runs/inspect")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of this command to the parser."""
+    """Add this verb's arguments to the parser."""
     parser.description = (
-        "Print counts by class, box sizes and everything that is wrong or doubtful; write a page with pictures of it, "
-        "and a contact sheet with the boxes."
+        "Print counts by class, box sizes, and everything that is wrong or doubtful. Write a page with pictures of the "
+        "faults, and a contact sheet with the boxes."
     )
     parser.add_argument("dataset", type=Path, help=flags.DATASET)
     flags.add_format(parser)
@@ -22,14 +22,21 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--labels", type=flags.names, help="class names in order, comma-separated; else the data's, sorted"
     )
     parser.add_argument(
-        "--against", type=Path, metavar="DATASET", help="another dataset that should share no image with this one"
+        "--against",
+        type=Path,
+        metavar="DATASET",
+        help="report images that this dataset shares with that one, such as a test set",
     )
-    parser.add_argument("--preset", help="compare box sizes with the network and the input size of this preset")
-    parser.add_argument("--architecture", help="compare box sizes with this network; see model_store/architectures.py")
+    parser.add_argument("--preset", help="check box sizes against the network and input size of this preset")
+    parser.add_argument("--architecture", help="check box sizes against this network")
     parser.add_argument(
-        "--set", metavar="NAME=VALUE", action="append", default=[], help="such as min_size=1024, as train takes it"
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="check box sizes against this hyperparameter, such as min_size=1024",
     )
-    parser.add_argument("--json", action="store_true", help="print the boxes as read and all findings, as JSON")
+    parser.add_argument("--json", action="store_true", help="print all boxes and findings as JSON")
     parser.add_argument("--report", type=Path, help="the page (default: runs/inspect/DATASET.html)")
     parser.add_argument("--sheet", type=Path, help="the contact sheet (default: runs/inspect/DATASET.jpg)")
 
@@ -52,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
     check_file(path)
     check_file(sheet)
     if sheet.suffix.lower() not in file_formats():
-        raise RunError(f"{sheet} is no image file's name; accepted is one such as sheet.jpg or sheet.png")
+        raise RunError(f"{sheet} is not the name of an image file; accepted: a name such as sheet.jpg or sheet.png")
     given = {"architecture": options.architecture} if options.architecture else {}
     geometry = geometry_of(resolve(options.preset, {**given, **parse_assignments(options.set)}))
     found = read_folder(options.dataset, format=options.format, bar=progress_bar)

@@ -1,41 +1,151 @@
-"""The command `make`: turn a 3D model into a release."""
+"""The verb `make`: turn a 3D model into a release. This module turns the arguments into a `MakePlan`."""
 
 import argparse
+import re
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from model_store import store
+from model_store.cpu import usable_cores
 from training.commands import flags
-from training.commands.render_flags import add_sources
-from training.presets import MAKE_COUNTS, preset_names
+from training.commands.render_flags import add_sources, draw_of, workers_of
+from training.console import progress_bar, say, stop_on_signals
+from training.errors import Stopped
+from training.presets import preset_names
+from training.synthetic import recipes
+
+if TYPE_CHECKING:
+    from model_store.store import Release
+    from training.make.plan import MakePlan
+
+PRESETS = {"cpu": "make-cpu", "cuda": "make-gpu"}
+COUNTS = {"cpu": 800, "cuda": 3000}
+"""Default number of photos to render, by the kind of device."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of this command to the parser."""
+    """Add this verb's arguments to the parser."""
     parser.description = (
-        "Render photos of a 3D model, train a detector on them, measure it, and publish it. A stopped "
-        "command goes on when it is repeated."
+        "Render photos of a 3D model, train a detector on them, measure it and publish it. If you stop the command, "
+        "repeat it to continue."
     )
     add_sources(parser)
-    parser.add_argument("--name", help="the release's name (default: the labels, or the recipe)")
-    parser.add_argument(
-        "--photos", type=Path, help="real photos with LabelMe JSON: they measure, and are never trained on"
-    )
+    parser.add_argument("--name", help="name of the release (default: the labels, or the recipe)")
+    parser.add_argument("--photos", type=Path, help="labelled photos to measure on; they are never trained on")
     parser.add_argument("--out", type=Path, help="the work folder (default: runs/make/NAME)")
     parser.add_argument(
         "--count",
         type=flags.positive,
-        help=f"photos to render (default: {MAKE_COUNTS['cpu']}, or {MAKE_COUNTS['cuda']} with a GPU)",
+        help=f"number of photos to render (default: {COUNTS['cpu']}, or {COUNTS['cuda']} with a GPU)",
     )
-    parser.add_argument("--epochs", type=flags.positive, help="passes over them (default: the preset's)")
-    parser.add_argument("--weights", help="coco, imagenet, none, a state dict's file, or a release")
+    parser.add_argument("--epochs", type=flags.positive, help="passes over the renders (default: the preset's)")
+    parser.add_argument("--weights", help=flags.WEIGHTS)
     parser.add_argument(
-        "--preset", help=f"{', '.join(preset_names())}, or the path of a TOML file (default: make-cpu or make-gpu)"
+        "--preset", help=f"{', '.join(preset_names())}, or a TOML file (default: make-cpu, or make-gpu with a GPU)"
     )
     flags.add_machine(parser)
     flags.add_release_json(parser)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Make the release."""
-    from training.commands.make_job import make_release
+    """Make the release, then print how to use it."""
+    try:
+        release = _make(options)
+    except KeyboardInterrupt:  # before the stages, or at the second Ctrl-C
+        raise Stopped("stopped; repeat the command to go on") from None
+    if options.json:
+        flags.print_release(release)
 
-    make_release(options)
+
+def _make(options: argparse.Namespace) -> "Release":
+    from model_store.devices import choose_device
+    from training.learning.run import RunContext
+    from training.make.checks import check
+    from training.make.estimates import summary
+    from training.make.plan import read_progress
+    from training.make.stages import make, published
+
+    device = choose_device(options.device)
+    plan = plan_of(options, device)
+    release = published(plan, read_progress(plan))
+    if release is not None:
+        say(f"{release.ref} is published already: {release.folder}")
+    else:
+        check(plan, bar=progress_bar)
+        say(summary(plan, device))
+        context = RunContext(
+            device=device,
+            workers=1 if device == "cpu" else max(1, usable_cores() // 2),
+            store_root=plan.store,
+            say=say,
+            bar=progress_bar,
+            stop_asked=stop_on_signals(),
+        )
+        release = make(plan, context)
+        say(f"published {release.ref}: {release.folder}")
+    photo = read_progress(plan).photo
+    assert photo is not None
+    _say_how_to_use(release, plan, Path(photo))
+    return release
+
+
+def plan_of(options: argparse.Namespace, device: str) -> "MakePlan":
+    """Return the plan that the arguments describe.
+
+    Raises:
+        AnnotationError: a source cannot be rendered.
+        ConfigError: a preset or a value is unknown, or the labels give no usable name.
+        ReleaseNotFound: the name is not valid for a release.
+    """
+    from training.config import resolve
+    from training.make.plan import MakePlan
+
+    kind = device.partition(":")[0]
+    given = {"epochs": options.epochs, "weights": options.weights}
+    config = resolve(
+        options.preset or PRESETS[kind], {name: value for name, value in given.items() if value is not None}
+    )
+    draw = draw_of(options.what, options.label)
+    name = options.name or _name_from(options.label or options.what)
+    store.check_name(name)
+    meshes = list(zip(options.what, options.label, strict=True)) if options.label else []
+    return MakePlan(
+        sources=tuple(
+            f"{label} from {Path(file).name} (sha256 {store.sha256_of(Path(file))[:16]})" for file, label in meshes
+        )
+        or tuple(options.what),
+        class_names=tuple(dict.fromkeys(options.label)) or recipes.RECIPE_LABELS[options.what[0]],
+        name=name,
+        count=options.count or COUNTS[kind],
+        photos=None if options.photos is None else options.photos.resolve(),
+        store=options.store.resolve(),
+        config=config,
+        out=options.out or Path("runs/make") / name,
+        draw=draw,
+        draw_each=tuple(draw_of([file], [label]) for file, label in meshes),
+        blender=workers_of(options),
+    )
+
+
+def _name_from(labels: Sequence[str]) -> str:
+    from training.config import ConfigError
+
+    name = re.sub(r"[^a-z0-9._-]+", "-", "-".join(dict.fromkeys(labels)).lower()).strip("-._")[:64]
+    if not name:
+        raise ConfigError(f"the labels {', '.join(labels)} give no name for the release; choose one with --name")
+    return name
+
+
+def _say_how_to_use(release: "Release", plan: "MakePlan", photo: Path) -> None:
+    if plan.photos is None:
+        say("without --photos, the figures and the threshold come from renders; on photos they may differ much")
+    say(f"report: {plan.report}")
+    settings = [f"RENDERSIGHT_MODEL={release.ref}"]
+    if plan.store != store.DEFAULT_ROOT.resolve():
+        settings.append(f"RENDERSIGHT_MODEL_STORE={shlex.quote(str(plan.store))}")
+    say(f"serve it: {' '.join(settings)} python -m app")
+    here = Path.cwd()
+    shown = photo.relative_to(here) if photo.is_relative_to(here) else photo
+    say(f"curl -F {shlex.quote(f'image=@{shown}')} 'http://127.0.0.1:8000/detect'")

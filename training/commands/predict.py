@@ -1,4 +1,4 @@
-"""The command `predict`: write annotated pictures and LabelMe files for photos, without a service."""
+"""The verb `predict`: write annotated pictures and LabelMe files for photos, without a service."""
 
 import argparse
 import json
@@ -15,18 +15,21 @@ if TYPE_CHECKING:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of this command to the parser."""
+    """Add this verb's arguments to the parser."""
     parser.description = (
-        "Write pictures with the boxes drawn, and LabelMe files that can be corrected and trained on. For a table of "
-        "millions of photos, on many machines, there is `python -m deploy.ray.batch` (docs/batch.md)."
+        "Detect objects in photos without a service. Write pictures with the boxes drawn, and LabelMe files that you "
+        "can correct and train on. For millions of photos on many machines, use `python -m deploy.ray.batch` "
+        "(docs/batch.md)."
     )
     flags.add_model(parser)
     parser.add_argument("photos", type=Path, nargs="+", help="image files, or folders of them")
     parser.add_argument(
-        "--score-threshold", type=flags.score, help="objects must score above it (default: the model's own)"
+        "--score-threshold", type=flags.score, help="keep objects with a higher score (default: the model's own)"
     )
-    parser.add_argument("--out", type=Path, default=Path("predictions"), help="folder of the results")
-    parser.add_argument("--json", action="store_true", help="print a line of JSON for each photo as well")
+    parser.add_argument(
+        "--out", type=Path, default=Path("predictions"), help="folder for the results (default: predictions)"
+    )
+    parser.add_argument("--json", action="store_true", help="also print one line of JSON for each photo")
     flags.add_machine(parser)
 
 

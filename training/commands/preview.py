@@ -1,4 +1,4 @@
-"""The command `preview`: render a few scenes onto a contact sheet."""
+"""The verb `preview`: render a few scenes onto a contact sheet."""
 
 import argparse
 from dataclasses import replace
@@ -13,11 +13,11 @@ PREVIEW_COUNT = 16
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of this command to the parser."""
-    parser.description = "Render a few scenes and lay them out on a contact sheet with their boxes drawn."
+    """Add this verb's arguments to the parser."""
+    parser.description = "Render a few scenes and show them with their boxes on a contact sheet."
     add_sources(parser)
-    parser.add_argument("--first-seed", type=int, default=0, help="seeds run from here (default: 0)")
-    parser.add_argument("--out", type=Path, help="folder of the scenes (default: runs/preview/NAME)")
+    parser.add_argument("--first-seed", type=int, default=0, help="seed of the first scene (default: 0)")
+    parser.add_argument("--out", type=Path, help="folder for the scenes (default: runs/preview/NAME)")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""The command `publish`: turn a run's best checkpoint into a release."""
+"""The verb `publish`: turn a run's best checkpoint into a release."""
 
 import argparse
 from pathlib import Path
@@ -6,34 +6,34 @@ from pathlib import Path
 from model_store import store
 from training.commands import flags
 from training.commands.accelerate import add_plan, preparation, read_plan, say_published
-from training.console import print_release, progress_bar, say
+from training.console import progress_bar, say
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of this command to the parser."""
+    """Add this verb's arguments to the parser."""
     parser.description = (
-        "Measure a run's best checkpoint, write it as the next version into the model store, and check it."
+        "Measure a run's best checkpoint, write it into the model store as the next version, and check it."
     )
-    parser.add_argument("run", type=Path, help="the run's folder")
-    parser.add_argument("--name", required=True, help="the release's name: lower-case letters, digits, '.', '_', '-'")
-    parser.add_argument("--dataset", type=Path, help="where the run's images are now, if they were moved")
+    parser.add_argument("run", type=Path, help="the run folder")
+    parser.add_argument("--name", required=True, help="name of the release: lower-case letters, digits, '.', '_', '-'")
+    parser.add_argument("--dataset", type=Path, help="folder of the run's images, if they were moved")
     parser.add_argument(
         "--also-measure",
         metavar="NAME=FOLDER",
         type=flags.named_folder,
         action="append",
         default=[],
-        help="more figures",
+        help="also measure on these labelled images; repeat it for each set",
     )
     parser.add_argument(
         "--threshold-from",
         metavar="NAME",
         action="append",
         default=[],
-        help="let the photos of this --also-measure choose the score threshold; several are taken together",
+        help="choose the score threshold on this set of --also-measure; several sets are taken together",
     )
     parser.add_argument(
-        "--sim2real", action="store_true", help="put the report of the verb sim2real, on --also-measure, into the card"
+        "--sim2real", action="store_true", help="add the report of the verb sim2real on --also-measure to the card"
     )
     parser.add_argument(
         "--with-photos",
@@ -53,16 +53,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="with --with-photos: a set of --also-measure to show crops of; repeatable (default: all of them)",
     )
-    parser.add_argument("--description", default="A Faster R-CNN detector.", help="a sentence for the card")
+    parser.add_argument("--description", default="A Faster R-CNN detector.", help="sentence for the model card")
     parser.add_argument(
-        "--data", help="what the training images are, for the card (default: the dataset's folder name)"
+        "--data", help="description of the training images, for the card (default: the name of their folder)"
     )
-    parser.add_argument("--licence", default="", help="under which terms the release may be used, for the card")
-    parser.add_argument("--provenance", default="", help="which choice used which data, for the card")
-    parser.add_argument("--accelerate", action="store_true", help="prepare fast engines too; see the verb accelerate")
+    parser.add_argument("--licence", default="", help="terms of use of the release, for the card")
+    parser.add_argument("--provenance", default="", help="data that each choice was based on, for the card")
+    parser.add_argument("--accelerate", action="store_true", help="also prepare fast engines; see the verb accelerate")
     add_plan(parser, is_required=False)
-    parser.add_argument("--work", type=Path, help="folder that keeps each stage's result (default: RUN/work)")
-    parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
+    parser.add_argument("--work", type=Path, help="folder that keeps the result of each stage (default: RUN/work)")
+    parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="folder of the model store")
     flags.add_release_json(parser)
 
 
@@ -75,9 +75,9 @@ def run(options: argparse.Namespace) -> None:
     record = RunRecord.read(options.run)
     data = options.data or Path(options.dataset or record.dataset).name
     if options.accelerate and not (options.calibration and options.judge_by):
-        raise RunError("--accelerate needs photos: --calibration PHOTOS and --judge-by NAME=FOLDER")
+        raise RunError("--accelerate needs --calibration PHOTOS and --judge-by NAME=FOLDER")
     if not options.accelerate and (options.calibration or options.judge_by or options.engine):
-        raise RunError("--calibration, --judge-by and --engine are for --accelerate")
+        raise RunError("--calibration, --judge-by and --engine need --accelerate")
     work = WorkFolder(options.work or options.run / WORK, say)
     for folder in (options.store, work.root, *([options.run / SIM2REAL] if options.sim2real else [])):
         check_folder(folder)
@@ -99,4 +99,4 @@ def run(options: argparse.Namespace) -> None:
     )
     say_published(release)
     if options.json:
-        print_release(release.ref, release.folder)
+        flags.print_release(release)

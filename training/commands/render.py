@@ -1,4 +1,4 @@
-"""The command `render`: render labelled photos of a recipe or of mesh files."""
+"""The verb `render`: render labelled photos of a recipe or of mesh files."""
 
 import argparse
 import re
@@ -7,7 +7,8 @@ from pathlib import Path
 
 from training.commands import flags
 from training.commands.render_flags import add_sources, draw_of, workers_of
-from training.console import Stopped, bar_of, say, stop_on_signals
+from training.console import bar_of, say, stop_on_signals
+from training.errors import Stopped
 from training.synthetic.renderer import check_python
 
 
@@ -35,22 +36,22 @@ def shard(text: str) -> Shard:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of this command to the parser."""
+    """Add this verb's arguments to the parser."""
     parser.description = (
-        "Render photos with LabelMe JSON, one for each seed. What is in --out already is not rendered "
-        "again: a stopped command goes on when it is repeated."
+        "Render photos with LabelMe files, one for each seed. Photos that are already in --out are kept, so you can "
+        "repeat a stopped command to continue."
     )
     add_sources(parser)
-    parser.add_argument("--count", type=flags.positive, required=True, help="how many photos")
-    parser.add_argument("--first-seed", type=int, default=0, help="seeds run from here (default: 0)")
+    parser.add_argument("--count", type=flags.positive, required=True, help="number of photos")
+    parser.add_argument("--first-seed", type=int, default=0, help="seed of the first photo (default: 0)")
     parser.add_argument(
         "--shard",
         metavar="I/N",
         type=shard,
         default=Shard(1, 1),
-        help="render one of N parts of the photos, 1/N to N/N; they may run at the same time, into the same --out",
+        help="render part I of N; the parts may run at the same time and write into the same --out",
     )
-    parser.add_argument("--out", type=Path, required=True, help="the dataset's folder")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the photos")
 
 
 def run(options: argparse.Namespace) -> None:

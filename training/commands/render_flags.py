@@ -22,15 +22,19 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what", nargs="+", help=f"a recipe ({', '.join(recipes.RECIPES)}), or mesh files ({' '.join(MESH_SUFFIXES)})"
     )
-    parser.add_argument("--label", action="append", default=[], help="class of a mesh file; once for each, in order")
+    parser.add_argument(
+        "--label", action="append", default=[], help="class of a mesh file; repeat it for each file, in the same order"
+    )
     workers = max(2, usable_cores() // 2)
     parser.add_argument(
-        "--workers", type=flags.positive, default=workers, help=f"Blender processes (default: {workers})"
+        "--workers", type=flags.positive, default=workers, help=f"number of Blender processes (default: {workers})"
     )
     parser.add_argument(
-        "--threads", type=flags.positive, help="of each process (default: twice its share of this machine's cores)"
+        "--threads", type=flags.positive, help="threads of each process (default: twice its share of the cores)"
     )
-    parser.add_argument("--blender", type=Path, default=_BLENDER, help=f"interpreter with bpy (default: {_BLENDER})")
+    parser.add_argument(
+        "--blender", type=Path, default=_BLENDER, help=f"Python interpreter with bpy (default: {_BLENDER})"
+    )
 
 
 def workers_of(options: argparse.Namespace) -> Workers:
@@ -59,9 +63,9 @@ def draw_of(what: Sequence[str], labels: Sequence[str]) -> Draw:
             known = ", ".join(recipes.RECIPES)
             raise AnnotationError(f"{item} is neither a recipe ({known}) nor a mesh file ({' '.join(MESH_SUFFIXES)})")
         if not path.is_file():
-            raise AnnotationError(f"{item} is no file")
+            raise AnnotationError(f"{item} is not a file")
     if len(labels) != len(what):
-        raise AnnotationError(f"{len(what)} mesh files need as many --label, {len(labels)} are given")
+        raise AnnotationError(f"{len(what)} mesh files and {len(labels)} --label; give one --label for each file")
     if not all(label.strip() for label in labels):
         raise AnnotationError("a --label is empty")
     objects = [recipes.MeshObject(str(Path(item).resolve()), label) for item, label in zip(what, labels, strict=True)]

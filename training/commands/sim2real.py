@@ -1,4 +1,4 @@
-"""The command `sim2real`: compare a detector's figures on rendered photos with those on real ones."""
+"""The verb `sim2real`: compare a detector's figures on rendered photos with those on real ones."""
 
 import argparse
 import json
@@ -12,16 +12,21 @@ from training.console import progress_bar, say
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of this command to the parser."""
+    """Add this verb's arguments to the parser."""
     parser.description = (
-        "Write a report with pictures: figures on rendered and real photos side by side, their intervals, "
-        "thresholds, confusions, and the worst mistakes on real photos."
+        "Measure a detector on renders and on real photos. Write a report that shows both figures with their "
+        "intervals, thresholds, confused classes, and the worst mistakes on real photos."
     )
     flags.add_model(parser)
-    parser.add_argument("--synthetic", type=Path, required=True, help="folder of labelled renders, not trained on")
-    parser.add_argument("--synthetic-names", type=Path, metavar="FILE", help="take only the renders listed here")
     parser.add_argument(
-        "--box-margin", type=flags.score, default=0.0, help="widen the renders' boxes as the training did (default: 0)"
+        "--synthetic", type=Path, required=True, help="folder of labelled renders that the model was not trained on"
+    )
+    parser.add_argument("--synthetic-names", type=Path, metavar="FILE", help="use only the renders listed in this file")
+    parser.add_argument(
+        "--box-margin",
+        type=flags.score,
+        default=0.0,
+        help="widen each box of the renders by this share, as in training (default: 0)",
     )
     parser.add_argument(
         "--real",
@@ -29,7 +34,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         type=flags.maybe_named_folder,
         action="append",
         required=True,
-        help="labelled photos; once for each set",
+        help="folder of labelled photos; repeat it for each set",
     )
     parser.add_argument(
         "--real-names",
@@ -37,10 +42,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         type=flags.maybe_named,
         action="append",
         default=[],
-        help="take only the photos listed here of the set NAME",
+        help="use only the photos of the set NAME that this file lists",
     )
-    parser.add_argument("--score-threshold", type=flags.score, help="show mistakes above it (default: the model's own)")
-    parser.add_argument("--out", type=Path, help="folder of the report (default: runs/sim2real/MODEL)")
+    parser.add_argument(
+        "--score-threshold", type=flags.score, help="show mistakes with a higher score (default: the model's own)"
+    )
+    parser.add_argument("--out", type=Path, help="folder for the report (default: runs/sim2real/MODEL)")
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
     flags.add_machine(parser)
 
@@ -75,13 +82,15 @@ def run(options: argparse.Namespace) -> None:
 def _lists_of(lists: Sequence[tuple[str, Path]], sets: Sequence[str]) -> dict[str, Path]:
     """Return real set -> file that lists its images; a list without a name belongs to the only set."""
     if twice := next((name for name in sets if [*sets, "synthetic"].count(name) > 1), None):
-        raise AnnotationError(f"two sets of photos are called {twice}; tell them apart with --real NAME=FOLDER")
+        raise AnnotationError(f"two sets of photos are called {twice}; name them with --real NAME=FOLDER")
     found = {}
     for given, path in lists:
         name = given or (sets[0] if len(sets) == 1 else "")
         if name not in sets:
-            raise AnnotationError(f"--real-names {given or path}: which set? There are {', '.join(sets)}")
+            raise AnnotationError(
+                f"--real-names {given or path}: not the name of a set; the sets are {', '.join(sets)}"
+            )
         if name in found:
-            raise AnnotationError(f"two lists for the photos called {name}; join them")
+            raise AnnotationError(f"two lists for the set {name}; give one")
         found[name] = path
     return found

@@ -1,4 +1,4 @@
-"""The command `train`: train a detector on labelled images."""
+"""The verb `train`: train a detector on labelled images."""
 
 import argparse
 from pathlib import Path
@@ -6,40 +6,42 @@ from pathlib import Path
 from training.commands import flags
 from training.console import progress_bar, say, stop_on_signals
 from training.presets import preset_names
-from training.torchrun import place_here
+from training.torchrun import this_process
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of this command to the parser."""
+    """Add this verb's arguments to the parser."""
     parser.description = (
-        "Train a detector on a dataset in LabelMe's, COCO's, Pascal VOC's or YOLO's format; stop with Ctrl-C, go on "
-        "with --resume."
+        "Train a detector on labelled images. Ctrl-C stops after the current step and keeps the work; --resume "
+        "continues."
     )
     parser.add_argument("dataset", type=Path, nargs="?", help=flags.DATASET)
     flags.add_format(parser)
-    parser.add_argument("--out", type=Path, required=True, help="the run's folder")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--preset", help=f"{', '.join(preset_names())}, or the path of a TOML file")
+    parser.add_argument("--out", type=Path, required=True, help="the run folder")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    parser.add_argument("--preset", help=f"set of hyperparameters: {', '.join(preset_names())}, or a TOML file")
     parser.add_argument(
         "--labels", type=flags.names, help="class names in their order, comma-separated; else the data's, sorted"
     )
-    parser.add_argument("--architecture", help="see model_store/architectures.py")
-    parser.add_argument("--weights", help="coco, imagenet, none, a state dict's file, or a release")
-    parser.add_argument("--epochs", type=int)
-    parser.add_argument("--batch-size", type=int)
-    parser.add_argument("--learning-rate", type=float)
-    parser.add_argument("--hold-out", type=float, help="fraction below 1, else a count")
+    parser.add_argument("--architecture", help="name of the network; docs/training.md lists them")
+    parser.add_argument("--weights", help=flags.WEIGHTS)
+    parser.add_argument("--epochs", type=int, help="passes over the images")
+    parser.add_argument("--batch-size", type=int, help="images per step")
+    parser.add_argument("--learning-rate", type=float, help="peak learning rate")
+    parser.add_argument("--hold-out", type=float, help="images to hold out: a share if below 1, else a number")
     parser.add_argument(
-        "--hold-out-names", type=Path, metavar="FILE", help="hold out the images listed here, a name a line"
+        "--hold-out-names", type=Path, metavar="FILE", help="hold out the images listed in this file, one name per line"
     )
     parser.add_argument(
-        "--group-by", metavar="REGEX", help="images whose names match alike stay on one side of the split"
+        "--group-by", metavar="REGEX", help="hold out together the images in whose names this matches the same text"
     )
-    parser.add_argument("--seed", type=int)
+    parser.add_argument("--seed", type=int, help="seed of all random draws")
     parser.add_argument(
-        "--set", metavar="NAME=VALUE", action="append", default=[], help="any hyperparameter of training/config.py"
+        "--set", metavar="NAME=VALUE", action="append", default=[], help="set a hyperparameter of training/config.py"
     )
-    parser.add_argument("--workers", type=flags.count, default=1, help="processes that read images (default: 1)")
+    parser.add_argument(
+        "--workers", type=flags.count, default=1, help="number of processes that read images (default: 1)"
+    )
     flags.add_machine(parser)
 
 
@@ -61,19 +63,19 @@ def run(options: argparse.Namespace) -> None:
         if options.resume:
             if overrides or options.preset or options.labels or options.hold_out_names or options.format:
                 raise ConfigError(
-                    "a resumed run keeps its hyperparameters and labels; leave them out, or start a new run"
+                    "a resumed run keeps its hyperparameters and labels; leave those flags out, or start a new run"
                 )
             return None
         if options.dataset is None:
-            raise ConfigError("which dataset? Give its folder")
+            raise ConfigError("the dataset is missing: give its folder, or --resume to continue a run")
         if options.hold_out_names and (options.hold_out is not None or options.group_by is not None):
-            raise ConfigError("--hold-out-names says what is held out; leave out --hold-out and --group-by")
+            raise ConfigError("--hold-out-names replaces --hold-out and --group-by; leave those out")
         config = resolve(options.preset, overrides)
         names = read_names(options.hold_out_names) if options.hold_out_names else None
         return config, names, not {"hold_out", "group_by"} & set(overrides)
 
-    with joined(place_here(), device=options.device) as world:
-        around = runs.Surroundings(
+    with joined(this_process(), device=options.device) as world:
+        context = runs.RunContext(
             device=device_of(world, options.device),
             workers=options.workers,
             store_root=options.store,
@@ -84,10 +86,10 @@ def run(options: argparse.Namespace) -> None:
         )
         asked = world.together(ask)
         world.check_same("--resume", asked is None)
-        if world.place.restarts_hang:
+        if world.process.restarts_hang:
             say("a restart by torchrun will hang: on several machines set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 on each")
         if asked is None or runs.begun_by_this_command(options.out, world):
-            runs.resume(options.out, around=around, dataset=options.dataset)
+            runs.resume(options.out, context=context, dataset=options.dataset)
             return
         config, names, follow_splits = asked
         runs.start(
@@ -95,7 +97,7 @@ def run(options: argparse.Namespace) -> None:
             options.out,
             config,
             class_names=options.labels,
-            around=around,
+            context=context,
             hold_out_names=names,
             dataset_format=options.format,
             follow_splits=follow_splits,

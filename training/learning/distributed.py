@@ -18,8 +18,8 @@ from torch.nn.parallel import DistributedDataParallel
 from model_store.devices import choose_device
 from model_store.errors import DeviceNotAvailable, ModelError
 from rendersight.annotations import AnnotationError
-from training.errors import Elsewhere, TrainingError
-from training.torchrun import Place
+from training.errors import PeerFailed, TrainingError
+from training.torchrun import Process
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -32,26 +32,26 @@ class PeersLost(ConnectionError):
     """The loss of another process of this training, without which this one cannot continue."""
 
 
-class Differs(TrainingError, ValueError):
+class InputMismatch(TrainingError, ValueError):
     """Different input in two processes of one training. The message names the processes."""
 
 
 class World:
     """The group of processes of one training. Every process must call each method; properties are local."""
 
-    def __init__(self, place: Place | None = None) -> None:
+    def __init__(self, process: Process | None = None) -> None:
         """Represent a single process (None), or one process of the group that `joined` creates."""
-        self.place = place or Place()
+        self.process = process or Process()
 
     @property
     def is_first(self) -> bool:
         """Whether this process is the one that prints and writes."""
-        return self.place.is_first
+        return self.process.is_first
 
     @property
     def size(self) -> int:
         """Number of processes."""
-        return self.place.size
+        return self.process.size
 
     def gather(self, value: T) -> list[T]:
         """Return the value of every process, in the order of their ranks."""
@@ -65,7 +65,7 @@ class World:
         """Run an action in process 0 alone, and return its result in every process.
 
         Raises:
-            Elsewhere: the action failed. Process 0 raises the error itself.
+            PeerFailed: the action failed. Process 0 raises the error itself.
         """
         if self.size == 1:
             return action()
@@ -80,7 +80,7 @@ class World:
         if failure is not None:
             raise failure
         if shared[1] is not None:
-            raise Elsewhere(shared[1])
+            raise PeerFailed(shared[1])
         result: T = shared[0]
         return result
 
@@ -88,8 +88,8 @@ class World:
         """Run an action in every process. If it fails in one, every process raises, and process 0 reports the reason.
 
         Raises:
-            Differs: the action failed in another process; raised in process 0.
-            Elsewhere: the action failed in some process; raised in all but process 0.
+            InputMismatch: the action failed in another process; raised in process 0.
+            PeerFailed: the action failed in some process; raised in all but process 0.
         """
         failure: Exception | None = None
         result: Any = None
@@ -97,17 +97,17 @@ class World:
             result = action()
         except _EXPECTED as error:
             failure = error
-        failures = self.gather(None if failure is None else f"{self.place}: {failure}")
+        failures = self.gather(None if failure is None else f"{self.process}: {failure}")
         if failure is not None:
             raise self.once(failure)
         if told := next((text for text in failures if text is not None), None):
-            raise self.once(Differs(told))
+            raise self.once(InputMismatch(told))
         agreed: T = result
         return agreed
 
     def once(self, error: Exception) -> Exception:
         """Return the error to raise for a failure known to all processes, so that only process 0 reports it."""
-        return error if self.is_first else Elsewhere(str(error))
+        return error if self.is_first else PeerFailed(str(error))
 
     def check_same(self, what: str, value: object) -> None:
         """Raise unless a value is equal in all processes.
@@ -117,13 +117,13 @@ class World:
             value: this process's value.
 
         Raises:
-            Differs: the values differ; raised in process 0.
-            Elsewhere: the values differ; raised in all but process 0.
+            InputMismatch: the values differ; raised in process 0.
+            PeerFailed: the values differ; raised in all but process 0.
         """
-        found = self.gather((value, str(self.place)))
-        for other, place in found:
+        found = self.gather((value, str(self.process)))
+        for other, process in found:
             if other != found[0][0]:
-                raise self.once(Differs(f"{place} and {found[0][1]} differ in {what}"))
+                raise self.once(InputMismatch(f"{process} and {found[0][1]} do not have the same {what}"))
 
     def any(self, flag: bool) -> bool:
         """Return whether the flag is true in any process."""
@@ -140,7 +140,7 @@ class World:
 
     def share_cores(self) -> None:
         """Limit torch's threads in this process to its share of the machine's cores."""
-        torch.set_num_threads(self.place.threads())
+        torch.set_num_threads(self.process.threads())
 
     def wait(self) -> None:
         """Wait until every process has called this."""
@@ -162,7 +162,7 @@ class World:
         if self.size == 1:
             return list(work(items))
         results: list[Any] = [None] * len(items)
-        for rank, part in enumerate(self.gather(list(work(items[self.place.rank :: self.size])))):
+        for rank, part in enumerate(self.gather(list(work(items[self.process.rank :: self.size])))):
             results[rank :: self.size] = part
         return results
 
@@ -184,30 +184,30 @@ class World:
 
 
 @contextmanager
-def joined(place: Place, *, device: str) -> Iterator[World]:
+def joined(process: Process, *, device: str) -> Iterator[World]:
     """Join the process group of torchrun until the end of the block.
 
     Args:
-        place: position of this process.
+        process: position of this process.
         device: the requested device; with `cpu` the group does not use CUDA.
 
     Raises:
         PeersLost: another process has died.
     """
-    if place.size == 1:
-        yield World(place)
+    if process.size == 1:
+        yield World(process)
         return
     has_cuda = device != "cpu" and torch.cuda.is_available()
-    if has_cuda and place.local_rank < torch.cuda.device_count():
-        torch.cuda.set_device(place.local_rank)
+    if has_cuda and process.local_rank < torch.cuda.device_count():
+        torch.cuda.set_device(process.local_rank)
     dist.init_process_group("cpu:gloo,cuda:nccl" if has_cuda else "gloo", timeout=PATIENCE)
     try:
-        yield World(place)
+        yield World(process)
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
         why = re.sub(r"^\[\S+\] ", "", str(error)).partition(". ")[0]  # Gloo's messages begin with [file:line]
-        raise PeersLost(f"another process has ended; {place} cannot go on without: {why}") from error
+        raise PeersLost(f"another process has ended; {process} cannot go on without: {why}") from error
     dist.destroy_process_group()
 
 
@@ -220,25 +220,25 @@ def device_of(world: World, asked: str) -> str:
 
     Raises:
         DeviceNotAvailable: a machine has fewer GPUs than processes, or one GPU is requested for several processes.
-        Differs: some processes have a GPU and others do not.
+        InputMismatch: some processes have a GPU and others do not.
     """
-    place = world.place
-    if place.size == 1:
+    process = world.process
+    if process.size == 1:
         return choose_device(asked)
 
     def choose() -> str:
         if asked.startswith("cuda:"):
-            raise DeviceNotAvailable(f"device {asked!r} is one GPU for {place.local_size} processes; accepted: cuda")
+            raise DeviceNotAvailable(f"device {asked!r} is one GPU for {process.local_size} processes; accepted: cuda")
         device = choose_device(asked)
         if device == "cpu":
             return device
         count = torch.cuda.device_count()
-        if count < place.local_size:
+        if count < process.local_size:
             raise DeviceNotAvailable(
-                f"device {asked!r}: this machine has {count} CUDA devices for {place.local_size} processes; "
+                f"device {asked!r}: this machine has {count} CUDA devices for {process.local_size} processes; "
                 f"accepted: --nproc-per-node up to {count}, or --device cpu"
             )
-        return f"cuda:{place.local_rank}"
+        return f"cuda:{process.local_rank}"
 
     device = world.together(choose)
     world.check_same("kind of device", device.partition(":")[0])

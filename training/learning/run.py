@@ -16,13 +16,13 @@ from training.data.dataset import (
     without_test,
 )
 from training.learning.distributed import World
-from training.learning.trainer import Say, Surroundings, Trainer
+from training.learning.trainer import RunContext, Say, Trainer
 from training.learning.weights import load_initial_weights
 from training.records import run_folder
 from training.records.checkpoint import LAST
 from training.records.run_folder import RunError, RunRecord
 
-__all__ = ["Say", "Surroundings", "begun_by_this_command", "resume", "start"]
+__all__ = ["RunContext", "Say", "begun_by_this_command", "resume", "start"]
 
 
 def start(
@@ -31,7 +31,7 @@ def start(
     config: TrainConfig,
     *,
     class_names: tuple[str, ...] | None,
-    around: Surroundings,
+    context: RunContext,
     hold_out_names: Sequence[str] | None = None,
     dataset_format: str | None = None,
     follow_splits: bool = True,
@@ -43,7 +43,7 @@ def start(
         out: the run folder.
         config: training configuration.
         class_names: class names in label order; None takes the labels of the data, sorted.
-        around: device, processes and output.
+        context: device, processes and output.
         hold_out_names: names of the images to hold out, such as those of an earlier run; None chooses them.
         dataset_format: a key of `rendersight.annotations.formats.FORMATS`; None detects the format.
         follow_splits: if `hold_out_names` is None and the dataset's files define a train and a val part, hold out
@@ -54,18 +54,18 @@ def start(
         ConfigError: there are more processes than images in a batch.
         RunError: the folder already holds a run.
         ModelError: the initial weights cannot be used.
-        Differs: another process has another dataset or another configuration.
+        InputMismatch: another process has another dataset or another configuration.
         NonFiniteLoss: the training diverged.
         Stopped: a stop was requested.
     """
-    world = around.world
+    world = context.world
     world.check_same("hyperparameters", config)
     _check_batch(config, world)
     world.first(lambda: run_folder.check_new(out))
 
     def read() -> tuple[LabelledImages, LabelledImages, LabelledImages]:
         data = read_dataset(dataset, class_names=class_names, format=dataset_format)
-        return data, *_divide(data, config, hold_out_names, follow_splits=follow_splits, say=around.say)
+        return data, *_divide(data, config, hold_out_names, follow_splits=follow_splits, say=context.say)
 
     data, train, hold_out = world.together(read)
     fingerprint = data.fingerprint()
@@ -81,11 +81,11 @@ def start(
             config.weights,
             architecture=config.architecture,
             class_names=data.class_names,
-            store_root=around.store_root,
+            store_root=context.store_root,
         )
     )
-    around.say(str(loaded))
-    launchers = {name for name in world.gather(world.place.launcher) if name}
+    context.say(str(loaded))
+    launchers = {name for name in world.gather(world.process.launcher) if name}
 
     def begin() -> RunRecord:
         run_folder.prepare(out, resume=False)
@@ -107,17 +107,17 @@ def start(
         return record
 
     record = world.first(begin)
-    trainer = Trainer(record, out, train=train, hold_out=hold_out, network=network, around=around)
+    trainer = Trainer(record, out, train=train, hold_out=hold_out, network=network, context=context)
     trainer.save()  # a run can be resumed from its first step on
     trainer.run()
 
 
-def resume(out: Path, *, around: Surroundings, dataset: Path | None = None) -> None:
+def resume(out: Path, *, context: RunContext, dataset: Path | None = None) -> None:
     """Resume a stopped run. Its result equals that of an uninterrupted run.
 
     Args:
         out: the run folder.
-        around: device, processes and output; they may differ from those before the stop.
+        context: device, processes and output; they may differ from those before the stop.
         dataset: folder of the images now; None takes the recorded folder.
 
     Raises:
@@ -125,7 +125,7 @@ def resume(out: Path, *, around: Surroundings, dataset: Path | None = None) -> N
         BrokenCheckpoint: the last checkpoint cannot be read.
         AnnotationError, ConfigError, NonFiniteLoss, Stopped: as `start`.
     """
-    world = around.world
+    world = context.world
 
     def open_run() -> tuple[RunRecord, list[str], list[str]]:
         run_folder.prepare(out, resume=True)
@@ -148,7 +148,7 @@ def resume(out: Path, *, around: Surroundings, dataset: Path | None = None) -> N
     network = architectures.build(
         record.config.architecture, class_count=len(record.class_names), options=record.config.network_options()
     )
-    trainer = Trainer(record, out, train=train, hold_out=hold_out, network=network, around=around)
+    trainer = Trainer(record, out, train=train, hold_out=hold_out, network=network, context=context)
     trainer.load()
     trainer.run()
 
@@ -159,7 +159,7 @@ def begun_by_this_command(out: Path, world: World) -> bool:
     After a failure torchrun repeats the command as given, without --resume. The run record names the torchrun
     processes that began the run, so a restart continues its own run and no other.
     """
-    launchers = {name for name in world.gather(world.place.launcher) if name}
+    launchers = {name for name in world.gather(world.process.launcher) if name}
     if not launchers:
         return False
     return world.first(lambda: (out / LAST).is_file() and not launchers.isdisjoint(RunRecord.read(out).launchers))

@@ -18,9 +18,10 @@ from model_store import architectures
 from model_store.engines.torch import TorchEngine
 from rendersight.annotations import AnnotatedImage
 from rendersight.detections import Detections
-from training.console import Bar, Stopped, clock
+from training.console import Bar, clock
 from training.data.dataset import DetectionDataset, LabelledImages, batch_part, collate, epoch_batches
 from training.data.transforms import augmentation
+from training.errors import Stopped
 from training.learning.distributed import World
 from training.learning.folding import fold_frozen_norms
 from training.learning.loop import Schedule, Step, WeightAverage, train_one_epoch
@@ -38,7 +39,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class RunContext:
     """Execution context of a run: device, processes, output and stop request. It is not part of the configuration.
 
     Attributes:
@@ -73,17 +74,17 @@ class Trainer:
         train: LabelledImages,
         hold_out: LabelledImages,
         network: FasterRCNN,
-        around: Surroundings,
+        context: RunContext,
     ) -> None:
         config = record.config
-        self._record, self._out, self._around, self._world = record, out, around, around.world
+        self._record, self._out, self._context, self._world = record, out, context, context.world
         self._train, self._hold_out = train, hold_out
-        self._device = torch.device(around.device)
+        self._device = torch.device(context.device)
         self._network = network.to(self._device).train()
         architectures.freeze_stages(network, config.architecture, config.frozen_stages)
         size_for_training(network, config)
         self._sampling = SeededSampling(network, config.seed)
-        apply_speed_ups(network, config, self._device, say=around.say)
+        apply_speed_ups(network, config, self._device, say=context.say)
         self._set_threads()
         self._shared = self._world.wrap(network, self._device)
         self._average = WeightAverage(network, config.ema_decay) if config.ema_decay else None
@@ -109,7 +110,7 @@ class Trainer:
     def run(self) -> None:
         """Train the remaining epochs. A requested stop leaves a checkpoint."""
         config = self._record.config
-        self._around.say(
+        self._context.say(
             f"{len(self._train.images)} images to train on, {len(self._hold_out.images)} held out, "
             f"{len(self._record.class_names)} classes, {config.architecture} on {self._device}"
             + (f", {self._world.size} processes" if self._world.size > 1 else "")
@@ -117,13 +118,13 @@ class Trainer:
         while self._progress.epoch < config.epochs:
             self._train_epoch()
             self._finish_epoch()
-            if self._progress.epoch < config.epochs and self._world.any(self._around.stop_asked()):
+            if self._progress.epoch < config.epochs and self._world.any(self._context.stop_asked()):
                 self._stop()
 
     def _train_epoch(self) -> None:
         config, progress = self._record.config, self._progress
         saved = time.monotonic()
-        for step in self._around.bar(
+        for step in self._context.bar(
             self._steps(),
             desc=f"epoch {progress.epoch + 1}/{config.epochs}",
             total=self._batches,
@@ -132,8 +133,8 @@ class Trainer:
             progress.batch += 1
             sums = progress.loss_sums or dict.fromkeys(step.losses, 0.0)
             progress.loss_sums = {name: sums[name] + value for name, value in step.losses.items()}
-            is_last = self._world.any(self._around.stop_asked())
-            if is_last or time.monotonic() - saved > self._around.save_every_s:
+            is_last = self._world.any(self._context.stop_asked())
+            if is_last or time.monotonic() - saved > self._context.save_every_s:
                 self.save()
                 saved = time.monotonic()
             if is_last:
@@ -148,11 +149,13 @@ class Trainer:
         dataset = DetectionDataset(self._train, augment=augmentation(config), seed=config.seed)
         dataset.epoch = progress.epoch
         batches = epoch_batches(len(dataset), batch_size=config.batch_size, seed=config.seed, epoch=progress.epoch)
-        place = self._world.place
+        process = self._world.process
         loader = DataLoader(
             dataset,
-            batch_sampler=[batch_part(batch, rank=place.rank, size=place.size) for batch in batches[progress.batch :]],
-            num_workers=self._around.workers,
+            batch_sampler=[
+                batch_part(batch, rank=process.rank, size=process.size) for batch in batches[progress.batch :]
+            ],
+            num_workers=self._context.workers,
             collate_fn=collate,
             worker_init_fn=_stand_apart,
             generator=torch.Generator(),  # the loader's own draws must not advance the global generator
@@ -224,7 +227,7 @@ class Trainer:
         self._set_threads()
 
         def detect(images: Sequence[AnnotatedImage]) -> list[Detections]:
-            return detect_all(engine, images, progress=partial(self._around.bar, desc="hold-out"))
+            return detect_all(engine, images, progress=partial(self._context.bar, desc="hold-out"))
 
         return self._world.share(self._hold_out.images, detect)
 
@@ -243,7 +246,7 @@ class Trainer:
         earlier = [epoch for epoch in run_folder.read_metrics(self._out) if epoch["epoch"] <= progress.epoch]
         run_folder.write_metrics(self._out, [*earlier, line])
         left = self._record.config.epochs - progress.epoch - 1
-        self._around.say(
+        self._context.say(
             f"epoch {progress.epoch + 1}: loss {line['loss']:.3f}, AP {line['AP']:.3f}, AP50 {line['AP50']:.3f}, "
             f"best F1 {line['f1']:.3f} above {line['threshold']:.2f}, {line['images_per_s']:.2f} images/s"
             + (f", {clock(epoch_s * left)} left" if left else "")

@@ -44,7 +44,7 @@ class RunRecord:
         weights: summary of the initial weights, as text.
         continued_from: `coco`, `imagenet`, a file's name, or a release as name@version; None for random weights.
         dataset_format: the requested dataset format; None if it was detected.
-        launchers: identifiers of the torchrun processes that began the run, see `torchrun.Place`; empty without
+        launchers: identifiers of the torchrun processes that began the run, see `torchrun.Process`; empty without
             torchrun.
     """
 

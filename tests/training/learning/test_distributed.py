@@ -101,7 +101,9 @@ def test_an_evaluation_does_not_write_over_a_run(processes: Processes, shapes: P
     before = (finished / "report.html").read_bytes()
     (ended,) = processes.run(["evaluate", finished, shapes, "--device", "cpu", "--out", finished])
     assert ended.status == 2
-    assert ended.errors.endswith(f"{finished} holds a run, whose report would be lost; accepted is another folder\n")
+    assert ended.errors.endswith(
+        f"{finished} holds a run, whose report would be overwritten; choose another folder with --out\n"
+    )
     assert (finished / "report.html").read_bytes() == before
 
 

@@ -16,13 +16,13 @@ import torch
 
 from model_store.cpu import usable_cores
 from model_store.state_dict import read_state_dict
-from tests.training.conftest import CONFIG, STEPS, Finished, figures, never, surroundings
+from tests.training.conftest import CONFIG, STEPS, Finished, figures, never, run_context
 from tests.training.data.test_conversion import write_splits
 from training.config import TrainConfig
-from training.console import Stopped
 from training.data.dataset import LabelledImages, read_dataset, split
+from training.errors import Stopped
 from training.learning import run, trainer
-from training.learning.run import Surroundings
+from training.learning.run import RunContext
 from training.records.checkpoint import BEST, LAST, save_best
 from training.records.run_folder import METRICS, RunError, RunRecord, prepare, read_metrics, read_names
 
@@ -65,22 +65,22 @@ def test_interrupted_run_gives_the_same_figures_and_weights(finished: Path, shap
     """It is stopped within an epoch, after its last step and at its end; then it breaks off between best and last."""
     threads: set[int] = set()
 
-    def around(stop_asked: Callable[[], bool], **changes: Any) -> Surroundings:
+    def context(stop_asked: Callable[[], bool], **changes: Any) -> RunContext:
         def asked() -> bool:
             threads.add(torch.get_num_threads())
             return stop_asked()
 
         torch.rand(5)  # neither the random state of this process nor its number of threads may matter
         torch.set_num_threads(usable_cores() + 1)
-        return surroundings(stop_asked=asked, **changes)
+        return run_context(stop_asked=asked, **changes)
 
     with pytest.raises(Stopped, match="--resume"):
-        run.start(shapes, tmp_path, CONFIG, class_names=None, around=around(after(0)))
+        run.start(shapes, tmp_path, CONFIG, class_names=None, context=context(after(0)))
     with pytest.raises(Stopped):
-        run.resume(tmp_path, around=around(after(STEPS - 2), workers=1))
+        run.resume(tmp_path, context=context(after(STEPS - 2), workers=1))
     assert read_metrics(tmp_path) == []
     with pytest.raises(Stopped):
-        run.resume(tmp_path, around=around(after(0)))
+        run.resume(tmp_path, context=context(after(0)))
     assert len(read_metrics(tmp_path)) == 1
 
     def break_off(line: str) -> None:
@@ -88,10 +88,10 @@ def test_interrupted_run_gives_the_same_figures_and_weights(finished: Path, shap
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        run.resume(tmp_path, around=around(never, say=break_off))
+        run.resume(tmp_path, context=context(never, say=break_off))
     said: list[str] = []
-    done = around(lambda: any(line.startswith("epoch 2") for line in said), say=said.append)
-    run.resume(tmp_path, around=done)  # a stop after the last epoch lets the run end
+    done = context(lambda: any(line.startswith("epoch 2") for line in said), say=said.append)
+    run.resume(tmp_path, context=done)  # a stop after the last epoch lets the run end
     assert figures(tmp_path) == figures(finished)
     whole, resumed = (read_state_dict(folder / BEST) for folder in (finished, tmp_path))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
@@ -121,7 +121,7 @@ def test_readers_outlive_an_interrupt_and_end_by_sigterm(shapes: Path, tmp_path:
             yield item
 
     with pytest.raises(RuntimeError, match="DataLoader worker"):
-        run.start(shapes, tmp_path, CONFIG, class_names=None, around=surroundings(bar=bar, workers=1))
+        run.start(shapes, tmp_path, CONFIG, class_names=None, context=run_context(bar=bar, workers=1))
     assert len(readers) == 2
 
 
@@ -133,21 +133,21 @@ def test_a_start_that_was_cut_short_can_be_resumed_or_begun_anew(shapes: Path, t
         raise Killed
 
     with pytest.raises(Killed):
-        run.start(shapes, tmp_path, CONFIG, class_names=None, around=surroundings(bar=bar))
+        run.start(shapes, tmp_path, CONFIG, class_names=None, context=run_context(bar=bar))
     with pytest.raises(Stopped):
-        run.resume(tmp_path, around=surroundings(stop_asked=after(0)))
+        run.resume(tmp_path, context=run_context(stop_asked=after(0)))
     (tmp_path / LAST).unlink()  # as if it had been killed before the first checkpoint
     with pytest.raises(Stopped):
-        run.start(shapes, tmp_path, CONFIG, class_names=None, around=surroundings(stop_asked=after(0)))
+        run.start(shapes, tmp_path, CONFIG, class_names=None, context=run_context(stop_asked=after(0)))
 
 
 def test_a_dataset_s_own_split_is_followed_and_its_format_remembered(shapes: Path, tmp_path: Path) -> None:
     source, out = write_splits(shapes, tmp_path / "yolo"), tmp_path / "run"
     (source / "photo_00.xml").write_text("<annotation/>")  # so that the format must be said
     said: list[str] = []
-    around = surroundings(say=said.append, stop_asked=after(0))
+    context = run_context(say=said.append, stop_asked=after(0))
     with pytest.raises(Stopped):
-        run.start(source, out, CONFIG, class_names=None, around=around, dataset_format="yolo")
+        run.start(source, out, CONFIG, class_names=None, context=context, dataset_format="yolo")
     assert read_names(out / "train.txt") == [f"images/photo_0{number}.png" for number in range(5)]
     assert read_names(out / "hold_out.txt") == [f"images/photo_0{number}.png" for number in range(5, 8)]
     assert "2 images are in neither part, as the dataset's files keep them apart" in said
@@ -161,7 +161,7 @@ def test_a_run_without_a_held_out_object_keeps_its_latest_weights(shapes: Path, 
         seed for seed in range(20) if not any(image.labels for image in held_out(shapes, config, seed=seed).images)
     )
     config = config.model_copy(update={"seed": seed, "epochs": 1})
-    run.start(shapes, tmp_path, config, class_names=None, around=surroundings())
+    run.start(shapes, tmp_path, config, class_names=None, context=run_context())
     assert [line["AP"] for line in read_metrics(tmp_path)] == [-1.0]
     average = torch.load(tmp_path / LAST, weights_only=True)["average"]
     best = read_state_dict(tmp_path / BEST)
@@ -198,18 +198,18 @@ def test_what_killed_runs_were_writing_is_removed_when_one_goes_on(tmp_path: Pat
 
 def test_a_resumed_run_that_was_done_stays_as_it_is(finished: Path) -> None:
     before = (finished / LAST).read_bytes()
-    run.resume(finished, around=surroundings())
+    run.resume(finished, context=run_context())
     assert (finished / LAST).read_bytes() == before
 
 
 def test_a_run_is_not_overwritten(finished: Path, shapes: Path) -> None:
     with pytest.raises(RunError, match="already holds a run"):
-        run.start(shapes, finished, CONFIG, class_names=None, around=surroundings())
+        run.start(shapes, finished, CONFIG, class_names=None, context=run_context())
 
 
 def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="to resume from"):
-        run.resume(tmp_path, around=surroundings())
+        run.resume(tmp_path, context=run_context())
 
 
 def test_a_changed_dataset_is_not_resumed(finished: Path, shapes: Path, tmp_path: Path) -> None:
@@ -222,7 +222,7 @@ def test_a_changed_dataset_is_not_resumed(finished: Path, shapes: Path, tmp_path
     document["shapes"][0]["points"][0][0] += 1
     annotation.write_text(json.dumps(document))
     with pytest.raises(RunError, match="has changed"):
-        run.resume(finished, around=surroundings(), dataset=other)
+        run.resume(finished, context=run_context(), dataset=other)
 
 
 def test_a_moved_dataset_is_resumed_from_where_it_is(finished: Path, shapes: Path, tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_a_moved_dataset_is_resumed_from_where_it_is(finished: Path, shapes: Pat
     moved.mkdir()
     for path in shapes.iterdir():
         (moved / path.name).write_bytes(path.read_bytes())
-    run.resume(finished, around=surroundings(), dataset=moved)
+    run.resume(finished, context=run_context(), dataset=moved)
 
 
 @pytest.mark.long
@@ -252,7 +252,7 @@ def test_an_interrupt_that_reaches_the_readers_too_saves_the_run(shapes: Path, t
     assert errors.count("stopping after this step") == 1
     assert "Traceback" not in errors
     with pytest.raises(Stopped):
-        run.resume(out, around=surroundings(stop_asked=after(1)))
+        run.resume(out, context=run_context(stop_asked=after(1)))
 
 
 def command(shapes: Path, out: Path) -> list[str]:

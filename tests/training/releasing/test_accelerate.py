@@ -266,4 +266,4 @@ def test_a_state_dicts_file_is_no_release(
 ) -> None:
     weights = str(tiny_release.folder / store.WEIGHTS)
     assert main(["accelerate", weights, "--calibration", str(photos), "--judge-by", f"noise={photos}"]) == 2
-    assert "is a state dict's file; publish it as a release first" in capsys.readouterr().err
+    assert "is a state dict; accelerate needs a release" in capsys.readouterr().err

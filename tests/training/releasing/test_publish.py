@@ -56,10 +56,10 @@ def bar(items: Iterable[Any], **_: Any) -> Iterable[Any]:
 def finished(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one epoch, its weights set so that every proposal is a disc, with a score of about 0.9."""
     out = tmp_path_factory.mktemp("runs") / "shapes"
-    around = run.Surroundings(
+    context = run.RunContext(
         device="cpu", workers=0, store_root=Path(), say=lambda _: None, bar=bar, stop_asked=lambda: False
     )
-    run.start(shapes, out, CONFIG, class_names=None, around=around)
+    run.start(shapes, out, CONFIG, class_names=None, context=context)
     weights = torch.load(out / BEST, weights_only=True)
     weights["roi_heads.box_predictor.cls_score.weight"] *= 30
     weights["roi_heads.box_predictor.cls_score.bias"] = torch.tensor([0.0, 3.0, -1.0])

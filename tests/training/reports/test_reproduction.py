@@ -8,7 +8,7 @@ import pytest
 from model_store.store import check_name
 from tests.training.conftest import RECORD
 from tests.training.truth import labelled
-from training.cli import build_parser
+from training.cli import PROGRAM
 from training.commands.train import _DIRECT
 from training.config import TrainConfig, parse_assignments, resolve
 from training.data.dataset import LabelledImages, own_split, split, split_by_names, without_test
@@ -32,7 +32,7 @@ def told(record: Any, train: LabelledImages, hold_out: LabelledImages) -> Any:
     """What the command line takes the command for."""
     words = shlex.split(training_command(RUN, record, train=train, hold_out=hold_out))
     assert words[:3] == ["python", "-m", "training"]
-    return build_parser().parse_args(words[3:])
+    return PROGRAM.parse(words[3:])
 
 
 def config_of(options: Any) -> TrainConfig:
@@ -104,6 +104,6 @@ def test_command_leaves_out_labels_with_commas() -> None:
 def test_release_is_named_after_folder(folder: str, name: str) -> None:
     check_name(name)
     publish, serve = publishing_commands(Path(folder))
-    options = build_parser().parse_args(shlex.split(publish)[3:])
+    options = PROGRAM.parse(shlex.split(publish)[3:])
     assert (options.run, options.name) == (Path(folder), name)
     assert serve == f"RENDERSIGHT_MODEL={name} python -m app"

@@ -13,47 +13,44 @@ import pytest
 from model_store import store
 from model_store.store import Release
 from tests.training.fake_blender import CONFIG, COUNT, PAWN, fake
-from training import make
 from training.commands.render_flags import draw_of
-from training.console import Stopped
 from training.data.dataset import BrokenDataset
-from training.learning.run import Surroundings
-from training.make import Job, in_words
-from training.records.run_folder import RunError
+from training.errors import Stopped
+from training.learning.run import RunContext
+from training.make.plan import MAKE, MakePlan, read_progress
+from training.make.stages import make
 from training.synthetic.renderer import Workers
 
 
-def job(root: Path, **changes: Any) -> Job:
-    made = Job(
+def plan_in(root: Path, *, behaviour: str = "pass", **changes: Any) -> MakePlan:
+    plan = MakePlan(
         sources=("disc", "square"),
         class_names=("disc", "square"),
         name="shapes",
         count=COUNT,
         photos=None,
-        store=str(root / "store"),
+        store=root / "store",
         config=CONFIG,
+        out=root / "work",
+        draw=draw_of([str(PAWN), str(PAWN)], ["disc", "square"]),
+        draw_each=(),
+        blender=Workers(fake(root, behaviour=behaviour), count=2, threads=1),
+    )
+    return dataclasses.replace(plan, **changes)
+
+
+def context(**changes: Any) -> RunContext:
+    def bar(items: Iterable[Any], **_: Any) -> Iterable[Any]:
+        return items
+
+    made = RunContext(
+        device="cpu", workers=0, store_root=Path("none"), say=lambda _: None, bar=bar, stop_asked=lambda: False
     )
     return dataclasses.replace(made, **changes)
 
 
-def surroundings(**changes: Any) -> Surroundings:
-    def bar(items: Iterable[Any], **_: Any) -> Iterable[Any]:
-        return items
-
-    around = Surroundings(
-        device="cpu", workers=0, store_root=Path("none"), say=lambda _: None, bar=bar, stop_asked=lambda: False
-    )
-    return dataclasses.replace(around, **changes)
-
-
-def make_it(root: Path, wanted: Job | None = None, *, behaviour: str = "pass", **around: Any) -> Release:
-    return make.make(
-        wanted or job(root),
-        root / "work",
-        draw=draw_of([str(PAWN), str(PAWN)], ["disc", "square"]),
-        renderers=Workers(fake(root, behaviour=behaviour), count=2, threads=1),
-        around=surroundings(**around),
-    )
+def make_it(plan: MakePlan, **changes: Any) -> Release:
+    return make(plan, context(**changes))
 
 
 class StopIn:
@@ -77,7 +74,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def made(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Release]:
     root = tmp_path_factory.mktemp("made")
-    return root, make_it(root, job(root, photos=str(shapes)))
+    return root, make_it(plan_in(root, photos=shapes))
 
 
 def test_the_chain_ends_with_a_release_of_what_was_rendered(made: tuple[Path, Release], shapes: Path) -> None:
@@ -94,14 +91,14 @@ def test_the_chain_ends_with_a_release_of_what_was_rendered(made: tuple[Path, Re
     assert (report["synthetic"]["image_count"], report["all_real"]["image_count"]) == (2, 10)
     assert (root / "work" / "report" / "report.md").is_file()
     # the photos choose the threshold if anything found in them is right
-    decides = make.look(root / "work", job(root, photos=str(shapes))).photos_decide
+    decides = read_progress(plan_in(root, photos=shapes)).photos_decide
     assert decides == (report["all_real"]["figures"]["f1"] > 0)
     assert release.manifest.score_threshold_from == (("photos",) if decides else ())
 
 
 def test_without_photos_the_report_is_on_renders_and_publishing_takes_over_what_it_found(tmp_path: Path) -> None:
     said: list[str] = []
-    release = make_it(tmp_path, job(tmp_path), say=said.append)
+    release = make_it(plan_in(tmp_path), say=said.append)
     assert [line.partition(": taken over")[0] for line in said if "taken over" in line] == [
         "torch-fp32 on renders for shapes, held out"
     ]
@@ -118,13 +115,13 @@ def test_the_photos_are_never_trained_on(made: tuple[Path, Release]) -> None:
 
 def test_it_remembers_a_real_photo_with_an_object_to_try(made: tuple[Path, Release], shapes: Path) -> None:
     root, _ = made
-    assert make.look(root / "work", job(root, photos=str(shapes))).photo == str(shapes.resolve() / "photo_00.png")
+    assert read_progress(plan_in(root, photos=shapes)).photo == str(shapes.resolve() / "photo_00.png")
 
 
 def test_the_same_call_again_changes_nothing(made: tuple[Path, Release], shapes: Path) -> None:
     root, release = made
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file() and path.suffix != ".json"}
-    assert make_it(root, job(root, photos=str(shapes))).ref == release.ref
+    assert make_it(plan_in(root, photos=shapes)).ref == release.ref
     after_it = {path: path.stat().st_mtime_ns for path in before}
     assert {path.name for path in before if before[path] != after_it[path]} <= {"blender"}
     assert store.versions(root / "store", "shapes") == [1]
@@ -134,13 +131,13 @@ def test_the_same_call_again_changes_nothing(made: tuple[Path, Release], shapes:
 def test_a_chain_that_is_stopped_in_every_stage_ends_as_one_that_is_not(
     made: tuple[Path, Release], shapes: Path, tmp_path: Path
 ) -> None:
-    wanted = job(tmp_path, photos=str(shapes))
+    plan = plan_in(tmp_path, photos=shapes)
     for number, stage in enumerate(("render", "train", "report", "publish"), 1):
         stop = StopIn(stage, question=1 if stage == "publish" else 2)  # it takes over what the report found
         with pytest.raises(Stopped, match=f"stopped in {number}/4, {stage}; repeat the command to go on"):
-            make_it(tmp_path, wanted, say=stop.say, stop_asked=stop.asked)
+            make_it(plan, say=stop.say, stop_asked=stop.asked)
         assert store.versions(tmp_path / "store", "shapes") == []
-    release = make_it(tmp_path, wanted)
+    release = make_it(plan)
     whole = made[1]
     assert store.versions(tmp_path / "store", "shapes") == [1]
     assert release.manifest.metrics == whole.manifest.metrics
@@ -148,57 +145,37 @@ def test_a_chain_that_is_stopped_in_every_stage_ends_as_one_that_is_not(
 
 
 @pytest.fixture
-def copy(made: tuple[Path, Release], shapes: Path, tmp_path: Path) -> tuple[Path, Job]:
+def copy(made: tuple[Path, Release], shapes: Path, tmp_path: Path) -> MakePlan:
     """A finished work folder and its store, to spoil."""
     shutil.copytree(made[0], tmp_path, dirs_exist_ok=True)
-    wanted = job(tmp_path, photos=str(shapes))
-    content = json.loads((tmp_path / "work" / make.MAKE).read_text())
-    content["job"]["store"] = wanted.store
-    (tmp_path / "work" / make.MAKE).write_text(json.dumps(content))
-    return tmp_path, wanted
+    plan = plan_in(tmp_path, photos=shapes)
+    content = json.loads((plan.out / MAKE).read_text())
+    content["job"]["store"] = str(plan.store)
+    (plan.out / MAKE).write_text(json.dumps(content))
+    return plan
 
 
-def forget(root: Path, **changes: Any) -> None:
-    path = root / "work" / make.MAKE
+def forget(plan: MakePlan, **changes: Any) -> None:
+    path = plan.out / MAKE
     content = json.loads(path.read_text())
     content["done"] |= changes
     path.write_text(json.dumps(content))
 
 
-def test_a_release_that_a_killed_command_published_is_found_again(copy: tuple[Path, Job]) -> None:
-    root, wanted = copy
-    forget(root, release=None)
-    assert make_it(root, wanted).ref == "shapes@1"
-    assert store.versions(root / "store", "shapes") == [1]
+def test_a_release_that_a_killed_command_published_is_found_again(copy: MakePlan) -> None:
+    forget(copy, release=None)
+    assert make_it(copy).ref == "shapes@1"
+    assert store.versions(copy.store, "shapes") == [1]
 
 
-def test_a_release_of_another_job_is_not_taken_for_it(copy: tuple[Path, Job]) -> None:
-    root, wanted = copy
-    forget(root, release=None, publishing_after=1)
-    assert make_it(root, wanted).ref == "shapes@2"
+def test_a_release_of_another_job_is_not_taken_for_it(copy: MakePlan) -> None:
+    forget(copy, release=None, publishing_after=1)
+    assert make_it(copy).ref == "shapes@2"
 
 
-def test_a_release_that_was_deleted_is_published_again(copy: tuple[Path, Job]) -> None:
-    root, wanted = copy
-    shutil.rmtree(root / "store" / "shapes" / "1")
-    assert make_it(root, wanted).ref == "shapes@1"
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"count": 7}, "begun with count 6 and not 7; repeat that"),
-        ({"photos": None}, "and not None"),
-        ({"sources": ("disc",)}, r"sources \['disc', 'square'\] and not \['disc'\]"),
-        ({"config": CONFIG.model_copy(update={"epochs": 3, "weights": "coco"})}, "weights none and not coco, epochs 1"),
-    ],
-)
-def test_a_work_folder_is_that_of_one_job(
-    made: tuple[Path, Release], shapes: Path, changes: dict[str, Any], message: str
-) -> None:
-    root, _ = made
-    with pytest.raises(RunError, match=message):
-        make_it(root, job(root, **{"photos": str(shapes), **changes}))
+def test_a_release_that_was_deleted_is_published_again(copy: MakePlan) -> None:
+    shutil.rmtree(copy.store / "shapes" / "1")
+    assert make_it(copy).ref == "shapes@1"
 
 
 def test_few_scenes_that_fail_are_left_out_and_many_end_it(tmp_path: Path) -> None:
@@ -211,28 +188,10 @@ def test_few_scenes_that_fail_are_left_out_and_many_end_it(tmp_path: Path) -> No
         stop.say(line)
 
     with pytest.raises(Stopped):
-        make_it(tmp_path, job(tmp_path, count=20), behaviour=behaviour, say=say, stop_asked=stop.asked)
+        make_it(plan_in(tmp_path, count=20, behaviour=behaviour), say=say, stop_asked=stop.asked)
     assert said[0] == "1/4 render"
-    assert said[1].endswith(" s each, 4 to go: about 1 min")  # from the first scenes
+    assert said[1].endswith(" s each, 4 left: about 1 min")  # from the first scenes
     assert said[2:4] == ["1 of 20 scenes are left out, such as 000003: no such thing", "2/4 train"]
     assert len(list((tmp_path / "work" / "renders").glob("*.jpg"))) == 19
     with pytest.raises(BrokenDataset, match="000003: no such thing"):
-        make_it(tmp_path / "few", behaviour=behaviour)
-
-
-@pytest.mark.parametrize("content", ["{", "[]", '{"job": {}}', '{"job": {}, "done": {"colour": 1}}'])
-def test_a_broken_state_is_named(tmp_path: Path, content: str) -> None:
-    (tmp_path / "work").mkdir()
-    (tmp_path / "work" / make.MAKE).write_text(content)
-    with pytest.raises(RunError, match=r"make\.json is broken"):
-        make_it(tmp_path)
-
-
-def test_a_duration_is_told_in_minutes_or_hours() -> None:
-    assert [in_words(seconds) for seconds in (1, 89, 3600, 7200, 9000)] == [
-        "1 min",
-        "1 min",
-        "60 min",
-        "2.0 h",
-        "2.5 h",
-    ]
+        make_it(plan_in(tmp_path / "few", behaviour=behaviour))

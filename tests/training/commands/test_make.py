@@ -18,8 +18,8 @@ from model_store import store
 from model_store.architectures import build
 from tests.training.fake_blender import CONFIG, COUNT, PAWN, ROOT, fake
 from training.cli import main
+from training.commands.make import PRESETS
 from training.config import resolve
-from training.presets import MAKE_PRESETS
 from training.records.run_folder import read_metrics
 from training.synthetic import recipes
 
@@ -59,14 +59,14 @@ def test_the_command_ends_with_the_lines_that_use_the_release(
     assert manifest.class_names == ("one", "two", "three", "four", "five", "six")
     assert manifest.origin.continued_from == "backbone.pth"
     said = capsys.readouterr().err
-    assert f"dice: 6 renders, 1 epochs of {CONFIG.architecture} on cpu, in runs/make/dice; assumed: 1 min" in said
+    assert f"dice: 6 renders, 1 epochs of {CONFIG.architecture} on cpu, in runs/make/dice; about 1 min" in said
     assert [line for line in said.splitlines() if line[1:3] == "/4"] == [
         "1/4 render",
         "2/4 train",
         "3/4 report",
         "4/4 publish",
     ]
-    assert "no --photos" in said
+    assert "without --photos" in said
     *_, serve, curl = said.splitlines()
     assert serve == (
         f"serve it: RENDERSIGHT_MODEL=dice@1 RENDERSIGHT_MODEL_STORE={tmp_path / 'tools' / 'store'} python -m app"
@@ -108,7 +108,7 @@ ABSENT = "if any(thing['source'] for thing in spec['things']): print('@error hol
         (["--out", "FILE"], "make.json: Not a directory"),
         (["--out", "SHAPES"], "holds other files than those of `make`"),
         (["--store", "FILE"], "is not a folder"),
-        (["--label", "rook"], "1 mesh files need as many --label, 2 are given"),
+        (["--label", "rook"], "1 mesh files and 2 --label"),
     ],
 )
 def test_careless_input_ends_with_one_line_before_anything_is_written(
@@ -144,10 +144,10 @@ def test_careless_input_ends_with_one_line_before_anything_is_written(
     ("source", "message"),
     [
         (["dragon"], "dragon is neither a recipe (dice, dice-board) nor a mesh file"),
-        (["none.obj", "--label", "a"], "none.obj is no file"),
-        ([str(PAWN)], "1 mesh files need as many --label, 0 are given"),
+        (["none.obj", "--label", "a"], "none.obj is not a file"),
+        ([str(PAWN)], "1 mesh files and 0 --label"),
         ([str(PAWN), "--label", " "], "a --label is empty"),
-        ([str(PAWN), "--label", "龍"], "no release can be named for 龍; give a --name"),
+        ([str(PAWN), "--label", "龍"], "the labels 龍 give no name for the release; choose one with --name"),
         (["dice", "--label", "a"], "leave out --label"),
     ],
 )
@@ -173,7 +173,7 @@ def test_several_objects_and_photos_of_them(
     assert release.manifest.class_names == ("square", "disc")
     said = capsys.readouterr().err
     assert "photos: 10 images, AP 0." in said
-    assert "no --photos" not in said
+    assert "without --photos" not in said
     assert said.splitlines()[-1] == "curl -F 'image=@my photos/photo_00.png' 'http://127.0.0.1:8000/detect'"
 
 
@@ -245,7 +245,7 @@ def test_interrupts_of_the_command_lose_nothing(place: Path, tmp_path: Path) -> 
     assert 1 <= len(read_metrics(place / "runs/make/old-pawn/run")) < 40
 
 
-@pytest.mark.parametrize("name", MAKE_PRESETS.values())
+@pytest.mark.parametrize("name", PRESETS.values())
 def test_the_presets_never_mirror_an_object(name: str) -> None:
     config = resolve(name, {})
     assert config.horizontal_flip == config.vertical_flip == 0

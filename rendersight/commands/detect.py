@@ -4,19 +4,16 @@ import argparse
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, cast
 
 from rendersight import atomic, flags
-from rendersight.annotations import AnnotationError
 from rendersight.client import (
     AsyncClient,
     DetectResult,
     InputRefused,
-    KeyRefused,
     RendersightError,
     Selection,
     ServiceProblem,
@@ -27,77 +24,73 @@ from rendersight.client.batches import CONCURRENCY, in_order_async
 from rendersight.client.calls import PICTURES
 from rendersight.client.retries import TIMEOUT_S
 from rendersight.client.wire import DEFAULT_URL
+from rendersight.command_line import BAD_INPUT
 from rendersight.console import bar_of, say, show
 from rendersight.photos import find_photos
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "labelme": ".json", "coco": ".json", "csv": ".csv"}
 
-_FAILED = 1
-_BAD_INPUT = 2
-_NOBODY_READS = 141  # 128 + SIGPIPE, as shells report it; Windows has no such signal
 _INVALID_PARAMETER = "urn:rendersight:problem:invalid-parameter"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments to the parser."""
     parser.description = (
-        "Send photos to a running service and print what it finds. It is waited for while it is overloaded or starts."
+        "Send photos to a running service and print the objects it finds. If the service is starting or overloaded, "
+        "wait and try again."
     )
     parser.add_argument("photos", type=Path, nargs="+", help="image files, or folders of them")
-    parser.add_argument("--url", default=DEFAULT_URL, help=f"where the service is (default: {DEFAULT_URL})")
+    parser.add_argument("--url", default=DEFAULT_URL, help=f"address of the service (default: {DEFAULT_URL})")
     parser.add_argument("--api-key-file", type=Path, metavar="FILE", help="file whose first line is the API key")
     parser.add_argument(
-        "--score-threshold", type=flags.score, help="objects must score above it (default: the service's own)"
+        "--score-threshold", type=flags.score, help="report objects with a higher score (default: the service's own)"
     )
-    parser.add_argument("--labels", type=flags.names, help="only these classes, comma-separated")
+    parser.add_argument("--labels", type=flags.names, help="report only these classes, separated by commas")
     parser.add_argument(
-        "--iou-threshold", type=flags.score, help="of two boxes that overlap more than this, keep the better one"
+        "--iou-threshold", type=flags.score, help="if two boxes overlap more than this, keep the one with more score"
     )
     parser.add_argument(
-        "--class-agnostic", action="store_true", help="let --iou-threshold compare boxes of different classes too"
+        "--class-agnostic", action="store_true", help="apply --iou-threshold to boxes of different classes too"
     )
-    parser.add_argument("--max-detections", type=flags.positive, help="the most objects of a photo, best first")
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--json", action="store_true", help="print a line of JSON for each photo, and nothing else")
-    how.add_argument("--format", choices=SUFFIXES, help="write a file for each photo into --out instead of printing")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the files of --format go")
+    parser.add_argument("--max-detections", type=flags.positive, help="report at most this many objects per photo")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print one line of JSON for each photo and nothing else")
+    output.add_argument("--format", choices=SUFFIXES, help="write a file for each photo into --out instead of printing")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="folder for the files of --format")
     parser.add_argument(
-        "--concurrency", type=flags.positive, default=CONCURRENCY, help=f"photos at a time (default: {CONCURRENCY})"
+        "--concurrency",
+        type=flags.positive,
+        default=CONCURRENCY,
+        help=f"number of photos sent at the same time (default: {CONCURRENCY})",
     )
     parser.add_argument(
         "--timeout",
         type=float,
         default=TIMEOUT_S,
-        help=f"seconds for each photo, with retries (default: {TIMEOUT_S:g})",
+        help=f"seconds allowed for each photo, including retries (default: {TIMEOUT_S:g})",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the verb.
+    """Detect the objects in the photos.
 
     Returns:
-        0; 1 if the service cannot be asked; 2 if a flag, a key or some of the photos cannot be used; 141 if the reader
-        of the output has closed it.
+        0, or 2 if some of the photos cannot be used.
+
+    Raises:
+        AnnotationError, WrongSetting: the arguments cannot be used.
+        RendersightError: an error that every photo would meet.
+        OSError: an output file cannot be written.
     """
-    try:
-        if (options.format is None) != (options.out is None):
-            raise WrongSetting("--format and --out go together: what to write, and where to")
-        photos = find_photos(options.photos, stems_differ=options.format is not None)
-        if options.out is not None:
-            options.out.mkdir(parents=True, exist_ok=True)
-        refused = asyncio.run(_detect(photos, options))
-    except (AnnotationError, WrongSetting, KeyRefused, InputRefused) as error:
-        say(f"rendersight: {error}")
-        return _BAD_INPUT
-    except BrokenPipeError:  # the reader, such as `| head`, has enough; the rest is discarded
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _NOBODY_READS
-    except (RendersightError, OSError) as error:
-        say(f"rendersight: {error}")
-        return _FAILED
+    if (options.format is None) != (options.out is None):
+        raise WrongSetting("--format and --out belong together: give both, or neither")
+    photos = find_photos(options.photos, stems_differ=options.format is not None)
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+    refused = asyncio.run(_detect(photos, options))
     if refused:
         say(f"rendersight: {refused} of {len(photos)} photos could not be used")
-    return _BAD_INPUT if refused else 0
+    return BAD_INPUT if refused else 0
 
 
 async def _detect(photos: Sequence[Path], options: argparse.Namespace) -> int:

@@ -1,0 +1,1 @@
+"""The verbs of `rendersight`, one module each; `rendersight/cli.py` lists them."""

@@ -1,0 +1,47 @@
+"""The work folder belongs to one plan, which `make.json` records."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training.fake_blender import CONFIG
+from tests.training.make.test_stages import plan_in
+from training.make.plan import MAKE, Progress, read_progress, write_progress
+from training.records.run_folder import RunError
+
+
+def test_progress_is_read_as_written(tmp_path: Path) -> None:
+    plan, progress = plan_in(tmp_path), Progress(photo="a.jpg", publishing_after=2)
+    assert read_progress(plan) == Progress()
+    plan.out.mkdir()
+    write_progress(plan, progress)
+    moved = dataclasses.replace(plan, blender=dataclasses.replace(plan.blender, count=1))
+    assert read_progress(moved) == progress  # another number of processes continues the work
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"count": 7}, "begun with count 6 and not 7; repeat that"),
+        ({"photos": Path("photos")}, "photos None and not photos"),
+        ({"sources": ("disc",)}, r"sources \['disc', 'square'\] and not \['disc'\]"),
+        ({"config": CONFIG.model_copy(update={"epochs": 3, "weights": "coco"})}, "weights none and not coco, epochs 1"),
+    ],
+)
+def test_refuses_the_work_folder_of_another_plan(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    plan = plan_in(tmp_path)
+    plan.out.mkdir()
+    write_progress(plan, Progress())
+    with pytest.raises(RunError, match=message):
+        read_progress(dataclasses.replace(plan, **changes))
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"job": {}}', '{"job": {}, "done": {"colour": 1}}'])
+def test_names_a_broken_file(tmp_path: Path, content: str) -> None:
+    plan = plan_in(tmp_path)
+    plan.out.mkdir()
+    (plan.out / MAKE).write_text(content)
+    with pytest.raises(RunError, match=r"make\.json is broken"):
+        read_progress(plan)

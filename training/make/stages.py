@@ -1,0 +1,226 @@
+"""The four stages of `make`: render, train, report, publish.
+
+How `make` resumes: every stage keeps its result in the work folder, and a repeated command skips the results that are
+there. `plan.py` refuses a work folder of another plan.
+
+| stage | keeps its result in | repeated, it |
+|---|---|---|
+| render | `renders/` | renders the missing scenes; nothing once training has begun |
+| train | `run/` | continues at the last checkpoint |
+| report | `report/`, `photo` in `make.json` | measures again unless `make.json` names a photo |
+| publish | the model store, `release` in `make.json` | publishes unless this run's release is in the store |
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from model_store import store
+from model_store.engines.torch import TorchEngine
+from model_store.errors import ReleaseNotFound
+from model_store.store import Release
+from training.data.dataset import BrokenDataset, LabelledImages, read_dataset, with_margin
+from training.errors import Stopped
+from training.learning import run
+from training.learning.run import RunContext
+from training.make.estimates import EstimatingBar
+from training.make.plan import MakePlan, Progress, read_progress, write_progress
+from training.measuring.measured import Domain
+from training.measuring.sim2real import Sim2Real
+from training.records.loading import load_run
+from training.records.run_folder import HOLD_OUT_LIST, WORK, RunRecord, read_metrics, read_names
+from training.releasing import publish as releasing
+from training.releasing.work_folder import WorkFolder, measure_kept
+from training.reports.report_folder import write_evaluation, write_sim2real
+from training.synthetic.dataset import render_dataset
+
+RENDERS, PHOTOS = "renders", "photos"
+"""Names of the two data sets in the report and the release."""
+
+MAX_FAILED = 0.05
+"""Largest share of scenes that may fail to render. A larger share means that the mesh is faulty."""
+
+
+def make(plan: MakePlan, context: RunContext) -> Release:
+    """Run the stages that are left, and return the release. `check` must have accepted the plan.
+
+    Args:
+        plan: the release to make, its inputs and the work folder.
+        context: device, output and stop request, for all four stages.
+
+    Raises:
+        RunError: the work folder belongs to another plan.
+        BrokenDataset: too many scenes failed to render.
+        AnnotationError, ModelError, TrainingError: a stage failed.
+        Stopped: a stop was requested; the same call continues.
+    """
+    progress = read_progress(plan)
+    plan.out.mkdir(parents=True, exist_ok=True)
+    write_progress(plan, progress)
+    for number, (name, stage) in enumerate(STAGES.items(), 1):
+        context.say(f"{number}/{len(STAGES)} {name}")
+        try:
+            _stop_if_asked(context)
+            progress = write_progress(plan, stage(plan, progress, context))
+        except Stopped:
+            raise Stopped(f"stopped in {number}/{len(STAGES)}, {name}; repeat the command to go on") from None
+    release = published(plan, progress)
+    assert release is not None
+    return release
+
+
+def published(plan: MakePlan, progress: Progress) -> Release | None:
+    """Return the plan's release if it was published and is still in the store, else None."""
+    if progress.release is None:
+        return None
+    try:
+        return store.find(plan.store, progress.release)
+    except ReleaseNotFound:
+        return None
+
+
+def render(plan: MakePlan, progress: Progress, context: RunContext) -> Progress:
+    """Render the missing scenes, unless training has begun."""
+    if plan.has_begun_to_train:
+        return progress
+    try:
+        render_dataset(
+            plan.draw,
+            range(plan.count),
+            plan.renders,
+            workers=plan.blender,
+            progress=partial(EstimatingBar(context.bar, context.say), desc="images"),
+            stop_asked=context.stop_asked,
+            most_faults=int(MAX_FAILED * plan.count),
+        )
+    except BrokenDataset as error:
+        if len(error.faults) > MAX_FAILED * plan.count:
+            raise
+        context.say(f"{len(error.faults)} of {plan.count} scenes are left out, such as {error.faults[0]}")
+    _stop_if_asked(context)
+    return progress
+
+
+def train(plan: MakePlan, progress: Progress, context: RunContext) -> Progress:
+    """Train the remaining epochs."""
+    epochs = plan.config.epochs - len(read_metrics(plan.run))
+    if epochs <= 0:
+        return progress
+    context = replace(context, bar=EstimatingBar(context.bar, context.say, passes=epochs))
+    if plan.has_begun_to_train:
+        run.resume(plan.run, context=context, dataset=plan.renders)
+    else:
+        run.start(plan.renders, plan.run, plan.config, class_names=plan.class_names, context=context)
+    return progress
+
+
+def report(plan: MakePlan, progress: Progress, context: RunContext) -> Progress:
+    """Measure the run's best weights on held-out renders and on the photos, and write the report."""
+    if progress.photo is not None:
+        return progress
+    margin = plan.config.box_margin
+    renders = read_dataset(plan.renders, class_names=plan.class_names)
+    held_out = renders.widened(margin).select(read_names(plan.run / HOLD_OUT_LIST))
+    photos = None if plan.photos is None else read_dataset(plan.photos, class_names=plan.class_names)
+
+    loaded = load_run(plan.run)
+    engine = TorchEngine(loaded.network, context.device)
+    work = WorkFolder(plan.run / WORK, context.say)
+
+    def measure(name: str, data: LabelledImages) -> Domain:
+        measured = measure_kept(engine, loaded, name, data, work=work, bar=_stoppable(context))
+        context.say(_figures(measured))
+        return measured
+
+    on_renders = measure(with_margin(RENDERS, margin), held_out)
+    on_photos = None if photos is None else measure(PHOTOS, photos)
+    photos_decide = on_photos is not None and on_photos.result.best_f1.f1 > 0
+    if on_photos is None:
+        write_evaluation(plan.report, on_renders.data, on_renders.found, on_renders.result)
+    else:
+        deciding = on_photos if photos_decide else on_renders
+        sim2real = Sim2Real.of(
+            plan.name,
+            sha256=loaded.card.sha256,
+            score_threshold=deciding.result.best_f1.score_threshold,
+            synthetic=on_renders,
+            real=[on_photos],
+        )
+        write_sim2real(plan.report, sim2real)
+    context.say(f"report: {plan.report}")
+    return replace(progress, photo=str(_example(photos, renders)), photos_decide=photos_decide)
+
+
+def publish(plan: MakePlan, progress: Progress, context: RunContext) -> Progress:
+    """Publish the run, unless a killed command published it before it could update `make.json`."""
+    release = published(plan, progress) or _published_unrecorded(plan, progress)
+    if release is None:
+        before = max(store.versions(plan.store, plan.name), default=0)
+        progress = write_progress(plan, replace(progress, publishing_after=before))
+        measured = "never measured on real photos" if plan.photos is None else "measured on real photos"
+        release = releasing.publish(
+            plan.run,
+            plan.name,
+            store_root=plan.store,
+            texts=releasing.ReleaseTexts(
+                f"Trained on {plan.count} renders alone, {measured}.", f"renders for {plan.name}", licence=""
+            ),
+            dataset=plan.renders,
+            also_measure=[] if plan.photos is None else [(PHOTOS, plan.photos)],
+            threshold_from=[PHOTOS] if progress.photos_decide else [],
+            with_report=plan.photos is not None,
+            work=WorkFolder(plan.run / WORK, context.say),
+            bar=_stoppable(context),
+        )
+    return replace(progress, release=release.ref)
+
+
+Stage = Callable[[MakePlan, Progress, RunContext], Progress]
+
+STAGES: Mapping[str, Stage] = {"render": render, "train": train, "report": report, "publish": publish}
+
+
+def _published_unrecorded(plan: MakePlan, progress: Progress) -> Release | None:
+    """Return the release of this run that was published after publishing began and that `make.json` does not name."""
+    if progress.publishing_after is None or progress.release is not None:
+        return None
+    origin = releasing.origin_of(RunRecord.read(plan.run))
+    for version in store.versions(plan.store, plan.name):
+        if version > progress.publishing_after:
+            release = store.find(plan.store, f"{plan.name}@{version}")
+            if release.manifest.origin == origin:
+                return release
+    return None
+
+
+def _figures(measured: Domain) -> str:
+    figures, best = measured.figures(), measured.result.best_f1
+    return (
+        f"{measured.name}: {measured.result.image_count} images, AP {figures['AP']:.3f}, AP50 {figures['AP50']:.3f}, "
+        f"best F1 {best.f1:.3f} above {best.score_threshold:.2f}"
+    )
+
+
+def _example(photos: LabelledImages | None, renders: LabelledImages) -> Path:
+    """Return the file of an image, preferring images with objects, then real photos."""
+    candidates = [*(photos.images if photos is not None else ()), *renders.images]
+    files = [image.image_path for image in candidates if image.labels] + [image.image_path for image in candidates]
+    return next(path for path in files if path is not None)
+
+
+def _stop_if_asked(context: RunContext) -> None:
+    if context.stop_asked():
+        raise Stopped
+
+
+def _stoppable(context: RunContext) -> Callable[..., Iterator[Any]]:
+    """Return the context's progress bar, which raises `Stopped` between two items if a stop was requested."""
+
+    def bar(items: Iterable[Any], **options: Any) -> Iterator[Any]:
+        for item in context.bar(items, **options):
+            _stop_if_asked(context)
+            yield item
+
+    return bar
