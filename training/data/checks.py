@@ -162,7 +162,7 @@ def check_misfits(misfits: Sequence[Misfit]) -> list[Finding]:
             "warning",
             "reaches beyond the image and is cut at its edge",
             "reach beyond the image and are cut at its edge",
-            "Check that they belong to this image, and to its size and orientation.",
+            "Check that the boxes belong to this image and were drawn at its size and orientation.",
         ),
         (
             near,
@@ -271,7 +271,7 @@ def check_unused(found: Folder) -> list[Finding]:
     bare = tuple(Spot(image.name) for image in found.images if image.annotation_path is None)
     if bare and len(bare) < len(found.images):
         what = f"{counted(len(bare), 'image has', 'images have')} no annotation file: taken as empty."
-        advice = "Label the objects in them. Without labels, objects are learned as background."
+        advice = "Label any objects there. Without boxes, objects are learned as background."
         findings.append(Finding("unlabelled", "note", what, advice, bare))
     if found.unlisted:
         spots = tuple(Spot(name) for name in found.unlisted)

@@ -13,7 +13,7 @@ from training.data.anchor_fit import Boxes, Geometry, boxes_at_input
 from training.data.checks import examine
 from training.data.dataset import all_faults, names_in
 from training.data.duplicates import Look, look_at
-from training.data.findings import Finding
+from training.data.findings import Finding, counted
 
 _SIZE_EDGES_PX = (0, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
 _BAR = 40
@@ -93,7 +93,7 @@ def as_text(report: Inspection) -> str:
     lines += ["", "box size, square root of the area, px:"]
     lines += _histogram([size for image in images for size in _sizes(image)])
     if report.found.faults:
-        lines += ["", f"{len(report.found.faults)} files cannot be used:"]
+        lines += ["", f"{counted(len(report.found.faults), 'file')} cannot be used:"]
         lines += [f"  {fault}" for fault in report.found.faults]
     for finding in report.findings:
         lines += ["", f"{finding.severity}: {finding.check}: {finding.what}"]
