@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, NoReturn
 import uvicorn
 from fastapi import FastAPI
 
-from app.http.keys import WrongKeysFile, read_keys
+from app.http.keys import InvalidKeysFile, read_keys
 from app.inference import malloc
 from app.inference.watchdog import Watchdog
 from app.inference.workers import at_work
 from app.observability.logging import configure_logging
-from app.settings import Settings, WrongSetting, accepted, read_settings, variable
+from app.settings import InvalidSetting, Settings, accepted, read_settings, variable
 
 if TYPE_CHECKING:
     from app.http.lifecycle import Lifecycle
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> i
     parser.parse_args(arguments)
     try:
         settings = read_settings()
-    except WrongSetting as error:
+    except InvalidSetting as error:
         return _refuse(str(error))
     configure_logging(settings.log_format)
     malloc.keep_few_heaps()
@@ -77,7 +77,7 @@ def serve_model(settings: Settings) -> int:
     images.configure_pillow(max_pixels=settings.max_pixels)
     try:
         serve(create_app(settings), settings)
-    except (ModelError, WrongKeysFile, OSError) as error:
+    except (ModelError, InvalidKeysFile, OSError) as error:
         return _refuse(str(error))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -159,7 +159,7 @@ def _look_again(app: FastAPI, settings: Settings) -> None:
     if settings.api_keys_file is not None:
         try:
             app.state.keys = read_keys(settings.api_keys_file)
-        except WrongKeysFile as error:
+        except InvalidKeysFile as error:
             _log.error("the API keys stay as they were: %s", error)
     if app.state.reloader is not None:
         app.state.reloader.ask()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-MOST_INPUTS = 20
+MAX_FAULTS = 20
 """Maximum number of faults listed for one request."""
 
 _SHOWN_CHARS = 100
@@ -16,7 +16,7 @@ def shown(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class InvalidInput:
+class InputFault:
     """One invalid query parameter, form field or header.
 
     Attributes:
@@ -46,16 +46,16 @@ class ServiceError(Exception):
     ├── UploadTimeout         408  the body did not arrive in time
     ├── ReleaseRefused        409  the release that `Settings.model` now points to is refused
     ├── UploadTooLarge        413  more bytes than `Settings.max_bytes`
-    ├── ImageTooLarge         413  more pixels than `Settings.max_pixels`
+    ├── TooManyPixels         413  more pixels than `Settings.max_pixels`
     ├── UnsupportedMediaType  415  the declared type of the body is not accepted
-    ├── UnknownImageFormat    415  the data does not begin with a known image signature
+    ├── ImageNotRecognized    415  the data does not begin with a known image signature
     ├── InvalidParameter      422  a query parameter or header is unknown, repeated or out of range
     ├── InvalidForm           422  the form is not exactly one file named `image`
-    ├── BrokenImage           422  the image format is known, but decoding fails
+    ├── ImageNotDecodable     422  the image format is known, but decoding fails
     ├── InternalError         500  a fault of the service
     ├── NotAlive              503  the threads have made no progress for `Settings.watchdog_s`
     ├── NotReady              503  the model is not loaded yet, or the service is stopping
-    ├── Overloaded            503  the queue is full or too long for the deadline, or bodies fill the memory
+    ├── ServiceOverloaded     503  the queue is full or too long for the deadline, or bodies fill the memory
     └── DeadlineExceeded      504  the request was admitted but did not finish by its deadline
 
     Attributes:
@@ -70,7 +70,7 @@ class ServiceError(Exception):
     example: ClassVar[str]
     retry_after_s: int | None = None
 
-    def __init__(self, detail: str, *, errors: Sequence[InvalidInput] = (), retry_after_s: int | None = None) -> None:
+    def __init__(self, detail: str, *, errors: Sequence[InputFault] = (), retry_after_s: int | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.errors = tuple(errors)
@@ -148,7 +148,7 @@ class UploadTooLarge(ServiceError):
     example = "the body has 31457280 bytes, the limit is 20971520"
 
 
-class ImageTooLarge(ServiceError):
+class TooManyPixels(ServiceError):
     """The decoded image would hold more pixels than `Settings.max_pixels`."""
 
     status, slug, title = 413, "image-too-large", "Image too large"
@@ -164,7 +164,7 @@ class UnsupportedMediaType(ServiceError):
     )
 
 
-class UnknownImageFormat(ServiceError):
+class ImageNotRecognized(ServiceError):
     """The upload does not begin with the signature of a known image format."""
 
     status, slug, title = 415, "unknown-image-format", "Unknown image format"
@@ -185,7 +185,7 @@ class InvalidForm(ServiceError):
     example = "form field image: exactly one file, this form has none"
 
 
-class BrokenImage(ServiceError):
+class ImageNotDecodable(ServiceError):
     """The format is known, but the data does not decode."""
 
     status, slug, title = 422, "broken-image", "Broken image"
@@ -214,10 +214,10 @@ class NotReady(ServiceError):
     retry_after_s = 1
 
 
-class Overloaded(ServiceError):
+class ServiceOverloaded(ServiceError):
     """The queue is full or too long for the deadline, or all bodies together exceed `Settings.max_held_bytes`."""
 
-    status, slug, title = 503, "overloaded", "Overloaded"
+    status, slug, title = 503, "overloaded", "ServiceOverloaded"
     example = "64 requests wait already; try again in 3 s"
     retry_after_s = 1
 
@@ -226,7 +226,7 @@ class DeadlineExceeded(ServiceError):
     """The request was admitted but did not finish within `Settings.request_timeout_s` or its X-Request-Timeout."""
 
     status, slug, title = 504, "deadline-exceeded", "Deadline exceeded"
-    example = "it was not done within 30 s"
+    example = "not finished within 30 s"
     retry_after_s = 1
 
 

@@ -16,9 +16,10 @@ from app.http.lifecycle import Gate, Lifecycle
 from app.http.middleware import HeadAsGet, LingeringClose, SecurityHeaders
 from app.http.uploads import BodyMemory
 from app.http.v2_protocol import LENGTH_HEADER
+from app.inference.pipeline import Pipeline
 from app.inference.reloading import Reloader, open_newest
 from app.inference.scheduler import Scheduler
-from app.observability.metrics import Metrics
+from app.observability.metrics import ServiceMetrics
 from app.observability.request_ids import REQUEST_ID_HEADER
 from app.observability.request_log import RequestLog
 from app.routes import batch, detect, docs, health, metrics, models, page, v2
@@ -101,7 +102,7 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
         The app. Its start (the lifespan) raises ModelError if the model cannot be served.
 
     Raises:
-        WrongKeysFile: the file of API keys is unreadable or invalid.
+        InvalidKeysFile: the file of API keys is unreadable or invalid.
     """
 
     def open_model(ref: str, share: float = 1.0) -> Detector:
@@ -133,12 +134,13 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
         app.state.metrics.serving(scheduler.detector)
         app.state.metrics.watch_queue(lambda: scheduler.waiting)
         app.state.scheduler, app.state.reloader = scheduler, reloader
+        app.state.pipeline = Pipeline(scheduler, measured, settings.max_pixels, settings.score_threshold)
         looking = asyncio.create_task(reloader.look_every(settings.reload_interval_s))
         try:
             yield
         finally:
             looking.cancel()
-            app.state.scheduler = app.state.reloader = None
+            app.state.scheduler = app.state.reloader = app.state.pipeline = None
             reloader.close()
             lifecycle.stop(settings.drain_timeout_s)
             await scheduler.close(lifecycle.left_s)
@@ -146,7 +148,7 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
     async def read_metrics() -> bytes:
         return measured.text()
 
-    measured, lifecycle = Metrics(), Lifecycle()
+    measured, lifecycle = ServiceMetrics(), Lifecycle()
     app = _Service(
         title="Rendersight",
         version=API_VERSION,
@@ -168,7 +170,7 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
         ],
     )
     app.state.settings = settings
-    app.state.scheduler = app.state.reloader = None
+    app.state.scheduler = app.state.reloader = app.state.pipeline = None
     app.state.keys = None if settings.api_keys_file is None else read_keys(settings.api_keys_file)
     app.state.metrics = measured
     app.state.read_metrics = read_metrics  # replicas behind one address replace this to merge their metrics

@@ -75,7 +75,7 @@ class _Answer(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class ServedModel(_Answer):
+class ModelIdentity(_Answer):
     """The model that answered."""
 
     name: str = Field(description="The release's name, or the stem of a bare state dict's file.")
@@ -129,7 +129,7 @@ class DetectionsOut(_Answer):
         },
     )
 
-    model: ServedModel
+    model: ModelIdentity
     image: ImageSize
     score_threshold: float = Field(
         ge=0, le=1, description="The one that was used. Scores are compared with it before they are rounded."
@@ -156,7 +156,7 @@ class DetectionsOut(_Answer):
         scores = found.scores.astype(np.float64).round(SCORE_DECIMALS)
         names = detector.card.class_names
         return cls(
-            model=ServedModel.of(detector),
+            model=ModelIdentity.of(detector),
             image=ImageSize(width=width, height=height),
             score_threshold=score_threshold,
             detections=[
@@ -198,7 +198,7 @@ class SkippedEngineOut(_Answer):
     reason: str = Field(description="Why it does not run.")
 
 
-class ModelOut(ServedModel):
+class ModelOut(ModelIdentity):
     """A served model in full: classes, thresholds and figures."""
 
     architecture: str = Field(description="torchvision's name of the network, or ours.")
@@ -218,7 +218,7 @@ class ModelOut(ServedModel):
         """Describe a detector and the default threshold."""
         card: ModelInfo = detector.card
         return cls(
-            **ServedModel.of(detector).model_dump(),
+            **ModelIdentity.of(detector).model_dump(),
             architecture=card.architecture,
             classes=list(card.class_names),
             sha256=card.sha256,
@@ -305,7 +305,7 @@ class Health(_Answer):
     status: Literal["ok"] = Field("ok", examples=["ok"])
 
 
-class InvalidInputOut(_Answer):
+class InputFaultOut(_Answer):
     """One invalid query parameter, form field or header."""
 
     location: str = Field(description="`query`, `form` or `header`.")
@@ -314,7 +314,7 @@ class InvalidInputOut(_Answer):
     accepted: str = Field(description="What would be taken.")
 
     @classmethod
-    def of(cls, item: errors.InvalidInput) -> Self:
+    def of(cls, item: errors.InputFault) -> Self:
         """Copy an invalid input."""
         return cls(location=item.location, name=item.name, value=item.value, accepted=item.accepted)
 
@@ -329,7 +329,7 @@ class Problem(_Answer):
     status: int = Field(ge=400, le=599, description="The HTTP status.")
     detail: str = Field(description="What was wrong with this request.")
     request_id: str = Field(description="As in the header X-Request-ID; the service's log has it too.")
-    errors: list[InvalidInputOut] = Field([], description="With 422: each parameter, field or header at fault.")
+    errors: list[InputFaultOut] = Field([], description="With 422: each parameter, field or header at fault.")
 
     def body(self) -> dict[str, Any]:
         """Return the JSON members. `errors` is left out if it is empty."""

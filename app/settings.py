@@ -15,7 +15,7 @@ from model_store.store import DEFAULT_ROOT
 PREFIX = "RENDERSIGHT_"
 
 
-class WrongSetting(ValueError):
+class InvalidSetting(ValueError):
     """An invalid setting. The message is one line with the name, the value and the accepted values."""
 
 
@@ -254,7 +254,7 @@ def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
         given: field name -> value, for callers that pass settings as arguments. They override the environment.
 
     Raises:
-        WrongSetting: a value is not accepted, or a name in `given` or a variable with our prefix is no setting.
+        InvalidSetting: a value is not accepted, or a name in `given` or a variable with our prefix is no setting.
     """
     given = given or {}
     fields = Settings.model_fields
@@ -272,8 +272,8 @@ def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
         else:
             value = next(text for key, text in os.environ.items() if key.upper() == variable(name))
             told = f"{variable(name)}={value!r}"
-        raise WrongSetting(f"{told} is not accepted; accepted: {accepted(fields[name])}") from error
+        raise InvalidSetting(f"{told} is not accepted; accepted: {accepted(fields[name])}") from error
 
 
-def _no_setting(name: str, value: object, known: Iterable[str]) -> WrongSetting:
-    return WrongSetting(f"{name}={value!r} is no setting; accepted: {', '.join(sorted(known))}")
+def _no_setting(name: str, value: object, known: Iterable[str]) -> InvalidSetting:
+    return InvalidSetting(f"{name}={value!r} is no setting; accepted: {', '.join(sorted(known))}")

@@ -19,24 +19,24 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import (
-    MOST_INPUTS,
-    BrokenImage,
+    MAX_FAULTS,
     ClientGone,
     EmptyUpload,
-    ImageTooLarge,
+    ImageNotDecodable,
+    ImageNotRecognized,
+    InputFault,
     InternalError,
-    InvalidInput,
     InvalidParameter,
     MalformedBody,
     NotReady,
     ServiceError,
+    TooManyPixels,
     Unauthorized,
-    UnknownImageFormat,
     UnsupportedMediaType,
     shown,
 )
 from app.http.v2_schemas import InferenceError
-from app.schemas import InvalidInputOut, Problem
+from app.schemas import InputFaultOut, Problem
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -75,7 +75,7 @@ _SHAPES = {
             UnsupportedMediaType: "Content-Type image/jpeg is not taken; "
             "accepted: application/json, application/octet-stream",
             InvalidParameter: "parameters.score_threshold: Input should be less than or equal to 1, but it is 1.5",
-            **{error: f"image 1: {error.example}" for error in (ImageTooLarge, UnknownImageFormat, BrokenImage)},
+            **{error: f"image 1: {error.example}" for error in (TooManyPixels, ImageNotRecognized, ImageNotDecodable)},
         },
     )
 }
@@ -124,8 +124,8 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
     """Translate FastAPI's validation errors of the query and the headers to InvalidParameter."""
     assert isinstance(error, RequestValidationError)
     found = [
-        InvalidInput(item["loc"][0], str(item["loc"][1]), shown(str(item["input"])), item["msg"])
-        for item in error.errors()[:MOST_INPUTS]
+        InputFault(item["loc"][0], str(item["loc"][1]), shown(str(item["input"])), item["msg"])
+        for item in error.errors()[:MAX_FAULTS]
     ]
     kinds = {"query": "query parameter", "header": "header"}
     detail = "; ".join(f"{kinds[item.location]} {item.name}: {item.accepted}" for item in found)
@@ -157,7 +157,7 @@ def problem_of(error: ServiceError, *, request_id: str) -> Problem:
         status=error.status,
         detail=error.detail,
         request_id=request_id,
-        errors=[InvalidInputOut.of(item) for item in error.errors],
+        errors=[InputFaultOut.of(item) for item in error.errors],
     )
 
 
@@ -228,10 +228,10 @@ def responses(*errors: type[ServiceError], path: str = "/") -> dict[int | str, d
 
 def _example(error: type[ServiceError], shape: _Shape) -> Problem:
     inputs = {
-        "invalid-parameter": InvalidInputOut(
+        "invalid-parameter": InputFaultOut(
             location="query", name="score_threshold", value="1.5", accepted="Input should be less than or equal to 1"
         ),
-        "invalid-form": InvalidInputOut(
+        "invalid-form": InputFaultOut(
             location="form", name="image", value=None, accepted="exactly one file, this form has none"
         ),
     }

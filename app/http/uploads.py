@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers
@@ -41,13 +40,13 @@ class BodyMemory:
 
     @contextmanager
     def share(self) -> Iterator[Callable[[int], None]]:
-        """Yield a function that reserves bytes for one request; it raises Overloaded. Release them at the end."""
+        """Yield a function that reserves bytes for one request; it raises ServiceOverloaded. Free them at the end."""
         held = 0
 
         def take(count: int) -> None:
             nonlocal held
             if self.held_bytes + count > self.max_bytes:
-                raise errors.Overloaded(
+                raise errors.ServiceOverloaded(
                     f"all requests' bodies have {self.held_bytes + count} bytes, the limit is {self.max_bytes}; "
                     "try again in 1 s"
                 )
@@ -61,7 +60,7 @@ class BodyMemory:
 
 
 @dataclass(frozen=True)
-class Upload:
+class UploadedBody:
     """A request's whole body.
 
     Attributes:
@@ -74,9 +73,8 @@ class Upload:
     boundary: bytes | None
     limits: FormLimits
 
-    @cached_property
     def image(self) -> EncodedImage:
-        """The one image of the upload. Parsing a large form takes milliseconds.
+        """Return the one image of the upload. Parsing a large form takes milliseconds.
 
         Raises:
             MalformedBody: the form is not well-formed or exceeds `limits`.
@@ -90,7 +88,7 @@ class Upload:
         if len(files) > 1:
             accepted = f"exactly one file, this form has {len(files)}"
             raise errors.InvalidForm(
-                f"form field {FIELD}: {accepted}", errors=[errors.InvalidInput("form", FIELD, None, accepted)]
+                f"form field {FIELD}: {accepted}", errors=[errors.InputFault("form", FIELD, None, accepted)]
             )
         return files[0].image()
 
@@ -108,7 +106,7 @@ async def read_upload(
     timeout_s: float,
     take: Callable[[int], None],
     form_only: bool = False,
-) -> Upload:
+) -> UploadedBody:
     """Read the body of a request with an image or a form. Check the headers before reading.
 
     Args:
@@ -125,7 +123,7 @@ async def read_upload(
         UploadTooLarge: the Content-Length or the received data exceeds `max_bytes`.
         UploadTimeout: the body did not arrive in time.
         EmptyUpload: the body is empty.
-        Overloaded: `take` raised it.
+        ServiceOverloaded: `take` raised it.
     """
     boundary = _boundary(request.headers)
     if form_only and boundary is None:
@@ -133,7 +131,7 @@ async def read_upload(
     data = await read_body(request, max_bytes=max_bytes, timeout_s=timeout_s, take=take)
     if not data:
         raise errors.EmptyUpload("the body is empty; send an image")
-    return Upload(data, boundary, limits)
+    return UploadedBody(data, boundary, limits)
 
 
 async def read_body(request: Request, *, max_bytes: int, timeout_s: float, take: Callable[[int], None]) -> bytes:
@@ -150,7 +148,7 @@ async def read_body(request: Request, *, max_bytes: int, timeout_s: float, take:
         UploadTooLarge: the Content-Length or the received data exceeds `max_bytes`.
         UploadTimeout: the body did not arrive in time.
         MalformedBody: the connection closed too early.
-        Overloaded: `take` raised it.
+        ServiceOverloaded: `take` raised it.
     """
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":

@@ -30,8 +30,8 @@ from app.http.v2_schemas import (
     TensorMetadata,
 )
 from app.inference.decoding import EncodedImage
-from app.inference.formats import Format, Result, as_json
-from model_store.model_info import ModelInfo
+from app.inference.formats import OutputFormat, Result, as_json
+from model_store.card import ModelCard
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
 JSON, BINARY = "application/json", "application/octet-stream"
@@ -64,7 +64,7 @@ def _rows(result: Result) -> bytes:
     return np.array(rows, np.float64).tobytes()
 
 
-ROWS = Format(BINARY, ".rows", _rows)
+ROWS = OutputFormat(BINARY, _rows)
 """A photo's objects as rows of float64 (x0, y0, x1, y1, label, score), with the values of the JSON of /detect."""
 
 
@@ -170,7 +170,7 @@ def _parsed(data: bytes) -> InferenceRequest:
         return InferenceRequest.model_validate_json(data)
     except ValidationError as error:
         is_short = len(data) <= _SHORT_BYTES
-        faults = error.errors(include_url=False, include_context=False, include_input=is_short)[: errors.MOST_INPUTS]
+        faults = error.errors(include_url=False, include_context=False, include_input=is_short)[: errors.MAX_FAULTS]
         is_parameter = all(fault["loc"][:1] == ("parameters",) for fault in faults)
         detail = "; ".join(
             _told(fault["loc"], fault["type"], fault["msg"], fault.get("input", ...)) for fault in faults

@@ -12,9 +12,9 @@ from typing import Literal, TypeVar
 
 from app.inference import malloc
 from app.inference.scheduler import Scheduler
-from app.inference.workers import Workers
-from app.observability.metrics import Metrics
-from model_store import references, store
+from app.inference.workers import WorkerPool
+from app.observability.metrics import ServiceMetrics
+from model_store import store
 from model_store.detector import Detector
 from model_store.errors import (
     BrokenRelease,
@@ -95,7 +95,7 @@ class Reloader:
     def __init__(
         self,
         scheduler: Scheduler,
-        metrics: Metrics,
+        metrics: ServiceMetrics,
         *,
         ref: str,
         root: Path,
@@ -119,7 +119,7 @@ class Reloader:
         self._metrics = metrics
         self._ref, self._root = ref, root
         self._open_model = open_model
-        self._loader = Workers(1, "loader")
+        self._loader = WorkerPool(1, "loader")
         self._turn = asyncio.Lock()
         self._asked = asyncio.Event()
         self._known = known

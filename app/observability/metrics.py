@@ -22,7 +22,7 @@ _METHODS = ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
-class Metrics:
+class ServiceMetrics:
     """The metrics of one app."""
 
     def __init__(self) -> None:

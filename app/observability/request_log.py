@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.observability.metrics import Metrics
+from app.observability.metrics import ServiceMetrics
 from app.observability.request_ids import REQUEST_ID_HEADER, request_id_of
 from model_store.model_info import ModelInfo
 
@@ -38,7 +38,7 @@ class RequestLog:
     set by `note_stages`. A W3C traceparent adds `trace_id` and `parent_id` to the line.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: ServiceMetrics) -> None:
         self._app = app
         self._metrics = metrics
 

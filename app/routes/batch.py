@@ -7,14 +7,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request
 
 from app import errors
-from app.dependencies import BeginDep, MemoryDep, SettingsDep
+from app.dependencies import MemoryDep, PipelineDep, SettingsDep, TimeoutDep
 from app.http.access import needs
 from app.http.batch import MEDIA_TYPE, LinesResponse, answer_in_order
 from app.http.multipart import FIELD, FORM, FormLimits
 from app.http.problems import responses
 from app.http.query import known_once
 from app.http.uploads import read_upload
-from app.inference.formats import FORMATS
+from app.inference.pipeline import DetectOptions
 from app.schemas import BatchLine, SelectQuery
 
 router = APIRouter(tags=["Detection"])
@@ -68,14 +68,15 @@ _ACCESS = needs("detect")
             errors.InvalidForm,
             errors.InternalError,
             errors.NotReady,
-            errors.Overloaded,
+            errors.ServiceOverloaded,
         ),
     },
 )
 async def detect_batch(
     request: Request,
     query: Annotated[SelectQuery, Query()],
-    begin: BeginDep,
+    timeout_s: TimeoutDep,
+    pipeline: PipelineDep,
     settings: SettingsDep,
     memory: MemoryDep,
 ) -> LinesResponse:
@@ -84,8 +85,8 @@ async def detect_batch(
     If one photo cannot be read, or its time runs out, the others are not affected: its line has a `problem` instead
     of a `result`. The time limit applies to each photo and starts when its turn comes.
     """
-    detecting = begin(query=query, form=FORMATS["json"])
-    detecting.check()
+    options = DetectOptions(query, timeout_s)
+    pipeline.check(options)
     with ExitStack() as held:
         upload = await read_upload(
             request,
@@ -96,8 +97,9 @@ async def detect_batch(
             take=held.enter_context(memory.share()),
         )
         lines = answer_in_order(
-            detecting,
+            pipeline,
             await asyncio.to_thread(upload.files),
+            options,
             request_id=request.state.request_id,
             max_bytes=settings.max_bytes,
         )

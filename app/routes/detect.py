@@ -1,18 +1,21 @@
 """`POST /detect`: one photo in, its objects out."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app import errors
-from app.dependencies import BeginDep, MemoryDep, SettingsDep
+from app.dependencies import MemoryDep, PipelineDep, SettingsDep, TimeoutDep
 from app.http.access import needs
+from app.http.disconnect import unless_gone
 from app.http.multipart import FIELD, FORM, FormLimits
 from app.http.problems import responses
 from app.http.query import known_once
 from app.http.uploads import IMAGE_TYPES, read_upload
-from app.inference.formats import CSV_COLUMNS, FORMATS, chosen
+from app.inference.formats import CSV_COLUMNS, FORMATS, chosen_format
+from app.inference.pipeline import DetectOptions
 from app.observability.request_log import note_stages
 from app.schemas import DetectionsOut, DetectQuery
 
@@ -71,15 +74,15 @@ _OTHER_FORMS: dict[str, Any] = {
             errors.NotAcceptable,
             errors.UploadTimeout,
             errors.UploadTooLarge,
-            errors.ImageTooLarge,
+            errors.TooManyPixels,
             errors.UnsupportedMediaType,
-            errors.UnknownImageFormat,
+            errors.ImageNotRecognized,
             errors.InvalidParameter,
             errors.InvalidForm,
-            errors.BrokenImage,
+            errors.ImageNotDecodable,
             errors.InternalError,
             errors.NotReady,
-            errors.Overloaded,
+            errors.ServiceOverloaded,
             errors.DeadlineExceeded,
         ),
     },
@@ -87,7 +90,8 @@ _OTHER_FORMS: dict[str, Any] = {
 async def detect(
     request: Request,
     query: Annotated[DetectQuery, Query()],
-    begin: BeginDep,
+    timeout_s: TimeoutDep,
+    pipeline: PipelineDep,
     settings: SettingsDep,
     memory: MemoryDep,
 ) -> Response:
@@ -103,8 +107,8 @@ async def detect(
     The answer is JSON. With `format` or the Accept header you can ask for the photo with its boxes, an annotation file
     in LabelMe or COCO format, or CSV instead.
     """
-    detecting = begin(query=query, form=chosen(query.format, request.headers.get("accept", "")))
-    detecting.check()
+    options = DetectOptions(query, timeout_s, chosen_format(query.format, request.headers.get("accept", "")))
+    pipeline.check(options)
     with memory.share() as take:
         upload = await read_upload(
             request,
@@ -113,12 +117,12 @@ async def detect(
             timeout_s=settings.upload_timeout_s,
             take=take,
         )
-        detector = detecting.scheduler.detector
+        detector = pipeline.scheduler.detector
         request.state.card = detector.card
-        answer = await detecting.answer(lambda: upload.image, detector)
-    note_stages(request, answer.stages_s)
-    headers = {} if detecting.form is FORMATS["json"] else detecting.form.headers(answer.image_name)
-    return Response(answer.body, media_type=detecting.form.media_type, headers=headers)
+        image = await asyncio.to_thread(upload.image)
+        found = await unless_gone(request.receive, pipeline.detect(image, options, detector))
+    note_stages(request, found.stages_s)
+    return Response(found.body, media_type=options.output.media_type, headers=options.output.headers(image.name))
 
 
 def describe(document: dict[str, Any], class_names: Sequence[str]) -> None:

@@ -9,9 +9,10 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Depends, Header, Request, Response
 
 from app import errors
-from app.dependencies import BeginDep, MemoryDep, SchedulerDep, SettingsDep
+from app.dependencies import MemoryDep, PipelineDep, SchedulerDep, SettingsDep, TimeoutDep
 from app.http.access import needs
 from app.http.batch import answer_together
+from app.http.disconnect import unless_gone
 from app.http.problems import responses
 from app.http.uploads import read_body
 from app.http.v2_protocol import (
@@ -27,6 +28,7 @@ from app.http.v2_protocol import (
     respond,
 )
 from app.http.v2_schemas import InferenceResponse, ModelMetadata, ModelReady, ServerLive, ServerMetadata, ServerReady
+from app.inference.pipeline import DetectOptions
 from app.observability.request_log import note_stages
 from app.routes import health
 from app.schemas import SelectQuery
@@ -211,14 +213,14 @@ _LENGTH = "How many bytes of the body the JSON has; binary tensor data follows. 
             errors.UnknownModel,
             errors.UploadTimeout,
             errors.UploadTooLarge,
-            errors.ImageTooLarge,
+            errors.TooManyPixels,
             errors.UnsupportedMediaType,
-            errors.UnknownImageFormat,
+            errors.ImageNotRecognized,
             errors.InvalidParameter,
-            errors.BrokenImage,
+            errors.ImageNotDecodable,
             errors.InternalError,
             errors.NotReady,
-            errors.Overloaded,
+            errors.ServiceOverloaded,
             errors.DeadlineExceeded,
             path=TOP,
         ),
@@ -227,7 +229,8 @@ _LENGTH = "How many bytes of the body the JSON has; binary tensor data follows. 
 async def infer(
     request: Request,
     wanted: WantedDep,
-    begin: BeginDep,
+    timeout_s: TimeoutDep,
+    pipeline: PipelineDep,
     settings: SettingsDep,
     memory: MemoryDep,
     inference_header_content_length: Annotated[int | None, Header(ge=0, description=_LENGTH)] = None,
@@ -238,9 +241,8 @@ async def infer(
     INT32 `[N]`. M is the largest number of objects in one image; shorter rows are padded with 0. The values are the
     same as from `POST /detect`.
     """
-    begun = begin(query=SelectQuery(), form=ROWS)
-    wanted.check(begun.scheduler.detector)
-    begun.check()
+    wanted.check(pipeline.scheduler.detector)
+    pipeline.check(DetectOptions(SelectQuery(), timeout_s))
     check_query(request.query_params)
     check_headers(request.headers)
     is_json = inference_header_content_length is None
@@ -257,12 +259,12 @@ async def infer(
             max_images=settings.max_parts,
             max_bytes=settings.max_bytes,
         )
-        detecting = begin(query=asked.request.parameters, form=ROWS)
-        detector = detecting.scheduler.detector
+        options = DetectOptions(asked.request.parameters, timeout_s, ROWS)
+        detector = pipeline.scheduler.detector
         wanted.check(detector)
         request.state.card = detector.card
-        detecting.check()
-        answers = await answer_together(detecting, asked.images, detector)
+        pipeline.check(options)
+        answers = await unless_gone(request.receive, answer_together(pipeline, asked.images, options, detector))
     stages = answers[0].stages_s
     note_stages(request, {stage: sum(answer.stages_s[stage] for answer in answers) for stage in stages})
     return await asyncio.to_thread(respond, asked.request, [answer.body for answer in answers], detector.card)

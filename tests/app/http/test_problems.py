@@ -10,7 +10,7 @@ from app import errors
 from app.errors import ServiceError
 from app.http import problems
 from app.main import create_app
-from app.observability.metrics import Metrics
+from app.observability.metrics import ServiceMetrics
 from app.observability.request_log import RequestLog
 from app.settings import Settings
 from tests.app.fakes import PHOTO, FailingEngine, app_with
@@ -31,9 +31,9 @@ def is_problem(response: Any) -> bool:
 @pytest.mark.parametrize("error", ERRORS)
 def test_every_service_error_becomes_its_problem(error: type[ServiceError]) -> None:
     app = FastAPI()
-    app.add_middleware(RequestLog, metrics=Metrics())
+    app.add_middleware(RequestLog, metrics=ServiceMetrics())
     problems.install(app)
-    wrong = errors.InvalidInput("query", "limit", "x", "a number")
+    wrong = errors.InputFault("query", "limit", "x", "a number")
 
     @app.get("/")
     async def fail() -> None:

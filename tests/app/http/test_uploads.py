@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from app import errors
 from app.http.multipart import FormLimits
-from app.http.uploads import Upload, read_upload
+from app.http.uploads import UploadedBody, read_upload
 from app.inference.decoding import decode
 from tests.app.fakes import PHOTO, FixedEngine, app_with, encoded
 from tests.app.wire import connect, read_to_end, serving
@@ -56,11 +56,11 @@ def test_a_form_as_clients_write_it_is_taken(client: TestClient, engine: FixedEn
 
 def test_the_bytes_of_a_file_that_look_like_a_boundary_are_kept() -> None:
     content = b"\r\n--cu\r\n--\r--cut\n--cut" + bytes(range(256)) * 3 + b"\r\n--cuT--"
-    with pytest.raises(errors.UnknownImageFormat, match="begins with 0d 0a 2d 2d 63 75 0d 0a"):
-        decode(Upload(part(content) + END, b"cut", LIMITS).image, max_pixels=1)
+    with pytest.raises(errors.ImageNotRecognized, match="begins with 0d 0a 2d 2d 63 75 0d 0a"):
+        decode(UploadedBody(part(content) + END, b"cut", LIMITS).image(), max_pixels=1)
     image = Image.fromarray(np.random.default_rng(1).integers(0, 255, (30, 40, 3), np.uint8))
     bitmap = encoded(image, "BMP") + content  # what follows a bitmap is ignored
-    photo = decode(Upload(part(bitmap) + END, b"cut", LIMITS).image, max_pixels=1200)
+    photo = decode(UploadedBody(part(bitmap) + END, b"cut", LIMITS).image(), max_pixels=1200)
     assert (photo.pixels == np.asarray(image)).all()
 
 
@@ -114,7 +114,7 @@ def test_nothing_is_a_400(client: TestClient, body: bytes, content_type: str | N
         (part(b"", "image", "") + END, [("image", "")]),
         (part(PHOTO, "a") + part(b"text", "image", None) + END, [("a", None), ("image", "text")]),
         (part(PHOTO, "x" * 1000) + END, [("x" * 100 + "...", None)]),
-        (part(b"1", "x", None) * 32 + END, [("x", None)] * errors.MOST_INPUTS),
+        (part(b"1", "x", None) * 32 + END, [("x", None)] * errors.MAX_FAULTS),
     ],
     ids=["empty", "misnamed", "extra", "twice", "text", "no-file-chosen", "two-faults", "long", "many"],
 )
@@ -243,7 +243,7 @@ def test_a_form_beyond_its_limits_is_refused_with_limit_and_value() -> None:
     limits = FormLimits(max_parts=2, max_header_bytes=200)
 
     def read(form: bytes) -> None:
-        decode(Upload(form + END, b"cut", limits).image, max_pixels=10_000)
+        decode(UploadedBody(form + END, b"cut", limits).image(), max_pixels=10_000)
 
     read(part())
     with pytest.raises(errors.MalformedBody, match="more than 2 parts, the limit"):

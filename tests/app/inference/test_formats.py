@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from app.errors import NotAcceptable
-from app.inference.formats import FORMATS, chosen
+from app.inference.formats import FORMATS, chosen_format
 from app.schemas import DetectQuery, FormatName
 from rendersight.annotations.folder import read_folder
 from rendersight.detections import Detections
@@ -54,13 +54,13 @@ def test_every_format_that_can_be_asked_for_is_there() -> None:
     ],
 )
 def test_accept_chooses_the_form(accept: str, expected: FormatName) -> None:
-    assert chosen(None, accept) is FORMATS[expected]
+    assert chosen_format(None, accept) is FORMATS[expected]
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json;q=0", "image/webp, text/plain", "*/*;q=0"])
 def test_where_nothing_is_taken_the_forms_are_named(accept: str) -> None:
-    with pytest.raises(NotAcceptable, match=r"takes none of what there is: application/json, image/jpeg"):
-        chosen(None, accept)
+    with pytest.raises(NotAcceptable, match=r"allows no answer format; available: application/json, image/jpeg"):
+        chosen_format(None, accept)
 
 
 def test_the_parameter_comes_before_the_header(client: TestClient) -> None:

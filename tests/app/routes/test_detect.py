@@ -254,7 +254,7 @@ def test_the_smaller_deadline_counts(ours: float, theirs: str | None) -> None:
         engine.release.set()
     assert (late.status_code, late.headers["retry-after"]) == (504, "1")
     assert late.json()["type"] == "urn:rendersight:problem:deadline-exceeded"
-    assert late.json()["detail"] == "it was not done within 0.2 s"
+    assert late.json()["detail"] == "not finished within 0.2 s"
 
 
 @pytest.mark.parametrize("timeout", ["0", "-1", "nan", "inf", "soon"])
