@@ -103,14 +103,14 @@ class Unauthorized(ServiceError):
     """The API key is missing or unknown."""
 
     status, slug, title = 401, "unauthorized", "API key needed"
-    example = "a key with the scope detect is needed, as Authorization: Bearer KEY"
+    example = "an API key with the scope detect is required; send it as Authorization: Bearer KEY"
 
 
 class Forbidden(ServiceError):
     """The API key lacks the required scope."""
 
     status, slug, title = 403, "forbidden", "Key without the scope"
-    example = "the key of alice is for detect; this needs admin"
+    example = "the API key of alice lacks the scope admin; it has detect"
 
 
 class UnknownModel(ServiceError):
@@ -160,7 +160,7 @@ class UnsupportedMediaType(ServiceError):
 
     status, slug, title = 415, "unsupported-media-type", "Unsupported media type"
     example = (
-        "Content-Type application/json is not taken; accepted: multipart/form-data, image/*, application/octet-stream"
+        "Content-Type application/json is not accepted; accepted: multipart/form-data, image/*, application/octet-stream"
     )
 
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
-from app.http import access, problems, v2_schemas
+from app.http import problems
 from app.http.keys import read_keys
 from app.http.lifecycle import Gate, Lifecycle
 from app.http.middleware import HeadAsGet, LingeringClose, SecurityHeaders
@@ -22,6 +22,7 @@ from app.inference.scheduler import Scheduler
 from app.observability.metrics import ServiceMetrics
 from app.observability.request_ids import REQUEST_ID_HEADER
 from app.observability.request_log import RequestLog
+from app.openapi import document
 from app.routes import batch, detect, docs, health, metrics, models, page, v2
 from app.settings import Settings
 from model_store import store
@@ -33,33 +34,7 @@ API_VERSION = "1.0.0"
 _SHARE_BESIDE = 0.3
 """Fraction of CPU time that a model being loaded may use while another one serves. The rest answers requests."""
 
-_TAGS = [
-    {"name": "Detection", "description": "Photo in, boxes out."},
-    {"name": "Open Inference Protocol", "description": "The same in the words of KServe, Triton and others."},
-    {"name": "Models", "description": "What is served."},
-    {"name": "Health", "description": "For whoever watches the process."},
-]
-_INTRODUCTION = """
-Finds objects in photos: `POST /detect` takes one image and answers with class, score and box of each object.
-
-```sh
-curl -F image=@photo.jpg 'http://127.0.0.1:8000/detect?score_threshold=0.7'
-curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8000/detect
-curl -F image=@photo.jpg -o boxes.jpg 'http://127.0.0.1:8000/detect?format=jpeg'
-curl -F image=@a.jpg -F image=@b.jpg http://127.0.0.1:8000/detect/batch
-```
-
-- **Boxes** are `[x0, y0, x1, y1]` in pixels of the upright photo, origin top-left.
-- **Thresholds**: an object is reported if its score is strictly above `score_threshold`; without one the default
-  shown by `GET /models` holds. `iou_threshold` first drops the lesser of two that overlap; then the threshold and
-  `labels` filter, and `max_detections` cuts.
-- **Forms of the answer**: JSON, or by `format` or the header Accept the photo with its boxes, an annotation file for
-  LabelMe or of COCO's form, or CSV.
-- **Errors** are `application/problem+json` (RFC 9457), also for a path that does not exist (404) or a method that a
-  path does not have (405): `status`, `title` and `detail` say what was wrong, `type` names the kind for a program,
-  `errors` lists parameters at fault. At and below `/v2` they are `{"error": "..."}`, as that protocol has it.
-- **Request ids**: every answer carries `X-Request-ID`, yours if you sent one; the service's log has it too.
-"""
+_ROUTERS = tuple(module.router for module in (detect, batch, v2, models, health, metrics, docs, page))
 
 
 class _Service(FastAPI):
@@ -67,28 +42,13 @@ class _Service(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document. It is built once; each call writes the classes served now into it."""
-        if self.openapi_schema is None:
-            made = problems.describe(super().openapi())
-            v2_schemas.describe(made)
-            access.describe(made, has_keys=self.state.keys is not None)
-            _leave_out_null(made)
-        document = super().openapi()
+        is_new = self.openapi_schema is None
+        made = super().openapi()
+        if is_new:
+            document.complete(made, _ROUTERS, has_keys=self.state.keys is not None)
         if self.state.scheduler is not None:
-            card = self.state.scheduler.detector.card
-            detect.describe(document, card.class_names)
-            v2.describe(document, card)
-        return document
-
-
-def _leave_out_null(document: dict[str, Any]) -> None:
-    """Remove null from the parameters' schemas: clients omit a query parameter or header, they cannot send null."""
-    for item in document["paths"].values():
-        for operation in item.values():
-            for parameter in operation.get("parameters", []):
-                schema = parameter["schema"]
-                if "anyOf" in schema:
-                    (only,) = (one for one in schema.pop("anyOf") if one != {"type": "null"})
-                    schema.update(only)
+            document.name_served_classes(made, self.state.scheduler.detector.card)
+        return made
 
 
 def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = open_detector) -> FastAPI:
@@ -153,8 +113,8 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
         title="Rendersight",
         version=API_VERSION,
         summary="A REST object detector.",
-        description=_INTRODUCTION,
-        openapi_tags=_TAGS,
+        description=document.INTRODUCTION,
+        openapi_tags=document.TAGS,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -177,8 +137,8 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
     app.state.lifecycle = lifecycle
     app.state.memory = BodyMemory(max(settings.max_held_bytes, settings.max_bytes))
     problems.install(app)
-    for routes in (detect, batch, v2, models, health, metrics, docs, page):
-        app.include_router(routes.router)
+    for router in _ROUTERS:
+        app.include_router(router)
     return app
 
 

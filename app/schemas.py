@@ -71,11 +71,13 @@ class DetectQuery(SelectQuery):
     )
 
 
-class _Answer(BaseModel):
+class AnswerModel(BaseModel):
+    """Base of the JSON answers."""
+
     model_config = ConfigDict(frozen=True)
 
 
-class ModelIdentity(_Answer):
+class ModelIdentity(AnswerModel):
     """The model that answered."""
 
     name: str = Field(description="The release's name, or the stem of a bare state dict's file.")
@@ -90,7 +92,7 @@ class ModelIdentity(_Answer):
         return cls(name=card.name, version=card.version, engine=engine.name, device=engine.device)
 
 
-class ImageSize(_Answer):
+class ImageSize(AnswerModel):
     """Size of the upright image, after its EXIF orientation is applied."""
 
     width: int = Field(ge=1, description="px")
@@ -100,7 +102,7 @@ class ImageSize(_Answer):
 Coordinate = Annotated[float, Field(ge=0)]
 
 
-class Detection(_Answer):
+class DetectionOut(AnswerModel):
     """One object."""
 
     label: str = Field(description="Class name.")
@@ -112,7 +114,7 @@ class Detection(_Answer):
     )
 
 
-class DetectionsOut(_Answer):
+class DetectionsOut(AnswerModel):
     """The objects found in one image, best score first."""
 
     model_config = ConfigDict(
@@ -134,7 +136,7 @@ class DetectionsOut(_Answer):
     score_threshold: float = Field(
         ge=0, le=1, description="The one that was used. Scores are compared with it before they are rounded."
     )
-    detections: list[Detection]
+    detections: list[DetectionOut]
 
     @classmethod
     def from_domain(
@@ -160,7 +162,7 @@ class DetectionsOut(_Answer):
             image=ImageSize(width=width, height=height),
             score_threshold=score_threshold,
             detections=[
-                Detection(label=names[label - 1], label_id=label, score=score, box=tuple(box))
+                DetectionOut(label=names[label - 1], label_id=label, score=score, box=tuple(box))
                 for box, label, score in zip(
                     np.hstack([low, high]).tolist(), found.labels.tolist(), scores.tolist(), strict=True
                 )
@@ -168,7 +170,7 @@ class DetectionsOut(_Answer):
         )
 
 
-class BatchLine(_Answer):
+class BatchLine(AnswerModel):
     """The answer for one photo of a batch: a result or a problem."""
 
     index: int = Field(ge=0, description="Its place among the files of the form, from 0.")
@@ -177,7 +179,7 @@ class BatchLine(_Answer):
     problem: "Problem | None" = Field(None, description="Why it failed; absent where it did not.")
 
 
-class MetricsOut(_Answer):
+class MetricsOut(AnswerModel):
     """Figures of a release on one labelled data set."""
 
     data: str = Field(description="Which images, in words.")
@@ -191,7 +193,7 @@ class MetricsOut(_Answer):
         return cls.model_validate(metrics.model_dump())
 
 
-class SkippedEngineOut(_Answer):
+class SkippedEngineOut(AnswerModel):
     """A faster engine that does not run on this machine."""
 
     engine: str = Field(description="Runtime and arithmetic.")
@@ -231,7 +233,7 @@ class ModelOut(ModelIdentity):
         )
 
 
-class ReloadOut(_Answer):
+class ReloadOut(AnswerModel):
     """Result of the last check for a newer release."""
 
     model_config = ConfigDict(
@@ -255,7 +257,7 @@ class ReloadOut(_Answer):
         return cls(at=reload.at, outcome=reload.outcome, detail=reload.detail)
 
 
-class ModelsOut(_Answer):
+class ModelsOut(AnswerModel):
     """The served models."""
 
     model_config = ConfigDict(
@@ -299,13 +301,13 @@ class ModelsOut(_Answer):
     )
 
 
-class Health(_Answer):
+class Health(AnswerModel):
     """The answer of a health check."""
 
     status: Literal["ok"] = Field("ok", examples=["ok"])
 
 
-class InputFaultOut(_Answer):
+class InputFaultOut(AnswerModel):
     """One invalid query parameter, form field or header."""
 
     location: str = Field(description="`query`, `form` or `header`.")
@@ -319,7 +321,7 @@ class InputFaultOut(_Answer):
         return cls(location=item.location, name=item.name, value=item.value, accepted=item.accepted)
 
 
-class Problem(_Answer):
+class Problem(AnswerModel):
     """An error, as RFC 9457 describes it: `application/problem+json`."""
 
     type: str = Field(

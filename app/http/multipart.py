@@ -182,5 +182,5 @@ def _refuse_mail_encoding(part: Part) -> None:
     encoding = part.headers.get(b"content-transfer-encoding", b"").decode("latin-1").strip().lower()
     if encoding not in _PLAIN_ENCODINGS:
         raise errors.UnsupportedMediaType(
-            f"Content-Transfer-Encoding {errors.shown(encoding)} is not taken; send the bytes as they are"
+            f"Content-Transfer-Encoding {errors.shown(encoding)} is not accepted; send the bytes as they are"
         )

@@ -153,7 +153,7 @@ async def read_body(request: Request, *, max_bytes: int, timeout_s: float, take:
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
         raise errors.UnsupportedMediaType(
-            f"Content-Encoding {errors.shown(encoding)} is not taken; send the bytes as they are"
+            f"Content-Encoding {errors.shown(encoding)} is not accepted; send the bytes as they are"
         )
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > max_bytes:
@@ -185,5 +185,5 @@ def _boundary(headers: Headers) -> bytes | None:
             raise errors.MalformedBody(f"Content-Type {errors.shown(declared)} names no boundary")
         return boundary
     if media_type and not media_type.startswith("image/") and media_type != "application/octet-stream":
-        raise errors.UnsupportedMediaType(f"Content-Type {errors.shown(media_type)} is not taken; {_ACCEPTED}")
+        raise errors.UnsupportedMediaType(f"Content-Type {errors.shown(media_type)} is not accepted; {_ACCEPTED}")
     return None

@@ -90,7 +90,7 @@ def check_headers(headers: Headers) -> None:
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in ("", JSON, BINARY):
         raise errors.UnsupportedMediaType(
-            f"Content-Type {errors.shown(media_type)} is not taken; accepted: {JSON}, {BINARY}"
+            f"Content-Type {errors.shown(media_type)} is not accepted; accepted: {JSON}, {BINARY}"
         )
 
 

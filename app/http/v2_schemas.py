@@ -3,11 +3,11 @@
 https://github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, WithJsonSchema, field_validator
 
-from app.schemas import MAX_LABELS, SelectQuery
+from app.schemas import MAX_LABELS, AnswerModel, SelectQuery
 
 INPUT = "images"
 MAX_ID_CHARS = 1000
@@ -104,17 +104,13 @@ class InferenceRequest(_Sent):
     )
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class TensorParameters(_Answer):
+class TensorParameters(AnswerModel):
     """How an output is sent."""
 
     binary_data_size: int = Field(ge=0, description="It is so many bytes behind the JSON.")
 
 
-class ResponseOutput(_Answer):
+class ResponseOutput(AnswerModel):
     """An output tensor."""
 
     name: OutputName
@@ -124,7 +120,7 @@ class ResponseOutput(_Answer):
     data: list[float] | None = Field(None, description="Row-major; absent where it comes behind the JSON.")
 
 
-class InferenceResponse(_Answer):
+class InferenceResponse(AnswerModel):
     """The objects found in the images of one request."""
 
     model_config = ConfigDict(
@@ -157,7 +153,7 @@ class InferenceResponse(_Answer):
     outputs: list[ResponseOutput] = Field(description="As asked for.")
 
 
-class TensorMetadata(_Answer):
+class TensorMetadata(AnswerModel):
     """Name, type and shape of an input or output tensor."""
 
     name: str
@@ -165,7 +161,7 @@ class TensorMetadata(_Answer):
     shape: list[int] = Field(description="-1 where it depends on the request.")
 
 
-class ModelMetadata(_Answer):
+class ModelMetadata(AnswerModel):
     """The inputs and outputs of a model."""
 
     name: str = Field(examples=["dice"], description="As `GET /models` has it.")
@@ -175,7 +171,7 @@ class ModelMetadata(_Answer):
     outputs: list[TensorMetadata] = Field(examples=[[{"name": "boxes", "datatype": "FP32", "shape": [-1, -1, 4]}]])
 
 
-class ServerMetadata(_Answer):
+class ServerMetadata(AnswerModel):
     """The server's name, version and protocol extensions."""
 
     name: str = Field(examples=["rendersight"])
@@ -183,33 +179,27 @@ class ServerMetadata(_Answer):
     extensions: list[str] = Field(examples=[["binary_tensor_data"]], description="What it knows beyond the protocol.")
 
 
-class ServerLive(_Answer):
+class ServerLive(AnswerModel):
     """The answer of a server that is alive."""
 
     live: Literal[True] = Field(True, examples=[True])
 
 
-class ServerReady(_Answer):
+class ServerReady(AnswerModel):
     """The answer of a server that is ready. The protocol names the member `live`; its servers name it `ready`."""
 
     live: Literal[True] = Field(True, examples=[True])
     ready: Literal[True] = Field(True, examples=[True])
 
 
-class ModelReady(_Answer):
+class ModelReady(AnswerModel):
     """The answer of a model that is ready."""
 
     name: str = Field(examples=["dice"])
     ready: Literal[True] = Field(True, examples=[True])
 
 
-class InferenceError(_Answer):
+class InferenceError(AnswerModel):
     """An error at or below `/v2`."""
 
     error: str = Field(description="What was wrong with this request.")
-
-
-def describe(document: dict[str, Any]) -> None:
-    """Add the schemas of the request body to an OpenAPI document, because no route declares them."""
-    schema = InferenceRequest.model_json_schema(ref_template="#/components/schemas/{model}")
-    document["components"]["schemas"].update({**schema.pop("$defs"), "InferenceRequest": schema})
