@@ -111,12 +111,12 @@ class _Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._begin_to_drain, signal.Signals(sig).name)
 
     def _begin_to_drain(self, signal_name: str) -> None:
-        _log.info("%s: the service stops, %d requests are in flight", signal_name, self._lifecycle.in_flight)
+        _log.info("%s: stopping, %d requests in flight", signal_name, self._lifecycle.in_flight)
         self._draining = self._draining or self._loop.create_task(self._drain())
 
     async def _drain(self) -> None:
         if left := await self._lifecycle.drained():
-            _log.warning("%d requests are cut off: they did not end in time", left)
+            _log.warning("%d requests cut off: they did not finish in time", left)
         self.should_exit = True
 
 
@@ -160,7 +160,7 @@ def _look_again(app: FastAPI, settings: Settings) -> None:
         try:
             app.state.keys = read_keys(settings.api_keys_file)
         except InvalidKeysFile as error:
-            _log.error("the API keys stay as they were: %s", error)
+            _log.error("API keys not reloaded: %s", error)
     if app.state.reloader is not None:
         app.state.reloader.ask()
 
@@ -184,14 +184,14 @@ def _bind(host: str, port: int) -> socket.socket:
         if bound is not None:
             bound.close()
         reason = getattr(error, "strerror", None) or str(error)
-        raise OSError(f"{variable('host')}={host!r} {variable('port')}='{port}' cannot be served: {reason}") from error
+        raise OSError(f"{variable('host')}={host!r} {variable('port')}='{port}' cannot be used: {reason}") from error
     return bound
 
 
 def _announce(settings: Settings) -> None:
     host = _WILDCARDS.get(settings.host, settings.host)
     address = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
-    _log.info("The page is at %s, the API's docs at %s/docs", address, address)
+    _log.info("The page is at %s, the API docs are at %s/docs", address, address)
     _log.info("Try: curl -F image=@%s %s/detect", shlex.quote(_example_photo()), address)
 
 

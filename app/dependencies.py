@@ -13,7 +13,7 @@ from app.settings import Settings
 
 _MIN_TIMEOUT_S = 0.1
 _TIMEOUT = (
-    "How long you wait for the answer once the body is sent, in seconds; the service's own limit, where that is less."
+    "Seconds that you wait for the answer after the body is sent. The service's own limit applies if it is lower."
 )
 TimeoutHeader = Annotated[float | None, Header(ge=_MIN_TIMEOUT_S, allow_inf_nan=False, description=_TIMEOUT)]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 MAX_FAULTS = 20
-"""Maximum number of faults listed for one request."""
+"""Maximum number of invalid inputs listed for one request."""
 
 _SHOWN_CHARS = 100
 
@@ -52,7 +52,7 @@ class ServiceError(Exception):
     ├── InvalidParameter      422  a query parameter or header is unknown, repeated or out of range
     ├── InvalidForm           422  the form is not exactly one file named `image`
     ├── ImageNotDecodable     422  the image format is known, but decoding fails
-    ├── InternalError         500  a fault of the service
+    ├── InternalError         500  an error in the service
     ├── NotAlive              503  the threads have made no progress for `Settings.watchdog_s`
     ├── NotReady              503  the model is not loaded yet, or the service is stopping
     ├── ServiceOverloaded     503  the queue is full or too long for the deadline, or bodies fill the memory
@@ -102,14 +102,14 @@ class InvalidInference(ServiceError):
 class Unauthorized(ServiceError):
     """The API key is missing or unknown."""
 
-    status, slug, title = 401, "unauthorized", "API key needed"
+    status, slug, title = 401, "unauthorized", "API key required"
     example = "an API key with the scope detect is required; send it as Authorization: Bearer KEY"
 
 
 class Forbidden(ServiceError):
     """The API key lacks the required scope."""
 
-    status, slug, title = 403, "forbidden", "Key without the scope"
+    status, slug, title = 403, "forbidden", "API key lacks the scope"
     example = "the API key of alice lacks the scope admin; it has detect"
 
 
@@ -117,21 +117,21 @@ class UnknownModel(ServiceError):
     """The path names a model or a version that is not served."""
 
     status, slug, title = 404, "unknown-model", "Unknown model"
-    example = "there is no model 'cards' here; GET /models says what is served"
+    example = "no model 'cards' is served; GET /models shows the served model"
 
 
 class NotAcceptable(ServiceError):
     """The Accept header allows none of the answer formats."""
 
     status, slug, title = 406, "not-acceptable", "Not acceptable"
-    example = "Accept text/html takes none of what there is: application/json, image/jpeg, image/png, text/csv"
+    example = "header Accept: text/html allows no answer format; available: application/json, image/jpeg, text/csv"
 
 
 class UploadTimeout(ServiceError):
     """The body did not arrive within `Settings.upload_timeout_s`."""
 
     status, slug, title = 408, "upload-timeout", "Upload took too long"
-    example = "the body did not arrive within 60 s; 81920 bytes came"
+    example = "the body did not arrive within 60 s; 81920 bytes were received"
 
 
 class ReleaseRefused(ServiceError):
@@ -159,9 +159,7 @@ class UnsupportedMediaType(ServiceError):
     """The body's declared Content-Type is not accepted."""
 
     status, slug, title = 415, "unsupported-media-type", "Unsupported media type"
-    example = (
-        "Content-Type application/json is not accepted; accepted: multipart/form-data, image/*, application/octet-stream"
-    )
+    example = "Content-Type application/json is not accepted; accepted: multipart/form-data, image/*"
 
 
 class ImageNotRecognized(ServiceError):
@@ -193,10 +191,10 @@ class ImageNotDecodable(ServiceError):
 
 
 class InternalError(ServiceError):
-    """A fault of the service. The log gives the reason under the request id."""
+    """An error in the service. The log has the reason under the request id."""
 
     status, slug, title = 500, "internal-error", "Internal error"
-    example = "the service failed; its log names the reason under this request id"
+    example = "the service failed; its log has the reason under this request id"
 
 
 class NotAlive(ServiceError):
@@ -218,7 +216,7 @@ class ServiceOverloaded(ServiceError):
     """The queue is full or too long for the deadline, or all bodies together exceed `Settings.max_held_bytes`."""
 
     status, slug, title = 503, "overloaded", "ServiceOverloaded"
-    example = "64 requests wait already; try again in 3 s"
+    example = "64 requests are waiting; try again in 3 s"
     retry_after_s = 1
 
 
@@ -231,7 +229,7 @@ class DeadlineExceeded(ServiceError):
 
 
 class ClientGone(Exception):
-    """The client closed its connection while its request was waiting or running. No answer is sent."""
+    """The client closed its connection before its request was answered. No answer is sent."""
 
     status = 499
     """Status shown in the log and the metrics, as in nginx."""

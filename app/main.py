@@ -126,7 +126,7 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
             Middleware(LingeringClose),
             Middleware(Gate, lifecycle=lifecycle),
             Middleware(HeadAsGet),
-            Middleware(problems.CatchUnforeseen),
+            Middleware(problems.CatchUnexpected),
         ],
     )
     app.state.settings = settings

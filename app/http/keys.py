@@ -19,7 +19,7 @@ No scope includes another.
 LINE = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,64})\s+(?P<scopes>[a-z,]+)\s+(?P<sha256>[0-9a-f]{64})")
 """One line of the keys file."""
 
-_FORMAT = f"accepted: NAME SCOPES SHA256, where SCOPES are of {', '.join(SCOPES)} with commas between"
+_FORMAT = f"accepted: NAME SCOPES SHA256, where SCOPES are {', '.join(SCOPES)}, separated by commas"
 
 
 class InvalidKeysFile(ValueError):
@@ -79,8 +79,8 @@ def read_keys(path: Path) -> Keys:
             continue
         match = LINE.fullmatch(text)
         if match is None or not (scopes := frozenset(match["scopes"].split(","))) <= set(SCOPES):
-            raise InvalidKeysFile(f"{path}:{number}: not a key's line; {_FORMAT}")
+            raise InvalidKeysFile(f"{path}:{number}: not a valid line; {_FORMAT}")
         keys.append(Key(match["name"], scopes, match["sha256"]))
         if any(known.name == match["name"] or known.sha256 == match["sha256"] for known in keys[:-1]):
-            raise InvalidKeysFile(f"{path}:{number}: the name {match['name']!r} or its key is there twice")
+            raise InvalidKeysFile(f"{path}:{number}: the name {match['name']!r} or its key is repeated")
     return Keys(keys)

@@ -105,7 +105,7 @@ class _FormReader:
 
     def on_part_begin(self) -> None:
         if len(self.parts) == self._limits.max_parts:
-            raise errors.MalformedBody(f"{FORM}: more than {self._limits.max_parts} parts, the limit")
+            raise errors.MalformedBody(f"{FORM}: more parts than the limit of {self._limits.max_parts}")
         self.parts.append(Part())
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
@@ -144,7 +144,7 @@ def _parts(data: bytes, boundary: bytes, limits: FormLimits) -> list[Part]:
         )
         parser.write(data)
     except FormParserError as error:
-        limited = f"; a part may have {_MAX_PART_HEADERS} headers of {limits.max_header_bytes} bytes"
+        limited = f"; the limit is {_MAX_PART_HEADERS} headers of {limits.max_header_bytes} bytes per part"
         raise errors.MalformedBody(f"{FORM}: {error}{limited if 'Maximum' in str(error) else ''}") from error
     if not reader.complete:
         raise errors.MalformedBody(f"{FORM}: the closing boundary is missing")
@@ -163,10 +163,10 @@ def _wrong_in(parts: list[Part]) -> Iterator[errors.InputFault]:
     """Yield each fault of a form that should hold only files named `image`."""
     for part in parts:
         if part.name != FIELD:
-            yield errors.InputFault("form", errors.shown(part.name), None, f"no field but {FIELD}")
+            yield errors.InputFault("form", errors.shown(part.name), None, f"only the field {FIELD}")
         elif not part.filename:
             text = errors.shown(b"".join(part.pieces).decode("utf-8", "replace"))
-            yield errors.InputFault("form", FIELD, text, "a file, with a filename")
+            yield errors.InputFault("form", FIELD, text, "a file with a filename")
     if not parts:
         yield errors.InputFault("form", FIELD, None, "a file, this form has none")
 
@@ -182,5 +182,5 @@ def _refuse_mail_encoding(part: Part) -> None:
     encoding = part.headers.get(b"content-transfer-encoding", b"").decode("latin-1").strip().lower()
     if encoding not in _PLAIN_ENCODINGS:
         raise errors.UnsupportedMediaType(
-            f"Content-Transfer-Encoding {errors.shown(encoding)} is not accepted; send the bytes as they are"
+            f"Content-Transfer-Encoding {errors.shown(encoding)} is not accepted; send the bytes unchanged"
         )

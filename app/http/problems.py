@@ -79,7 +79,7 @@ def type_of(error: type[ServiceError]) -> str:
 
 
 def install(app: FastAPI) -> None:
-    """Add the handlers of all expected errors to an app. `CatchUnforeseen` handles the others."""
+    """Add the handlers of all expected errors to an app. `CatchUnexpected` handles the others."""
     app.add_exception_handler(ServiceError, _on_service_error)
     app.add_exception_handler(ClientGone, _on_client_gone)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
@@ -113,7 +113,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     """Answer the router's errors: unknown path (404), wrong method (405)."""
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
-    details = {404: f"there is no {request.url.path}", 405: f"{request.method} is not for {request.url.path}"}
+    details = {404: f"no such path: {request.url.path}", 405: f"{request.url.path} does not accept {request.method}"}
     problem = Problem(
         type="about:blank",
         title=HTTPStatus(error.status_code).phrase,
@@ -134,7 +134,7 @@ def problem_of(error: ServiceError, *, request_id: str) -> Problem:
         status=error.status,
         detail=error.detail,
         request_id=request_id,
-        errors=[InputFaultOut.of(item) for item in error.errors],
+        errors=[InputFaultOut.model_validate(item) for item in error.errors],
     )
 
 
@@ -148,7 +148,7 @@ def response_to(request: Request, error: ServiceError) -> Response:
     return shape_at(path_of(request.scope)).response(problem, headers)
 
 
-class CatchUnforeseen:
+class CatchUnexpected:
     """Middleware that logs an unexpected error with its traceback and answers 500 without internals."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -176,5 +176,5 @@ class CatchUnforeseen:
             if has_begun:
                 raise
             request = Request(scope)
-            _log.exception("unforeseen error", extra={"fields": {"request_id": request.state.request_id}})
+            _log.exception("unexpected error", extra={"fields": {"request_id": request.state.request_id}})
             await response_to(request, InternalError(InternalError.example))(scope, receive, send)

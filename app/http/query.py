@@ -22,9 +22,9 @@ def known_once(query: type[BaseModel]) -> Any:
         """
         counts = Counter(name for name, _ in request.query_params.multi_items())
         found = (
-            errors.InputFault("query", errors.shown(name), None, f"no such parameter; known: {', '.join(known)}")
+            errors.InputFault("query", errors.shown(name), None, f"no such parameter; accepted: {', '.join(known)}")
             if name not in known
-            else errors.InputFault("query", name, None, f"given {count} times; once is accepted")
+            else errors.InputFault("query", name, None, f"given {count} times; accepted once")
             for name, count in counts.items()
             if name not in known or (count > 1 and get_origin(known[name].annotation) is not list)
         )

@@ -22,7 +22,7 @@ IMAGE_TYPES = tuple(f"image/{name.lower()}" for name in images.WEB_FORMATS)
 """Media types of the formats that can be decoded. The data's signature decides the format, not the declared type."""
 
 _ACCEPTED = (
-    f"accepted: {FORM} with the file in the field {FIELD}, or the bare image as image/* or application/octet-stream"
+    f"accepted: {FORM} with the file in the field {FIELD}, or the image itself as image/* or application/octet-stream"
 )
 
 
@@ -47,7 +47,7 @@ class BodyMemory:
             nonlocal held
             if self.held_bytes + count > self.max_bytes:
                 raise errors.ServiceOverloaded(
-                    f"all requests' bodies have {self.held_bytes + count} bytes, the limit is {self.max_bytes}; "
+                    f"the bodies of all requests have {self.held_bytes + count} bytes, the limit is {self.max_bytes}; "
                     "try again in 1 s"
                 )
             self.held_bytes += count
@@ -127,7 +127,7 @@ async def read_upload(
     """
     boundary = _boundary(request.headers)
     if form_only and boundary is None:
-        raise errors.UnsupportedMediaType(f"the body is no {FORM}; send files in the field {FIELD}")
+        raise errors.UnsupportedMediaType(f"the body is not {FORM}; send the files in the form field {FIELD}")
     data = await read_body(request, max_bytes=max_bytes, timeout_s=timeout_s, take=take)
     if not data:
         raise errors.EmptyUpload("the body is empty; send an image")
@@ -153,7 +153,7 @@ async def read_body(request: Request, *, max_bytes: int, timeout_s: float, take:
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
         raise errors.UnsupportedMediaType(
-            f"Content-Encoding {errors.shown(encoding)} is not accepted; send the bytes as they are"
+            f"Content-Encoding {errors.shown(encoding)} is not accepted; send the bytes unchanged"
         )
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > max_bytes:
@@ -165,10 +165,11 @@ async def read_body(request: Request, *, max_bytes: int, timeout_s: float, take:
                 take(len(chunk))
                 data += chunk
                 if len(data) > max_bytes:
-                    raise errors.UploadTooLarge(f"the body has more than {max_bytes} bytes, the limit")
+                    raise errors.UploadTooLarge(f"the body has more bytes than the limit of {max_bytes}")
     except TimeoutError as error:
-        came = f"{len(data)} bytes came"
-        raise errors.UploadTimeout(f"the body did not arrive within {timeout_s:g} s; {came}") from error
+        raise errors.UploadTimeout(
+            f"the body did not arrive within {timeout_s:g} s; {len(data)} bytes were received"
+        ) from error
     except ClientDisconnect as error:
         raise errors.MalformedBody(f"the connection closed after {len(data)} bytes of the body") from error
     return bytes(data)
@@ -182,7 +183,7 @@ def _boundary(headers: Headers) -> bytes | None:
     if media_type == FORM:
         boundary = options.get(b"boundary", b"")
         if not boundary:
-            raise errors.MalformedBody(f"Content-Type {errors.shown(declared)} names no boundary")
+            raise errors.MalformedBody(f"Content-Type {errors.shown(declared)} has no boundary")
         return boundary
     if media_type and not media_type.startswith("image/") and media_type != "application/octet-stream":
         raise errors.UnsupportedMediaType(f"Content-Type {errors.shown(media_type)} is not accepted; {_ACCEPTED}")

@@ -127,12 +127,12 @@ class Scheduler:
         retry_after_s = max(1, math.ceil(wait_s))
         again = f"try again in {retry_after_s} s"
         if len(self._jobs) >= self._queue_size + self._inference.count:
-            raise ServiceOverloaded(f"{self.waiting} requests wait already; {again}", retry_after_s=retry_after_s)
+            raise ServiceOverloaded(f"{self.waiting} requests are waiting; {again}", retry_after_s=retry_after_s)
         if self._jobs and _MARGIN * wait_s > timeout_s:
-            detail = (
-                f"{self.waiting} requests wait already, about {wait_s:.1f} s, the limit is {timeout_s:g} s; {again}"
+            wait = f"the wait is about {wait_s:.1f} s, the limit is {timeout_s:g} s"
+            raise ServiceOverloaded(
+                f"{self.waiting} requests are waiting; {wait}; {again}", retry_after_s=retry_after_s
             )
-            raise ServiceOverloaded(detail, retry_after_s=retry_after_s)
 
     async def detect(
         self,

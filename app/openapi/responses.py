@@ -20,7 +20,7 @@ RUN = (errors.InternalError, errors.NotReady, errors.ServiceOverloaded)
 
 _V2_EXAMPLES = {
     errors.MalformedBody: "the connection closed after 81920 bytes of the body",
-    errors.EmptyUpload: "image 1: it is empty",
+    errors.EmptyUpload: "image 1 is empty",
     errors.UnsupportedMediaType: "Content-Type image/jpeg is not accepted; "
     "accepted: application/json, application/octet-stream",
     errors.InvalidParameter: "parameters.score_threshold: Input should be less than or equal to 1, but it is 1.5",

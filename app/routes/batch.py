@@ -33,10 +33,10 @@ async def detect_batch(
     settings: SettingsDep,
     memory: MemoryDep,
 ) -> LinesResponse:
-    """Find the objects in many photos. The answer is JSON lines in the photos' order, sent as soon as each is ready.
+    """Detect the objects in many photos. The answer is JSON lines in the photos' order, each sent once it is ready.
 
-    If one photo cannot be read, or its time runs out, the others are not affected: its line has a `problem` instead
-    of a `result`. The time limit applies to each photo and starts when its turn comes.
+    If one photo cannot be read, or its time runs out, its line has a `problem` instead of a `result`. The others are
+    not affected. The time limit applies to each photo and starts when its turn comes.
     """
     options = DetectOptions(query, timeout_s)
     pipeline.check(options)

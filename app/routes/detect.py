@@ -29,7 +29,7 @@ async def detect(
     settings: SettingsDep,
     memory: MemoryDep,
 ) -> Response:
-    """Find the objects in one uploaded photo, best score first.
+    """Detect the objects in one uploaded photo, best score first.
 
     Boxes are in pixels of the upright photo: the service applies the EXIF orientation first, as an image viewer does.
     It converts grey, palette, transparent (over white), CMYK and 16-bit images to RGB. Of an animation it uses the

@@ -25,7 +25,7 @@ async def models(scheduler: SchedulerDep, reloader: ReloaderDep, settings: Setti
     threshold = default_threshold(detector.card, settings.score_threshold)
     return ModelsOut(
         models=[ModelOut.from_card(detector, default_score_threshold=threshold)],
-        last_reload=None if reloader.last is None else ReloadOut.of(reloader.last),
+        last_reload=None if reloader.last is None else ReloadOut.model_validate(reloader.last),
     )
 
 
@@ -45,4 +45,4 @@ async def reload(reloader: ReloaderDep) -> ReloadOut:
     done = await reloader.look(again=True)
     if done.outcome == "refused":
         raise ReleaseRefused(done.detail)
-    return ReloadOut.of(done)
+    return ReloadOut.model_validate(done)

@@ -57,11 +57,10 @@ class Wanted:
         Raises:
             UnknownModel: the name or the version differs.
         """
-        where = "here; GET /models says what is served"
         if self.model_name != detector.card.name:
-            raise errors.UnknownModel(f"there is no model {errors.shown(self.model_name)!r} {where}")
+            raise errors.UnknownModel(f"no model {errors.shown(self.model_name)!r} is served; {_SEE}")
         if self.model_version not in (None, detector.card.version):
-            raise errors.UnknownModel(f"there is no version {errors.shown(self.model_version)!r} of it {where}")
+            raise errors.UnknownModel(f"no version {errors.shown(self.model_version)!r} of the model is served; {_SEE}")
 
 
 async def _wanted(request: Request) -> Wanted:
@@ -70,6 +69,7 @@ async def _wanted(request: Request) -> Wanted:
 
 WantedDep = Annotated[Wanted, Depends(_wanted)]
 
+_SEE = "GET /models shows the served model"
 _KEY = Depends(KeyCheck("detect"))
 
 
@@ -136,7 +136,7 @@ async def model_ready(wanted: WantedDep, scheduler: SchedulerDep, settings: Sett
     return ModelReady(name=scheduler.detector.card.name)
 
 
-_LENGTH = "Length of the JSON in bytes; binary tensor data follows it. If absent, the whole body is JSON."
+_LENGTH = "Length of the JSON in bytes. Binary tensor data follows it. If absent, the whole body is JSON."
 
 
 @_of_model("POST", "/infer", INFER, _KEY)

@@ -101,7 +101,7 @@ def test_a_key_is_needed_where_there_are_keys(tmp_path: Path) -> None:
         with Client(url, api_key="rs_alice") as client:
             assert len(client.detect(PHOTO).detections) == 2
         for key in (None, "rs_bob"):
-            with Client(url, api_key=key) as client, pytest.raises(KeyRefused, match="401 API key needed"):
+            with Client(url, api_key=key) as client, pytest.raises(KeyRefused, match="401 API key required"):
                 client.detect(PHOTO)
 
 

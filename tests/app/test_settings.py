@@ -99,7 +99,7 @@ def test_a_wrong_value_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, fiel
 @pytest.mark.parametrize("name", ["RENDERSIGHT_TRESHOLD", "RENDERSIGHT_", "rendersight_modell"])
 def test_an_unknown_variable_with_our_prefix_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "0.5")
-    with pytest.raises(InvalidSetting, match=rf"^{name}='0.5' is no setting; accepted: RENDERSIGHT_API_KEYS_FILE, "):
+    with pytest.raises(InvalidSetting, match=rf"^{name}='0.5' is not a setting; accepted: RENDERSIGHT_API_KEYS_FILE, "):
         read_settings()
 
 
@@ -139,5 +139,5 @@ def test_a_wrong_argument_is_told_by_its_name_and_value() -> None:
         InvalidSetting, match=r"^queue_size=-1 is not accepted; accepted: a whole number from 0 to 10000$"
     ):
         read_settings({"queue_size": -1})
-    with pytest.raises(InvalidSetting, match=r"^modell='dice' is no setting; accepted: api_keys_file, cache_dir, "):
+    with pytest.raises(InvalidSetting, match=r"^modell='dice' is not a setting; accepted: api_keys_file, cache_dir, "):
         read_settings({"modell": "dice"})

@@ -8,13 +8,13 @@ from app.http.keys import InvalidKeysFile, hash_of, read_keys
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("alice detect", ":1: not a key's line; accepted: NAME SCOPES SHA256"),
-        (f"alice root {hash_of('a')}", ":1: not a key's line"),
+        ("alice detect", ":1: not a valid line; accepted: NAME SCOPES SHA256"),
+        (f"alice root {hash_of('a')}", ":1: not a valid line"),
         (
             f"# ours\nalice detect {hash_of('a')}\nalice admin {hash_of('b')}",
-            ":3: the name 'alice' or its key is there",
+            ":3: the name 'alice' or its key is repeated",
         ),
-        (f"alice detect {hash_of('a')}\nbob admin {hash_of('a')}", ":2: the name 'bob' or its key is there twice"),
+        (f"alice detect {hash_of('a')}\nbob admin {hash_of('a')}", ":2: the name 'bob' or its key is repeated"),
     ],
 )
 def test_a_wrong_line_is_told_with_its_number(tmp_path: Path, text: str, fault: str) -> None:

@@ -154,7 +154,7 @@ def test_as_many_wait_as_may_beside_those_that_are_computed() -> None:
         jobs += [asked(scheduler), asked(scheduler)]
         await asyncio.sleep(0)
         assert scheduler.waiting == 2
-        with pytest.raises(ServiceOverloaded, match="2 requests wait already; try again in 1 s") as refused:
+        with pytest.raises(ServiceOverloaded, match="2 requests are waiting; try again in 1 s") as refused:
             await asked(scheduler)
         assert refused.value.retry_after_s == 1
         engine.release.set()
@@ -177,7 +177,7 @@ def test_what_could_not_be_done_in_time_is_refused_at_once() -> None:
         await asyncio.sleep(0)
         began_s = time.monotonic()
         with pytest.raises(
-            ServiceOverloaded, match=r"4 requests wait already, about 2\.\d s, the limit is 2\.5 s; "
+            ServiceOverloaded, match=r"4 requests are waiting; the wait is about 2\.\d s, the limit is 2\.5 s; "
         ) as refused:
             await asked(scheduler, timeout_s=2.5)
         assert time.monotonic() - began_s < 0.3

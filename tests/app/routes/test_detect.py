@@ -302,7 +302,7 @@ def test_what_all_bodies_take_is_bounded(engine: FixedEngine) -> None:
         answer = read_to_end(other)
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b"retry-after: 1\r\n" in answer
-        assert b"all requests' bodies have 1700 bytes, the limit is 1500" in answer
+        assert b"the bodies of all requests have 1700 bytes, the limit is 1500" in answer
         slow.sendall(bytes(100))
         assert slow.recv(65536).startswith(b"HTTP/1.1 415 ")
         wait_until(lambda: app.state.memory.held_bytes == 0)

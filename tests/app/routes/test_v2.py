@@ -237,7 +237,7 @@ def test_what_waits_beyond_the_queue_is_a_503_with_a_time_to_come_back() -> None
         first.join()
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) >= 1
-        assert "requests wait already" in error_of(answer)
+        assert "requests are waiting" in error_of(answer)
         assert outputs_of(infer(client, PHOTO, PHOTO, PHOTO))["num_detections"].tolist() == [2, 2, 2]
 
 
@@ -326,4 +326,4 @@ def test_on_the_wire_a_body_that_trickles_is_a_408() -> None:
         connection.sendall(on_the_wire(b'{"inputs"', {}, length=1000))
         head, _, body = read_to_end(connection).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408")
-    assert json.loads(body) == {"error": "the body did not arrive within 0.2 s; 9 bytes came"}
+    assert json.loads(body) == {"error": "the body did not arrive within 0.2 s; 9 bytes were received"}

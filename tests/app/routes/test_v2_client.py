@@ -92,8 +92,8 @@ def test_it_asks_for_several_at_a_time(triton: InferenceServerClient) -> None:
     ("images", "options", "status", "said"),
     [
         ((PHOTO, b"no image"), {}, "415", "image 1: no signature"),
-        ((PHOTO, b""), {}, "400", "image 1: it is empty"),
-        ((PHOTO,), {"model_version": "4"}, "404", "there is no version '4'"),
+        ((PHOTO, b""), {}, "400", "image 1 is empty"),
+        ((PHOTO,), {"model_version": "4"}, "404", "no version '4'"),
         ((PHOTO,), {"parameters": {"score_threshold": 2}}, "422", "parameters.score_threshold"),
         ((PHOTO,), {"parameters": {"treshold": 0.5}}, "422", "parameters.treshold: no such parameter"),
         ((PHOTO,), {"timeout": 1000}, "422", "parameters.timeout: no such parameter"),
