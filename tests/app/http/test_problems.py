@@ -8,10 +8,8 @@ from fastapi.testclient import TestClient
 from app import errors
 from app.errors import ServiceError
 from app.http import problems
-from app.main import create_app
 from app.observability.metrics import ServiceMetrics
 from app.observability.request_log import RequestLog
-from app.settings import Settings
 from tests.app.fakes import PHOTO, FailingEngine, app_with
 
 ERRORS = ServiceError.__subclasses__()
@@ -107,14 +105,6 @@ def test_a_path_that_does_not_exist_is_a_404(client: TestClient, path: str) -> N
     response = client.get(path)
     assert response.status_code == 404
     assert is_problem(response)
-
-
-def test_before_the_model_is_loaded_the_service_is_not_ready() -> None:
-    client = TestClient(create_app(Settings()))  # not entered: its start has not happened
-    for response in (client.get("/readyz"), client.get("/models"), client.post("/detect", content=PHOTO)):
-        assert response.status_code == 503
-        assert is_problem(response)
-        assert response.headers["retry-after"] == "1"
 
 
 @pytest.mark.parametrize("mounted", ["", "/somewhere"])

@@ -15,7 +15,6 @@ from app.errors import NotAcceptable
 from app.inference.formats import FORMATS, chosen_format
 from app.schemas import DetectQuery, FormatName
 from rendersight.annotations.folder import read_folder
-from rendersight.detections import Detections
 from rendersight.drawing import class_colour
 from tests.app.fakes import CARD, PHOTO, FixedEngine, app_with, encoded
 
@@ -95,17 +94,6 @@ def test_a_picture_is_the_upright_photo_in_full_with_boxes_in_the_colours_of_the
     # the pear's box is [1, 2, 30, 40]
     assert np.abs(seen[239, 100:170] - class_colour(2)).max() < (1 if image_format == "png" else 90)
     assert np.abs(seen[360:, 240:] - 128).max() < 8
-
-
-def test_a_photo_that_was_decoded_smaller_for_the_network_is_drawn_on_in_full() -> None:
-    engine = FixedEngine(Detections.of([[100, 100, 600, 600]], [2], [0.9]))
-    with TestClient(app_with(engine)) as client:
-        answer = post(client, data=encoded(Image.new("RGB", (4000, 3000), "gray"), "JPEG"), format="jpeg")
-    assert engine.images[0].shape == (1500, 2000, 3)
-    with Image.open(io.BytesIO(answer.content)) as picture:
-        assert picture.size == (4000, 3000)
-        red, green, blue = picture.getpixel((700, 1198))  # type: ignore[misc]
-    assert np.abs(np.array([red, green, blue]) - class_colour(2)).max() < 90  # the lower edge
 
 
 def test_a_picture_has_what_the_query_selects(client: TestClient) -> None:
