@@ -20,8 +20,7 @@ from app.inference.pipeline import Pipeline
 from app.inference.reloading import Reloader, open_newest
 from app.inference.scheduler import Scheduler
 from app.observability.metrics import ServiceMetrics
-from app.observability.request_ids import REQUEST_ID_HEADER
-from app.observability.request_log import RequestLog
+from app.observability.request_log import REQUEST_ID_HEADER, RequestLog
 from app.openapi import document
 from app.routes import batch, detect, docs, health, metrics, models, page, v2
 from app.settings import Settings
@@ -34,6 +33,7 @@ API_VERSION = "1.0.0"
 _SHARE_BESIDE = 0.3
 """Fraction of CPU time that a model being loaded may use while another one serves. The rest answers requests."""
 
+_OWN_HEADERS = (LENGTH_HEADER, REQUEST_ID_HEADER)
 _ROUTERS = tuple(module.router for module in (detect, batch, v2, models, health, metrics, docs, page))
 
 
@@ -152,14 +152,7 @@ def _cross_origin(origins: Sequence[str]) -> list[Middleware]:
             allow_origins=origins,
             allow_credentials=False,
             allow_methods=["GET", "POST"],
-            allow_headers=[
-                "Authorization",
-                "Content-Type",
-                LENGTH_HEADER,
-                REQUEST_ID_HEADER,
-                "X-Request-Timeout",
-                "traceparent",
-            ],
-            expose_headers=[REQUEST_ID_HEADER, "Content-Disposition", LENGTH_HEADER, "Retry-After", "Server-Timing"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-Timeout", "traceparent", *_OWN_HEADERS],
+            expose_headers=["Content-Disposition", "Retry-After", "Server-Timing", *_OWN_HEADERS],
         )
     ]

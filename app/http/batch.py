@@ -50,8 +50,8 @@ async def answer_in_order(
     Args:
         pipeline: the app's pipeline.
         files: the files of a form.
-        options: the request's options, with JSON as the answer's format.
-        request_id: request id, for the problems.
+        options: the request's options, with JSON as the format.
+        request_id: the id that problems show.
         max_bytes: maximum number of bytes of a file.
 
     Yields:

@@ -118,12 +118,10 @@ async def read_upload(
         form_only: whether to refuse a bare image.
 
     Raises:
-        UnsupportedMediaType: the Content-Type is neither a form nor an image, or the body is compressed.
-        MalformedBody: the form has no boundary, or the connection closed too early.
-        UploadTooLarge: the Content-Length or the received data exceeds `max_bytes`.
-        UploadTimeout: the body did not arrive in time.
+        UnsupportedMediaType: the Content-Type is neither a form nor an image.
+        MalformedBody: the form has no boundary.
         EmptyUpload: the body is empty.
-        ServiceOverloaded: `take` raised it.
+        ServiceError: as in `read_body`.
     """
     boundary = _boundary(request.headers)
     if form_only and boundary is None:

@@ -1,6 +1,7 @@
 """The request log: one line for each request, with its id, times and trace."""
 
 import logging
+import random
 import re
 import time
 from collections.abc import Mapping
@@ -12,9 +13,11 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.observability.metrics import ServiceMetrics
-from app.observability.request_ids import REQUEST_ID_HEADER, request_id_of
-from model_store.model_info import ModelInfo
+from model_store.card import ModelCard
 
+REQUEST_ID_HEADER = "X-Request-ID"
+
+_ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _REFUSED = 400
 _ASKING = (
     "/detect",
@@ -27,6 +30,12 @@ _TRACEPARENT = re.compile(
     "(?P<version>[0-9a-f]{2})-(?P<trace_id>[0-9a-f]{32})-(?P<parent_id>[0-9a-f]{16})-[0-9a-f]{2}(?P<rest>-.*)?"
 )
 _log = logging.getLogger(__name__)
+
+
+def request_id_of(headers: Headers) -> str:
+    """Return the client's id for its request, or a new id if the client's is missing or invalid."""
+    asked = headers.get(REQUEST_ID_HEADER, "")
+    return asked if _ACCEPTED_ID.fullmatch(asked) else f"{random.getrandbits(128):032x}"
 
 
 class RequestLog:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Request, Response
@@ -29,8 +28,7 @@ from app.openapi.inference import INFER, METADATA, READY
 from app.openapi.responses import error_responses
 from app.routes import health
 from app.schemas import SelectQuery
-from model_store.detector import Detector
-from model_store.model_info import ModelInfo
+from model_store.card import ModelCard
 
 TOP = "/v2"
 
@@ -39,38 +37,21 @@ router = APIRouter(tags=["Open Inference Protocol"])
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """The model that a request's path names.
-
-    Attributes:
-        model_name: the model's name, as in its card.
-        model_version: the model's version, as in its card; None accepts any version.
-    """
-
-    model_name: str
-    model_version: str | None = None
-
-    def check(self, detector: Detector) -> None:
-        """Raise an error if the path does not name the served model.
-
-        Raises:
-            UnknownModel: the name or the version differs.
-        """
-        if self.model_name != detector.card.name:
-            raise errors.UnknownModel(f"no model {errors.shown(self.model_name)!r} is served; {_SEE}")
-        if self.model_version not in (None, detector.card.version):
-            raise errors.UnknownModel(f"no version {errors.shown(self.model_version)!r} of the model is served; {_SEE}")
-
-
-async def _wanted(request: Request) -> Wanted:
-    return Wanted(**request.path_params)
-
-
-WantedDep = Annotated[Wanted, Depends(_wanted)]
-
 _SEE = "GET /models shows the served model"
 _KEY = Depends(KeyCheck("detect"))
+
+
+def _check_model(request: Request, card: ModelCard) -> None:
+    """Raise an error if the request's path does not name the served model.
+
+    Raises:
+        UnknownModel: the name or the version differs.
+    """
+    name, version = request.path_params["model_name"], request.path_params.get("model_version")
+    if name != card.name:
+        raise errors.UnknownModel(f"no model {errors.shown(name)!r} is served; {_SEE}")
+    if version not in (None, card.version):
+        raise errors.UnknownModel(f"no version {errors.shown(version)!r} of the model is served; {_SEE}")
 
 
 def _of_model(
@@ -118,21 +99,21 @@ async def ready(scheduler: SchedulerDep, settings: SettingsDep) -> ServerReady:
 
 
 @_of_model("GET", "", METADATA, _KEY)
-async def model_metadata(wanted: WantedDep, scheduler: SchedulerDep) -> ModelMetadata:
+async def model_metadata(request: Request, scheduler: SchedulerDep) -> ModelMetadata:
     """Describe the inputs and outputs of the model. `GET /models` lists its classes and figures."""
     detector = scheduler.detector
-    wanted.check(detector)
     card = detector.card
+    _check_model(request, card)
     return ModelMetadata(
         name=card.name, versions=[card.version], platform=detector.engine.name, inputs=INPUTS, outputs=OUTPUTS
     )
 
 
 @_of_model("GET", "/ready", READY)
-async def model_ready(wanted: WantedDep, scheduler: SchedulerDep, settings: SettingsDep) -> ModelReady:
+async def model_ready(request: Request, scheduler: SchedulerDep, settings: SettingsDep) -> ModelReady:
     """Answer as `GET /readyz` for the served model. No API key is needed, because probes have none."""
     await health.readyz(scheduler, settings)
-    wanted.check(scheduler.detector)
+    _check_model(request, scheduler.detector.card)
     return ModelReady(name=scheduler.detector.card.name)
 
 
@@ -142,7 +123,6 @@ _LENGTH = "Length of the JSON in bytes. Binary tensor data follows it. If absent
 @_of_model("POST", "/infer", INFER, _KEY)
 async def infer(
     request: Request,
-    wanted: WantedDep,
     timeout_s: TimeoutDep,
     pipeline: PipelineDep,
     settings: SettingsDep,
@@ -155,7 +135,7 @@ async def infer(
     INT32 `[N]`. M is the largest number of objects in one image; shorter rows are padded with 0. The values are the
     same as from `POST /detect`.
     """
-    wanted.check(pipeline.scheduler.detector)
+    _check_model(request, pipeline.scheduler.detector.card)
     pipeline.check(DetectOptions(SelectQuery(), timeout_s))
     check_query(request.query_params)
     check_headers(request.headers)
@@ -175,7 +155,7 @@ async def infer(
         )
         options = DetectOptions(asked.request.parameters, timeout_s, ROWS)
         detector = pipeline.scheduler.detector
-        wanted.check(detector)
+        _check_model(request, detector.card)
         request.state.card = detector.card
         pipeline.check(options)
         answers = await unless_gone(request.receive, answer_together(pipeline, asked.images, options, detector))

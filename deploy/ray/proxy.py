@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.errors import DeadlineExceeded, NotReady, ServiceError, ServiceOverloaded
 from app.http import problems
 from app.http.middleware import SecurityHeaders
-from app.observability.request_ids import REQUEST_ID_HEADER, request_id_of
+from app.observability.request_log import REQUEST_ID_HEADER, request_id_of
 
 _OF_SERVE = "/-/"
 """Prefix of Serve's own paths, such as /-/healthz. Their answers pass unchanged."""
