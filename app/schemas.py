@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from model_store.card import ModelCard
 from model_store.detector import Detector
+from model_store.model_info import ModelInfo
 from rendersight.detections import Detections
 
 SCORE_DECIMALS = 4
@@ -15,7 +15,7 @@ BOX_DECIMALS = 2
 MAX_DETECTIONS = 1000
 MAX_LABELS = 100
 
-_MODEL = {
+_MODEL: dict[str, JsonValue] = {
     "name": "dice", "version": "1", "engine": "torch-fp32", "device": "cpu",
     "architecture": "fasterrcnn_mobilenet_v2_fpn", "classes": ["one", "two", "three", "four", "five", "six"],
     "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -28,13 +28,13 @@ _MODEL = {
     ],
     "skipped_engines": [],
 }  # fmt: skip
-_DETECTIONS = {
+_DETECTIONS: dict[str, JsonValue] = {
     "model": {name: _MODEL[name] for name in ("name", "version", "engine", "device")},
     "image": {"width": 640, "height": 640},
     "score_threshold": 0.5,
     "detections": [{"label": "five", "label_id": 5, "score": 0.98, "box": [10.5, 20.0, 52.1, 61.7]}],
 }
-_RELOAD = {"at": "2026-01-31T12:00:00Z", "outcome": "swapped", "detail": "dice@7 replaces dice@6"}
+_RELOAD: dict[str, JsonValue] = {"at": "2026-01-31T12:00:00Z", "outcome": "swapped", "detail": "dice@7 replaces dice@6"}
 
 FormatName = Literal["json", "jpeg", "png", "labelme", "coco", "csv"]
 

@@ -31,7 +31,7 @@ from app.http.v2_schemas import (
 )
 from app.inference.decoding import EncodedImage
 from app.inference.formats import OutputFormat, Result, as_json
-from model_store.card import ModelCard
+from model_store.model_info import ModelInfo
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
 JSON, BINARY = "application/json", "application/octet-stream"

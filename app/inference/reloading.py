@@ -14,7 +14,7 @@ from app.inference import malloc
 from app.inference.scheduler import Scheduler
 from app.inference.workers import WorkerPool
 from app.observability.metrics import ServiceMetrics
-from model_store import store
+from model_store import references, store
 from model_store.detector import Detector
 from model_store.errors import (
     BrokenRelease,

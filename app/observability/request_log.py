@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.observability.metrics import ServiceMetrics
-from model_store.card import ModelCard
+from model_store.model_info import ModelInfo
 
 REQUEST_ID_HEADER = "X-Request-ID"
 

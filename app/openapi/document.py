@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from app.http.access import KeyCheck
 from app.openapi.inference import add_request_schemas, name_served_model
 from app.openapi.responses import add_error_schemas
-from model_store.card import ModelCard
+from model_store.model_info import ModelInfo
 
 TAGS = [
     {"name": "Detection", "description": "Send photos, get boxes."},
@@ -79,7 +79,7 @@ def _remove_null(schema: dict[str, Any]) -> None:
         schema.update(only)
 
 
-def name_served_classes(document: dict[str, Any], card: ModelCard) -> None:
+def name_served_classes(document: dict[str, Any], card: ModelInfo) -> None:
     """Write the served model's name, version and classes into the schemas."""
     for path in ("/detect", "/detect/batch"):
         parameters = document["paths"][path]["post"]["parameters"]

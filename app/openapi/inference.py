@@ -8,7 +8,7 @@ from app.errors import ServiceError
 from app.http.v2_protocol import BINARY, JSON, LENGTH_HEADER
 from app.http.v2_schemas import InferenceRequest, InferenceResponse
 from app.openapi.responses import IMAGE, KEY, RUN, UPLOAD, error_responses
-from model_store.card import ModelCard
+from model_store.model_info import ModelInfo
 
 MODEL_PATH = "/v2/models/{model_name}"
 VERSION_PATH = MODEL_PATH + "/versions/{model_version}"
@@ -89,7 +89,7 @@ def add_request_schemas(document: dict[str, Any]) -> None:
     document["components"]["schemas"].update({**schema.pop("$defs"), "InferenceRequest": schema})
 
 
-def name_served_model(document: dict[str, Any], card: ModelCard) -> None:
+def name_served_model(document: dict[str, Any], card: ModelInfo) -> None:
     """Write the served model's name, version and classes into the schemas."""
     names = "|".join(_SYNTAX.sub(r"\\\g<0>", name) for name in card.class_names)
     one = f"({names})"

@@ -18,7 +18,7 @@ UPLOAD = (
 IMAGE = (errors.TooManyPixels, errors.ImageNotRecognized, errors.ImageNotDecodable)
 RUN = (errors.InternalError, errors.NotReady, errors.ServiceOverloaded)
 
-_V2_EXAMPLES = {
+_V2_EXAMPLES: dict[type[ServiceError], str] = {
     errors.MalformedBody: "the connection closed after 81920 bytes of the body",
     errors.EmptyUpload: "image 1 is empty",
     errors.UnsupportedMediaType: "Content-Type image/jpeg is not accepted; "
@@ -26,7 +26,7 @@ _V2_EXAMPLES = {
     errors.InvalidParameter: "parameters.score_threshold: Input should be less than or equal to 1, but it is 1.5",
     **{error: f"image 1: {error.example}" for error in IMAGE},
 }
-_FAULTS = {
+_FAULTS: dict[type[ServiceError], InputFaultOut] = {
     errors.InvalidParameter: InputFaultOut(
         location="query", name="score_threshold", value="1.5", accepted="Input should be less than or equal to 1"
     ),

@@ -28,7 +28,7 @@ from app.openapi.inference import INFER, METADATA, READY
 from app.openapi.responses import error_responses
 from app.routes import health
 from app.schemas import SelectQuery
-from model_store.card import ModelCard
+from model_store.model_info import ModelInfo
 
 TOP = "/v2"
 
@@ -41,7 +41,7 @@ _SEE = "GET /models shows the served model"
 _KEY = Depends(KeyCheck("detect"))
 
 
-def _check_model(request: Request, card: ModelCard) -> None:
+def _check_model(request: Request, card: ModelInfo) -> None:
     """Raise an error if the request's path does not name the served model.
 
     Raises:

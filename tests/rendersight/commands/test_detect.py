@@ -114,8 +114,8 @@ def test_a_key_comes_from_a_file(photo: Path, tmp_path: Path, capsys: pytest.Cap
     ("flags", "message", "status"),
     [
         (["PHOTO", "--labels", "pare"], "no such class: 'pare'; accepted: apple, pear, plum", 2),
-        (["PHOTO", "--out", "x"], "--format and --out go together", 2),
-        (["PHOTO", "--format", "csv"], "--format and --out go together", 2),
+        (["PHOTO", "--out", "x"], "--format and --out belong together", 2),
+        (["PHOTO", "--format", "csv"], "--format and --out belong together", 2),
         (["nowhere.jpg"], "nowhere.jpg is neither a file nor a folder", 2),
         (["PHOTO", "--api-key-file", "none"], "--api-key-file none: No such file or directory", 2),
         (["PHOTO", "--url", "localhost"], "base_url='localhost' is not accepted", 2),
