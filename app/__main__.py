@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, NoReturn
 import uvicorn
 from fastapi import FastAPI
 
-from app.http.keys import WrongKeysFile, read_keys
+from app.http.keys import InvalidKeysFile, read_keys
 from app.inference import malloc
 from app.inference.watchdog import Watchdog
 from app.inference.workers import at_work
 from app.observability.logging import configure_logging
-from app.settings import Settings, WrongSetting, accepted, read_settings, variable
+from app.settings import InvalidSetting, Settings, accepted, read_settings, variable
 
 if TYPE_CHECKING:
     from app.http.lifecycle import Lifecycle
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> i
     parser.parse_args(arguments)
     try:
         settings = read_settings()
-    except WrongSetting as error:
+    except InvalidSetting as error:
         return _refuse(str(error))
     configure_logging(settings.log_format)
     malloc.keep_few_heaps()
@@ -77,7 +77,7 @@ def serve_model(settings: Settings) -> int:
     images.configure_pillow(max_pixels=settings.max_pixels)
     try:
         serve(create_app(settings), settings)
-    except (ModelError, WrongKeysFile, OSError) as error:
+    except (ModelError, InvalidKeysFile, OSError) as error:
         return _refuse(str(error))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -111,12 +111,12 @@ class _Server(uvicorn.Server):
         self._loop.call_soon_threadsafe(self._begin_to_drain, signal.Signals(sig).name)
 
     def _begin_to_drain(self, signal_name: str) -> None:
-        _log.info("%s: the service stops, %d requests are in flight", signal_name, self._lifecycle.in_flight)
+        _log.info("%s: stopping, %d requests in flight", signal_name, self._lifecycle.in_flight)
         self._draining = self._draining or self._loop.create_task(self._drain())
 
     async def _drain(self) -> None:
         if left := await self._lifecycle.drained():
-            _log.warning("%d requests are cut off: they did not end in time", left)
+            _log.warning("%d requests cut off: they did not finish in time", left)
         self.should_exit = True
 
 
@@ -159,8 +159,8 @@ def _look_again(app: FastAPI, settings: Settings) -> None:
     if settings.api_keys_file is not None:
         try:
             app.state.keys = read_keys(settings.api_keys_file)
-        except WrongKeysFile as error:
-            _log.error("the API keys stay as they were: %s", error)
+        except InvalidKeysFile as error:
+            _log.error("API keys not reloaded: %s", error)
     if app.state.reloader is not None:
         app.state.reloader.ask()
 
@@ -184,14 +184,14 @@ def _bind(host: str, port: int) -> socket.socket:
         if bound is not None:
             bound.close()
         reason = getattr(error, "strerror", None) or str(error)
-        raise OSError(f"{variable('host')}={host!r} {variable('port')}='{port}' cannot be served: {reason}") from error
+        raise OSError(f"{variable('host')}={host!r} {variable('port')}='{port}' cannot be used: {reason}") from error
     return bound
 
 
 def _announce(settings: Settings) -> None:
     host = _WILDCARDS.get(settings.host, settings.host)
     address = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
-    _log.info("The page is at %s, the API's docs at %s/docs", address, address)
+    _log.info("The page is at %s, the API docs are at %s/docs", address, address)
     _log.info("Try: curl -F image=@%s %s/detect", shlex.quote(_example_photo()), address)
 
 

@@ -1,104 +1,47 @@
-"""FastAPI dependencies of the routes: settings, metrics, body memory, scheduler, reloader and `BeginDep`.
+"""FastAPI dependencies of the routes: the parts of the app in `app.state`, and the request's time limit."""
 
-`BeginDep` gives the detecting routes the request's time limit and a check for a disconnected client.
-"""
-
-from functools import partial
-from typing import Annotated, Protocol
+from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
 
 from app.errors import NotReady
 from app.http.uploads import BodyMemory
-from app.inference.formats import Format
-from app.inference.pipeline import Detecting
+from app.inference.pipeline import Pipeline
 from app.inference.reloading import Reloader
 from app.inference.scheduler import Scheduler
-from app.observability.metrics import Metrics
-from app.schemas import SelectQuery
 from app.settings import Settings
 
 _MIN_TIMEOUT_S = 0.1
 _TIMEOUT = (
-    "How long you wait for the answer once the body is sent, in seconds; the service's own limit, where that is less."
+    "Seconds that you wait for the answer after the body is sent. The service's own limit applies if it is lower."
 )
 TimeoutHeader = Annotated[float | None, Header(ge=_MIN_TIMEOUT_S, allow_inf_nan=False, description=_TIMEOUT)]
 
 
-async def _settings(request: Request) -> Settings:
-    settings: Settings = request.app.state.settings
-    return settings
+def _state(name: str) -> Any:
+    async def read(request: Request) -> Any:
+        """Return a part of the app.
+
+        Raises:
+            NotReady: the app is still starting or already stopping.
+        """
+        if (part := getattr(request.app.state, name)) is None:
+            raise NotReady("no model is loaded")
+        return part
+
+    return Depends(read)
 
 
-async def _scheduler(request: Request) -> Scheduler:
-    """Return the scheduler.
-
-    Raises:
-        NotReady: the app is still starting or already stopping.
-    """
-    scheduler: Scheduler | None = request.app.state.scheduler
-    if scheduler is None:
-        raise NotReady("no model is loaded")
-    return scheduler
+SettingsDep = Annotated[Settings, _state("settings")]
+MemoryDep = Annotated[BodyMemory, _state("memory")]
+PipelineDep = Annotated[Pipeline, _state("pipeline")]
+SchedulerDep = Annotated[Scheduler, _state("scheduler")]
+ReloaderDep = Annotated[Reloader, _state("reloader")]
 
 
-async def _reloader(request: Request) -> Reloader:
-    """Return the reloader.
-
-    Raises:
-        NotReady: the app is still starting or already stopping.
-    """
-    reloader: Reloader | None = request.app.state.reloader
-    if reloader is None:
-        raise NotReady("no model is loaded")
-    return reloader
+async def _timeout_s(settings: SettingsDep, x_request_timeout: TimeoutHeader = None) -> float:
+    """Return the request's time limit: the client's, at most the service's."""
+    return min(settings.request_timeout_s, x_request_timeout or settings.request_timeout_s)
 
 
-async def _memory(request: Request) -> BodyMemory:
-    memory: BodyMemory = request.app.state.memory
-    return memory
-
-
-async def _metrics(request: Request) -> Metrics:
-    metrics: Metrics = request.app.state.metrics
-    return metrics
-
-
-MetricsDep = Annotated[Metrics, Depends(_metrics)]
-SettingsDep = Annotated[Settings, Depends(_settings)]
-MemoryDep = Annotated[BodyMemory, Depends(_memory)]
-ReloaderDep = Annotated[Reloader, Depends(_reloader)]
-SchedulerDep = Annotated[Scheduler, Depends(_scheduler)]
-
-
-class Begin(Protocol):
-    """A function that builds a `Detecting` from a request's query and answer format."""
-
-    def __call__(self, *, query: SelectQuery, form: Format) -> Detecting:
-        """Return the `Detecting`. It has checked nothing and started nothing yet."""
-
-
-async def _begin(
-    request: Request,
-    scheduler: SchedulerDep,
-    settings: SettingsDep,
-    metrics: MetricsDep,
-    x_request_timeout: TimeoutHeader = None,
-) -> Begin:
-    return partial(
-        Detecting,
-        timeout_s=min(settings.request_timeout_s, x_request_timeout or settings.request_timeout_s),
-        gone=partial(_left, request),
-        scheduler=scheduler,
-        settings=settings,
-        metrics=metrics,
-    )
-
-
-async def _left(request: Request) -> None:
-    """Return when the client has closed its connection. Call it after the body has been read."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-BeginDep = Annotated[Begin, Depends(_begin)]
+TimeoutDep = Annotated[float, Depends(_timeout_s)]

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-MOST_INPUTS = 20
-"""Maximum number of faults listed for one request."""
+MAX_FAULTS = 20
+"""Maximum number of invalid inputs listed for one request."""
 
 _SHOWN_CHARS = 100
 
@@ -16,7 +16,7 @@ def shown(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class InvalidInput:
+class InputFault:
     """One invalid query parameter, form field or header.
 
     Attributes:
@@ -46,16 +46,16 @@ class ServiceError(Exception):
     ├── UploadTimeout         408  the body did not arrive in time
     ├── ReleaseRefused        409  the release that `Settings.model` now points to is refused
     ├── UploadTooLarge        413  more bytes than `Settings.max_bytes`
-    ├── ImageTooLarge         413  more pixels than `Settings.max_pixels`
+    ├── TooManyPixels         413  more pixels than `Settings.max_pixels`
     ├── UnsupportedMediaType  415  the declared type of the body is not accepted
-    ├── UnknownImageFormat    415  the data does not begin with a known image signature
+    ├── ImageNotRecognized    415  the data does not begin with a known image signature
     ├── InvalidParameter      422  a query parameter or header is unknown, repeated or out of range
     ├── InvalidForm           422  the form is not exactly one file named `image`
-    ├── BrokenImage           422  the image format is known, but decoding fails
-    ├── InternalError         500  a fault of the service
+    ├── ImageNotDecodable     422  the image format is known, but decoding fails
+    ├── InternalError         500  an error in the service
     ├── NotAlive              503  the threads have made no progress for `Settings.watchdog_s`
     ├── NotReady              503  the model is not loaded yet, or the service is stopping
-    ├── Overloaded            503  the queue is full or too long for the deadline, or bodies fill the memory
+    ├── ServiceOverloaded     503  the queue is full or too long for the deadline, or bodies fill the memory
     └── DeadlineExceeded      504  the request was admitted but did not finish by its deadline
 
     Attributes:
@@ -70,7 +70,7 @@ class ServiceError(Exception):
     example: ClassVar[str]
     retry_after_s: int | None = None
 
-    def __init__(self, detail: str, *, errors: Sequence[InvalidInput] = (), retry_after_s: int | None = None) -> None:
+    def __init__(self, detail: str, *, errors: Sequence[InputFault] = (), retry_after_s: int | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.errors = tuple(errors)
@@ -102,36 +102,36 @@ class InvalidInference(ServiceError):
 class Unauthorized(ServiceError):
     """The API key is missing or unknown."""
 
-    status, slug, title = 401, "unauthorized", "API key needed"
-    example = "a key with the scope detect is needed, as Authorization: Bearer KEY"
+    status, slug, title = 401, "unauthorized", "API key required"
+    example = "an API key with the scope detect is required; send it as Authorization: Bearer KEY"
 
 
 class Forbidden(ServiceError):
     """The API key lacks the required scope."""
 
-    status, slug, title = 403, "forbidden", "Key without the scope"
-    example = "the key of alice is for detect; this needs admin"
+    status, slug, title = 403, "forbidden", "API key lacks the scope"
+    example = "the API key of alice lacks the scope admin; it has detect"
 
 
 class UnknownModel(ServiceError):
     """The path names a model or a version that is not served."""
 
     status, slug, title = 404, "unknown-model", "Unknown model"
-    example = "there is no model 'cards' here; GET /models says what is served"
+    example = "no model 'cards' is served; GET /models shows the served model"
 
 
 class NotAcceptable(ServiceError):
     """The Accept header allows none of the answer formats."""
 
     status, slug, title = 406, "not-acceptable", "Not acceptable"
-    example = "Accept text/html takes none of what there is: application/json, image/jpeg, image/png, text/csv"
+    example = "header Accept: text/html allows no answer format; available: application/json, image/jpeg, text/csv"
 
 
 class UploadTimeout(ServiceError):
     """The body did not arrive within `Settings.upload_timeout_s`."""
 
     status, slug, title = 408, "upload-timeout", "Upload took too long"
-    example = "the body did not arrive within 60 s; 81920 bytes came"
+    example = "the body did not arrive within 60 s; 81920 bytes were received"
 
 
 class ReleaseRefused(ServiceError):
@@ -148,7 +148,7 @@ class UploadTooLarge(ServiceError):
     example = "the body has 31457280 bytes, the limit is 20971520"
 
 
-class ImageTooLarge(ServiceError):
+class TooManyPixels(ServiceError):
     """The decoded image would hold more pixels than `Settings.max_pixels`."""
 
     status, slug, title = 413, "image-too-large", "Image too large"
@@ -159,12 +159,10 @@ class UnsupportedMediaType(ServiceError):
     """The body's declared Content-Type is not accepted."""
 
     status, slug, title = 415, "unsupported-media-type", "Unsupported media type"
-    example = (
-        "Content-Type application/json is not taken; accepted: multipart/form-data, image/*, application/octet-stream"
-    )
+    example = "Content-Type application/json is not accepted; accepted: multipart/form-data, image/*"
 
 
-class UnknownImageFormat(ServiceError):
+class ImageNotRecognized(ServiceError):
     """The upload does not begin with the signature of a known image format."""
 
     status, slug, title = 415, "unknown-image-format", "Unknown image format"
@@ -185,7 +183,7 @@ class InvalidForm(ServiceError):
     example = "form field image: exactly one file, this form has none"
 
 
-class BrokenImage(ServiceError):
+class ImageNotDecodable(ServiceError):
     """The format is known, but the data does not decode."""
 
     status, slug, title = 422, "broken-image", "Broken image"
@@ -193,10 +191,10 @@ class BrokenImage(ServiceError):
 
 
 class InternalError(ServiceError):
-    """A fault of the service. The log gives the reason under the request id."""
+    """An error in the service. The log has the reason under the request id."""
 
     status, slug, title = 500, "internal-error", "Internal error"
-    example = "the service failed; its log names the reason under this request id"
+    example = "the service failed; its log has the reason under this request id"
 
 
 class NotAlive(ServiceError):
@@ -214,11 +212,11 @@ class NotReady(ServiceError):
     retry_after_s = 1
 
 
-class Overloaded(ServiceError):
+class ServiceOverloaded(ServiceError):
     """The queue is full or too long for the deadline, or all bodies together exceed `Settings.max_held_bytes`."""
 
-    status, slug, title = 503, "overloaded", "Overloaded"
-    example = "64 requests wait already; try again in 3 s"
+    status, slug, title = 503, "overloaded", "ServiceOverloaded"
+    example = "64 requests are waiting; try again in 3 s"
     retry_after_s = 1
 
 
@@ -226,12 +224,12 @@ class DeadlineExceeded(ServiceError):
     """The request was admitted but did not finish within `Settings.request_timeout_s` or its X-Request-Timeout."""
 
     status, slug, title = 504, "deadline-exceeded", "Deadline exceeded"
-    example = "it was not done within 30 s"
+    example = "not finished within 30 s"
     retry_after_s = 1
 
 
 class ClientGone(Exception):
-    """The client closed its connection while its request was waiting or running. No answer is sent."""
+    """The client closed its connection before its request was answered. No answer is sent."""
 
     status = 499
     """Status shown in the log and the metrics, as in nginx."""

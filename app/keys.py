@@ -11,9 +11,9 @@ from app.http.keys import LINE, SCOPES, hash_of
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments to the parser."""
     parser.description = "Make an API key. The line for RENDERSIGHT_API_KEYS_FILE goes to stdout, the key to stderr."
-    parser.add_argument("name", help="whose it is: letters, digits, '.', '_', '-'")
+    parser.add_argument("name", help="name of the key's owner: letters, digits, '.', '_', '-'")
     parser.add_argument(
-        "--scope", action="append", choices=SCOPES, help="what it is for; repeat it for several (default: detect)"
+        "--scope", action="append", choices=SCOPES, help="scope of the key; repeat for several (default: detect)"
     )
 
 
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None, *, program: str = "python -m ap
     if LINE.fullmatch(line) is None:
         parser.error(f"argument name: {options.name!r} is not accepted; accepted: letters, digits, '.', '_', '-'")
     sys.stdout.write(f"{line}\n")
-    sys.stderr.write(f"the key of {options.name}, shown this once: {key}\n")
+    sys.stderr.write(f"API key of {options.name} (shown only once): {key}\n")
     return 0
 
 

@@ -4,12 +4,9 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from app import errors
-from app.inference.reloading import Reload
 from model_store.detector import Detector
-from model_store.manifest import Metrics
 from model_store.model_info import ModelInfo
 from rendersight.detections import Detections
 
@@ -17,6 +14,27 @@ SCORE_DECIMALS = 4
 BOX_DECIMALS = 2
 MAX_DETECTIONS = 1000
 MAX_LABELS = 100
+
+_MODEL: dict[str, JsonValue] = {
+    "name": "dice", "version": "1", "engine": "torch-fp32", "device": "cpu",
+    "architecture": "fasterrcnn_mobilenet_v2_fpn", "classes": ["one", "two", "three", "four", "five", "six"],
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "score_floor": 0.05, "score_threshold": 0.6, "default_score_threshold": 0.6, "detections_per_image": 100,
+    "metrics": [
+        {
+            "data": "40 held-out photos of a desk", "image_count": 40,
+            "figures": {"AP": 0.55, "AP50": 0.93}, "per_class_ap": {"one": 0.55, "two": 0.56},
+        }
+    ],
+    "skipped_engines": [],
+}  # fmt: skip
+_DETECTIONS: dict[str, JsonValue] = {
+    "model": {name: _MODEL[name] for name in ("name", "version", "engine", "device")},
+    "image": {"width": 640, "height": 640},
+    "score_threshold": 0.5,
+    "detections": [{"label": "five", "label_id": 5, "score": 0.98, "box": [10.5, 20.0, 52.1, 61.7]}],
+}
+_RELOAD: dict[str, JsonValue] = {"at": "2026-01-31T12:00:00Z", "outcome": "swapped", "detail": "dice@7 replaces dice@6"}
 
 FormatName = Literal["json", "jpeg", "png", "labelme", "coco", "csv"]
 
@@ -31,32 +49,32 @@ class SelectQuery(BaseModel):
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="Objects are reported whose score is strictly above this; without it the service's default holds, "
-        "which `GET /models` shows. Below the network's own floor the floor is used; the answer says which.",
+        description="Report objects with a score strictly above this. `GET /models` shows the default. A value below "
+        "the network's score floor is raised to it; the answer contains the value used.",
         examples=[0.7],
     )
     max_detections: int | None = Field(
         None,
         ge=1,
         le=MAX_DETECTIONS,
-        description="The most objects to report, best first; the network itself may give fewer.",
+        description="Maximum number of objects to report, best score first. The network may find fewer.",
         examples=[20],
     )
     labels: list[str] = Field(
         [],
         max_length=MAX_LABELS,
-        description="Report only these classes; repeat the parameter for several. `GET /models` lists the names.",
+        description="Report only these classes. Repeat the parameter for several. `GET /models` lists the names.",
     )
     iou_threshold: float | None = Field(
         None,
         ge=0,
         le=1,
         allow_inf_nan=False,
-        description="Of two objects of a class whose boxes have a larger intersection over union only the better one "
-        "is reported; the network's own limit, where that is less, has been applied before.",
+        description="Of two objects of one class whose boxes overlap by more than this (intersection over union), "
+        "report only the one with the higher score. The network has already applied its own limit.",
         examples=[0.3],
     )
-    class_agnostic: bool = Field(False, description="With iou_threshold: compare objects of different classes as well.")
+    class_agnostic: bool = Field(False, description="With iou_threshold, also compare objects of different classes.")
 
 
 class DetectQuery(SelectQuery):
@@ -64,24 +82,25 @@ class DetectQuery(SelectQuery):
 
     format: FormatName | None = Field(
         None,
-        description="The form of the answer: `json`; `jpeg` or `png`, the upright photo with its boxes, a small one "
-        "enlarged; `labelme` or `coco`, an annotation file; `csv`. Without it the header Accept chooses, by the media "
-        "types of the answer.",
+        description="Format of the answer: `json`; `jpeg` or `png` for the upright photo with its boxes (a small photo "
+        "is enlarged); `labelme` or `coco` for an annotation file; `csv`. By default the header Accept decides.",
         examples=["json"],
     )
 
 
-class _Answer(BaseModel):
+class AnswerModel(BaseModel):
+    """Base of the JSON answers."""
+
     model_config = ConfigDict(frozen=True)
 
 
-class ServedModel(_Answer):
+class ModelIdentity(AnswerModel):
     """The model that answered."""
 
-    name: str = Field(description="The release's name, or the stem of a bare state dict's file.")
-    version: str = Field(description="The release's number; for a bare state dict the start of its sha256.")
-    engine: str = Field(description="What ran it: runtime and arithmetic.")
-    device: str = Field(description="Where it ran: `cpu` or `cuda:N`.")
+    name: str = Field(description="Name of the release, or the file name of a bare state dict without its suffix.")
+    version: str = Field(description="Version of the release, or the first digits of a bare state dict's sha256.")
+    engine: str = Field(description="Runtime and arithmetic, such as `openvino-int8`.")
+    device: str = Field(description="`cpu` or `cuda:N`.")
 
     @classmethod
     def of(cls, detector: Detector) -> Self:
@@ -90,7 +109,7 @@ class ServedModel(_Answer):
         return cls(name=card.name, version=card.version, engine=engine.name, device=engine.device)
 
 
-class ImageSize(_Answer):
+class ImageSize(AnswerModel):
     """Size of the upright image, after its EXIF orientation is applied."""
 
     width: int = Field(ge=1, description="px")
@@ -100,41 +119,29 @@ class ImageSize(_Answer):
 Coordinate = Annotated[float, Field(ge=0)]
 
 
-class Detection(_Answer):
+class DetectionOut(AnswerModel):
     """One object."""
 
     label: str = Field(description="Class name.")
     label_id: int = Field(ge=1, description="Class number, 1..K, in the order of the classes in `GET /models`.")
     score: float = Field(ge=0, le=1, description=f"Confidence, rounded to {SCORE_DECIMALS} decimals.")
     box: tuple[Coordinate, Coordinate, Coordinate, Coordinate] = Field(
-        description="x0, y0, x1, y1 in pixels of the upright image, origin top-left, continuous "
-        f"(the width is x1 - x0), inside the image and with an area, rounded to {BOX_DECIMALS} decimals."
+        description="x0, y0, x1, y1 in pixels of the upright image: origin top-left, continuous (the width is "
+        f"x1 - x0), inside the image, never empty, rounded to {BOX_DECIMALS} decimals."
     )
 
 
-class DetectionsOut(_Answer):
+class DetectionsOut(AnswerModel):
     """The objects found in one image, best score first."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        json_schema_extra={
-            "examples": [
-                {
-                    "model": {"name": "dice", "version": "1", "engine": "torch-fp32", "device": "cpu"},
-                    "image": {"width": 640, "height": 640},
-                    "score_threshold": 0.5,
-                    "detections": [{"label": "five", "label_id": 5, "score": 0.98, "box": [10.5, 20.0, 52.1, 61.7]}],
-                }
-            ]
-        },
-    )
+    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [_DETECTIONS]})
 
-    model: ServedModel
+    model: ModelIdentity
     image: ImageSize
     score_threshold: float = Field(
-        ge=0, le=1, description="The one that was used. Scores are compared with it before they are rounded."
+        ge=0, le=1, description="The threshold used. Scores are compared with it before they are rounded."
     )
-    detections: list[Detection]
+    detections: list[DetectionOut]
 
     @classmethod
     def from_domain(
@@ -156,11 +163,11 @@ class DetectionsOut(_Answer):
         scores = found.scores.astype(np.float64).round(SCORE_DECIMALS)
         names = detector.card.class_names
         return cls(
-            model=ServedModel.of(detector),
+            model=ModelIdentity.of(detector),
             image=ImageSize(width=width, height=height),
             score_threshold=score_threshold,
             detections=[
-                Detection(label=names[label - 1], label_id=label, score=score, box=tuple(box))
+                DetectionOut(label=names[label - 1], label_id=label, score=score, box=tuple(box))
                 for box, label, score in zip(
                     np.hstack([low, high]).tolist(), found.labels.tolist(), scores.tolist(), strict=True
                 )
@@ -168,49 +175,44 @@ class DetectionsOut(_Answer):
         )
 
 
-class BatchLine(_Answer):
+class BatchLine(AnswerModel):
     """The answer for one photo of a batch: a result or a problem."""
 
-    index: int = Field(ge=0, description="Its place among the files of the form, from 0.")
-    filename: str = Field(description="As sent.")
-    result: DetectionsOut | None = Field(None, description="As `POST /detect` answers; absent where it failed.")
-    problem: "Problem | None" = Field(None, description="Why it failed; absent where it did not.")
+    index: int = Field(ge=0, description="Position of the file in the form, from 0.")
+    filename: str = Field(description="File name as sent.")
+    result: DetectionsOut | None = Field(None, description="The answer of `POST /detect`; absent if the photo failed.")
+    problem: "Problem | None" = Field(None, description="The error; absent if the photo did not fail.")
 
 
-class MetricsOut(_Answer):
+class MetricsOut(AnswerModel):
     """Figures of a release on one labelled data set."""
 
-    data: str = Field(description="Which images, in words.")
-    image_count: int = Field(description="How many.")
-    figures: dict[str, float] = Field(description="COCO's names and definitions, such as `AP`, `AP50`, `AR100`.")
-    per_class_ap: dict[str, float] = Field(description="Class name -> mAP@[.5:.95].")
-
-    @classmethod
-    def of(cls, metrics: Metrics) -> Self:
-        """Copy the figures of a manifest."""
-        return cls.model_validate(metrics.model_dump())
+    data: str = Field(description="Description of the images.")
+    image_count: int = Field(description="Number of images.")
+    figures: dict[str, float] = Field(description="Figures as COCO defines and names them: `AP`, `AP50`, `AR100`.")
+    per_class_ap: dict[str, float] = Field(description="Class name -> AP at IoU 0.5 to 0.95.")
 
 
-class SkippedEngineOut(_Answer):
+class SkippedEngineOut(AnswerModel):
     """A faster engine that does not run on this machine."""
 
     engine: str = Field(description="Runtime and arithmetic.")
-    reason: str = Field(description="Why it does not run.")
+    reason: str = Field(description="Reason why it does not run.")
 
 
-class ModelOut(ServedModel):
+class ModelOut(ModelIdentity):
     """A served model in full: classes, thresholds and figures."""
 
-    architecture: str = Field(description="torchvision's name of the network, or ours.")
-    classes: list[str] = Field(description="Class names; the label_id of the first is 1.")
-    sha256: str = Field(description="Of the state dict's file.")
-    score_floor: float = Field(description="The network reports nothing at or below this score.")
-    score_threshold: float = Field(description="The release's recommendation.")
-    default_score_threshold: float = Field(description="What holds where a request names no score_threshold.")
-    detections_per_image: int = Field(description="The most objects that the network reports for one image.")
+    architecture: str = Field(description="Name of the network's architecture.")
+    classes: list[str] = Field(description="Class names. The label_id of the first is 1.")
+    sha256: str = Field(description="SHA-256 of the state dict file.")
+    score_floor: float = Field(description="The network reports only objects with a score above this.")
+    score_threshold: float = Field(description="Score threshold that the release recommends.")
+    default_score_threshold: float = Field(description="Score threshold of a request without score_threshold.")
+    detections_per_image: int = Field(description="Maximum number of objects that the network reports for one image.")
     metrics: list[MetricsOut] = Field(description="Figures of the release; empty for a bare state dict.")
     skipped_engines: list[SkippedEngineOut] = Field(
-        description="Faster engines that were left out at the start, and why; empty if the fastest one runs."
+        description="Faster engines that do not run here, with the reason; empty if the fastest engine runs."
     )
 
     @classmethod
@@ -218,7 +220,7 @@ class ModelOut(ServedModel):
         """Describe a detector and the default threshold."""
         card: ModelInfo = detector.card
         return cls(
-            **ServedModel.of(detector).model_dump(),
+            **ModelIdentity.of(detector).model_dump(),
             architecture=card.architecture,
             classes=list(card.class_names),
             sha256=card.sha256,
@@ -226,110 +228,62 @@ class ModelOut(ServedModel):
             score_threshold=card.score_threshold,
             default_score_threshold=default_score_threshold,
             detections_per_image=card.detections_per_image,
-            metrics=[MetricsOut.of(metrics) for metrics in card.metrics],
+            metrics=[MetricsOut.model_validate(metrics.model_dump()) for metrics in card.metrics],
             skipped_engines=[SkippedEngineOut(engine=item.name, reason=item.reason) for item in detector.skipped],
         )
 
 
-class ReloadOut(_Answer):
+class ReloadOut(AnswerModel):
     """Result of the last check for a newer release."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        json_schema_extra={
-            "examples": [
-                {"at": "2026-01-31T12:00:00Z", "outcome": "swapped", "detail": "dice@7 is served, before it dice@6"}
-            ]
-        },
-    )
+    model_config = ConfigDict(frozen=True, from_attributes=True, json_schema_extra={"examples": [_RELOAD]})
 
-    at: datetime = Field(description="When, in UTC.")
+    at: datetime = Field(description="Time of the check, UTC.")
     outcome: Literal["swapped", "unchanged", "refused"] = Field(
-        description="`refused`: there was something newer that could not take over."
+        description="`refused` means that a newer release exists, but cannot be served."
     )
-    detail: str = Field(description="Which model serves, or why one was refused.")
-
-    @classmethod
-    def of(cls, reload: Reload) -> Self:
-        """Copy a reload's result."""
-        return cls(at=reload.at, outcome=reload.outcome, detail=reload.detail)
+    detail: str = Field(description="The model that serves now, or the reason for the refusal.")
 
 
-class ModelsOut(_Answer):
+class ModelsOut(AnswerModel):
     """The served models."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        json_schema_extra={
-            "examples": [
-                {
-                    "models": [
-                        {
-                            "name": "dice",
-                            "version": "1",
-                            "engine": "torch-fp32",
-                            "device": "cpu",
-                            "architecture": "fasterrcnn_mobilenet_v2_fpn",
-                            "classes": ["one", "two", "three", "four", "five", "six"],
-                            "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                            "score_floor": 0.05,
-                            "score_threshold": 0.6,
-                            "default_score_threshold": 0.6,
-                            "detections_per_image": 100,
-                            "metrics": [
-                                {
-                                    "data": "40 held-out photos of a desk",
-                                    "image_count": 40,
-                                    "figures": {"AP": 0.55, "AP50": 0.93},
-                                    "per_class_ap": {"one": 0.55, "two": 0.56},
-                                }
-                            ],
-                            "skipped_engines": [],
-                        }
-                    ],
-                    "last_reload": None,
-                }
-            ]
-        },
-    )
+    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [{"models": [_MODEL], "last_reload": None}]})
 
     models: list[ModelOut]
     last_reload: ReloadOut | None = Field(
-        None, description="What was last found to be newer, and what came of it; null where nothing was."
+        None, description="Result of the last check that found something new; null if none did."
     )
 
 
-class Health(_Answer):
+class Health(AnswerModel):
     """The answer of a health check."""
 
     status: Literal["ok"] = Field("ok", examples=["ok"])
 
 
-class InvalidInputOut(_Answer):
+class InputFaultOut(AnswerModel):
     """One invalid query parameter, form field or header."""
 
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
     location: str = Field(description="`query`, `form` or `header`.")
-    name: str = Field(description="Of the parameter, field or header.")
-    value: str | None = Field(description="As sent; null where it is missing or is not text.")
-    accepted: str = Field(description="What would be taken.")
-
-    @classmethod
-    def of(cls, item: errors.InvalidInput) -> Self:
-        """Copy an invalid input."""
-        return cls(location=item.location, name=item.name, value=item.value, accepted=item.accepted)
+    name: str = Field(description="Name of the parameter, field or header.")
+    value: str | None = Field(description="Value as sent; null if it is missing or not text.")
+    accepted: str = Field(description="Accepted values.")
 
 
-class Problem(_Answer):
+class Problem(AnswerModel):
     """An error, as RFC 9457 describes it: `application/problem+json`."""
 
     type: str = Field(
-        description="What kind of problem; the same URN each time. `about:blank`: the status says it all."
+        description="Kind of the problem: a URN that never changes, or `about:blank` for a wrong path or method."
     )
     title: str = Field(description="The kind in words.")
-    status: int = Field(ge=400, le=599, description="The HTTP status.")
-    detail: str = Field(description="What was wrong with this request.")
-    request_id: str = Field(description="As in the header X-Request-ID; the service's log has it too.")
-    errors: list[InvalidInputOut] = Field([], description="With 422: each parameter, field or header at fault.")
+    status: int = Field(ge=400, le=599, description="HTTP status.")
+    detail: str = Field(description="What is wrong with this request.")
+    request_id: str = Field(description="The id in the header X-Request-ID and in the service's log.")
+    errors: list[InputFaultOut] = Field([], description="With 422, the invalid parameters, fields and headers.")
 
     def body(self) -> dict[str, Any]:
         """Return the JSON members. `errors` is left out if it is empty."""

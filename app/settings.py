@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -15,7 +15,7 @@ from model_store.store import DEFAULT_ROOT
 PREFIX = "RENDERSIGHT_"
 
 
-class WrongSetting(ValueError):
+class InvalidSetting(ValueError):
     """An invalid setting. The message is one line with the name, the value and the accepted values."""
 
 
@@ -39,8 +39,9 @@ def _split_origins(value: object) -> object:
     return origins
 
 
-def _field(default: Any, *, accepted: str, description: str, **limits: Any) -> Any:
-    return Field(default, description=description, json_schema_extra={"accepted": accepted}, **limits)
+def _accepts(words: str) -> dict[str, Any]:
+    """Return the extra that holds a field's accepted values in words, because its type does not say them."""
+    return {"accepted": words}
 
 
 class Settings(BaseSettings):
@@ -51,188 +52,153 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
 
-    model: str = _field(
+    model: str = Field(
         "dice",
         min_length=1,
-        accepted="a release's name, name@version, a release's folder, or the file of a bare state dict",
-        description="The model to serve. A name means its highest version in the model store.",
+        description="Model to serve. A name means its highest version in the model store.",
+        json_schema_extra=_accepts("a release's name, name@version, a release's folder, or a state dict file"),
     )
-    model_store: Path = _field(
+    model_store: Path = Field(
         DEFAULT_ROOT,
-        accepted="a folder",
-        description="The folder that holds the releases as <name>/<version>/.",
+        description="Folder that holds the releases as <name>/<version>/.",
+        json_schema_extra=_accepts("a folder"),
     )
-    labels: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_split_labels)] = _field(
+    labels: Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_split_labels)] = Field(
         None,
-        accepted="different class names separated by commas",
-        description="Class names of a bare state dict, in the order of its labels 1..K; a release has its own.",
+        description="Class names of a bare state dict, in the order of its labels 1..K. A release has its own names.",
+        json_schema_extra=_accepts("different class names separated by commas"),
     )
-    device: str = _field(
+    device: str = Field(
         "auto",
         pattern=r"^(auto|cpu|cuda(:[0-9]{1,3})?)$",
-        accepted="auto, cpu, cuda, cuda:N",
-        description="What the network runs on; auto is CUDA where there is one, else the CPU.",
+        description="Device that runs the network. auto is CUDA if available, else the CPU.",
+        json_schema_extra=_accepts("auto, cpu, cuda, cuda:N"),
     )
     engine: Literal[
         "auto", "openvino-int8", "openvino-bf16", "openvino-fp32", "torch-fp16", "torch-bf16", "torch-fp32"
-    ] = _field(
+    ] = Field(
         "auto",
-        accepted="auto, openvino-int8, openvino-bf16, openvino-fp32, torch-fp16, torch-bf16, torch-fp32",
-        description="How the network is run; auto is the fastest that the release knows to be accurate and that runs.",
+        description="Runtime and arithmetic of the network. auto is the fastest engine that runs here and is known to "
+        "be accurate for the release.",
     )
-    streams: int | None = _field(
+    streams: int | None = Field(
         None,
         ge=1,
         le=1024,
-        accepted="a whole number from 1 to 1024",
-        description="Images that OpenVINO computes at once, each on its share of the cores; one alone gets all of "
-        "them. Unset: one for each core, the most throughput.",
+        description="Number of images that OpenVINO computes at once. They share the cores; a single image gets all "
+        "of them. Unset means one per core, which has the highest throughput.",
     )
-    cache_dir: Path = _field(
+    cache_dir: Path = Field(
         Path("~/.cache/rendersight"),
-        accepted="a folder",
-        description="Where a network that was converted at start is kept for the next one; it may be missing.",
+        description="Folder that keeps networks converted at the start, for the next start. It is created if missing.",
+        json_schema_extra=_accepts("a folder"),
     )
-    score_threshold: float | None = _field(
+    score_threshold: float | None = Field(
         None,
         ge=0,
         le=1,
-        accepted="a number from 0 to 1",
-        description="Where a request names none; unset: the release's recommendation, 0.5 for a bare state dict.",
+        description="Default score threshold. Unset means the release's recommendation, or 0.5 for a bare state dict.",
     )
-    host: str = _field(
+    host: str = Field(
         "127.0.0.1",
-        accepted="an address or a host name of this machine",
-        description="The address to listen at; 0.0.0.0 is every one of this machine.",
+        description="Address to listen on. 0.0.0.0 means all addresses of this machine.",
+        json_schema_extra=_accepts("an address or a host name of this machine"),
     )
-    port: int = _field(
-        8000,
-        ge=1,
-        le=65535,
-        accepted="a whole number from 1 to 65535",
-        description="The TCP port to listen at.",
+    port: int = Field(8000, ge=1, le=65535, description="TCP port to listen on.")
+    max_bytes: int = Field(
+        20 * 1024 * 1024, ge=1, description="Maximum size of a request's body in bytes. A larger body gets a 413."
     )
-    max_bytes: int = _field(
-        20 * 1024 * 1024,
-        ge=1,
-        accepted="a whole number above 0",
-        description="The most bytes of a request's body; more is a 413.",
-    )
-    max_batch_bytes: int = _field(
+    max_batch_bytes: int = Field(
         100 * 1024 * 1024,
         ge=1,
-        accepted="a whole number above 0",
-        description="The most bytes of the body of a batch, or of an inference request with binary tensor data, whose "
-        "photos have at most MAX_BYTES each; more is a 413.",
+        description="Maximum size in bytes of the body of a batch, or of an inference request with binary tensor data. "
+        "Each photo in it may have up to MAX_BYTES. A larger body gets a 413.",
     )
-    max_held_bytes: int = _field(
+    max_held_bytes: int = Field(
         512 * 1024 * 1024,
         ge=1,
-        accepted="a whole number above 0",
-        description="The most bytes of all requests' bodies that are in memory at a time; more is a 503. Not counted "
-        "is what base64 in JSON is decoded to, which while that is done takes three quarters of it once more.",
+        description="Maximum size in bytes of all request bodies in memory together. A request beyond it gets a 503. "
+        "Base64 in JSON needs memory that is not counted: while it is decoded, another three quarters of its size.",
     )
-    max_parts: int = _field(
+    max_parts: int = Field(
         32,
         ge=1,
         le=10_000,
-        accepted="a whole number from 1 to 10000",
-        description="The most parts of a form, or images of an inference request; more is a 400.",
+        description="Maximum number of parts in a form, or of images in an inference request. More get a 400.",
     )
-    max_part_header_bytes: int = _field(
+    max_part_header_bytes: int = Field(
         4096,
         ge=128,
         le=65536,
-        accepted="a whole number from 128 to 65536",
-        description="The most bytes of one header line of a form's part; more is a 400.",
+        description="Maximum size in bytes of one header line in a form's part. A longer line gets a 400.",
     )
-    max_header_bytes: int = _field(
+    max_header_bytes: int = Field(
         65536,
         ge=1024,
         le=1_048_576,
-        accepted="a whole number from 1024 to 1048576",
-        description="The most bytes of a request's line and headers; more is a 400.",
+        description="Maximum size in bytes of a request's first line and headers. Larger ones get a 400.",
     )
-    max_pixels: int = _field(
+    max_pixels: int = Field(
         50_000_000,
         ge=1,
-        accepted="a whole number above 0",
-        description="The most pixels (width times height) of an image, read from its header; more is a 413.",
+        description="Maximum number of pixels (width times height) of an image, read from its header. A larger image "
+        "gets a 413.",
     )
-    upload_timeout_s: float = _field(
-        60.0,
-        gt=0,
-        le=3600,
-        accepted="a number of seconds above 0, at most 3600",
-        description="How long a request's body may take to arrive, in seconds; longer is a 408.",
+    upload_timeout_s: float = Field(
+        60.0, gt=0, le=3600, description="Seconds for a request's body to arrive. A slower upload gets a 408."
     )
-    queue_size: int = _field(
+    queue_size: int = Field(
         64,
         ge=0,
         le=10_000,
-        accepted="a whole number from 0 to 10000",
-        description="How many requests may wait for the network beside those it computes; one more is a 503.",
+        description="Number of requests that may wait, besides those being computed. A request beyond it gets a 503.",
     )
-    request_timeout_s: float = _field(
+    request_timeout_s: float = Field(
         30.0,
         gt=0,
         le=3600,
-        accepted="a number of seconds above 0, at most 3600",
-        description="How long a request may wait and be computed once its body is there, in seconds; a client may ask "
-        "for less by X-Request-Timeout. What cannot be done by then is a 503 at once, what was not a 504.",
+        description="Seconds for a request to wait and be computed after its body has arrived. Clients can ask for "
+        "less with X-Request-Timeout. A request that cannot meet the limit gets a 503 at once, one that misses it "
+        "gets a 504.",
     )
-    decoders: int = _field(
-        2,
-        ge=1,
-        le=1024,
-        accepted="a whole number from 1 to 1024",
-        description="How many images are decoded at once.",
-    )
-    drain_timeout_s: float = _field(
+    decoders: int = Field(2, ge=1, le=1024, description="Number of images decoded at once.")
+    drain_timeout_s: float = Field(
         90.0,
         gt=0,
         le=3600,
-        accepted="a number of seconds above 0, at most 3600",
-        description="How long requests in flight may take to end after SIGTERM, in seconds; what is left is cut off.",
+        description="Seconds for requests in flight to finish after SIGTERM. Requests left after that are cut off.",
     )
-    watchdog_s: float = _field(
+    watchdog_s: float = Field(
         60.0,
         gt=0,
         le=3600,
-        accepted="a number of seconds above 0, at most 3600",
-        description="How long one image may take, or nothing happen with those that wait, before /livez is a 503, in "
-        "seconds.",
+        description="Seconds without progress, on one image or in the queue, after which /livez answers 503.",
     )
-    watchdog_exit_s: float = _field(
+    watchdog_exit_s: float = Field(
         30.0,
         ge=0,
         le=3600,
-        accepted="a number of seconds from 0 to 3600",
-        description="How long after that the process ends itself, with status 70, to be started anew, in seconds.",
+        description="Further seconds after which the process exits with status 70, so that it is restarted.",
     )
-    reload_interval_s: float = _field(
+    reload_interval_s: float = Field(
         30.0,
         ge=0,
         le=86400,
-        accepted="a number of seconds from 0 to 86400",
-        description="How often to look whether MODEL leads to a newer release, which then takes over, in seconds; 0 "
-        "never looks.",
+        description="Seconds between two checks whether MODEL means a newer release, which then replaces the served "
+        "one. 0 turns the checks off.",
     )
-    api_keys_file: Path | None = _field(
+    api_keys_file: Path | None = Field(
         None,
-        accepted="a file made by python -m app.keys",
-        description="Who may use the service; unset: everybody who reaches it may detect, nobody may reload.",
+        description="File of the API keys. If unset, everybody who reaches the service may detect, and nobody may "
+        "reload.",
+        json_schema_extra=_accepts("a file made with python -m app.keys"),
     )
-    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_origins)] = _field(
+    cors_origins: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_origins)] = Field(
         (),
-        accepted="origins such as https://example.com separated by commas, or *",
-        description="Other sites whose pages may call the service in a browser; cookies are never taken.",
+        description="Other sites whose pages may call the service from a browser. Cookies are never accepted.",
+        json_schema_extra=_accepts("origins such as https://example.com separated by commas, or *"),
     )
-    log_format: Literal["text", "json"] = _field(
-        "text",
-        accepted="text, json",
-        description="Log lines to read, or one JSON object a line.",
-    )
+    log_format: Literal["text", "json"] = Field("text", description="Log plain text, or one JSON object per line.")
 
 
 def variable(field: str) -> str:
@@ -241,10 +207,20 @@ def variable(field: str) -> str:
 
 
 def accepted(field: FieldInfo) -> str:
-    """Return the accepted values of a field, in words."""
-    extra = field.json_schema_extra
-    assert isinstance(extra, dict)
-    return str(extra["accepted"])
+    """Return the accepted values of a field in words, from its type and its bounds."""
+    if isinstance(field.json_schema_extra, dict):
+        return str(field.json_schema_extra["accepted"])
+    kinds = get_args(field.annotation) or (field.annotation,)
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(kinds)
+    bounds = {
+        name: getattr(limit, name) for limit in field.metadata for name in ("ge", "gt", "le") if hasattr(limit, name)
+    }
+    words = "a whole number" if int in kinds else "a number"
+    if {"ge", "le"} <= bounds.keys():
+        return f"{words} from {bounds['ge']} to {bounds['le']}"
+    words += f" above {bounds['gt']}" if "gt" in bounds else f" of at least {bounds['ge']}"
+    return f"{words}, at most {bounds['le']}" if "le" in bounds else words
 
 
 def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
@@ -254,26 +230,26 @@ def read_settings(given: Mapping[str, Any] | None = None) -> Settings:
         given: field name -> value, for callers that pass settings as arguments. They override the environment.
 
     Raises:
-        WrongSetting: a value is not accepted, or a name in `given` or a variable with our prefix is no setting.
+        InvalidSetting: a value is not accepted, or a name in `given` or a variable with our prefix is not a setting.
     """
     given = given or {}
     fields = Settings.model_fields
     known = {variable(name) for name in fields}
     if unknown := sorted(given.keys() - fields.keys()):
-        raise _no_setting(unknown[0], given[unknown[0]], fields)
+        raise _unknown(unknown[0], given[unknown[0]], fields)
     if unknown := sorted(name for name in os.environ if name.upper().startswith(PREFIX) and name.upper() not in known):
-        raise _no_setting(unknown[0], os.environ[unknown[0]], known)
+        raise _unknown(unknown[0], os.environ[unknown[0]], known)
     try:
         return Settings(**given)
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
         if name in given:
-            told = f"{name}={given[name]!r}"
+            shown = f"{name}={given[name]!r}"
         else:
             value = next(text for key, text in os.environ.items() if key.upper() == variable(name))
-            told = f"{variable(name)}={value!r}"
-        raise WrongSetting(f"{told} is not accepted; accepted: {accepted(fields[name])}") from error
+            shown = f"{variable(name)}={value!r}"
+        raise InvalidSetting(f"{shown} is not accepted; accepted: {accepted(fields[name])}") from error
 
 
-def _no_setting(name: str, value: object, known: Iterable[str]) -> WrongSetting:
-    return WrongSetting(f"{name}={value!r} is no setting; accepted: {', '.join(sorted(known))}")
+def _unknown(name: str, value: object, known: Iterable[str]) -> InvalidSetting:
+    return InvalidSetting(f"{name}={value!r} is not a setting; accepted: {', '.join(sorted(known))}")

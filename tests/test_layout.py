@@ -23,7 +23,8 @@ FORBIDDEN = {
     "training": {"app", "fastapi", "starlette"},
 }
 # a part of the service imports none that stands after it
-APP_LAYERS = ("observability", "inference", "http", "dependencies", "routes", "main")
+APP_LAYERS = ("observability", "inference", "http", "dependencies", "openapi", "routes", "main")
+CONSOLE_SCRIPT = ROOT / "rendersight" / "cli.py"
 
 # the folders and modules of training: each imports only those after it
 TRAINING = (

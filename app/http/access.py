@@ -1,29 +1,26 @@
 """Access control: the API key and scope that an endpoint requires."""
 
-from collections.abc import Callable, Coroutine
-from typing import Any
+from dataclasses import dataclass
 
-from fastapi import Depends, Request
+from fastapi import Request
 
 from app.errors import Forbidden, Unauthorized
 from app.http.keys import Keys
 
-_SCOPE = "x-scope"
-_SCHEMES = {"key": {"type": "http", "scheme": "bearer", "description": "An API key, as `Authorization: Bearer KEY`."}}
 
+@dataclass(frozen=True)
+class KeyCheck:
+    """A dependency that requires an API key.
 
-def needs(scope: str) -> dict[str, Any]:
-    """Return the arguments of a route that requires a key with this scope if the service has keys."""
-    return {"dependencies": [Depends(_check(scope, always=False))], "openapi_extra": {_SCOPE: scope}}
+    Attributes:
+        scope: the scope that the key must have.
+        always: whether a key is required even if the service has no keys.
+    """
 
+    scope: str
+    always: bool = False
 
-def always_needs(scope: str) -> dict[str, Any]:
-    """Return the arguments of a route that requires a key with this scope even if the service has no keys."""
-    return {"dependencies": [Depends(_check(scope, always=True))], "openapi_extra": {_SCOPE: scope, "x-always": True}}
-
-
-def _check(scope: str, *, always: bool) -> Callable[[Request], Coroutine[Any, Any, None]]:
-    async def check(request: Request) -> None:
+    async def __call__(self, request: Request) -> None:
         """Raise an error if the request has no valid key. Store the key's name in `request.state.key`.
 
         Raises:
@@ -31,32 +28,19 @@ def _check(scope: str, *, always: bool) -> Callable[[Request], Coroutine[Any, An
             Forbidden: the key lacks the scope.
         """
         keys: Keys | None = request.app.state.keys
-        if keys is None and not always:
+        if keys is None and not self.always:
             return
-        given = _given(request)
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        given = token.strip() if scheme.lower() == "bearer" else ""
         if not given:
-            raise Unauthorized(f"a key with the scope {scope} is needed, as Authorization: Bearer KEY")
+            raise Unauthorized(
+                f"an API key with the scope {self.scope} is required; send it as Authorization: Bearer KEY"
+            )
         key = (keys or Keys()).find(given)
         if key is None:
-            raise Unauthorized("the key is not known")
+            raise Unauthorized("the API key is unknown")
         request.state.key = key.name
-        if scope not in key.scopes:
-            raise Forbidden(f"the key of {key.name} is for {', '.join(sorted(key.scopes))}; this needs {scope}")
-
-    return check
-
-
-def _given(request: Request) -> str:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
-
-
-def describe(document: dict[str, Any], *, has_keys: bool) -> None:
-    """Write into an OpenAPI document which operations require a key."""
-    document["components"]["securitySchemes"] = _SCHEMES
-    for item in document["paths"].values():
-        for operation in item.values():
-            scope, always = operation.pop(_SCOPE, None), operation.pop("x-always", False)
-            if scope and (has_keys or always):
-                operation["security"] = [{name: []} for name in _SCHEMES]
-                operation["description"] += f"\n\nNeeds a key with the scope `{scope}`."
+        if self.scope not in key.scopes:
+            raise Forbidden(
+                f"the API key of {key.name} lacks the scope {self.scope}; it has {', '.join(sorted(key.scopes))}"
+            )

@@ -12,10 +12,11 @@ from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from app import errors
+from app.http.disconnect import unless_gone
 from app.http.multipart import Part
 from app.http.problems import problem_of
 from app.inference.decoding import EncodedImage
-from app.inference.pipeline import Answer, Detecting
+from app.inference.pipeline import DetectOptions, EncodedDetections, Pipeline
 from model_store.detector import Detector
 
 MEDIA_TYPE = "application/x-ndjson"
@@ -42,78 +43,82 @@ async def _in_order(work: Iterable[Coroutine[Any, Any, T]], *, at_once: int) -> 
 
 
 async def answer_in_order(
-    detecting: Detecting, files: Sequence[Part], *, request_id: str, max_bytes: int
+    pipeline: Pipeline, files: Sequence[Part], options: DetectOptions, *, request_id: str, max_bytes: int
 ) -> AsyncGenerator[bytes, None]:
     """Find the objects in each photo. A photo that fails does not affect the others.
 
     Args:
-        detecting: the request's detection, with JSON as its format.
+        pipeline: the app's pipeline.
         files: the files of a form.
-        request_id: request id, for the problems.
+        options: the request's options, with JSON as the format.
+        request_id: the id that problems show.
         max_bytes: maximum number of bytes of a file.
 
     Yields:
         A `schemas.BatchLine` as JSON with a line break for each file, in their order.
-
-    Raises:
-        ClientGone: the client has disconnected.
     """
-    work = (_line(detecting, index, file, request_id, max_bytes) for index, file in enumerate(files))
-    async with aclosing(_in_order(work, at_once=detecting.scheduler.at_once)) as lines:
+    work = (
+        _line(pipeline, index, file, options, request_id=request_id, max_bytes=max_bytes)
+        for index, file in enumerate(files)
+    )
+    async with aclosing(_in_order(work, at_once=pipeline.scheduler.at_once)) as lines:
         async for line in lines:
             yield line
 
 
-async def answer_together(detecting: Detecting, images: Sequence[EncodedImage], detector: Detector) -> list[Answer]:
+async def answer_together(
+    pipeline: Pipeline, images: Sequence[EncodedImage], options: DetectOptions, detector: Detector
+) -> list[EncodedDetections]:
     """Find the objects in all photos. If one photo fails, all do.
 
     Args:
-        detecting: the request's detection; its time limit applies to all photos together.
+        pipeline: the app's pipeline.
         images: at least one photo.
+        options: the request's options; their time limit applies to all photos together.
         detector: the current `Scheduler.detector`. It is used even if another one is swapped in meanwhile.
 
     Raises:
-        ServiceError: as in `Detecting.answer`; the detail names the photo by its index, from 0.
-        ClientGone: the client has disconnected.
+        ServiceError: as in `Pipeline.detect`; the detail names the photo by its index, from 0.
     """
-    work = (_placed(detecting, index, image, detector) for index, image in enumerate(images))
+    work = (_named(pipeline, index, image, options, detector) for index, image in enumerate(images))
     try:
         async with (
-            asyncio.timeout(detecting.timeout_s),
-            aclosing(_in_order(work, at_once=detecting.scheduler.at_once)) as answers,
+            asyncio.timeout(options.timeout_s),
+            aclosing(_in_order(work, at_once=pipeline.scheduler.at_once)) as answers,
         ):
             return [answer async for answer in answers]
     except TimeoutError as error:
-        raise errors.DeadlineExceeded(f"it was not done within {detecting.timeout_s:g} s") from error
+        raise errors.DeadlineExceeded(f"not finished within {options.timeout_s:g} s") from error
 
 
-async def _placed(detecting: Detecting, index: int, image: EncodedImage, detector: Detector) -> Answer:
+async def _named(
+    pipeline: Pipeline, index: int, image: EncodedImage, options: DetectOptions, detector: Detector
+) -> EncodedDetections:
     try:
-        return await detecting.answer(lambda: image, detector)
+        return await pipeline.detect(image, options, detector)
     except errors.ServiceError as error:
         raise type(error)(f"image {index}: {error.detail}", retry_after_s=error.retry_after_s) from error
 
 
-async def _line(detecting: Detecting, index: int, file: Part, request_id: str, max_bytes: int) -> bytes:
-    start = f'{{"index":{index},"filename":{json.dumps(file.filename)},'
-    detector = detecting.scheduler.detector
+async def _line(
+    pipeline: Pipeline, index: int, file: Part, options: DetectOptions, *, request_id: str, max_bytes: int
+) -> bytes:
+    detector = pipeline.scheduler.detector
+    outcome, member = "ok", "result"
     try:
         if (size := sum(map(len, file.pieces))) > max_bytes:
             raise errors.UploadTooLarge(f"the file has {size} bytes, the limit is {max_bytes}")
-        answer = await detecting.answer(file.image, detector)
-    except errors.ServiceError as error:
-        failure = error
-    except errors.ClientGone:
-        raise
-    except Exception:
-        _log.exception("unforeseen error", extra={"fields": {"request_id": request_id, "index": index}})
-        failure = errors.InternalError(errors.InternalError.example)
-    else:
-        detecting.metrics.asked("ok", (detector.card.name, detector.card.version))
-        return b'%s"result":%s}\n' % (start.encode(), answer.body)
-    detecting.metrics.asked(failure.slug, (detector.card.name, detector.card.version))
-    problem = json.dumps(problem_of(failure, request_id=request_id).body())
-    return f'{start}"problem":{problem}}}\n'.encode()
+        body = (await pipeline.detect(file.image(), options, detector)).body
+    except Exception as error:
+        failure = (
+            error if isinstance(error, errors.ServiceError) else errors.InternalError(errors.InternalError.example)
+        )
+        if failure is not error:
+            _log.exception("unexpected error", extra={"fields": {"request_id": request_id, "index": index}})
+        outcome, member = failure.slug, "problem"
+        body = json.dumps(problem_of(failure, request_id=request_id).body()).encode()
+    pipeline.metrics.asked(outcome, (detector.card.name, detector.card.version))
+    return b'{"index":%d,"filename":%s,"%s":%s}\n' % (index, json.dumps(file.filename).encode(), member.encode(), body)
 
 
 class LinesResponse(Response):
@@ -131,8 +136,11 @@ class LinesResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send the answer."""
         with self._held, suppress(errors.ClientGone):
-            async with aclosing(self._lines) as lines:
-                await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-                async for line in lines:
-                    await send({"type": "http.response.body", "body": line, "more_body": True})
-                await send({"type": "http.response.body", "body": b""})
+            await unless_gone(receive, self._send_lines(send))
+
+    async def _send_lines(self, send: Send) -> None:
+        async with aclosing(self._lines) as lines:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            async for line in lines:
+                await send({"type": "http.response.body", "body": line, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})

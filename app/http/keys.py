@@ -19,10 +19,10 @@ No scope includes another.
 LINE = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,64})\s+(?P<scopes>[a-z,]+)\s+(?P<sha256>[0-9a-f]{64})")
 """One line of the keys file."""
 
-_FORMAT = f"accepted: NAME SCOPES SHA256, where SCOPES are of {', '.join(SCOPES)} with commas between"
+_FORMAT = f"accepted: NAME SCOPES SHA256, where SCOPES are {', '.join(SCOPES)}, separated by commas"
 
 
-class WrongKeysFile(ValueError):
+class InvalidKeysFile(ValueError):
     """An unreadable or invalid keys file. The message is one line with the place and the accepted format."""
 
 
@@ -66,12 +66,12 @@ def read_keys(path: Path) -> Keys:
     """Read a keys file: one key per line. Empty lines and lines that begin with # are ignored.
 
     Raises:
-        WrongKeysFile: the file cannot be read, a line is invalid, or a name or key is repeated.
+        InvalidKeysFile: the file cannot be read, a line is invalid, or a name or key is repeated.
     """
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise WrongKeysFile(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+        raise InvalidKeysFile(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     keys: list[Key] = []
     for number, line in enumerate(lines, 1):
         text = line.strip()
@@ -79,8 +79,8 @@ def read_keys(path: Path) -> Keys:
             continue
         match = LINE.fullmatch(text)
         if match is None or not (scopes := frozenset(match["scopes"].split(","))) <= set(SCOPES):
-            raise WrongKeysFile(f"{path}:{number}: not a key's line; {_FORMAT}")
+            raise InvalidKeysFile(f"{path}:{number}: not a valid line; {_FORMAT}")
         keys.append(Key(match["name"], scopes, match["sha256"]))
         if any(known.name == match["name"] or known.sha256 == match["sha256"] for known in keys[:-1]):
-            raise WrongKeysFile(f"{path}:{number}: the name {match['name']!r} or its key is there twice")
+            raise InvalidKeysFile(f"{path}:{number}: the name {match['name']!r} or its key is repeated")
     return Keys(keys)

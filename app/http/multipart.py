@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from pathlib import PureWindowsPath
 
 from python_multipart.exceptions import FormParserError
@@ -17,6 +17,7 @@ FORM = "multipart/form-data"
 FIELD = "image"
 
 _MAX_PART_HEADERS = 16
+_SNIFFED_BYTES = 64
 _PLAIN_ENCODINGS = ("", "binary", "8bit", "7bit")
 _SUFFIXES = {"JPEG": "jpg"}  # other formats use their own name
 
@@ -74,7 +75,7 @@ class Part:
         if not any(self.pieces):
             raise errors.EmptyUpload(f"the file in the form field {FIELD} is empty")
         name = PureWindowsPath(self.filename).name  # splits at / and \
-        return EncodedImage(name or default_name(b"".join(self.pieces)), self.pieces)
+        return EncodedImage(name or default_name(bytes(islice(chain(*self.pieces), _SNIFFED_BYTES))), self.pieces)
 
 
 def files_in(data: bytes, boundary: bytes, limits: FormLimits) -> list[Part]:
@@ -104,7 +105,7 @@ class _FormReader:
 
     def on_part_begin(self) -> None:
         if len(self.parts) == self._limits.max_parts:
-            raise errors.MalformedBody(f"{FORM}: more than {self._limits.max_parts} parts, the limit")
+            raise errors.MalformedBody(f"{FORM}: more parts than the limit of {self._limits.max_parts}")
         self.parts.append(Part())
 
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
@@ -143,7 +144,7 @@ def _parts(data: bytes, boundary: bytes, limits: FormLimits) -> list[Part]:
         )
         parser.write(data)
     except FormParserError as error:
-        limited = f"; a part may have {_MAX_PART_HEADERS} headers of {limits.max_header_bytes} bytes"
+        limited = f"; the limit is {_MAX_PART_HEADERS} headers of {limits.max_header_bytes} bytes per part"
         raise errors.MalformedBody(f"{FORM}: {error}{limited if 'Maximum' in str(error) else ''}") from error
     if not reader.complete:
         raise errors.MalformedBody(f"{FORM}: the closing boundary is missing")
@@ -152,22 +153,22 @@ def _parts(data: bytes, boundary: bytes, limits: FormLimits) -> list[Part]:
 
 def _images(parts: list[Part]) -> list[Part]:
     """Return the parts if all are files named `image` and there is at least one; otherwise raise InvalidForm."""
-    if wrong := list(islice(_wrong_in(parts), errors.MOST_INPUTS)):
+    if wrong := list(islice(_wrong_in(parts), errors.MAX_FAULTS)):
         listed = "; ".join(f"form field {item.name}: {item.accepted}" for item in wrong)
         raise errors.InvalidForm(listed, errors=wrong)
     return parts
 
 
-def _wrong_in(parts: list[Part]) -> Iterator[errors.InvalidInput]:
+def _wrong_in(parts: list[Part]) -> Iterator[errors.InputFault]:
     """Yield each fault of a form that should hold only files named `image`."""
     for part in parts:
         if part.name != FIELD:
-            yield errors.InvalidInput("form", errors.shown(part.name), None, f"no field but {FIELD}")
+            yield errors.InputFault("form", errors.shown(part.name), None, f"only the field {FIELD}")
         elif not part.filename:
             text = errors.shown(b"".join(part.pieces).decode("utf-8", "replace"))
-            yield errors.InvalidInput("form", FIELD, text, "a file, with a filename")
+            yield errors.InputFault("form", FIELD, text, "a file with a filename")
     if not parts:
-        yield errors.InvalidInput("form", FIELD, None, "a file, this form has none")
+        yield errors.InputFault("form", FIELD, None, "a file, this form has none")
 
 
 def default_name(data: bytes) -> str:
@@ -181,5 +182,5 @@ def _refuse_mail_encoding(part: Part) -> None:
     encoding = part.headers.get(b"content-transfer-encoding", b"").decode("latin-1").strip().lower()
     if encoding not in _PLAIN_ENCODINGS:
         raise errors.UnsupportedMediaType(
-            f"Content-Transfer-Encoding {errors.shown(encoding)} is not taken; send the bytes as they are"
+            f"Content-Transfer-Encoding {errors.shown(encoding)} is not accepted; send the bytes unchanged"
         )

@@ -1,12 +1,12 @@
 """Conversion of errors to answers: `application/problem+json` (RFC 9457).
 
-At and below /v2 errors have the shape of the Open Inference Protocol instead; see `_SHAPES`.
+At and below /v2 errors have the shape of the Open Inference Protocol instead; see `shape_at`.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -19,24 +19,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import (
-    MOST_INPUTS,
-    BrokenImage,
+    MAX_FAULTS,
     ClientGone,
-    EmptyUpload,
-    ImageTooLarge,
+    InputFault,
     InternalError,
-    InvalidInput,
     InvalidParameter,
-    MalformedBody,
     NotReady,
     ServiceError,
     Unauthorized,
-    UnknownImageFormat,
-    UnsupportedMediaType,
     shown,
 )
 from app.http.v2_schemas import InferenceError
-from app.schemas import InvalidInputOut, Problem
+from app.schemas import InputFaultOut, Problem
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -44,46 +38,33 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Shape:
-    """The format of error answers.
+class ErrorShape:
+    """The form of error answers.
 
     Attributes:
         media_type: media type of the answer.
         schema: schema of the answer's body.
         body: returns the JSON members of a problem.
-        examples: error class -> example of its detail; overrides the class's own example.
     """
 
     media_type: str
     schema: type[BaseModel]
     body: Callable[[Problem], dict[str, Any]]
-    examples: Mapping[type[ServiceError], str] = field(default_factory=dict)
 
     def response(self, problem: Problem, headers: dict[str, str]) -> Response:
+        """Return the answer to a request that ends in a problem."""
         return JSONResponse(self.body(problem), problem.status, headers, self.media_type)
 
 
-_PROBLEM = _Shape(MEDIA_TYPE, Problem, Problem.body)
-_SHAPES = {
-    "/v2": _Shape(
-        "application/json",
-        InferenceError,
-        lambda problem: InferenceError(error=problem.detail).model_dump(),
-        {
-            MalformedBody: "the connection closed after 81920 bytes of the body",
-            EmptyUpload: "image 1: it is empty",
-            UnsupportedMediaType: "Content-Type image/jpeg is not taken; "
-            "accepted: application/json, application/octet-stream",
-            InvalidParameter: "parameters.score_threshold: Input should be less than or equal to 1, but it is 1.5",
-            **{error: f"image 1: {error.example}" for error in (ImageTooLarge, UnknownImageFormat, BrokenImage)},
-        },
-    )
-}
-"""Path -> shape of errors at and below it. All other paths use `_PROBLEM`."""
+PROBLEM = ErrorShape(MEDIA_TYPE, Problem, Problem.body)
+V2_ERROR = ErrorShape(
+    "application/json", InferenceError, lambda problem: InferenceError(error=problem.detail).model_dump()
+)
 
 
-def _shape_at(path: str) -> _Shape:
-    return next((shape for top, shape in _SHAPES.items() if f"{path}/".startswith(f"{top}/")), _PROBLEM)
+def shape_at(path: str) -> ErrorShape:
+    """Return the shape of errors at a path: that of the Open Inference Protocol at and below /v2."""
+    return V2_ERROR if f"{path}/".startswith("/v2/") else PROBLEM
 
 
 def path_of(scope: Scope) -> str:
@@ -92,17 +73,13 @@ def path_of(scope: Scope) -> str:
     return path.removeprefix(scope.get("root_path", ""))
 
 
-def _shape_of(scope: Scope) -> _Shape:
-    return _shape_at(path_of(scope))
-
-
 def type_of(error: type[ServiceError]) -> str:
     """Return the problem type of an error class, a URN that never changes."""
     return f"urn:rendersight:problem:{error.slug}"
 
 
 def install(app: FastAPI) -> None:
-    """Add the handlers of all expected errors to an app. `CatchUnforeseen` handles the others."""
+    """Add the handlers of all expected errors to an app. `CatchUnexpected` handles the others."""
     app.add_exception_handler(ServiceError, _on_service_error)
     app.add_exception_handler(ClientGone, _on_client_gone)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
@@ -124,8 +101,8 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
     """Translate FastAPI's validation errors of the query and the headers to InvalidParameter."""
     assert isinstance(error, RequestValidationError)
     found = [
-        InvalidInput(item["loc"][0], str(item["loc"][1]), shown(str(item["input"])), item["msg"])
-        for item in error.errors()[:MOST_INPUTS]
+        InputFault(item["loc"][0], str(item["loc"][1]), shown(str(item["input"])), item["msg"])
+        for item in error.errors()[:MAX_FAULTS]
     ]
     kinds = {"query": "query parameter", "header": "header"}
     detail = "; ".join(f"{kinds[item.location]} {item.name}: {item.accepted}" for item in found)
@@ -136,7 +113,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     """Answer the router's errors: unknown path (404), wrong method (405)."""
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
-    details = {404: f"there is no {request.url.path}", 405: f"{request.method} is not for {request.url.path}"}
+    details = {404: f"no such path: {request.url.path}", 405: f"{request.url.path} does not accept {request.method}"}
     problem = Problem(
         type="about:blank",
         title=HTTPStatus(error.status_code).phrase,
@@ -146,7 +123,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     )
     if "GET" in (allowed := headers.get("Allow", "").split(", ")):
         headers["Allow"] = ", ".join(sorted({*allowed, "HEAD"}))  # `HeadAsGet` answers HEAD
-    return _shape_of(request.scope).response(problem, headers)
+    return shape_at(path_of(request.scope)).response(problem, headers)
 
 
 def problem_of(error: ServiceError, *, request_id: str) -> Problem:
@@ -157,7 +134,7 @@ def problem_of(error: ServiceError, *, request_id: str) -> Problem:
         status=error.status,
         detail=error.detail,
         request_id=request_id,
-        errors=[InvalidInputOut.of(item) for item in error.errors],
+        errors=[InputFaultOut.model_validate(item) for item in error.errors],
     )
 
 
@@ -168,10 +145,10 @@ def response_to(request: Request, error: ServiceError) -> Response:
     headers = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
-    return _shape_of(request.scope).response(problem, headers)
+    return shape_at(path_of(request.scope)).response(problem, headers)
 
 
-class CatchUnforeseen:
+class CatchUnexpected:
     """Middleware that logs an unexpected error with its traceback and answers 500 without internals."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -199,55 +176,5 @@ class CatchUnforeseen:
             if has_begun:
                 raise
             request = Request(scope)
-            _log.exception("unforeseen error", extra={"fields": {"request_id": request.state.request_id}})
+            _log.exception("unexpected error", extra={"fields": {"request_id": request.state.request_id}})
             await response_to(request, InternalError(InternalError.example))(scope, receive, send)
-
-
-def responses(*errors: type[ServiceError], path: str = "/") -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI `responses` of an endpoint that raises these errors, with an example of each.
-
-    Args:
-        errors: the errors that the endpoint raises.
-        path: the endpoint's path or a parent of it; it decides the shape of the errors.
-    """
-    shape = _shape_at(path)
-    schema = {"$ref": f"#/components/schemas/{shape.schema.__name__}"}
-    by_status: dict[int | str, dict[str, Any]] = {}
-    for error in errors:
-        response = by_status.setdefault(
-            error.status,
-            {"description": "", "content": {shape.media_type: {"schema": schema, "examples": {}}}},
-        )
-        response["description"] = " or ".join(filter(None, [response["description"], error.title]))
-        response["content"][shape.media_type]["examples"][error.slug] = {
-            "summary": error.title,
-            "value": shape.body(_example(error, shape)),
-        }
-    return by_status
-
-
-def _example(error: type[ServiceError], shape: _Shape) -> Problem:
-    inputs = {
-        "invalid-parameter": InvalidInputOut(
-            location="query", name="score_threshold", value="1.5", accepted="Input should be less than or equal to 1"
-        ),
-        "invalid-form": InvalidInputOut(
-            location="form", name="image", value=None, accepted="exactly one file, this form has none"
-        ),
-    }
-    return Problem(
-        type=type_of(error),
-        title=error.title,
-        status=error.status,
-        detail=shape.examples.get(error, error.example),
-        request_id="b1946ac92492d234",
-        errors=[inputs[error.slug]] if error.slug in inputs else [],
-    )
-
-
-def describe(document: dict[str, Any]) -> dict[str, Any]:
-    """Add the error schemas, which `responses` references, to an OpenAPI document."""
-    for shape in (_PROBLEM, *_SHAPES.values()):
-        schema = shape.schema.model_json_schema(ref_template="#/components/schemas/{model}")
-        document["components"]["schemas"].update({**schema.pop("$defs", {}), shape.schema.__name__: schema})
-    return document

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers
@@ -23,7 +22,7 @@ IMAGE_TYPES = tuple(f"image/{name.lower()}" for name in images.WEB_FORMATS)
 """Media types of the formats that can be decoded. The data's signature decides the format, not the declared type."""
 
 _ACCEPTED = (
-    f"accepted: {FORM} with the file in the field {FIELD}, or the bare image as image/* or application/octet-stream"
+    f"accepted: {FORM} with the file in the field {FIELD}, or the image itself as image/* or application/octet-stream"
 )
 
 
@@ -41,14 +40,14 @@ class BodyMemory:
 
     @contextmanager
     def share(self) -> Iterator[Callable[[int], None]]:
-        """Yield a function that reserves bytes for one request; it raises Overloaded. Release them at the end."""
+        """Yield a function that reserves bytes for one request; it raises ServiceOverloaded. Free them at the end."""
         held = 0
 
         def take(count: int) -> None:
             nonlocal held
             if self.held_bytes + count > self.max_bytes:
-                raise errors.Overloaded(
-                    f"all requests' bodies have {self.held_bytes + count} bytes, the limit is {self.max_bytes}; "
+                raise errors.ServiceOverloaded(
+                    f"the bodies of all requests have {self.held_bytes + count} bytes, the limit is {self.max_bytes}; "
                     "try again in 1 s"
                 )
             self.held_bytes += count
@@ -61,7 +60,7 @@ class BodyMemory:
 
 
 @dataclass(frozen=True)
-class Upload:
+class UploadedBody:
     """A request's whole body.
 
     Attributes:
@@ -74,9 +73,8 @@ class Upload:
     boundary: bytes | None
     limits: FormLimits
 
-    @cached_property
     def image(self) -> EncodedImage:
-        """The one image of the upload. Parsing a large form takes milliseconds.
+        """Return the one image of the upload. Parsing a large form takes milliseconds.
 
         Raises:
             MalformedBody: the form is not well-formed or exceeds `limits`.
@@ -90,7 +88,7 @@ class Upload:
         if len(files) > 1:
             accepted = f"exactly one file, this form has {len(files)}"
             raise errors.InvalidForm(
-                f"form field {FIELD}: {accepted}", errors=[errors.InvalidInput("form", FIELD, None, accepted)]
+                f"form field {FIELD}: {accepted}", errors=[errors.InputFault("form", FIELD, None, accepted)]
             )
         return files[0].image()
 
@@ -108,7 +106,7 @@ async def read_upload(
     timeout_s: float,
     take: Callable[[int], None],
     form_only: bool = False,
-) -> Upload:
+) -> UploadedBody:
     """Read the body of a request with an image or a form. Check the headers before reading.
 
     Args:
@@ -120,20 +118,18 @@ async def read_upload(
         form_only: whether to refuse a bare image.
 
     Raises:
-        UnsupportedMediaType: the Content-Type is neither a form nor an image, or the body is compressed.
-        MalformedBody: the form has no boundary, or the connection closed too early.
-        UploadTooLarge: the Content-Length or the received data exceeds `max_bytes`.
-        UploadTimeout: the body did not arrive in time.
+        UnsupportedMediaType: the Content-Type is neither a form nor an image.
+        MalformedBody: the form has no boundary.
         EmptyUpload: the body is empty.
-        Overloaded: `take` raised it.
+        ServiceError: as in `read_body`.
     """
     boundary = _boundary(request.headers)
     if form_only and boundary is None:
-        raise errors.UnsupportedMediaType(f"the body is no {FORM}; send files in the field {FIELD}")
+        raise errors.UnsupportedMediaType(f"the body is not {FORM}; send the files in the form field {FIELD}")
     data = await read_body(request, max_bytes=max_bytes, timeout_s=timeout_s, take=take)
     if not data:
         raise errors.EmptyUpload("the body is empty; send an image")
-    return Upload(data, boundary, limits)
+    return UploadedBody(data, boundary, limits)
 
 
 async def read_body(request: Request, *, max_bytes: int, timeout_s: float, take: Callable[[int], None]) -> bytes:
@@ -150,12 +146,12 @@ async def read_body(request: Request, *, max_bytes: int, timeout_s: float, take:
         UploadTooLarge: the Content-Length or the received data exceeds `max_bytes`.
         UploadTimeout: the body did not arrive in time.
         MalformedBody: the connection closed too early.
-        Overloaded: `take` raised it.
+        ServiceOverloaded: `take` raised it.
     """
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
         raise errors.UnsupportedMediaType(
-            f"Content-Encoding {errors.shown(encoding)} is not taken; send the bytes as they are"
+            f"Content-Encoding {errors.shown(encoding)} is not accepted; send the bytes unchanged"
         )
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > max_bytes:
@@ -167,10 +163,11 @@ async def read_body(request: Request, *, max_bytes: int, timeout_s: float, take:
                 take(len(chunk))
                 data += chunk
                 if len(data) > max_bytes:
-                    raise errors.UploadTooLarge(f"the body has more than {max_bytes} bytes, the limit")
+                    raise errors.UploadTooLarge(f"the body has more bytes than the limit of {max_bytes}")
     except TimeoutError as error:
-        came = f"{len(data)} bytes came"
-        raise errors.UploadTimeout(f"the body did not arrive within {timeout_s:g} s; {came}") from error
+        raise errors.UploadTimeout(
+            f"the body did not arrive within {timeout_s:g} s; {len(data)} bytes were received"
+        ) from error
     except ClientDisconnect as error:
         raise errors.MalformedBody(f"the connection closed after {len(data)} bytes of the body") from error
     return bytes(data)
@@ -184,8 +181,8 @@ def _boundary(headers: Headers) -> bytes | None:
     if media_type == FORM:
         boundary = options.get(b"boundary", b"")
         if not boundary:
-            raise errors.MalformedBody(f"Content-Type {errors.shown(declared)} names no boundary")
+            raise errors.MalformedBody(f"Content-Type {errors.shown(declared)} has no boundary")
         return boundary
     if media_type and not media_type.startswith("image/") and media_type != "application/octet-stream":
-        raise errors.UnsupportedMediaType(f"Content-Type {errors.shown(media_type)} is not taken; {_ACCEPTED}")
+        raise errors.UnsupportedMediaType(f"Content-Type {errors.shown(media_type)} is not accepted; {_ACCEPTED}")
     return None

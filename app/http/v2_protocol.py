@@ -30,7 +30,7 @@ from app.http.v2_schemas import (
     TensorMetadata,
 )
 from app.inference.decoding import EncodedImage
-from app.inference.formats import Format, Result, as_json
+from app.inference.formats import OutputFormat, Result, as_json
 from model_store.model_info import ModelInfo
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
@@ -64,7 +64,7 @@ def _rows(result: Result) -> bytes:
     return np.array(rows, np.float64).tobytes()
 
 
-ROWS = Format(BINARY, ".rows", _rows)
+ROWS = OutputFormat(BINARY, _rows)
 """A photo's objects as rows of float64 (x0, y0, x1, y1, label, score), with the values of the JSON of /detect."""
 
 
@@ -90,7 +90,7 @@ def check_headers(headers: Headers) -> None:
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in ("", JSON, BINARY):
         raise errors.UnsupportedMediaType(
-            f"Content-Type {errors.shown(media_type)} is not taken; accepted: {JSON}, {BINARY}"
+            f"Content-Type {errors.shown(media_type)} is not accepted; accepted: {JSON}, {BINARY}"
         )
 
 
@@ -102,7 +102,7 @@ def check_query(query: QueryParams) -> None:
     """
     for name in query:
         raise errors.InvalidParameter(
-            f"query parameter {errors.shown(name)}: none is known; parameters belong in the body's `parameters`"
+            f"query parameter {errors.shown(name)}: no such parameter; put parameters into the body's `parameters`"
         )
 
 
@@ -124,7 +124,7 @@ def read_request(body: bytes, json_bytes: int | None, *, max_images: int, max_by
     length = len(body) if json_bytes is None else json_bytes
     if length > len(body):
         said = errors.shown(str(length))
-        raise errors.InvalidInference(f"{LENGTH_HEADER}: {said}, but the body has {len(body)} bytes")
+        raise errors.InvalidInference(f"header {LENGTH_HEADER} is {said}, but the body has {len(body)} bytes")
     if length > max_bytes:  # refusing a text with one character beyond U+FFFF takes eight times its length in memory
         raise errors.UploadTooLarge(f"the JSON has {length} bytes, the limit is {max_bytes}")
     request = _parsed(body if length == len(body) else body[:length])
@@ -132,9 +132,9 @@ def read_request(body: bytes, json_bytes: int | None, *, max_images: int, max_by
     found = _elements_of(tensor, memoryview(body)[length:], max_images)
     for index, one in enumerate(found):
         if not one:
-            raise errors.EmptyUpload(f"image {index}: it is empty")
+            raise errors.EmptyUpload(f"image {index} is empty")
         if len(one) > max_bytes:
-            raise errors.UploadTooLarge(f"image {index}: it has {len(one)} bytes, the limit is {max_bytes}")
+            raise errors.UploadTooLarge(f"image {index} has {len(one)} bytes, the limit is {max_bytes}")
     without = tensor.model_copy(update={"data": None})
     return Asked(request.model_copy(update={"inputs": [without]}), [EncodedImage("", [one]) for one in found])
 
@@ -154,7 +154,7 @@ def _elements_of(tensor: RequestInput, behind: memoryview, max_images: int) -> S
         raise errors.InvalidInference("inputs[0]: exactly one of data and parameters.binary_data_size is accepted")
     if len(behind) != (size or 0):
         said = "no binary_data_size" if size is None else f"binary_data_size {errors.shown(str(size))}"
-        raise errors.InvalidInference(f"inputs[0].parameters: {said}, but {len(behind)} bytes are behind the JSON")
+        raise errors.InvalidInference(f"inputs[0].parameters: {said}, but {len(behind)} bytes follow the JSON")
     found = list(_elements(behind, count)) if tensor.data is None else tensor.data
     if len(found) != count:
         raise errors.InvalidInference(f"inputs[0].shape: [{count}], but there are {len(found)} elements")
@@ -170,19 +170,19 @@ def _parsed(data: bytes) -> InferenceRequest:
         return InferenceRequest.model_validate_json(data)
     except ValidationError as error:
         is_short = len(data) <= _SHORT_BYTES
-        faults = error.errors(include_url=False, include_context=False, include_input=is_short)[: errors.MOST_INPUTS]
+        faults = error.errors(include_url=False, include_context=False, include_input=is_short)[: errors.MAX_FAULTS]
         is_parameter = all(fault["loc"][:1] == ("parameters",) for fault in faults)
         detail = "; ".join(
-            _told(fault["loc"], fault["type"], fault["msg"], fault.get("input", ...)) for fault in faults
+            _fault_text(fault["loc"], fault["type"], fault["msg"], fault.get("input", ...)) for fault in faults
         )
         raise (errors.InvalidParameter if is_parameter else errors.InvalidInference)(detail) from error
 
 
-def _told(location: tuple[int | str, ...], kind: str, message: str, value: object) -> str:
+def _fault_text(location: tuple[int | str, ...], kind: str, message: str, value: object) -> str:
     if not location:
         return message
     if kind == "extra_forbidden":
-        message = f"no such parameter; known: {', '.join(_PARAMETERS[str(location[0])].model_fields)}"
+        message = f"no such parameter; accepted: {', '.join(_PARAMETERS[str(location[0])].model_fields)}"
     else:
         message = message.removeprefix("Value error, ").replace(" after validation", "").removesuffix(".")
         message = message.replace("a valid bytes", "base64")
@@ -198,7 +198,7 @@ def _elements(data: memoryview, count: int) -> Iterator[memoryview]:
     while at < len(data) and index <= count:
         start = at + _LENGTH.size
         if start > len(data):
-            raise errors.InvalidInference(f"inputs[0]: element {index} ends within its length")
+            raise errors.InvalidInference(f"inputs[0]: the data ends within the length of element {index}")
         (length,) = _LENGTH.unpack_from(data, at)
         at = start + length
         if at > len(data):

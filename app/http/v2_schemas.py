@@ -3,11 +3,11 @@
 https://github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, WithJsonSchema, field_validator
 
-from app.schemas import MAX_LABELS, SelectQuery
+from app.schemas import MAX_LABELS, AnswerModel, SelectQuery
 
 INPUT = "images"
 MAX_ID_CHARS = 1000
@@ -34,7 +34,7 @@ class InputParameters(_Sent):
     model_config = ConfigDict(extra="forbid")
 
     binary_data_size: Annotated[int | None, Field(ge=0), BeforeValidator(_whole)] = Field(
-        None, description="The tensor is not in `data` but so many bytes behind the JSON."
+        None, description="Length in bytes of the tensor, which follows the JSON instead of `data`."
     )
 
 
@@ -48,7 +48,7 @@ class RequestInput(_Sent):
     datatype: Literal["BYTES"]
     parameters: InputParameters = Field(InputParameters(), description="How the tensor is sent.")
     data: Annotated[list[Annotated[bytes, WithJsonSchema(_BASE64)]] | None, FailFast()] = Field(
-        None, description="The image files in base64 (RFC 4648, either alphabet, without line breaks)."
+        None, description="Image files in base64 (RFC 4648, either alphabet, without line breaks)."
     )
 
 
@@ -58,7 +58,7 @@ class OutputParameters(_Sent):
     model_config = ConfigDict(extra="forbid")
 
     binary_data: bool | None = Field(
-        None, description="Whether it is to come as bytes behind the JSON; without it `binary_data_output` says so."
+        None, description="Whether to send the output as bytes after the JSON. The default is `binary_data_output`."
     )
 
 
@@ -66,13 +66,13 @@ class RequestOutput(_Sent):
     """A requested output tensor."""
 
     name: OutputName
-    parameters: OutputParameters = Field(OutputParameters(), description="How the tensor is to be sent.")
+    parameters: OutputParameters = Field(OutputParameters(), description="How to send the tensor.")
 
 
 def _split(value: object) -> object:
     """Split `five,six` at its commas; raise ValueError if the value is no text. The protocol has no list parameters."""
     if not isinstance(value, str):
-        raise ValueError("a text with commas between class names is accepted")
+        raise ValueError("Input should be class names separated by commas")
     return [name.strip() for name in value.split(",")]
 
 
@@ -84,10 +84,10 @@ class InferenceParameters(SelectQuery):
     labels: Annotated[list[str], BeforeValidator(_split), WithJsonSchema({"type": "string"})] = Field(
         [],
         max_length=MAX_LABELS,
-        description="Report only these classes: their names, with commas between. `GET /models` lists the names.",
+        description="Report only these classes: names separated by commas. `GET /models` lists the names.",
     )
     binary_data_output: bool = Field(
-        False, description="Whether outputs come as bytes behind the JSON, where they do not say it themselves."
+        False, description="Whether to send outputs as bytes after the JSON, unless an output asks otherwise."
     )
 
     _whole_max_detections = field_validator("max_detections", mode="before")(_whole)
@@ -96,35 +96,31 @@ class InferenceParameters(SelectQuery):
 class InferenceRequest(_Sent):
     """A request of the Open Inference Protocol."""
 
-    id: str | None = Field(None, max_length=MAX_ID_CHARS, description="Comes back with the answer.")
-    parameters: InferenceParameters = Field(InferenceParameters(), description="Which objects are reported.")
-    inputs: list[RequestInput] = Field(min_length=1, max_length=1, description="The one input.")
+    id: str | None = Field(None, max_length=MAX_ID_CHARS, description="Your id for the request; the answer repeats it.")
+    parameters: InferenceParameters = Field(InferenceParameters(), description="Selection of the reported objects.")
+    inputs: list[RequestInput] = Field(min_length=1, max_length=1, description="The input tensor.")
     outputs: list[RequestOutput] = Field(
-        [], max_length=4, description="Which outputs to answer with, in this order; without any, all."
+        [], max_length=4, description="Outputs to return, in this order. The default is all."
     )
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class TensorParameters(_Answer):
+class TensorParameters(AnswerModel):
     """How an output is sent."""
 
-    binary_data_size: int = Field(ge=0, description="It is so many bytes behind the JSON.")
+    binary_data_size: int = Field(ge=0, description="Length in bytes of the tensor, which follows the JSON.")
 
 
-class ResponseOutput(_Answer):
+class ResponseOutput(AnswerModel):
     """An output tensor."""
 
     name: OutputName
-    shape: list[int] = Field(description="N is the number of images, M that of the most objects in one.")
+    shape: list[int] = Field(description="N is the number of images, M the largest number of objects in one image.")
     datatype: str
-    parameters: TensorParameters | None = Field(None, description="Absent where `data` is there.")
-    data: list[float] | None = Field(None, description="Row-major; absent where it comes behind the JSON.")
+    parameters: TensorParameters | None = Field(None, description="Absent if `data` is present.")
+    data: list[float] | None = Field(None, description="Values in row-major order; absent if they follow the JSON.")
 
 
-class InferenceResponse(_Answer):
+class InferenceResponse(AnswerModel):
     """The objects found in the images of one request."""
 
     model_config = ConfigDict(
@@ -151,65 +147,61 @@ class InferenceResponse(_Answer):
         },
     )
 
-    model_name: str = Field(description="The model that answered.")
-    model_version: str = Field(description="Its version.")
-    id: str | None = Field(None, description="The request's; absent where it had none.")
-    outputs: list[ResponseOutput] = Field(description="As asked for.")
+    model_name: str = Field(description="Name of the model that answered.")
+    model_version: str = Field(description="Version of the model that answered.")
+    id: str | None = Field(None, description="The request's id; absent if it had none.")
+    outputs: list[ResponseOutput] = Field(description="The requested outputs.")
 
 
-class TensorMetadata(_Answer):
+class TensorMetadata(AnswerModel):
     """Name, type and shape of an input or output tensor."""
 
     name: str
     datatype: str
-    shape: list[int] = Field(description="-1 where it depends on the request.")
+    shape: list[int] = Field(description="-1 for a size that depends on the request.")
 
 
-class ModelMetadata(_Answer):
+class ModelMetadata(AnswerModel):
     """The inputs and outputs of a model."""
 
-    name: str = Field(examples=["dice"], description="As `GET /models` has it.")
-    versions: list[str] = Field(examples=[["6"]], description="The one that is served.")
-    platform: str = Field(examples=["openvino-int8"], description="What runs it: runtime and arithmetic.")
+    name: str = Field(examples=["dice"], description="Name of the model, as in `GET /models`.")
+    versions: list[str] = Field(examples=[["6"]], description="The served version.")
+    platform: str = Field(examples=["openvino-int8"], description="Runtime and arithmetic of the engine.")
     inputs: list[TensorMetadata] = Field(examples=[[{"name": INPUT, "datatype": "BYTES", "shape": [-1]}]])
     outputs: list[TensorMetadata] = Field(examples=[[{"name": "boxes", "datatype": "FP32", "shape": [-1, -1, 4]}]])
 
 
-class ServerMetadata(_Answer):
+class ServerMetadata(AnswerModel):
     """The server's name, version and protocol extensions."""
 
     name: str = Field(examples=["rendersight"])
-    version: str = Field(examples=["1.0.0"], description="Of the HTTP contract.")
-    extensions: list[str] = Field(examples=[["binary_tensor_data"]], description="What it knows beyond the protocol.")
+    version: str = Field(examples=["1.0.0"], description="Version of the HTTP contract.")
+    extensions: list[str] = Field(
+        examples=[["binary_tensor_data"]], description="Supported extensions of the protocol."
+    )
 
 
-class ServerLive(_Answer):
+class ServerLive(AnswerModel):
     """The answer of a server that is alive."""
 
     live: Literal[True] = Field(True, examples=[True])
 
 
-class ServerReady(_Answer):
+class ServerReady(AnswerModel):
     """The answer of a server that is ready. The protocol names the member `live`; its servers name it `ready`."""
 
     live: Literal[True] = Field(True, examples=[True])
     ready: Literal[True] = Field(True, examples=[True])
 
 
-class ModelReady(_Answer):
+class ModelReady(AnswerModel):
     """The answer of a model that is ready."""
 
     name: str = Field(examples=["dice"])
     ready: Literal[True] = Field(True, examples=[True])
 
 
-class InferenceError(_Answer):
+class InferenceError(AnswerModel):
     """An error at or below `/v2`."""
 
-    error: str = Field(description="What was wrong with this request.")
-
-
-def describe(document: dict[str, Any]) -> None:
-    """Add the schemas of the request body to an OpenAPI document, because no route declares them."""
-    schema = InferenceRequest.model_json_schema(ref_template="#/components/schemas/{model}")
-    document["components"]["schemas"].update({**schema.pop("$defs"), "InferenceRequest": schema})
+    error: str = Field(description="What is wrong with this request.")

@@ -7,6 +7,12 @@ from app import errors
 from rendersight import images
 from rendersight.images import Need, Photo
 
+_ERRORS: dict[type[images.ImageError], type[errors.ServiceError]] = {
+    images.UnknownImageFormat: errors.ImageNotRecognized,
+    images.ImageTooLarge: errors.TooManyPixels,
+    images.BrokenImage: errors.ImageNotDecodable,
+}
+
 
 @dataclass(frozen=True)
 class EncodedImage:
@@ -35,15 +41,11 @@ def decode(image: EncodedImage, *, max_pixels: int, need: Need | None = None) ->
         need: as in `images.decode_photo`.
 
     Raises:
-        UnknownImageFormat: the data has the signature of none of `images.WEB_FORMATS`.
-        ImageTooLarge: the header announces more than `max_pixels`.
-        BrokenImage: the format is known, but decoding fails.
+        ImageNotRecognized: the data has the signature of none of `images.WEB_FORMATS`.
+        TooManyPixels: the header announces more than `max_pixels`.
+        ImageNotDecodable: the format is known, but decoding fails.
     """
     try:
         return images.decode_photo(image.data, max_pixels=max_pixels, need=need)
-    except images.UnknownImageFormat as error:
-        raise errors.UnknownImageFormat(str(error)) from error
-    except images.ImageTooLarge as error:
-        raise errors.ImageTooLarge(str(error)) from error
-    except images.BrokenImage as error:
-        raise errors.BrokenImage(str(error)) from error
+    except images.ImageError as error:
+        raise _ERRORS[type(error)](str(error)) from error

@@ -38,7 +38,7 @@ class Result:
         size_wh: width and height of the upright photo, px.
         score_threshold: the threshold that was applied.
         image_name: file name of the photo.
-        pixels: returns all pixels of the upright photo; slow.
+        pixels: uint8 (H, W, 3), the upright photo; None unless the format draws on it.
     """
 
     selected: Detections
@@ -46,27 +46,29 @@ class Result:
     size_wh: tuple[int, int]
     score_threshold: float
     image_name: str
-    pixels: Callable[[], RgbImage]
+    pixels: RgbImage | None = None
 
 
 @dataclass(frozen=True)
-class Format:
+class OutputFormat:
     """One answer format.
 
     Attributes:
         media_type: media type of the answer, matched against the Accept header.
-        suffix: suffix of the answer's file name; it replaces the photo's suffix.
         write: returns the answer's bytes.
-        is_slow: whether `write` needs all pixels of the photo and so runs on a worker thread.
+        suffix: suffix of the answer's file name, which replaces the photo's; empty if the answer is not a file.
+        draws_photo: whether `write` needs the photo's pixels and so runs on a worker thread.
     """
 
     media_type: str
-    suffix: str
     write: Callable[[Result], bytes]
-    is_slow: bool = False
+    suffix: str = ""
+    draws_photo: bool = False
 
     def headers(self, image_name: str) -> dict[str, str]:
-        """Return the headers that name the answer's file (RFC 6266) after the photo."""
+        """Return the header that names the answer's file (RFC 6266) after the photo."""
+        if not self.suffix:
+            return {}
         stem = PureWindowsPath(image_name).stem[:_MOST_NAME_CHARS]
         plain = re.sub(r"[^A-Za-z0-9._ -]", "_", stem) + self.suffix
         encoded = "" if plain == stem + self.suffix else f"; filename*=UTF-8''{quote(stem + self.suffix, safe='')}"
@@ -111,9 +113,10 @@ def _annotations(write: Callable[..., str]) -> Callable[[Result], bytes]:
 
 def _picture(image_format: str, **options: Any) -> Callable[[Result], bytes]:
     def draw(result: Result) -> bytes:
+        assert result.pixels is not None, "the pipeline passes the pixels to a format that draws"
         file = io.BytesIO()
         drawn = draw_detections(
-            result.pixels(), result.selected, class_names=result.detector.card.class_names, least_px=_LEAST_PX
+            result.pixels, result.selected, class_names=result.detector.card.class_names, least_px=_LEAST_PX
         )
         drawn.save(file, image_format, **options)
         return file.getvalue()
@@ -121,18 +124,18 @@ def _picture(image_format: str, **options: Any) -> Callable[[Result], bytes]:
     return draw
 
 
-FORMATS: dict[FormatName, Format] = {
-    "json": Format("application/json", ".detections.json", _json),
-    "jpeg": Format("image/jpeg", ".boxes.jpg", _picture("JPEG", quality=_JPEG_QUALITY), is_slow=True),
-    "png": Format("image/png", ".boxes.png", _picture("PNG", compress_level=_PNG_LEVEL), is_slow=True),
-    "labelme": Format("application/vnd.rendersight.labelme+json", ".json", _annotations(labelme.to_json)),
-    "coco": Format("application/vnd.rendersight.coco+json", ".coco.json", _annotations(coco_detections.to_json)),
-    "csv": Format("text/csv", ".csv", _csv),
+FORMATS: dict[FormatName, OutputFormat] = {
+    "json": OutputFormat("application/json", _json),
+    "jpeg": OutputFormat("image/jpeg", _picture("JPEG", quality=_JPEG_QUALITY), ".boxes.jpg", draws_photo=True),
+    "png": OutputFormat("image/png", _picture("PNG", compress_level=_PNG_LEVEL), ".boxes.png", draws_photo=True),
+    "labelme": OutputFormat("application/vnd.rendersight.labelme+json", _annotations(labelme.to_json), ".json"),
+    "coco": OutputFormat("application/vnd.rendersight.coco+json", _annotations(coco_detections.to_json), ".coco.json"),
+    "csv": OutputFormat("text/csv", _csv, ".csv"),
 }
 """Name -> answer format. If a client accepts several equally, it gets the first."""
 
 
-def chosen(asked: FormatName | None, accept: str) -> Format:
+def chosen_format(asked: FormatName | None, accept: str) -> OutputFormat:
     """Return the format of the answer.
 
     Args:
@@ -148,7 +151,7 @@ def chosen(asked: FormatName | None, accept: str) -> Format:
     best = max(FORMATS.values(), key=lambda one: _quality(one.media_type, ranges))
     if not _quality(best.media_type, ranges):
         given = ", ".join(one.media_type for one in FORMATS.values())
-        raise NotAcceptable(f"Accept {shown(accept)} takes none of what there is: {given}")
+        raise NotAcceptable(f"header Accept: {shown(accept)} allows no answer format; available: {given}")
     return best
 
 

@@ -1,116 +1,103 @@
 """The steps from one encoded image to the bytes of its answer: decode, detect, select, format."""
 
-import time
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 from app.inference.decoding import EncodedImage, decode
-from app.inference.formats import Format, Result
-from app.inference.scheduler import Found, Scheduler
-from app.inference.selection import Selection, default_threshold, selection_of
-from app.observability.metrics import Metrics
+from app.inference.formats import FORMATS, OutputFormat, Result
+from app.inference.scheduler import Scheduler
+from app.inference.selection import check_labels, select, threshold_of
+from app.observability.metrics import ServiceMetrics
 from app.schemas import SelectQuery
-from app.settings import Settings
 from model_store.detector import Detector
-from rendersight.images import Photo, RgbImage
+from rendersight.detections import Detections
+from rendersight.images import Photo
 
 
 @dataclass(frozen=True)
-class Answer:
+class DetectOptions:
+    """The options of one request.
+
+    Attributes:
+        query: the objects to report.
+        timeout_s: time limit for each photo.
+        output: the answer's format.
+    """
+
+    query: SelectQuery
+    timeout_s: float
+    output: OutputFormat = FORMATS["json"]
+
+
+@dataclass(frozen=True)
+class EncodedDetections:
     """The answer for one photo.
 
     Attributes:
         body: the answer's bytes in the requested format.
-        image_name: file name of the photo.
         stages_s: stage -> its time in seconds.
     """
 
     body: bytes
-    image_name: str
     stages_s: dict[str, float]
 
 
 @dataclass(frozen=True)
-class Detecting:
-    """The detection of one request's photos: its options, and the parts of the service that it uses.
+class Pipeline:
+    """The detection of encoded images, as the settings demand.
 
     Attributes:
-        query: the selection of objects to report.
-        form: the answer format.
-        timeout_s: time limit for each photo.
-        gone: returns when the client has disconnected.
+        scheduler: runs the steps on worker threads.
+        metrics: the app's metrics.
+        max_pixels: maximum number of pixels of an image.
+        score_threshold: the configured default threshold; None means the release's.
     """
 
-    query: SelectQuery
-    form: Format
-    timeout_s: float
-    gone: Callable[[], Coroutine[Any, Any, None]]
     scheduler: Scheduler
-    settings: Settings
-    metrics: Metrics
+    metrics: ServiceMetrics
+    max_pixels: int
+    score_threshold: float | None
 
-    def check(self) -> None:
-        """Raise an error if the request will be refused anyway. Call it before the body is read.
+    def check(self, options: DetectOptions) -> None:
+        """Raise an error if a request will be refused anyway. Call it before the body is read.
 
         Raises:
             InvalidParameter: the query has a label that the model does not know.
-            Overloaded: the request could not be answered in time.
+            ServiceOverloaded: the request could not be answered in time.
             NotReady: the service is stopping, or the device is lost.
         """
-        self._selection(self.scheduler.detector)
-        self.scheduler.admit(self.timeout_s)
+        check_labels(options.query.labels, self.scheduler.detector.card.class_names)
+        self.scheduler.admit(options.timeout_s)
 
-    async def answer(self, image: Callable[[], EncodedImage], detector: Detector) -> Answer:
-        """Find the objects of one photo.
+    async def detect(self, image: EncodedImage, options: DetectOptions, detector: Detector) -> EncodedDetections:
+        """Find the objects of one image. Decoding and inference run on the scheduler's threads.
 
         Args:
-            image: returns the encoded photo; first called on a worker thread.
+            image: the encoded image.
+            options: the request's options.
             detector: the current `Scheduler.detector`. It is used even if another one is swapped in meanwhile.
 
         Raises:
-            ServiceError: `image`, `decode` or `Scheduler.detect` raised it, or a label is unknown (InvalidParameter).
-            ClientGone: the client has disconnected.
+            ServiceError: `decode` or `Scheduler.detect` raised it, or a label is unknown (InvalidParameter).
         """
-        selection = self._selection(detector)
-        max_pixels = self.settings.max_pixels
+        card, query, output = detector.card, options.query, options.output
+        check_labels(query.labels, card.class_names)
+        threshold = threshold_of(query, card, self.score_threshold)
 
-        def result_of(found: Found, photo: Photo | None = None) -> Result:
-            return Result(
-                selection.of(found.detections),
-                detector,
-                found.size_wh,
-                selection.score_threshold,
-                image().name,
-                lambda: _all_pixels(image(), photo, max_pixels),
-            )
+        def encode(found: Detections, photo: Photo) -> tuple[Detections, bytes]:
+            selected = select(found, query, class_names=card.class_names, score_threshold=threshold)
+            size_wh = (photo.width, photo.height)
+            if output.draws_photo and photo.reduction > 1:
+                photo = decode(image, max_pixels=self.max_pixels)
+            pixels = photo.pixels if output.draws_photo else None
+            return selected, output.write(Result(selected, detector, size_wh, threshold, image.name, pixels))
 
-        found = await self.scheduler.detect(
+        (selected, body), stages_s = await self.scheduler.detect(
             detector,
-            lambda: decode(image(), max_pixels=max_pixels, need=detector.card.input.resized_hw),
-            timeout_s=self.timeout_s,
-            gone=self.gone,
-            finish=(lambda found, photo: self.form.write(result_of(found, photo))) if self.form.is_slow else None,
+            partial(decode, image, max_pixels=self.max_pixels, need=card.input.resized_hw),
+            encode,
+            timeout_s=options.timeout_s,
+            encode_blocks=output.draws_photo,
         )
-        began_s = time.perf_counter()
-        result = result_of(found)
-        body = self.form.write(result) if found.finished is None else found.finished
-        stages_s = {
-            "queue": found.queue_s,
-            "decode": found.decode_s,
-            "inference": found.inference_s,
-            "encode": found.finish_s + time.perf_counter() - began_s,
-        }
-        self.metrics.detected(detector.card.class_names, result.selected, stages_s)
-        return Answer(body, result.image_name, stages_s)
-
-    def _selection(self, detector: Detector) -> Selection:
-        default = default_threshold(detector.card, self.settings.score_threshold)
-        return selection_of(self.query, detector.card, default_score_threshold=default)
-
-
-def _all_pixels(image: EncodedImage, photo: Photo | None, max_pixels: int) -> RgbImage:
-    """Return all pixels of a photo. Decode it again if it is missing or was decoded at reduced size."""
-    if photo is None or photo.reduction > 1:
-        photo = decode(image, max_pixels=max_pixels)
-    return photo.pixels
+        self.metrics.detected(card.class_names, selected, stages_s)
+        return EncodedDetections(body, stages_s)

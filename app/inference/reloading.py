@@ -12,8 +12,8 @@ from typing import Literal, TypeVar
 
 from app.inference import malloc
 from app.inference.scheduler import Scheduler
-from app.inference.workers import Workers
-from app.observability.metrics import Metrics
+from app.inference.workers import WorkerPool
+from app.observability.metrics import ServiceMetrics
 from model_store import references, store
 from model_store.detector import Detector
 from model_store.errors import (
@@ -80,7 +80,7 @@ def open_newest(ref: str, *, root: Path, open_model: Callable[[str], Detector]) 
         for version in older:
             with suppress(ModelError):
                 detector = open_model(f"{ref}@{version}")
-                _log.error("the newest release of %s is refused, %s@%d is served: %s", ref, ref, version, error)
+                _log.error("newest release of %s refused, serving %s@%d instead: %s", ref, ref, version, error)
                 return detector, _reload("refused", _without_paths(error, root))
         raise
 
@@ -95,7 +95,7 @@ class Reloader:
     def __init__(
         self,
         scheduler: Scheduler,
-        metrics: Metrics,
+        metrics: ServiceMetrics,
         *,
         ref: str,
         root: Path,
@@ -119,7 +119,7 @@ class Reloader:
         self._metrics = metrics
         self._ref, self._root = ref, root
         self._open_model = open_model
-        self._loader = Workers(1, "loader")
+        self._loader = WorkerPool(1, "loader")
         self._turn = asyncio.Lock()
         self._asked = asyncio.Event()
         self._known = known
@@ -166,11 +166,11 @@ class Reloader:
                 self._known = found
                 done = await self._load()
             except (ModelError, OSError) as error:
-                _log.warning("a release is refused: %s", error)
+                _log.warning("release refused: %s", error)
                 done = _reload("refused", _without_paths(error, self._root))
             except Exception as error:  # whatever the error, the old model stays in use
-                _log.exception("a release is refused: it could not be loaded")
-                done = _reload("refused", f"it could not be loaded: {type(error).__name__}")
+                _log.exception("release refused: loading it failed")
+                done = _reload("refused", f"loading the release failed: {type(error).__name__}")
             else:
                 _log.info("reload: %s: %s", done.outcome, done.detail)
             self.last = done
@@ -183,7 +183,7 @@ class Reloader:
 
     async def _on_loader(self, work: Callable[[], T]) -> T:
         if (stalled_s := self._loader.stalled_s()) > _LOAD_S:
-            raise TimeoutError(f"a release has been loading for {stalled_s:.0f} s")
+            raise TimeoutError(f"another release has been loading for {stalled_s:.0f} s")
         async with asyncio.timeout(_LOAD_S):
             return await asyncio.wrap_future(self._loader.submit(work))
 
@@ -212,7 +212,7 @@ class Reloader:
         if card.class_names[: len(known)] != known and _identity(detector) not in self._served:
             raise BrokenRelease(
                 f"{_ref_of(detector)} has the classes {', '.join(card.class_names)}, and {self._serving} has "
-                f"{', '.join(known)}: clients know these; more may follow them, and a start takes any"
+                f"{', '.join(known)}: a reload may only add classes at the end; restart the service to change them"
             )
         if _identity(detector) == _identity(served):
             return _reload("unchanged", f"{self._serving} is served")
@@ -222,7 +222,7 @@ class Reloader:
         releasing = asyncio.create_task(self._release([served]))
         self._releasing.add(releasing)
         releasing.add_done_callback(self._releasing.discard)
-        return _reload("swapped", f"{_ref_of(detector)} is served, before it {_ref_of(served)}")
+        return _reload("swapped", f"{_ref_of(detector)} replaces {_ref_of(served)}")
 
 
 def _let_go(old: list[Detector]) -> None:

@@ -7,14 +7,13 @@ can be cancelled at any time.
 import asyncio
 import math
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from app.errors import ClientGone, DeadlineExceeded, NotReady, Overloaded
-from app.inference.workers import Workers
+from app.errors import DeadlineExceeded, NotReady, ServiceOverloaded
+from app.inference.workers import WorkerPool
 from model_store.detector import Detector
 from model_store.engines import DeviceLost
 from rendersight.detections import Detections
@@ -49,29 +48,6 @@ class MovingMean:
         self.value = value
 
 
-@dataclass(frozen=True)
-class Found:
-    """The detections of one photo, and the time that each step took.
-
-    Attributes:
-        detections: boxes in px of the upright photo, best score first.
-        size_wh: width and height of the upright photo, px.
-        queue_s: total waiting time for a slot, a decoder and the network.
-        decode_s: decoding time.
-        inference_s: inference time.
-        finished: the result of `finish`; None without `finish`.
-        finish_s: time that `finish` took.
-    """
-
-    detections: Detections
-    size_wh: tuple[int, int]
-    queue_s: float
-    decode_s: float
-    inference_s: float
-    finished: bytes | None = None
-    finish_s: float = 0.0
-
-
 class Scheduler:
     """The worker threads around one detector, and the requests that wait for them.
 
@@ -92,10 +68,10 @@ class Scheduler:
         """
         self.detector = detector
         self._queue_size = queue_size
-        self._decoders = Workers(decoders, "decoder")
-        self._inference = Workers(detector.engine.parallel, "inference")
+        self._decoders = WorkerPool(decoders, "decoder")
+        self._inference = WorkerPool(detector.engine.parallel, "inference")
         self._slots = self._new_slots()
-        self._jobs: dict[asyncio.Task[Found], Detector] = {}
+        self._jobs: dict[asyncio.Task[Any], Detector] = {}
         self._decode_s = MovingMean()
         self._inference_s = MovingMean()
         self._apart_s = MovingMean()
@@ -140,7 +116,7 @@ class Scheduler:
         the estimate would never recover.
 
         Raises:
-            Overloaded: the queue is full, or the wait is too long; the error says when to retry.
+            ServiceOverloaded: the queue is full, or the wait is too long; the error says when to retry.
             NotReady: the scheduler was closed, or its device is lost.
         """
         if self._closed:
@@ -151,58 +127,58 @@ class Scheduler:
         retry_after_s = max(1, math.ceil(wait_s))
         again = f"try again in {retry_after_s} s"
         if len(self._jobs) >= self._queue_size + self._inference.count:
-            raise Overloaded(f"{self.waiting} requests wait already; {again}", retry_after_s=retry_after_s)
+            raise ServiceOverloaded(f"{self.waiting} requests are waiting; {again}", retry_after_s=retry_after_s)
         if self._jobs and _MARGIN * wait_s > timeout_s:
-            detail = (
-                f"{self.waiting} requests wait already, about {wait_s:.1f} s, the limit is {timeout_s:g} s; {again}"
+            wait = f"the wait is about {wait_s:.1f} s, the limit is {timeout_s:g} s"
+            raise ServiceOverloaded(
+                f"{self.waiting} requests are waiting; {wait}; {again}", retry_after_s=retry_after_s
             )
-            raise Overloaded(detail, retry_after_s=retry_after_s)
 
     async def detect(
         self,
         detector: Detector,
         decode: Callable[[], Photo],
+        encode: Callable[[Detections, Photo], T],
         *,
         timeout_s: float,
-        gone: Callable[[], Coroutine[Any, Any, None]] | None = None,
-        finish: Callable[[Found, Photo], bytes] | None = None,
-    ) -> Found:
-        """Decode one photo and find its objects.
+        encode_blocks: bool = False,
+    ) -> tuple[T, dict[str, float]]:
+        """Decode one photo, find its objects, and encode the answer.
 
-        If the client disconnects or the time is over, work that has not started is cancelled. A thread that is at work
-        finishes, and keeps its slot until then.
+        If the caller is cancelled or the time is over, work that has not started is cancelled. A thread that is at
+        work finishes, and keeps its slot until then.
 
         Args:
             detector: the detector to use: `Scheduler.detector` at the time of the request.
-            decode: returns the photo; it may block and raise.
+            decode: returns the photo, on a decoder thread; it may block and raise.
+            encode: makes the answer from the detections (boxes in px of the upright photo, best score first) and the
+                photo; it may raise.
             timeout_s: time limit for all steps together.
-            gone: returns when the client has disconnected.
-            finish: makes bytes of the detections and the photo, on a decoder thread; it may block and raise.
+            encode_blocks: whether `encode` runs on a decoder thread, too.
+
+        Returns:
+            What `encode` returns, and the seconds of each stage: queue (waiting for a slot, a decoder and the
+            network), decode, inference and encode.
 
         Raises:
-            Overloaded: as in `admit`.
+            ServiceOverloaded: as in `admit`.
             DeadlineExceeded: the steps took longer than `timeout_s`.
-            ClientGone: `gone` returned first.
             NotReady: the scheduler was closed, or its device is lost.
         """
         self.admit(timeout_s)
-        job = asyncio.create_task(self._work(detector, decode, finish))
+        job = asyncio.create_task(self._work(detector, decode, encode, encode_blocks=encode_blocks))
         self._jobs[job] = detector
         job.add_done_callback(self._leave)
-        leaving = [] if gone is None else [asyncio.create_task(gone())]
         try:
-            await asyncio.wait([job, *leaving], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-            if job.done() and not job.cancelled():
-                return job.result()
+            await asyncio.wait([job], timeout=timeout_s)
         finally:
+            is_done = job.done()
             job.cancel()
-            for task in leaving:
-                task.cancel()
-        if any(task.done() for task in leaving):
-            raise ClientGone
-        if job.done():
+        if not is_done:
+            raise DeadlineExceeded(f"not finished within {timeout_s:g} s")
+        if job.cancelled():
             raise NotReady("the service is stopping")
-        raise DeadlineExceeded(f"it was not done within {timeout_s:g} s")
+        return job.result()
 
     def swap(self, detector: Detector) -> None:
         """Run new requests with another detector. Requests already admitted keep theirs."""
@@ -252,27 +228,29 @@ class Scheduler:
         self._last_s = now_s if len(self._jobs) > self._inference.count + 1 else None
 
     async def _work(
-        self, detector: Detector, decode: Callable[[], Photo], finish: Callable[[Found, Photo], bytes] | None
-    ) -> Found:
+        self,
+        detector: Detector,
+        decode: Callable[[], Photo],
+        encode: Callable[[Detections, Photo], T],
+        *,
+        encode_blocks: bool,
+    ) -> tuple[T, dict[str, float]]:
         came_s = time.perf_counter()
         async with self._slots:
             photo, decode_s = await _outcome(self._decoders.submit(_timed(decode, self._decode_s)))
             infer = _timed(partial(detector.detect_photo, photo), self._inference_s)
             try:
-                detections, inference_s = await _outcome(self._inference.submit(infer))
+                found, inference_s = await _outcome(self._inference.submit(infer))
             except DeviceLost as error:
                 self._failure = str(error)
                 raise
-            size_wh = (photo.width, photo.height)
             queue_s = time.perf_counter() - came_s - decode_s - inference_s
-            found = Found(detections, size_wh, queue_s=queue_s, decode_s=decode_s, inference_s=inference_s)
-            if finish is not None:
-                finished, finish_s = await _outcome(self._decoders.submit(_timed(partial(finish, found, photo))))
-                found = replace(found, finished=finished, finish_s=finish_s)
+            encoding = _timed(partial(encode, found, photo))
+            answer, encode_s = await _outcome(self._decoders.submit(encoding)) if encode_blocks else encoding()
             self._note_end()
-        return found
+        return answer, {"queue": queue_s, "decode": decode_s, "inference": inference_s, "encode": encode_s}
 
-    def _leave(self, job: asyncio.Task[Found]) -> None:
+    def _leave(self, job: asyncio.Task[Any]) -> None:
         del self._jobs[job]
         if not job.cancelled():
             job.exception()  # reads the error, because asyncio warns about one that is never read

@@ -61,9 +61,9 @@ class Watchdog:
                 continue
             if since_s is None:  # the grace period starts here: a process that was paused only looks stuck at first
                 since_s = time.monotonic()
-                _say(logging.ERROR, f"{trouble}; the process ends in {self._exit_s:g} s unless it passes")
+                _say(logging.ERROR, f"{trouble}; the process exits in {self._exit_s:g} s unless it recovers")
             elif time.monotonic() - since_s >= self._exit_s:
-                _say(logging.CRITICAL, f"{trouble}; the process ends")
+                _say(logging.CRITICAL, f"{trouble}; the process exits")
                 self._end(EXIT_STATUS)
                 return
 
@@ -72,7 +72,7 @@ class Watchdog:
 
     def _silence(self) -> str | None:
         silent_s = time.monotonic() - self._beat_s
-        return f"the event loop is silent for {silent_s:.0f} s" if silent_s > self._limit_s else None
+        return f"the event loop has not responded for {silent_s:.0f} s" if silent_s > self._limit_s else None
 
 
 def _say(level: int, text: str) -> None:

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def at_work() -> bool:
-    """Return whether a thread of any `Workers` is still alive."""
+    """Return whether a thread of any `WorkerPool` is still alive."""
     return any(isinstance(thread, _Worker) for thread in threading.enumerate())
 
 
@@ -19,7 +19,7 @@ class _Worker(threading.Thread):
     pass
 
 
-class Workers:
+class WorkerPool:
     """A pool of daemon threads. They end with the process even while they work.
 
     `concurrent.futures` is no substitute: a hung thread of it keeps the process alive, and it measures no stall.

@@ -22,7 +22,7 @@ _METHODS = ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
-class Metrics:
+class ServiceMetrics:
     """The metrics of one app."""
 
     def __init__(self) -> None:
@@ -31,36 +31,39 @@ class Metrics:
         ProcessCollector(registry=ours)
         self._durations = Histogram(
             "http_server_request_duration_seconds",
-            "Time from a request's headers to its answer's; of a path that is not ours the route is empty.",
+            "Time from a request's headers to the answer's headers. The route is empty for an unknown path.",
             ["http_request_method", "http_route", "http_response_status_code"],
             buckets=_DURATIONS_S,
             registry=ours,
         )
-        self._active = Gauge("http_server_active_requests", "Requests that have begun and not ended.", registry=ours)
+        self._active = Gauge("http_server_active_requests", "Requests in progress.", registry=ours)
         self._requests = Counter(
             "detect_requests",
-            "Requests to find objects, by ok or the kind of problem.",
+            "Detection requests by outcome: ok or the kind of problem.",
             ["model", "version", "outcome"],
             registry=ours,
         )
-        self._images = Counter("detect_images", "Photos in which objects were looked for.", registry=ours)
-        self._batches = Counter("detect_batches", "Calls of the network; today each with one photo.", registry=ours)
-        self._depth = Gauge("detect_queue_depth", "Requests that wait beside those that are computed.", registry=ours)
+        self._images = Counter("detect_images", "Photos that were processed.", registry=ours)
+        self._batches = Counter("detect_batches", "Calls of the network, each with one photo.", registry=ours)
+        self._depth = Gauge("detect_queue_depth", "Requests that wait, besides those being computed.", registry=ours)
         self._queued = Histogram(
-            "detect_queue_seconds", "For how long a request waited, in all.", buckets=_DURATIONS_S, registry=ours
+            "detect_queue_seconds", "Total time that a photo waited.", buckets=_DURATIONS_S, registry=ours
         )
         self._stages = Histogram(
-            "detect_stage_seconds", "Where a request's time went.", ["stage"], buckets=_STAGES_S, registry=ours
+            "detect_stage_seconds", "Time per stage of a photo.", ["stage"], buckets=_STAGES_S, registry=ours
         )
-        self._objects = Counter("detect_objects", "Objects that were reported.", ["label"], registry=ours)
+        self._objects = Counter("detect_objects", "Reported objects.", ["label"], registry=ours)
         self._scores = Histogram(
-            "detect_score", "Their scores; a shift tells that the photos have changed.", buckets=_SCORES, registry=ours
+            "detect_score",
+            "Scores of the reported objects. A shift means that the photos have changed.",
+            buckets=_SCORES,
+            registry=ours,
         )
         self._info = Gauge(
-            "detect_model_info", "The model in use; always 1.", ["name", "version", "sha256", "engine"], registry=ours
+            "detect_model_info", "The served model; always 1.", ["name", "version", "sha256", "engine"], registry=ours
         )
         self._reloads = Counter(
-            "detect_reloads", "Looks for a newer release that led to something.", ["outcome"], registry=ours
+            "detect_reloads", "Checks that found a new release, by outcome.", ["outcome"], registry=ours
         )
         for outcome in ("swapped", "unchanged", "refused"):
             self._reloads.labels(outcome)  # a series that begins at 0 shows its first increase

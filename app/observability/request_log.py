@@ -1,6 +1,7 @@
 """The request log: one line for each request, with its id, times and trace."""
 
 import logging
+import random
 import re
 import time
 from collections.abc import Mapping
@@ -11,10 +12,12 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.observability.metrics import Metrics
-from app.observability.request_ids import REQUEST_ID_HEADER, request_id_of
+from app.observability.metrics import ServiceMetrics
 from model_store.model_info import ModelInfo
 
+REQUEST_ID_HEADER = "X-Request-ID"
+
+_ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _REFUSED = 400
 _ASKING = (
     "/detect",
@@ -29,6 +32,12 @@ _TRACEPARENT = re.compile(
 _log = logging.getLogger(__name__)
 
 
+def request_id_of(headers: Headers) -> str:
+    """Return the client's id for its request, or a new id if the client's is missing or invalid."""
+    asked = headers.get(REQUEST_ID_HEADER, "")
+    return asked if _ACCEPTED_ID.fullmatch(asked) else f"{random.getrandbits(128):032x}"
+
+
 class RequestLog:
     """Middleware that gives each request an id, and logs, counts and times it.
 
@@ -38,7 +47,7 @@ class RequestLog:
     set by `note_stages`. A W3C traceparent adds `trace_id` and `parent_id` to the line.
     """
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: ServiceMetrics) -> None:
         self._app = app
         self._metrics = metrics
 

@@ -1,97 +1,35 @@
 """`POST /detect`: one photo in, its objects out."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+import asyncio
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from app import errors
-from app.dependencies import BeginDep, MemoryDep, SettingsDep
-from app.http.access import needs
-from app.http.multipart import FIELD, FORM, FormLimits
-from app.http.problems import responses
+from app.dependencies import MemoryDep, PipelineDep, SettingsDep, TimeoutDep
+from app.http.access import KeyCheck
+from app.http.disconnect import unless_gone
+from app.http.multipart import FormLimits
 from app.http.query import known_once
-from app.http.uploads import IMAGE_TYPES, read_upload
-from app.inference.formats import CSV_COLUMNS, FORMATS, chosen
+from app.http.uploads import read_upload
+from app.inference.formats import chosen_format
+from app.inference.pipeline import DetectOptions
 from app.observability.request_log import note_stages
-from app.schemas import DetectionsOut, DetectQuery
+from app.openapi.detection import DETECT
+from app.schemas import DetectQuery
 
 router = APIRouter(tags=["Detection"])
 
-_BINARY = {"type": "string", "format": "binary", "minLength": 1}
-_BODY: dict[str, Any] = {
-    "required": True,
-    "description": f"Exactly one image: as the file `{FIELD}` of a form, or bare as the whole body. "
-    "Its own signature tells the format, whatever is declared; `application/octet-stream` is taken as well.",
-    "content": {
-        FORM: {
-            "schema": {
-                "type": "object",
-                "required": [FIELD],
-                "additionalProperties": False,
-                "properties": {FIELD: {**_BINARY, "description": "The photo."}},
-            },
-        },
-        **{media_type: {"schema": _BINARY} for media_type in IMAGE_TYPES},
-    },
-}
-_ACCESS = needs("detect")
-_OTHER_FORMS: dict[str, Any] = {
-    FORMATS["jpeg"].media_type: {"schema": _BINARY},
-    FORMATS["png"].media_type: {"schema": _BINARY},
-    FORMATS["labelme"].media_type: {
-        "schema": {"type": "object", "required": ["version", "shapes", "imagePath"]},
-        "example": {"version": "5.5.0", "shapes": [], "imagePath": "photo.jpg", "imageHeight": 45, "imageWidth": 60},
-    },
-    FORMATS["coco"].media_type: {
-        "schema": {"type": "object", "required": ["images", "categories", "annotations"]},
-        "example": {"images": [], "categories": [{"id": 1, "name": "one"}], "annotations": []},
-    },
-    FORMATS["csv"].media_type: {
-        "schema": {"type": "string"},
-        "example": f"{','.join(CSV_COLUMNS)}\r\nfive,5,0.98,10.5,20.0,52.1,61.7\r\n",
-    },
-}
 
-
-@router.post(
-    "/detect",
-    summary="Find the objects in one photo",
-    operation_id="detect",
-    response_model=DetectionsOut,
-    dependencies=[*_ACCESS["dependencies"], Depends(known_once(DetectQuery))],
-    openapi_extra={**_ACCESS["openapi_extra"], "requestBody": _BODY},
-    responses={
-        200: {"description": "What was found, in the form that was asked for.", "content": _OTHER_FORMS},
-        **responses(
-            errors.MalformedBody,
-            errors.EmptyUpload,
-            errors.Unauthorized,
-            errors.Forbidden,
-            errors.NotAcceptable,
-            errors.UploadTimeout,
-            errors.UploadTooLarge,
-            errors.ImageTooLarge,
-            errors.UnsupportedMediaType,
-            errors.UnknownImageFormat,
-            errors.InvalidParameter,
-            errors.InvalidForm,
-            errors.BrokenImage,
-            errors.InternalError,
-            errors.NotReady,
-            errors.Overloaded,
-            errors.DeadlineExceeded,
-        ),
-    },
-)
+@router.post("/detect", dependencies=[Depends(KeyCheck("detect")), known_once(DetectQuery)], **DETECT)
 async def detect(
     request: Request,
     query: Annotated[DetectQuery, Query()],
-    begin: BeginDep,
+    timeout_s: TimeoutDep,
+    pipeline: PipelineDep,
     settings: SettingsDep,
     memory: MemoryDep,
 ) -> Response:
-    """Find the objects in one uploaded photo, best score first.
+    """Detect the objects in one uploaded photo, best score first.
 
     Boxes are in pixels of the upright photo: the service applies the EXIF orientation first, as an image viewer does.
     It converts grey, palette, transparent (over white), CMYK and 16-bit images to RGB. Of an animation it uses the
@@ -103,8 +41,8 @@ async def detect(
     The answer is JSON. With `format` or the Accept header you can ask for the photo with its boxes, an annotation file
     in LabelMe or COCO format, or CSV instead.
     """
-    detecting = begin(query=query, form=chosen(query.format, request.headers.get("accept", "")))
-    detecting.check()
+    options = DetectOptions(query, timeout_s, chosen_format(query.format, request.headers.get("accept", "")))
+    pipeline.check(options)
     with memory.share() as take:
         upload = await read_upload(
             request,
@@ -113,17 +51,9 @@ async def detect(
             timeout_s=settings.upload_timeout_s,
             take=take,
         )
-        detector = detecting.scheduler.detector
+        detector = pipeline.scheduler.detector
         request.state.card = detector.card
-        answer = await detecting.answer(lambda: upload.image, detector)
-    note_stages(request, answer.stages_s)
-    headers = {} if detecting.form is FORMATS["json"] else detecting.form.headers(answer.image_name)
-    return Response(answer.body, media_type=detecting.form.media_type, headers=headers)
-
-
-def describe(document: dict[str, Any], class_names: Sequence[str]) -> None:
-    """Write the served classes into the schema of the parameter `labels` of an OpenAPI document."""
-    for path in ("/detect", "/detect/batch"):
-        parameters = document["paths"][path]["post"]["parameters"]
-        labels = next(item for item in parameters if item["name"] == "labels")
-        labels["schema"]["items"]["enum"] = list(class_names)
+        image = await asyncio.to_thread(upload.image)
+        found = await unless_gone(request.receive, pipeline.detect(image, options, detector))
+    note_stages(request, found.stages_s)
+    return Response(found.body, media_type=options.output.media_type, headers=options.output.headers(image.name))

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from app.errors import Forbidden, Unauthorized
-from app.http.access import needs
-from app.http.problems import responses
+from app.http.access import KeyCheck
 from app.observability.metrics import CONTENT_TYPE
+from app.openapi.responses import error_responses
 
 router = APIRouter(tags=["Health"])
 
@@ -18,11 +18,11 @@ _TEXT: dict[str, Any] = {
 
 @router.get(
     "/metrics",
-    summary="What Prometheus reads",
+    summary="Read the Prometheus metrics",
     operation_id="metrics",
     response_class=Response,
-    responses={200: _TEXT, **responses(Unauthorized, Forbidden)},
-    **needs("metrics"),
+    responses={200: _TEXT, **error_responses(Unauthorized, Forbidden)},
+    dependencies=[Depends(KeyCheck("metrics"))],
 )
 async def metrics(request: Request) -> Response:
     """Return counters, gauges and histograms in Prometheus' text format."""

@@ -1,12 +1,12 @@
 """`GET /models` describes the served model; `POST /models/reload` loads a newer release."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
 from app.dependencies import ReloaderDep, SchedulerDep, SettingsDep
 from app.errors import Forbidden, InternalError, NotReady, ReleaseRefused, Unauthorized
-from app.http.access import always_needs, needs
-from app.http.problems import responses
+from app.http.access import KeyCheck
 from app.inference.selection import default_threshold
+from app.openapi.responses import error_responses
 from app.schemas import ModelOut, ModelsOut, ReloadOut
 
 router = APIRouter(tags=["Models"])
@@ -14,10 +14,10 @@ router = APIRouter(tags=["Models"])
 
 @router.get(
     "/models",
-    summary="What is served?",
+    summary="Describe the served model",
     operation_id="models",
-    responses=responses(Unauthorized, Forbidden, InternalError, NotReady),
-    **needs("detect"),
+    responses=error_responses(Unauthorized, Forbidden, InternalError, NotReady),
+    dependencies=[Depends(KeyCheck("detect"))],
 )
 async def models(scheduler: SchedulerDep, reloader: ReloaderDep, settings: SettingsDep) -> ModelsOut:
     """List the served model: its classes, architecture, version, sha256, thresholds and figures."""
@@ -25,16 +25,16 @@ async def models(scheduler: SchedulerDep, reloader: ReloaderDep, settings: Setti
     threshold = default_threshold(detector.card, settings.score_threshold)
     return ModelsOut(
         models=[ModelOut.from_card(detector, default_score_threshold=threshold)],
-        last_reload=None if reloader.last is None else ReloadOut.of(reloader.last),
+        last_reload=None if reloader.last is None else ReloadOut.model_validate(reloader.last),
     )
 
 
 @router.post(
     "/models/reload",
-    summary="Serve the newest release",
+    summary="Load the newest release",
     operation_id="reload",
-    responses=responses(Unauthorized, Forbidden, ReleaseRefused, InternalError, NotReady),
-    **always_needs("admin"),
+    responses=error_responses(Unauthorized, Forbidden, ReleaseRefused, InternalError, NotReady),
+    dependencies=[Depends(KeyCheck("admin", always=True))],
 )
 async def reload(reloader: ReloaderDep) -> ReloadOut:
     """Look for a newer release in the model store and serve it.
@@ -45,4 +45,4 @@ async def reload(reloader: ReloaderDep) -> ReloadOut:
     done = await reloader.look(again=True)
     if done.outcome == "refused":
         raise ReleaseRefused(done.detail)
-    return ReloadOut.of(done)
+    return ReloadOut.model_validate(done)

@@ -9,31 +9,7 @@ from app.http.assets import STATIC, whole_file
 
 router = APIRouter(include_in_schema=False)
 
-_ASSETS = frozenset(
-    {
-        "access.js",
-        "camera.js",
-        "classes.js",
-        "colours.js",
-        "element.js",
-        "gallery.js",
-        "icon.svg",
-        "intake.css",
-        "intake.js",
-        "objects.js",
-        "page.css",
-        "page.js",
-        "panel.css",
-        "photos.js",
-        "problem.js",
-        "selection.js",
-        "service.js",
-        "stage.css",
-        "stage.js",
-        "takeaway.js",
-        "threshold.js",
-    }
-)
+_OF_OTHERS = ("page.html", "docs.html", "docs.js")  # served under their own paths
 _EXAMPLES = Path(__file__).parents[2] / "examples"  # an installed package has none
 # The page shows the visitor's own photos from blob: addresses. It loads nothing from other sites and inlines nothing.
 _POLICY = (
@@ -51,9 +27,10 @@ def page() -> Response:
 @router.get("/page/{name}")
 def asset(name: str) -> Response:
     """Return a file of the page. Browsers revalidate each time, so that all modules have the same version."""
-    if name not in _ASSETS:
+    path = STATIC / name
+    if name in _OF_OTHERS or not path.is_file():
         raise HTTPException(404)
-    return whole_file(STATIC / name, {"Cache-Control": "no-cache"})
+    return whole_file(path, {"Cache-Control": "no-cache"})
 
 
 @router.get("/examples")

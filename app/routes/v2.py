@@ -1,24 +1,19 @@
 """The endpoints of the Open Inference Protocol, version 2, for KServe and its clients."""
 
 import asyncio
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 
 from app import errors
-from app.dependencies import BeginDep, MemoryDep, SchedulerDep, SettingsDep
-from app.http.access import needs
+from app.dependencies import MemoryDep, PipelineDep, SchedulerDep, SettingsDep, TimeoutDep
+from app.http.access import KeyCheck
 from app.http.batch import answer_together
-from app.http.problems import responses
+from app.http.disconnect import unless_gone
 from app.http.uploads import read_body
 from app.http.v2_protocol import (
-    BINARY,
     INPUTS,
-    JSON,
-    LENGTH_HEADER,
     OUTPUTS,
     ROWS,
     check_headers,
@@ -26,90 +21,53 @@ from app.http.v2_protocol import (
     read_request,
     respond,
 )
-from app.http.v2_schemas import InferenceResponse, ModelMetadata, ModelReady, ServerLive, ServerMetadata, ServerReady
+from app.http.v2_schemas import ModelMetadata, ModelReady, ServerLive, ServerMetadata, ServerReady
+from app.inference.pipeline import DetectOptions
 from app.observability.request_log import note_stages
+from app.openapi.inference import INFER, METADATA, READY
+from app.openapi.responses import error_responses
 from app.routes import health
 from app.schemas import SelectQuery
-from model_store.detector import Detector
 from model_store.model_info import ModelInfo
 
 TOP = "/v2"
 
 router = APIRouter(tags=["Open Inference Protocol"])
 
-E = TypeVar("E", bound=Callable[..., Any])
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """The model that a request's path names.
+_SEE = "GET /models shows the served model"
+_KEY = Depends(KeyCheck("detect"))
 
-    Attributes:
-        model_name: the model's name, as in its card.
-        model_version: the model's version, as in its card; None accepts any version.
+
+def _check_model(request: Request, card: ModelInfo) -> None:
+    """Raise an error if the request's path does not name the served model.
+
+    Raises:
+        UnknownModel: the name or the version differs.
     """
-
-    model_name: str
-    model_version: str | None = None
-
-    def check(self, detector: Detector) -> None:
-        """Raise an error if the path does not name the served model.
-
-        Raises:
-            UnknownModel: the name or the version differs.
-        """
-        where = "here; GET /models says what is served"
-        if self.model_name != detector.card.name:
-            raise errors.UnknownModel(f"there is no model {errors.shown(self.model_name)!r} {where}")
-        if self.model_version not in (None, detector.card.version):
-            raise errors.UnknownModel(f"there is no version {errors.shown(self.model_version)!r} of it {where}")
-
-
-async def _wanted(request: Request) -> Wanted:
-    return Wanted(**request.path_params)
-
-
-WantedDep = Annotated[Wanted, Depends(_wanted)]
-
-_ACCESS = needs("detect")
-_KEYLESS: dict[str, Any] = {"dependencies": [], "openapi_extra": {}}
-_NAME, _VERSION = (
-    {"name": name, "in": "path", "required": True, "description": description, "schema": {"type": "string"}}
-    for name, description in (("model_name", "The model's name."), ("model_version", "Its version."))
-)
+    name, version = request.path_params["model_name"], request.path_params.get("model_version")
+    if name != card.name:
+        raise errors.UnknownModel(f"no model {errors.shown(name)!r} is served; {_SEE}")
+    if version not in (None, card.version):
+        raise errors.UnknownModel(f"no version {errors.shown(version)!r} of the model is served; {_SEE}")
 
 
 def _of_model(
-    method: str, end: str, *, operation_id: str, summaries: tuple[str, str], access: dict[str, Any], **options: Any
-) -> Callable[[E], E]:
+    method: str, end: str, metadata: dict[str, dict[str, Any]], *dependencies: Any
+) -> Callable[[Endpoint], Endpoint]:
     """Return a decorator that adds an endpoint at the model's path and at its version's path."""
-    path = f"{TOP}/models/{{model_name}}"
-    extra = {**access["openapi_extra"], **options.pop("openapi_extra", {})}
-    options |= {"methods": [method], "dependencies": access["dependencies"]}
 
-    def add(endpoint: E) -> E:
-        router.add_api_route(
-            path + end,
-            endpoint,
-            operation_id=operation_id,
-            summary=summaries[0],
-            openapi_extra={**extra, "parameters": [_NAME]},
-            **options,
-        )
-        router.add_api_route(
-            f"{path}/versions/{{model_version}}{end}",
-            endpoint,
-            operation_id=f"{operation_id}_of_version",
-            summary=summaries[1],
-            openapi_extra={**extra, "parameters": [_NAME, _VERSION]},
-            **options,
-        )
+    def add(endpoint: Endpoint) -> Endpoint:
+        for path, options in metadata.items():
+            router.add_api_route(path + end, endpoint, methods=[method], dependencies=dependencies, **options)
         return endpoint
 
     return add
 
 
-@router.get(TOP, summary="What is the server?", operation_id="server_metadata")
+@router.get(TOP, summary="Describe the server", operation_id="server_metadata")
 @router.get(f"{TOP}/", include_in_schema=False)
 async def server_metadata(request: Request) -> ServerMetadata:
     """Return the server's name, version and protocol extensions. `/v2/` answers the same."""
@@ -118,9 +76,9 @@ async def server_metadata(request: Request) -> ServerMetadata:
 
 @router.get(
     f"{TOP}/health/live",
-    summary="Is the server alive?",
+    summary="Check that the server is alive",
     operation_id="server_live",
-    responses=responses(errors.NotAlive, path=TOP),
+    responses=error_responses(errors.NotAlive, path=TOP),
 )
 async def live(request: Request, settings: SettingsDep) -> ServerLive:
     """Answer as `GET /livez`."""
@@ -130,9 +88,9 @@ async def live(request: Request, settings: SettingsDep) -> ServerLive:
 
 @router.get(
     f"{TOP}/health/ready",
-    summary="Is the server ready?",
+    summary="Check that the server is ready",
     operation_id="server_ready",
-    responses=responses(errors.NotReady, errors.NotAlive, path=TOP),
+    responses=error_responses(errors.NotReady, errors.NotAlive, path=TOP),
 )
 async def ready(scheduler: SchedulerDep, settings: SettingsDep) -> ServerReady:
     """Answer as `GET /readyz`."""
@@ -140,94 +98,33 @@ async def ready(scheduler: SchedulerDep, settings: SettingsDep) -> ServerReady:
     return ServerReady()
 
 
-@_of_model(
-    "GET",
-    "",
-    operation_id="model_metadata",
-    summaries=("What does the model take and give?", "What does this version of the model take and give?"),
-    access=_ACCESS,
-    responses=responses(errors.Unauthorized, errors.Forbidden, errors.UnknownModel, errors.NotReady, path=TOP),
-)
-async def model_metadata(wanted: WantedDep, scheduler: SchedulerDep) -> ModelMetadata:
+@_of_model("GET", "", METADATA, _KEY)
+async def model_metadata(request: Request, scheduler: SchedulerDep) -> ModelMetadata:
     """Describe the inputs and outputs of the model. `GET /models` lists its classes and figures."""
     detector = scheduler.detector
-    wanted.check(detector)
     card = detector.card
+    _check_model(request, card)
     return ModelMetadata(
         name=card.name, versions=[card.version], platform=detector.engine.name, inputs=INPUTS, outputs=OUTPUTS
     )
 
 
-@_of_model(
-    "GET",
-    "/ready",
-    operation_id="model_ready",
-    summaries=("Is the model ready?", "Is this version of the model ready?"),
-    access=_KEYLESS,
-    responses=responses(errors.UnknownModel, errors.NotReady, errors.NotAlive, path=TOP),
-)
-async def model_ready(wanted: WantedDep, scheduler: SchedulerDep, settings: SettingsDep) -> ModelReady:
+@_of_model("GET", "/ready", READY)
+async def model_ready(request: Request, scheduler: SchedulerDep, settings: SettingsDep) -> ModelReady:
     """Answer as `GET /readyz` for the served model. No API key is needed, because probes have none."""
     await health.readyz(scheduler, settings)
-    wanted.check(scheduler.detector)
+    _check_model(request, scheduler.detector.card)
     return ModelReady(name=scheduler.detector.card.name)
 
 
-_TENSORS = {"type": "string", "format": "tensors", "minLength": 1}
-_BODY: dict[str, Any] = {
-    "required": True,
-    "description": "One input `images`, BYTES `[N]`: image files. In JSON each element is base64; as binary tensor "
-    "data the files follow the JSON, each after its length.",
-    "content": {JSON: {"schema": {"$ref": "#/components/schemas/InferenceRequest"}}, BINARY: {"schema": _TENSORS}},
-}
-_LENGTH = "How many bytes of the body the JSON has; binary tensor data follows. Without it all of the body is JSON."
+_LENGTH = "Length of the JSON in bytes. Binary tensor data follows it. If absent, the whole body is JSON."
 
 
-@_of_model(
-    "POST",
-    "/infer",
-    operation_id="infer",
-    summaries=("Find the objects in images", "Find the objects in images with this version of the model"),
-    access=_ACCESS,
-    response_model=InferenceResponse,
-    openapi_extra={"requestBody": _BODY},
-    responses={
-        200: {
-            "description": "What was found, as tensors.",
-            "headers": {
-                LENGTH_HEADER: {
-                    "description": "How many bytes of the answer the JSON has; absent where all of it is JSON.",
-                    "schema": {"type": "integer", "minimum": 1},
-                }
-            },
-            "content": {BINARY: {"schema": _TENSORS, "example": '{"model_name":"dice",...}<the bytes of the outputs>'}},
-        },
-        **responses(
-            errors.MalformedBody,
-            errors.EmptyUpload,
-            errors.InvalidInference,
-            errors.Unauthorized,
-            errors.Forbidden,
-            errors.UnknownModel,
-            errors.UploadTimeout,
-            errors.UploadTooLarge,
-            errors.ImageTooLarge,
-            errors.UnsupportedMediaType,
-            errors.UnknownImageFormat,
-            errors.InvalidParameter,
-            errors.BrokenImage,
-            errors.InternalError,
-            errors.NotReady,
-            errors.Overloaded,
-            errors.DeadlineExceeded,
-            path=TOP,
-        ),
-    },
-)
+@_of_model("POST", "/infer", INFER, _KEY)
 async def infer(
     request: Request,
-    wanted: WantedDep,
-    begin: BeginDep,
+    timeout_s: TimeoutDep,
+    pipeline: PipelineDep,
     settings: SettingsDep,
     memory: MemoryDep,
     inference_header_content_length: Annotated[int | None, Header(ge=0, description=_LENGTH)] = None,
@@ -238,9 +135,8 @@ async def infer(
     INT32 `[N]`. M is the largest number of objects in one image; shorter rows are padded with 0. The values are the
     same as from `POST /detect`.
     """
-    begun = begin(query=SelectQuery(), form=ROWS)
-    wanted.check(begun.scheduler.detector)
-    begun.check()
+    _check_model(request, pipeline.scheduler.detector.card)
+    pipeline.check(DetectOptions(SelectQuery(), timeout_s))
     check_query(request.query_params)
     check_headers(request.headers)
     is_json = inference_header_content_length is None
@@ -257,31 +153,12 @@ async def infer(
             max_images=settings.max_parts,
             max_bytes=settings.max_bytes,
         )
-        detecting = begin(query=asked.request.parameters, form=ROWS)
-        detector = detecting.scheduler.detector
-        wanted.check(detector)
+        options = DetectOptions(asked.request.parameters, timeout_s, ROWS)
+        detector = pipeline.scheduler.detector
+        _check_model(request, detector.card)
         request.state.card = detector.card
-        detecting.check()
-        answers = await answer_together(detecting, asked.images, detector)
+        pipeline.check(options)
+        answers = await unless_gone(request.receive, answer_together(pipeline, asked.images, options, detector))
     stages = answers[0].stages_s
     note_stages(request, {stage: sum(answer.stages_s[stage] for answer in answers) for stage in stages})
     return await asyncio.to_thread(respond, asked.request, [answer.body for answer in answers], detector.card)
-
-
-_SYNTAX = re.compile(r"[\^$\\.*+?()\[\]{}|/]")
-"""Characters that an ECMA-262 pattern with the flag u may escape. `re.escape` escapes more, such as a space."""
-
-
-def describe(document: dict[str, Any], card: ModelInfo) -> None:
-    """Write the served model's name, version and classes into the schemas of an OpenAPI document."""
-    names = "|".join(_SYNTAX.sub(r"\\\g<0>", name) for name in card.class_names)
-    one = f"({names})"
-    labels = document["components"]["schemas"]["InferenceParameters"]["properties"]["labels"]
-    labels["pattern"] = rf"^\s*{one}\s*(,\s*{one}\s*)*$"
-    known = {"model_name": card.name, "model_version": card.version}
-    for path, item in document["paths"].items():
-        if path.startswith(f"{TOP}/models/"):
-            for operation in item.values():
-                for parameter in operation["parameters"]:
-                    if parameter["in"] == "path":
-                        parameter["schema"]["enum"] = [known[parameter["name"]]]

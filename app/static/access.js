@@ -14,7 +14,7 @@ form.addEventListener("submit", (event) => {
   onKey();
 });
 
-/** Ask for a key where that was the problem, and call back once there is one; return whether it was. */
+/** If a problem is a missing key, ask for one and call back with it. Return whether that was the problem. */
 export function showAccess(problem, then) {
   if (![401, 403].includes(problem.status)) return false;
   onKey = then;

@@ -9,7 +9,7 @@ const LONGEST_SIDE_PX = 1280;
 const video = byId("video");
 
 /**
- * Offer the camera where the browser has one to give (over HTTPS, or on this machine).
+ * Offer the live camera if the browser has one (it needs HTTPS or this machine's own address).
  *
  * @param {() => void} onChange is called after each answer
  * @param {(files: File[]) => void} keep is called with a picture to keep
@@ -69,7 +69,7 @@ export function offerCamera(onChange, keep) {
   }
 }
 
-/** Return what the camera sees now as a JPEG file. */
+/** Return the camera's current picture as a JPEG file. */
 async function frame() {
   const part = Math.min(1, LONGEST_SIDE_PX / Math.max(video.videoWidth, video.videoHeight));
   const canvas = document.createElement("canvas");

@@ -8,12 +8,12 @@ const MOST_SHOWN = 20; // of a model with more classes only those are shown that
 const chips = byId("classes").querySelector(".chips");
 let onToggle = () => {};
 
-/** Call back with a class's name, and whether it is now on. */
+/** Call back with the name of a class that is switched, and whether it is on now. */
 export function onClass(toggle) {
   onToggle = toggle;
 }
 
-/** Show the switches for a photo; the elements stay while the classes do, so that the focus stays as well. */
+/** Show the class switches for a photo. While the classes are the same, the elements stay, and so does the focus. */
 export function showClasses(classes, detections, view) {
   const found = new Set(detections.map((one) => one.label));
   const names = classes.length <= MOST_SHOWN ? classes : classes.filter((name) => found.has(name));

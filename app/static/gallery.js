@@ -8,7 +8,7 @@ const list = strip.querySelector("ul");
 const items = new Map();
 moveByArrows(list, (button) => button.scrollIntoView({ block: "nearest", inline: "nearest" }));
 
-/** Show the thumbnails of several photos; one alone needs none. */
+/** Show the photos' thumbnails if there are several. */
 export function showGallery(photos, view) {
   strip.hidden = photos.all.length < 2;
   for (const [photo, item] of items) {
@@ -55,5 +55,5 @@ function stateOf(photo, view) {
   }
   if (photo.busyS) return ["…", "the service is busy, waiting"];
   if (photo.state === "failed") return ["!", `failed: ${photo.problem.title}`];
-  return ["…", photo.state === "asking" ? "looking" : "waiting"];
+  return ["…", photo.state === "asking" ? "detecting" : "waiting"];
 }

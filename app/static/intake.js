@@ -3,7 +3,7 @@
 import { byId, element } from "./element.js";
 import { examplesFor, fileAt } from "./service.js";
 
-/** Call back with the files that come in by any of the ways. */
+/** Call back with the files that the visitor drops, pastes or chooses. */
 export function onFiles(takeSome) {
   const take = (files) => files.length && takeSome([...files]);
   for (const id of ["choose", "photograph"]) {
@@ -30,7 +30,7 @@ export function onFiles(takeSome) {
   });
 }
 
-/** Show example photos for a model, where the service has some, and call back with the one that is clicked. */
+/** Show the service's example photos for a model, and call back with the one that is clicked. */
 export async function showExamples(modelName, take, fail) {
   const addresses = await examplesFor(modelName).catch(() => []);
   byId("examples").hidden = byId("credit").hidden = !addresses.length;

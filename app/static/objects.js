@@ -20,7 +20,7 @@ for (const side of [rows, layer]) {
   });
 }
 
-/** List detections; `all` are those of the photo, whose places number the rows and the boxes alike. */
+/** List detections. `all` are those of the photo; an index into it connects a row with its box. */
 export function listObjects(detections, all) {
   rows.replaceChildren(...detections.map((one, order) => row(one, all.indexOf(one), order)));
   if (!detections.includes(all[pinned])) pinned = null;

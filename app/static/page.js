@@ -42,7 +42,7 @@ byId("clear").addEventListener("click", () => {
 });
 start();
 
-/** Learn what is served; a service that is just starting is asked again. */
+/** Ask which model is served. Ask again while the service is starting. */
 async function start() {
   const trouble = byId("trouble");
   try {
@@ -62,7 +62,7 @@ async function start() {
   show();
 }
 
-/** Name the model and its engine; faster engines that do not run here are named with the reason. */
+/** Show the model, its engine, and the faster engines that do not run here, with the reasons. */
 function showModel({ name, version, engine, device, skipped_engines: skipped = [] }) {
   const line = byId("model");
   line.textContent = `${name} ${version} · ${engine} · ${device}`;
@@ -110,21 +110,21 @@ function showFound(photo, all, detections) {
   byId("list").hidden = !detections.length;
   byId("nothing").hidden = detections.length > 0;
   byId("nothing").textContent = all.length
-    ? `The best score is ${all[0].score.toFixed(2)}, of class ${all[0].label}.`
-    : `Nothing scores above ${photo.answer.score_threshold}, the lowest threshold.`;
+    ? `The highest score is ${all[0].score.toFixed(2)} (class ${all[0].label}).`
+    : `No object has a score above ${photo.answer.score_threshold}, the lowest threshold.`;
   offer(photo, view, model.classes);
   if (photo.isLive) return;
   say(`${photo.file.name}: ${countOf(detections)} above ${view.threshold}. ${inWords(detections, model.classes)}`);
 }
 
-/** Tell whether the same photo may be answered when it is sent again: no answer, a timeout, the service's own fault. */
+/** Return whether sending the photo again may help: there was no answer, a timeout, or an error in the service. */
 function mayPass({ problem, isLive }) {
   return problem !== null && !isLive && (problem.status === 0 || problem.status === 408 || problem.status >= 500);
 }
 
 function progressOf(photo) {
-  if (photo.busyS) return `The service is busy; asking again in ${photo.busyS} s.`;
-  return { waiting: "Waiting for its turn …", asking: "Looking …" }[photo.state] ?? "";
+  if (photo.busyS) return `The service is busy. Trying again in ${photo.busyS} s.`;
+  return { waiting: "Waiting …", asking: "Detecting …" }[photo.state] ?? "";
 }
 
 function say(words) {

@@ -83,7 +83,7 @@ export class Photos {
   }
 }
 
-/** Return a photo that was not sent yet. */
+/** Return a photo that has not been sent. */
 export function newPhoto(file) {
   return {
     file,

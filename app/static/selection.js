@@ -9,7 +9,7 @@ export function shown(detections, view) {
   return detections.filter((one) => one.score > view.threshold && !view.off.has(one.label));
 }
 
-/** Return how many detections there are of each class above the threshold, switched off or not. */
+/** Return the number of detections above the threshold per class, whether the class is on or off. */
 export function countsByClass(detections, threshold) {
   const counts = new Map();
   for (const { label, score } of detections) {
@@ -18,7 +18,7 @@ export function countsByClass(detections, threshold) {
   return counts;
 }
 
-/** Return the query that asks the service for just what a view shows; `format` unless it is JSON. */
+/** Return the query that selects exactly the objects of a view; it has `format` unless that is JSON. */
 export function queryOf(view, classes, format = "json") {
   const query = new URLSearchParams({ score_threshold: String(view.threshold) });
   if (classes.some((name) => view.off.has(name))) {
@@ -28,7 +28,7 @@ export function queryOf(view, classes, format = "json") {
   return query;
 }
 
-/** Return the command that sends a photo with a query, for a POSIX shell; a key is named, never shown. */
+/** Return the shell command that sends a photo with a query. It names the variable of a key, never the key. */
 export function curlLine(file, query, { needsKey = false } = {}) {
   // curl ends a file name at ; or , unless it is in double quotes, where " and \ are escaped
   const path = /[",;\\]/.test(file.name) ? `"${file.name.replace(/["\\]/g, "\\$&")}"` : file.name;

@@ -5,7 +5,7 @@ const EVERYTHING = new URLSearchParams({ score_threshold: "0" });
 const MOST_TRIES = 6;
 const LONGEST_WAIT_S = 30;
 
-/** An answer that is no result, in the service's own words: its problem document (RFC 9457), where there is one. */
+/** A failed request, described by the service's problem document (RFC 9457) if it sent one. */
 export class Problem extends Error {
   constructor({ title, detail = "", status = 0, requestId = "", retryAfterS = 1 }) {
     super(detail || title);
@@ -20,7 +20,7 @@ async function problemOf(response) {
   const said = await response.json().catch(() => ({}));
   return new Problem({
     title: said.title ?? `HTTP ${response.status} ${response.statusText}`,
-    detail: said.detail ?? "The answer is not the service's own; something between may have given it.",
+    detail: said.detail ?? "The answer did not come from the service. A proxy may have sent it.",
     status: response.status,
     requestId: said.request_id ?? response.headers.get("X-Request-ID") ?? "",
     retryAfterS: Number(response.headers.get("Retry-After")) || 1,
@@ -34,7 +34,8 @@ async function ask(address, options = {}) {
   try {
     response = await fetch(address, { ...options, headers });
   } catch {
-    throw new Problem({ title: "No answer", detail: "The service cannot be reached, or the file cannot be read." });
+    const detail = "The service cannot be reached, or the browser cannot read the file.";
+    throw new Problem({ title: "No answer", detail });
   }
   if (!response.ok) throw await problemOf(response);
   return response;
@@ -45,13 +46,13 @@ export async function servedModel() {
   return (await (await ask("models")).json()).models[0];
 }
 
-/** Return the addresses of example photos for a model; none where the service has none. */
+/** Return the addresses of the service's example photos for a model; none if it has none. */
 export async function examplesFor(modelName) {
   const { photos } = await (await ask("examples")).json();
   return photos.filter((name) => name.startsWith(`${modelName}-`)).map((name) => `examples/${name}`);
 }
 
-/** Fetch one of our own photos as a file. */
+/** Fetch an example photo as a file. */
 export async function fileAt(address) {
   const blob = await (await ask(address)).blob();
   return new File([blob], address.split("/").pop(), { type: blob.type });
@@ -60,10 +61,10 @@ export async function fileAt(address) {
 /**
  * Send one photo to `POST /detect`.
  *
- * Where the service is busy (503) it is asked again after the time it names, a bounded number of times.
+ * If the service is busy (503), try again after the time that it names, a limited number of times.
  *
  * @param {File} file the photo
- * @param {URLSearchParams} query what to ask for
+ * @param {URLSearchParams} query the query parameters
  * @param {{onWait?: (seconds: number) => void}} options
  * @returns {Promise<{body: Blob, tookMs: number, stages: [string, number][], requestId: string}>} the answer, how long
  *   it took here, and the service's own stages in ms
@@ -93,7 +94,7 @@ export async function detect(file, query, { onWait = () => {} } = {}) {
 }
 
 /**
- * Ask for everything in one photo, down to the network's own floor, so that what is shown of it needs no more requests.
+ * Detect everything in one photo, down to the network's score floor, so that changing the view needs no more requests.
  *
  * @returns {Promise<{answer: object, tookMs: number, stages: [string, number][], requestId: string}>}
  * @throws {Problem}

@@ -15,7 +15,7 @@ let onStage = null;
  * Show a photo and the boxes of some of its detections.
  *
  * @param {object} photo the photo, answered or not
- * @param {object[]} detections those to show, best first
+ * @param {object[]} detections the detections to show, best first
  */
 export function showPhoto(photo, detections) {
   if (onStage !== photo) {
@@ -33,7 +33,7 @@ export function showPhoto(photo, detections) {
   byId("timing").textContent = photo.state === "done" ? timingOf(photo) : "";
 }
 
-/** Take the photo from the stage. */
+/** Remove the photo from the stage. */
 export function clearStage() {
   onStage = null;
   picture.removeAttribute("src");
@@ -58,13 +58,13 @@ picture.addEventListener("error", () => {
   if (!onStage) return;
   picture.hidden = true;
   blank.hidden = false;
-  blank.textContent = "This browser cannot show the file.";
+  blank.textContent = "This browser cannot display the file.";
   if (!onStage.answer) fit(3, 1);
   onStage.isUnseen = true;
   if (onStage.state === "done") seeThatItIsUpright(onStage);
 });
 
-/** Let the service turn into PNG what the browser cannot show, or shows with another orientation than the service. */
+/** Let the service convert a photo to PNG that the browser cannot display, or displays with another orientation. */
 async function seeThatItIsUpright(photo) {
   const { width, height } = photo.answer.image;
   const { naturalWidth, naturalHeight } = picture; // 0 until it is loaded
@@ -76,7 +76,7 @@ async function seeThatItIsUpright(photo) {
     photo.upright = URL.createObjectURL(body);
     if (onStage === photo) picture.src = photo.upright;
   } catch (problem) {
-    blank.textContent = `This browser cannot show the file, and it could not be converted: ${problem.message}`;
+    blank.textContent = `This browser cannot display the file, and converting it failed: ${problem.message}`;
   }
 }
 
@@ -93,7 +93,7 @@ function drawBoxes(size, detections, all) {
   );
 }
 
-/** Put an element where a box is, and its caption where there is room. */
+/** Position an element on a box, and its caption where there is room. */
 function place(made, [x0, y0, x1, y1], { width, height }) {
   const parts = { left: x0 / width, top: y0 / height, width: (x1 - x0) / width, height: (y1 - y0) / height };
   for (const [name, part] of Object.entries(parts)) made.style[name] = `${100 * part}%`;

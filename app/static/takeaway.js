@@ -23,7 +23,7 @@ byId("downloads").append(
 );
 byId("copy").addEventListener("click", copy);
 
-/** Offer what a view shows of a photo. */
+/** Offer a view of a photo as downloads and as a curl command. */
 export function offer(photo, view, classes) {
   const isEmpty = classes.every((name) => view.off.has(name)); // no label in a query means every class
   byId("take-away").hidden = photo.isLive || isEmpty;
@@ -46,7 +46,7 @@ async function download({ format, ending }, button) {
   button.focus();
 }
 
-/** Save a blob as a file, by a link that is never in the page. */
+/** Save a blob as a file, through a link outside the page. */
 export function save(blob, name) {
   const href = URL.createObjectURL(blob);
   element("a", { href, download: name }).click();

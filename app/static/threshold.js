@@ -9,13 +9,13 @@ const reset = byId("reset");
 const mark = byId("recommended");
 const rug = byId("rug");
 
-/** Call back with each threshold that is chosen: in hundredths by the slider, the recommended one exactly. */
+/** Call back with each chosen threshold: hundredths from the slider, or exactly the recommended one. */
 export function onThreshold(choose) {
   slider.addEventListener("input", () => choose(Number(slider.value)));
   reset.addEventListener("click", () => choose(Number(reset.value)));
 }
 
-/** Take the limits and the recommended threshold of a model. */
+/** Set the slider's limits and the recommended threshold of a model. */
 export function limitThreshold(model) {
   slider.min = Math.floor(model.score_floor * 100) / 100;
   reset.value = model.score_threshold;
@@ -23,7 +23,7 @@ export function limitThreshold(model) {
   mark.title = `Recommended: ${model.score_threshold}`;
 }
 
-/** Show a threshold, and a photo's scores beneath it. */
+/** Show a threshold, and a photo's scores below the slider. */
 export function showThreshold(threshold, detections) {
   slider.value = threshold;
   slider.style.setProperty("--at", place(threshold));
@@ -42,7 +42,7 @@ export function showThreshold(threshold, detections) {
   );
 }
 
-/** Return where a score lies between the slider's ends, 0..1. */
+/** Return the position of a score between the slider's ends, 0..1. */
 function place(score) {
   const least = Number(slider.min);
   return Math.max(0, (score - least) / (1 - least));

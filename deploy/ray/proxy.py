@@ -13,10 +13,10 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import DeadlineExceeded, NotReady, Overloaded, ServiceError
+from app.errors import DeadlineExceeded, NotReady, ServiceError, ServiceOverloaded
 from app.http import problems
 from app.http.middleware import SecurityHeaders
-from app.observability.request_ids import REQUEST_ID_HEADER, request_id_of
+from app.observability.request_log import REQUEST_ID_HEADER, request_id_of
 
 _OF_SERVE = "/-/"
 """Prefix of Serve's own paths, such as /-/healthz. Their answers pass unchanged."""
@@ -83,9 +83,9 @@ class OneContract:
 def _meant(status: int, headers: Headers) -> ServiceError:
     """Return the service's error that corresponds to Serve's own refusal."""
     if status == HTTPStatus.REQUEST_TIMEOUT:
-        return DeadlineExceeded("it was not done within the time limit of the proxy")
+        return DeadlineExceeded("not finished within the time limit of the proxy")
     if "Retry-After" in headers:  # `deploy.ray.service` makes Serve send it when too many requests wait
-        return Overloaded("too many requests wait for a replica; try again in 1 s")
+        return ServiceOverloaded("too many requests wait for a replica; try again in 1 s")
     return NotReady("no replica serves yet")
 
 

@@ -125,7 +125,7 @@ def build(given: Mapping[str, Any]) -> serve.Application:
             of `serve run`.
 
     Raises:
-        WrongSetting: a value in `given` or in this node's environment is not accepted.
+        InvalidSetting: a value in `given` or in this node's environment is not accepted.
     """
     return application(given)
 

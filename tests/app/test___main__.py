@@ -52,7 +52,7 @@ def test_a_wrong_setting_ends_the_start_with_one_line() -> None:
 def test_an_unknown_setting_ends_the_start(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("RENDERSIGHT_TRESHOLD", "0.5")
     assert main([]) == 2
-    assert capsys.readouterr().err.startswith("rendersight: RENDERSIGHT_TRESHOLD='0.5' is no setting; ")
+    assert capsys.readouterr().err.startswith("rendersight: RENDERSIGHT_TRESHOLD='0.5' is not a setting; ")
 
 
 def test_an_unknown_argument_ends_the_start(capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,7 +87,7 @@ def test_a_taken_port_ends_the_start_before_the_model_is_loaded(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert serve_model(Settings(model_store=tmp_path, port=port)) == 2
-    told = f"RENDERSIGHT_HOST='127.0.0.1' RENDERSIGHT_PORT='{port}' cannot be served: Address already in use"
+    told = f"RENDERSIGHT_HOST='127.0.0.1' RENDERSIGHT_PORT='{port}' cannot be used: Address already in use"
     assert capsys.readouterr().err == f"rendersight: {told}\n"
 
 
@@ -126,7 +126,7 @@ def test_serves_the_embedded_model_until_sigterm(tmp_path: Path) -> None:
         assert running.stderr
         log = (line for line in map(json.loads, running.stderr) if not line["logger"].startswith("model_store."))
         address = f"http://127.0.0.1:{port}"
-        assert next(log)["message"] == f"The page is at {address}, the API's docs at {address}/docs"
+        assert next(log)["message"] == f"The page is at {address}, the API docs are at {address}/docs"
         example = next(log)["message"]
         assert example.startswith("Try: curl -F image=@")
         assert example.endswith(f".jpg {address}/detect")
@@ -135,7 +135,7 @@ def test_serves_the_embedded_model_until_sigterm(tmp_path: Path) -> None:
         assert (line["method"], line["path"], line["status"]) == ("POST", "/detect", 200)
         running.send_signal(signal.SIGTERM)
         assert running.wait(30) == 0
-        assert [line["message"] for line in log] == ["SIGTERM: the service stops, 0 requests are in flight"]
+        assert [line["message"] for line in log] == ["SIGTERM: stopping, 0 requests in flight"]
 
 
 def test_hanging_worker_ends_the_process_with_status_70() -> None:
@@ -239,7 +239,7 @@ def test_sighup_reads_the_keys_and_looks_for_a_newer_release(tmp_path: Path, cap
         assert served_to("rs_old") == "401"
         keys.write_text("nonsense\n")
         os.kill(os.getpid(), signal.SIGHUP)
-        wait_until(lambda: "the API keys stay as they were" in caplog.text)
+        wait_until(lambda: "API keys not reloaded" in caplog.text)
         assert served_to("rs_new") == "4"
 
     serve_while(drive, app, settings)
@@ -273,7 +273,7 @@ def test_cuts_off_what_does_not_finish_in_time(caplog: pytest.LogCaptureFixture)
         assert (status, json.loads(body)["detail"]) == (503, "the service has stopped")
 
     serve_in_flight(drive, drain_timeout_s=0.5)
-    assert "1 requests are cut off: they did not end in time" in caplog.text
+    assert "1 requests cut off: they did not finish in time" in caplog.text
 
 
 def test_second_signal_leaves_no_more_time() -> None:
@@ -289,4 +289,4 @@ def test_a_wrong_file_of_keys_ends_the_start(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "keys").write_text("nonsense")
     assert serve_model(Settings(api_keys_file=tmp_path / "keys", port=free_port())) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"rendersight: {tmp_path}/keys:1: not a key's line; accepted: NAME SCOPES SHA256")
+    assert line.startswith(f"rendersight: {tmp_path}/keys:1: not a valid line; accepted: NAME SCOPES SHA256")

@@ -71,13 +71,13 @@ def test_every_problem_is_on_the_page() -> None:
     [
         ({"$ref": "#/components/schemas/Problem"}, "[Problem](#problem)"),
         ({"type": "number", "minimum": 0, "maximum": 1}, "number from 0 to 1"),
-        ({"type": "number", "minimum": 0.1}, "number from 0.1 on"),
+        ({"type": "number", "minimum": 0.1}, "number of at least 0.1"),
         ({"type": "integer"}, "whole number"),
         ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "text or null"),
         ({"enum": ["a", "b"], "type": "string"}, "`a`, `b`"),
         ({"const": "ok", "type": "string"}, "`ok`"),
         ({"type": "boolean"}, "`true`, `false`"),
-        ({"type": "string", "format": "binary"}, "an image"),
+        ({"type": "string", "format": "binary"}, "image file"),
         ({"type": "array", "items": {"type": "string"}, "maxItems": 3}, "list, each text, at most 3"),
         ({"type": "array", "prefixItems": [{"type": "number"}] * 4}, "list of 4, each number"),
         ({"type": "object", "additionalProperties": {"type": "number"}}, "object, name -> number"),
@@ -93,4 +93,4 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path, capsys: pytest.C
     with pytest.raises(SystemExit) as ended:
         main([str(tmp_path / "none")])
     assert ended.value.code == 2
-    assert "none is no folder" in capsys.readouterr().err
+    assert "none is not a folder" in capsys.readouterr().err

@@ -51,7 +51,7 @@ def test_rounded_values_are_near_and_inside(score: float, x0: float, width: floa
 
 
 def test_the_scores_and_boxes_have_the_decimals_that_the_document_names() -> None:
-    properties = DetectionsOut.model_json_schema()["$defs"]["Detection"]["properties"]
+    properties = DetectionsOut.model_json_schema()["$defs"]["DetectionOut"]["properties"]
     assert "rounded to 4 decimals" in properties["score"]["description"]
     assert "rounded to 2 decimals" in properties["box"]["description"]
 

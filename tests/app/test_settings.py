@@ -3,7 +3,7 @@ from typing import get_args
 
 import pytest
 
-from app.settings import PREFIX, Settings, WrongSetting, accepted, read_settings, variable
+from app.settings import PREFIX, InvalidSetting, Settings, accepted, read_settings, variable
 from model_store.engines import ENGINES
 
 
@@ -88,7 +88,7 @@ def test_a_variable_set_to_nothing_counts_as_unset(monkeypatch: pytest.MonkeyPat
 )
 def test_a_wrong_value_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, field: str, value: str) -> None:
     monkeypatch.setenv(variable(field), value)
-    with pytest.raises(WrongSetting) as raised:
+    with pytest.raises(InvalidSetting) as raised:
         read_settings()
     line = str(raised.value)
     assert "\n" not in line
@@ -99,7 +99,7 @@ def test_a_wrong_value_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, fiel
 @pytest.mark.parametrize("name", ["RENDERSIGHT_TRESHOLD", "RENDERSIGHT_", "rendersight_modell"])
 def test_an_unknown_variable_with_our_prefix_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "0.5")
-    with pytest.raises(WrongSetting, match=rf"^{name}='0.5' is no setting; accepted: RENDERSIGHT_API_KEYS_FILE, "):
+    with pytest.raises(InvalidSetting, match=rf"^{name}='0.5' is not a setting; accepted: RENDERSIGHT_API_KEYS_FILE, "):
         read_settings()
 
 
@@ -136,8 +136,8 @@ def test_what_is_given_goes_before_the_environment(monkeypatch: pytest.MonkeyPat
 
 def test_a_wrong_argument_is_told_by_its_name_and_value() -> None:
     with pytest.raises(
-        WrongSetting, match=r"^queue_size=-1 is not accepted; accepted: a whole number from 0 to 10000$"
+        InvalidSetting, match=r"^queue_size=-1 is not accepted; accepted: a whole number from 0 to 10000$"
     ):
         read_settings({"queue_size": -1})
-    with pytest.raises(WrongSetting, match=r"^modell='dice' is no setting; accepted: api_keys_file, cache_dir, "):
+    with pytest.raises(InvalidSetting, match=r"^modell='dice' is not a setting; accepted: api_keys_file, cache_dir, "):
         read_settings({"modell": "dice"})

@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.observability.metrics import Metrics
+from app.observability.metrics import ServiceMetrics
 
 
 def free_port() -> int:
@@ -57,7 +57,7 @@ def wait_until(condition: Callable[[], object], timeout_s: float = 60) -> None:
         time.sleep(0.01)
 
 
-def sample(metrics: Metrics, name: str, **labels: str) -> float:
+def sample(metrics: ServiceMetrics, name: str, **labels: str) -> float:
     """Return the sum of the samples of this name that have these labels, 0 where there are none."""
     families = text_string_to_metric_families(metrics.text().decode())
     return sum(

@@ -39,7 +39,7 @@ def test_where_nothing_is_left_the_page_says_what_there_would_be(tab: Tab) -> No
     tab.detected(PHOTO)
     tab.page.get_by_label("Score above").press("End")
     expect(tab.find("#summary")).to_have_text("0 objects")
-    expect(tab.find("#nothing")).to_have_text("The best score is 1.00, of class five.")
+    expect(tab.find("#nothing")).to_have_text("The highest score is 1.00 (class five).")
     expect(tab.find("#boxes .box")).to_have_count(0)
 
 

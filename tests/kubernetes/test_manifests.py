@@ -13,7 +13,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from app.observability.metrics import Metrics
+from app.observability.metrics import ServiceMetrics
 from app.settings import read_settings
 from tests.app.fakes import FixedEngine, app_with
 
@@ -158,7 +158,7 @@ def test_labels_select_the_pods(manifests: dict[str, Manifest]) -> None:
 def test_the_autoscaler_goes_by_a_metric_that_there_is(tmp_path: Path) -> None:
     manifests = with_all_components(tmp_path, "cpu")
     scaler = manifests["HorizontalPodAutoscaler"]["spec"]
-    exposed = Metrics().text().decode()
+    exposed = ServiceMetrics().text().decode()
     names = [metric["pods"]["metric"]["name"] for metric in scaler["metrics"] if metric["type"] == "Pods"]
     assert names == ["detect_queue_depth"]
     assert all(f"\n# TYPE {name} gauge\n" in exposed for name in names)

@@ -1,13 +1,13 @@
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.observability.metrics import Metrics
+from app.observability.metrics import ServiceMetrics
 from deploy.ray import series
 from model_store.detector import Detector
 from tests.app.fakes import CARD, FixedEngine
 
 
 def of_replica(requests: int) -> bytes:
-    metrics = Metrics()
+    metrics = ServiceMetrics()
     metrics.serving(Detector(CARD, FixedEngine()))
     for _ in range(requests):
         metrics.asked("ok", None)

@@ -1,4 +1,3 @@
-import json
 import logging
 from typing import Any
 
@@ -9,10 +8,8 @@ from fastapi.testclient import TestClient
 from app import errors
 from app.errors import ServiceError
 from app.http import problems
-from app.main import create_app
-from app.observability.metrics import Metrics
+from app.observability.metrics import ServiceMetrics
 from app.observability.request_log import RequestLog
-from app.settings import Settings
 from tests.app.fakes import PHOTO, FailingEngine, app_with
 
 ERRORS = ServiceError.__subclasses__()
@@ -31,9 +28,9 @@ def is_problem(response: Any) -> bool:
 @pytest.mark.parametrize("error", ERRORS)
 def test_every_service_error_becomes_its_problem(error: type[ServiceError]) -> None:
     app = FastAPI()
-    app.add_middleware(RequestLog, metrics=Metrics())
+    app.add_middleware(RequestLog, metrics=ServiceMetrics())
     problems.install(app)
-    wrong = errors.InvalidInput("query", "limit", "x", "a number")
+    wrong = errors.InputFault("query", "limit", "x", "a number")
 
     @app.get("/")
     async def fail() -> None:
@@ -110,14 +107,6 @@ def test_a_path_that_does_not_exist_is_a_404(client: TestClient, path: str) -> N
     assert is_problem(response)
 
 
-def test_before_the_model_is_loaded_the_service_is_not_ready() -> None:
-    client = TestClient(create_app(Settings()))  # not entered: its start has not happened
-    for response in (client.get("/readyz"), client.get("/models"), client.post("/detect", content=PHOTO)):
-        assert response.status_code == 503
-        assert is_problem(response)
-        assert response.headers["retry-after"] == "1"
-
-
 @pytest.mark.parametrize("mounted", ["", "/somewhere"])
 def test_errors_below_v2_have_the_shape_of_that_protocol_wherever_the_app_is(client: TestClient, mounted: str) -> None:
     outer = FastAPI()
@@ -129,10 +118,3 @@ def test_errors_below_v2_have_the_shape_of_that_protocol_wherever_the_app_is(cli
         assert list(response.json()) == ["error"]
     for path in ("/v2nothing", "/nothing/v2", "/V2/nothing"):
         assert is_problem(asking.get(mounted + path))
-
-
-def test_the_documented_examples_are_problems_of_their_status() -> None:
-    for status, response in problems.responses(*ERRORS).items():
-        for example in response["content"]["application/problem+json"]["examples"].values():
-            assert example["value"]["status"] == status
-            assert json.dumps(example["value"])

@@ -108,7 +108,7 @@ def test_a_text_is_refused_before_it_takes_memory() -> None:
 def test_the_errors_are_no_longer_than_twenty() -> None:
     with pytest.raises(errors.InvalidParameter) as told:
         asked(parameters={f"p{at}": at for at in range(60)})
-    assert told.value.detail.count("no such parameter") == errors.MOST_INPUTS
+    assert told.value.detail.count("no such parameter") == errors.MAX_FAULTS
 
 
 @pytest.mark.parametrize(

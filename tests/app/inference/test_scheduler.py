@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.errors import ClientGone, DeadlineExceeded, NotReady, Overloaded
-from app.inference.scheduler import Found, MovingMean, Scheduler
+from app.errors import DeadlineExceeded, NotReady, ServiceOverloaded
+from app.inference.scheduler import MovingMean, Scheduler
 from model_store.detector import Detector
 from rendersight.detections import Detections
 from rendersight.images import Photo, RgbImage
@@ -29,10 +29,15 @@ def run(engine: FixedEngine, test: Callable[[Scheduler], Awaitable[Any]], **opti
     asyncio.run(started())
 
 
+def only_detections(found: Detections, _photo: Photo) -> Detections:
+    return found
+
+
 def asked(
-    scheduler: Scheduler, *, decode: Callable[[], Photo] = lambda: PHOTO, timeout_s: float = 20, **options: Any
-) -> asyncio.Task[Found]:
-    return asyncio.create_task(scheduler.detect(scheduler.detector, decode, timeout_s=timeout_s, **options))
+    scheduler: Scheduler, *, decode: Callable[[], Photo] = lambda: PHOTO, timeout_s: float = 20
+) -> asyncio.Task[tuple[Detections, dict[str, float]]]:
+    job = scheduler.detect(scheduler.detector, decode, only_detections, timeout_s=timeout_s)
+    return asyncio.create_task(job)
 
 
 async def begun(engine: HeldEngine) -> None:
@@ -50,7 +55,7 @@ def test_one_thread_detects_and_it_is_not_the_event_loops() -> None:
 
     async def test(scheduler: Scheduler) -> None:
         found = await asyncio.gather(*(asked(scheduler) for _ in range(8)))
-        assert all(item.detections is FOUND and item.size_wh == (6, 4) for item in found)
+        assert all(detections is FOUND for detections, _ in found)
 
     run(engine, test)
     assert len(engine.images) == 8
@@ -87,7 +92,22 @@ def test_work_raises_where_it_is_awaited() -> None:
     async def test(scheduler: Scheduler) -> None:
         with pytest.raises(ZeroDivisionError):
             await asked(scheduler, decode=broken)
-        assert (await asked(scheduler)).detections is FOUND
+        assert (await asked(scheduler))[0] is FOUND
+
+    run(FixedEngine(), test)
+
+
+@pytest.mark.parametrize("encode_blocks", [False, True])
+def test_encoding_that_blocks_leaves_the_event_loop(encode_blocks: bool) -> None:
+    def encode(found: Detections, photo: Photo) -> tuple[bool, int]:
+        return found is FOUND and photo is PHOTO, threading.get_ident()
+
+    async def test(scheduler: Scheduler) -> None:
+        job = scheduler.detect(scheduler.detector, lambda: PHOTO, encode, timeout_s=20, encode_blocks=encode_blocks)
+        (is_given_both, thread), stages_s = await job
+        assert is_given_both
+        assert (thread != threading.get_ident()) == encode_blocks
+        assert list(stages_s) == ["queue", "decode", "inference", "encode"]
 
     run(FixedEngine(), test)
 
@@ -104,7 +124,7 @@ def test_closing_finishes_what_was_taken_and_takes_no_more() -> None:
         with pytest.raises(NotReady):
             await asked(scheduler)
         engine.release.set()
-        assert [found.detections for found in await asyncio.gather(*jobs)] == [FOUND, FOUND]
+        assert [found for found, _ in await asyncio.gather(*jobs)] == [FOUND, FOUND]
         assert await closing
 
     run(engine, test)
@@ -134,7 +154,7 @@ def test_as_many_wait_as_may_beside_those_that_are_computed() -> None:
         jobs += [asked(scheduler), asked(scheduler)]
         await asyncio.sleep(0)
         assert scheduler.waiting == 2
-        with pytest.raises(Overloaded, match="2 requests wait already; try again in 1 s") as refused:
+        with pytest.raises(ServiceOverloaded, match="2 requests are waiting; try again in 1 s") as refused:
             await asked(scheduler)
         assert refused.value.retry_after_s == 1
         engine.release.set()
@@ -157,12 +177,12 @@ def test_what_could_not_be_done_in_time_is_refused_at_once() -> None:
         await asyncio.sleep(0)
         began_s = time.monotonic()
         with pytest.raises(
-            Overloaded, match=r"4 requests wait already, about 2\.\d s, the limit is 2\.5 s; "
+            ServiceOverloaded, match=r"4 requests are waiting; the wait is about 2\.\d s, the limit is 2\.5 s; "
         ) as refused:
             await asked(scheduler, timeout_s=2.5)
         assert time.monotonic() - began_s < 0.3
         assert refused.value.retry_after_s == 3  # six of 0.4 s, rounded up
-        assert (await asked(scheduler, timeout_s=20)).queue_s >= 1.5
+        assert (await asked(scheduler, timeout_s=20))[1]["queue"] >= 1.5
         await asyncio.gather(*jobs)
 
     run(SlowEngine(), test)
@@ -174,46 +194,39 @@ def test_a_deadline_that_passes_ends_the_wait_and_keeps_the_place_until_the_thre
     async def test(scheduler: Scheduler) -> None:
         computed = asked(scheduler, timeout_s=0.2)
         await begun(engine)
-        with pytest.raises(DeadlineExceeded, match=r"not done within 0\.2 s"):
+        with pytest.raises(DeadlineExceeded, match=r"not finished within 0\.2 s"):
             await computed
-        with pytest.raises(Overloaded):  # its thread is still at it
+        with pytest.raises(ServiceOverloaded):  # its thread is still at it
             await asked(scheduler)
         engine.release.set()
         await until(lambda: not scheduler._jobs)
-        assert (await asked(scheduler)).detections is FOUND
+        assert (await asked(scheduler))[0] is FOUND
 
     run(engine, test, queue_size=0)
     assert len(engine.images) == 2
 
 
-@pytest.mark.parametrize("way", ["deadline", "client", "cancelled"])
+@pytest.mark.parametrize("way", ["deadline", "cancelled"])
 def test_what_waits_and_is_given_up_is_never_computed(way: str) -> None:
     engine = HeldEngine()
 
     async def test(scheduler: Scheduler) -> None:
         first = asked(scheduler)
         await begun(engine)
-        gone = asyncio.Event()
-
-        async def leave() -> None:
-            await gone.wait()
-
         # more than there are slots: some wait decoded, some for a slot
-        waiting = [asked(scheduler, timeout_s=0.2 if way == "deadline" else 20, gone=leave) for _ in range(6)]
+        waiting = [asked(scheduler, timeout_s=0.2 if way == "deadline" else 20) for _ in range(6)]
         await until(lambda: scheduler.waiting == 6)
         await asyncio.sleep(0.05)
-        if way == "client":
-            gone.set()
         if way == "cancelled":
             for job in waiting:
                 job.cancel()
         errors = await asyncio.gather(*waiting, return_exceptions=True)
-        expected = {"deadline": DeadlineExceeded, "client": ClientGone, "cancelled": asyncio.CancelledError}
+        expected = {"deadline": DeadlineExceeded, "cancelled": asyncio.CancelledError}
         assert {type(error) for error in errors} == {expected[way]}
         await until(lambda: scheduler.waiting == 0)
         engine.release.set()
         await first
-        assert (await asked(scheduler)).detections is FOUND
+        assert (await asked(scheduler))[0] is FOUND
 
     run(engine, test)
     assert len(engine.images) == 2
@@ -227,11 +240,11 @@ def test_a_swap_takes_new_requests_and_leaves_the_others_what_they_had() -> None
         before = [asked(scheduler), asked(scheduler)]
         await begun(old)
         scheduler.swap(Detector(CARD, new))
-        after = await asked(scheduler)
-        assert len(after.detections) == 0
+        after, _ = await asked(scheduler)
+        assert len(after) == 0
         assert not before[0].done()
         old.release.set()
-        assert [found.detections for found in await asyncio.gather(*before)] == [FOUND, FOUND]
+        assert [found for found, _ in await asyncio.gather(*before)] == [FOUND, FOUND]
 
     run(old, test)
     assert (len(old.images), len(new.images)) == (2, 1)
@@ -267,7 +280,7 @@ def test_one_slow_photo_does_not_close_the_service() -> None:
         await until(lambda: scheduler._inference_s.value > 0.4)
         for _ in range(30):  # one alone is tried, however slow the last one was
             await until(lambda: not scheduler._jobs)
-            assert (await asked(scheduler, timeout_s=0.2)).detections is FOUND
+            assert (await asked(scheduler, timeout_s=0.2))[0] is FOUND
         assert len(await asyncio.gather(*(asked(scheduler, timeout_s=0.2) for _ in range(2)))) == 2
 
     run(OnceSlowEngine(), test)

@@ -2,16 +2,15 @@ import numpy as np
 import pytest
 
 from app.errors import InvalidParameter
-from app.inference.selection import Selection, default_threshold, selection_of
+from app.inference.selection import check_labels, default_threshold, select, threshold_of
 from app.schemas import DetectQuery
 from rendersight.detections import Detections
 from tests.app.fakes import CARD, FOUND
 
 
-def select(**query: object) -> Selection:
-    return selection_of(
-        DetectQuery.model_validate(query), CARD, default_score_threshold=default_threshold(CARD, configured=None)
-    )
+def selected(found: Detections = FOUND, **query: object) -> Detections:
+    asked = DetectQuery.model_validate(query)
+    return select(found, asked, class_names=CARD.class_names, score_threshold=threshold_of(asked, CARD, None))
 
 
 @pytest.mark.parametrize(
@@ -26,48 +25,47 @@ def test_the_default_is_the_configured_else_the_releases_never_below_the_floor(
 
 
 def test_scores_are_strictly_above_the_threshold() -> None:
-    kept = select(score_threshold=float(np.float32(0.8))).of(FOUND)
+    kept = selected(FOUND, score_threshold=float(np.float32(0.8)))
     assert kept.scores.tolist() == pytest.approx([0.95])
 
 
 def test_below_the_floor_the_floor_is_used() -> None:
-    selection = select(score_threshold=0.01)
-    assert selection.score_threshold == CARD.score_floor
-    assert len(selection.of(FOUND)) == 5
+    assert threshold_of(DetectQuery(score_threshold=0.01), CARD, None) == CARD.score_floor
+    assert len(selected(score_threshold=0.01)) == 5
 
 
 def test_of_those_that_overlap_the_better_one_is_kept() -> None:
     inside = [[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 9, 9], [20, 20, 30, 30]]
     crowded = Detections.of(inside, [1, 2, 1, 1], [0.9, 0.8, 0.7, 0.6])
-    by_class = select(score_threshold=0, iou_threshold=0.5).of(crowded)
+    by_class = selected(crowded, score_threshold=0, iou_threshold=0.5)
     assert by_class.scores.tolist() == pytest.approx([0.9, 0.8, 0.6])
-    agnostic = select(score_threshold=0, iou_threshold=0.5, class_agnostic=True).of(crowded)
+    agnostic = selected(crowded, score_threshold=0, iou_threshold=0.5, class_agnostic=True)
     assert agnostic.scores.tolist() == pytest.approx([0.9, 0.6])
-    assert len(select(score_threshold=0, class_agnostic=True).of(crowded)) == 4
+    assert len(selected(crowded, score_threshold=0, class_agnostic=True)) == 4
 
 
 def test_a_label_does_not_bring_up_the_second_guess_on_an_object() -> None:
     die = Detections.of([[0, 0, 10, 10], [0, 0, 10, 10], [20, 0, 30, 10]], [1, 2, 2], [0.9, 0.8, 0.7])
-    kept = select(score_threshold=0.5, iou_threshold=0.5, class_agnostic=True, labels=["pear"]).of(die)
+    kept = selected(die, score_threshold=0.5, iou_threshold=0.5, class_agnostic=True, labels=["pear"])
     assert kept.scores.tolist() == pytest.approx([0.7])
 
 
 def test_labels_filter_before_the_count_cuts() -> None:
-    kept = select(score_threshold=0.0, labels=["pear", "plum"], max_detections=2).of(FOUND)
+    kept = selected(FOUND, score_threshold=0.0, labels=["pear", "plum"], max_detections=2)
     assert kept.labels.tolist() == [2, 3]
 
 
 def test_the_best_are_kept_whatever_the_order_they_came_in() -> None:
     shuffled = FOUND.select(np.array([3, 0, 4, 2, 1]))
-    kept = select(score_threshold=0.0, max_detections=3).of(shuffled)
+    kept = selected(shuffled, score_threshold=0.0, max_detections=3)
     assert kept.scores.tolist() == pytest.approx([0.95, 0.8, 0.6])
 
 
 def test_nothing_found_stays_nothing() -> None:
-    assert select(labels=["plum"], max_detections=1).of(Detections.of([], [], [])).boxes_xyxy.shape == (0, 4)
+    assert selected(Detections.of([], [], []), labels=["plum"], max_detections=1).boxes_xyxy.shape == (0, 4)
 
 
 def test_unknown_labels_are_all_named_with_the_known_ones() -> None:
-    with pytest.raises(InvalidParameter, match="'fig', 'kiwi' is unknown; known: apple, pear, plum") as raised:
-        select(labels=["apple", "fig", "kiwi"])
+    with pytest.raises(InvalidParameter, match="no such class: 'fig', 'kiwi'; accepted: apple, pear, plum") as raised:
+        check_labels(["apple", "fig", "kiwi"], CARD.class_names)
     assert [(item.name, item.value) for item in raised.value.errors] == [("labels", "fig"), ("labels", "kiwi")]

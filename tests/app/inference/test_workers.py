@@ -4,11 +4,11 @@ from concurrent.futures import wait
 
 import pytest
 
-from app.inference.workers import Workers, at_work
+from app.inference.workers import WorkerPool, at_work
 
 
 def test_work_is_done_in_its_order_by_the_threads_there_are() -> None:
-    threads = Workers(1, "tested")
+    threads = WorkerPool(1, "tested")
     done: list[int] = []
     futures = [threads.submit(lambda number=number: done.append(number)) for number in range(20)]  # type: ignore[misc]
     wait(futures, 20)
@@ -18,7 +18,7 @@ def test_work_is_done_in_its_order_by_the_threads_there_are() -> None:
 
 
 def test_an_error_is_the_works_own_and_the_thread_lives_on() -> None:
-    threads = Workers(1, "tested")
+    threads = WorkerPool(1, "tested")
 
     def exits() -> None:
         raise SystemExit(3)
@@ -33,7 +33,7 @@ def test_an_error_is_the_works_own_and_the_thread_lives_on() -> None:
 
 
 def test_what_is_cancelled_before_it_begins_is_not_done() -> None:
-    threads = Workers(1, "tested")
+    threads = WorkerPool(1, "tested")
     held = threading.Event()
     first, second = threads.submit(lambda: held.wait(20)), threads.submit(pytest.fail)
     third = threads.submit(lambda: "done")
@@ -46,7 +46,7 @@ def test_what_is_cancelled_before_it_begins_is_not_done() -> None:
 
 
 def test_a_thread_that_hangs_and_work_that_nobody_takes_are_seen() -> None:
-    threads = Workers(2, "tested")
+    threads = WorkerPool(2, "tested")
     held = threading.Event()
     began_s = time.monotonic()
     hanging = threads.submit(lambda: held.wait(20))
@@ -55,7 +55,7 @@ def test_a_thread_that_hangs_and_work_that_nobody_takes_are_seen() -> None:
     assert threads.stalled_s() >= 0.15
     held.set()
     hanging.result(20)
-    nobody = Workers(0, "tested")
+    nobody = WorkerPool(0, "tested")
     nobody.submit(lambda: None)
     time.sleep(0.05)
     assert nobody.stalled_s() >= 0.05
@@ -65,7 +65,7 @@ def test_a_thread_that_hangs_and_work_that_nobody_takes_are_seen() -> None:
 
 
 def test_there_are_as_many_threads_as_were_asked_for_last() -> None:
-    threads = Workers(1, "tested-resize")
+    threads = WorkerPool(1, "tested-resize")
     for count in (3, 1, 2):
         threads.resize(count)
         assert threads.count == count
@@ -80,7 +80,7 @@ def test_there_are_as_many_threads_as_were_asked_for_last() -> None:
 
 
 def test_closing_says_whether_the_work_is_done() -> None:
-    threads = Workers(1, "tested")
+    threads = WorkerPool(1, "tested")
     held = threading.Event()
     work = threads.submit(lambda: held.wait(20))
     threads.close()

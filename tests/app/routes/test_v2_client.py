@@ -92,14 +92,14 @@ def test_it_asks_for_several_at_a_time(triton: InferenceServerClient) -> None:
     ("images", "options", "status", "said"),
     [
         ((PHOTO, b"no image"), {}, "415", "image 1: no signature"),
-        ((PHOTO, b""), {}, "400", "image 1: it is empty"),
-        ((PHOTO,), {"model_version": "4"}, "404", "there is no version '4'"),
+        ((PHOTO, b""), {}, "400", "image 1 is empty"),
+        ((PHOTO,), {"model_version": "4"}, "404", "no version '4'"),
         ((PHOTO,), {"parameters": {"score_threshold": 2}}, "422", "parameters.score_threshold"),
         ((PHOTO,), {"parameters": {"treshold": 0.5}}, "422", "parameters.treshold: no such parameter"),
         ((PHOTO,), {"timeout": 1000}, "422", "parameters.timeout: no such parameter"),
         ((PHOTO,), {"sequence_id": 1}, "422", "parameters.sequence_id: no such parameter"),
-        ((PHOTO,), {"request_compression_algorithm": "gzip"}, "415", "Content-Encoding gzip is not taken"),
-        ((PHOTO,), {"request_compression_algorithm": "deflate"}, "415", "Content-Encoding deflate is not taken"),
+        ((PHOTO,), {"request_compression_algorithm": "gzip"}, "415", "Content-Encoding gzip is not accepted"),
+        ((PHOTO,), {"request_compression_algorithm": "deflate"}, "415", "Content-Encoding deflate is not accepted"),
     ],
 )  # fmt: skip
 def test_it_understands_what_is_refused(
@@ -122,7 +122,7 @@ def test_it_carries_a_key(tmp_path: Any) -> None:
     with serving(app_with(FixedEngine(), api_keys_file=keys)) as port:
         client = InferenceServerClient(f"127.0.0.1:{port}")
         assert client.is_model_ready("fruit")
-        with pytest.raises(InferenceServerException, match="a key with the scope detect is needed") as told:
+        with pytest.raises(InferenceServerException, match="an API key with the scope detect is required") as told:
             client.infer("fruit", [images_of(PHOTO)])
         assert told.value.status() == "401"
         answer = client.infer("fruit", [images_of(PHOTO)], headers={"Authorization": "Bearer rs_mine"})

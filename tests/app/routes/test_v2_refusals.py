@@ -35,10 +35,10 @@ from tests.app.v2_requests import (
         ('{"iou_threshold": -1e400}', "parameters.iou_threshold: "),
         ('{"max_detections": 0}', "parameters.max_detections: Input should be greater than or equal to 1"),
         ('{"max_detections": 2.5}', "parameters.max_detections: Input should be a valid integer"),
-        ('{"labels": "apple,fig"}', "labels: 'fig' is unknown; known: apple, pear, plum"),
-        ('{"labels": ""}', "labels: '' is unknown"),
-        ('{"labels": ["apple"]}', "parameters.labels: a text with commas between class names"),
-        ('{"treshold": 0.5}', "parameters.treshold: no such parameter; known: score_threshold, max_detections, labels"),
+        ('{"labels": "apple,fig"}', "labels: no such class: 'fig'; accepted: apple, pear, plum"),
+        ('{"labels": ""}', "labels: no such class: ''"),
+        ('{"labels": ["apple"]}', "parameters.labels: Input should be class names separated by commas"),
+        ('{"treshold": 0.5}', "parameters.treshold: no such parameter; accepted: score_threshold, max_detections"),
         ('{"%s": 0.5}' % ("x" * 10_000), "parameters.xxx"),
         ('{"timeout": 5}', "parameters.timeout: no such parameter"),
         ('{"binary_data_output": 1}', "parameters.binary_data_output: Input should be a valid boolean"),
@@ -62,7 +62,7 @@ def test_a_query_is_refused_for_parameters_belong_in_the_body(client: TestClient
         assert answer.status_code == 422
         name = query.partition("=")[0][:100]
         assert error_of(answer).startswith(f"query parameter {name}")
-        assert "parameters belong in the body's `parameters`" in error_of(answer)
+        assert "put parameters into the body's `parameters`" in error_of(answer)
         assert len(error_of(answer)) < 300
     assert client.post(f"{INFER}?", json=json_request(PHOTO)).status_code == 200
 
@@ -97,11 +97,11 @@ def test_a_query_is_refused_for_parameters_belong_in_the_body(client: TestClient
         ({"inputs": [tensor(2, data=["AAAA", "A A!"])]}, "valid base64: Invalid symbol 32, offset 1, but it is 'A A!'"),
         ({"inputs": [tensor(1, data=["ü"])]}, "inputs[0].data[0]: Data should be valid base64"),
         ({"inputs": [tensor(1, data=["\ud800"])]}, "Invalid JSON"),
-        ({"inputs": [tensor(1, data=[""])]}, "image 0: it is empty"),
+        ({"inputs": [tensor(1, data=[""])]}, "image 0 is empty"),
         ({"inputs": [tensor(1)]}, "inputs[0]: exactly one of data and parameters.binary_data_size"),
         ({"inputs": [tensor(1, data=["AAAA"], parameters={"binary_data_size": 0})]}, "inputs[0]: exactly one of data"),
         ({"inputs": [tensor(1, parameters={"binary_data_size": -1})]}, "inputs[0].parameters.binary_data_size: "),
-        ({"inputs": [tensor(1, parameters={"binary_data_size": 7})]}, "binary_data_size 7, but 0 bytes are behind"),
+        ({"inputs": [tensor(1, parameters={"binary_data_size": 7})]}, "binary_data_size 7, but 0 bytes follow"),
         ({"inputs": [tensor(1, parameters={"shared_memory_region": "r"})]}, "shared_memory_region: no such parameter"),
         ({"inputs": [tensor(1, data=["AAAA"], parameters={"content_type": "str"})]}, "content_type: no such parameter"),
     ],
@@ -116,15 +116,15 @@ def test_a_request_that_is_none_is_a_400_that_names_the_place(client: TestClient
     ("behind", "size", "count", "said"),
     [
         (b"", 0, 1, "inputs[0].shape: [1], but there are 0 elements"),
-        (b"\0\0", 2, 1, "inputs[0]: element 0 ends within its length"),
+        (b"\0\0", 2, 1, "inputs[0]: the data ends within the length of element 0"),
         (b"\xff\xff\xff\xff" + PHOTO, None, 1, f"inputs[0]: element 0 has 4294967295 bytes, {len(PHOTO)} are left"),
         (elements(PHOTO)[:-1], None, 1, f"element 0 has {len(PHOTO)} bytes, {len(PHOTO) - 1} are left"),
-        (elements(PHOTO) + b"\0", None, 1, "inputs[0]: element 1 ends within its length"),
+        (elements(PHOTO) + b"\0", None, 1, "inputs[0]: the data ends within the length of element 1"),
         (elements(PHOTO, PHOTO), None, 1, "inputs[0].shape: [1], but there are 2 elements"),
         (elements(PHOTO), None, 2, "inputs[0].shape: [2], but there are 1 elements"),
         (elements(*[b""] * 9), None, 3, "inputs[0].shape: [3], but there are 4 elements"),
-        (elements(PHOTO, b""), None, 2, "image 1: it is empty"),
-        (elements(PHOTO), 3, 1, f"binary_data_size 3, but {len(PHOTO) + 4} bytes are behind the JSON"),
+        (elements(PHOTO, b""), None, 2, "image 1 is empty"),
+        (elements(PHOTO), 3, 1, f"binary_data_size 3, but {len(PHOTO) + 4} bytes follow the JSON"),
         (elements(PHOTO), 10**9, 1, "binary_data_size 1000000000, but"),
     ],
 )  # fmt: skip
@@ -140,7 +140,7 @@ def test_binary_data_that_does_not_fit_is_a_400(
 def test_the_length_of_the_json_is_held_against_the_body(client: TestClient) -> None:
     body, headers = binary_request(PHOTO)
     for wrong, status, said in (
-        (str(len(body) + 1), 400, f"{LENGTH}: {len(body) + 1}, but the body has {len(body)} bytes"),
+        (str(len(body) + 1), 400, f"header {LENGTH} is {len(body) + 1}, but the body has {len(body)} bytes"),
         (str(10**4000), 400, f"the body has {len(body)} bytes"),
         ("0", 400, "Invalid JSON"),
         (str(int(headers[LENGTH]) - 1), 400, "Invalid JSON"),
@@ -162,7 +162,7 @@ def test_the_length_of_the_json_is_held_against_the_body(client: TestClient) -> 
         (b"no image", 415, "image 1: no signature of JPEG"),
         (PHOTO[:200], 422, "image 1: the image does not decode"),
         (encoded(Image.new("1", (200, 200))), 413, "image 1: image has 40000 px, the limit is 10000"),
-        (PHOTO + bytes(200_001 - len(PHOTO)), 413, "image 1: it has 200001 bytes, the limit is 200000"),
+        (PHOTO + bytes(200_001 - len(PHOTO)), 413, "image 1 has 200001 bytes, the limit is 200000"),
     ],
 )
 def test_one_bad_image_fails_the_request_and_is_named(client: TestClient, bad: bytes, status: int, said: str) -> None:
@@ -186,8 +186,8 @@ def test_a_body_that_is_too_large_is_a_413(engine: FixedEngine) -> None:
         def pieces() -> Iterator[bytes]:
             yield from [b"x" * 1000] * 6
 
-        assert refused(client, pieces()) == (413, "the body has more than 3000 bytes, the limit")
-        assert refused(client, pieces(), {LENGTH: "9"}) == (413, "the body has more than 5000 bytes, the limit")
+        assert refused(client, pieces()) == (413, "the body has more bytes than the limit of 3000")
+        assert refused(client, pieces(), {LENGTH: "9"}) == (413, "the body has more bytes than the limit of 5000")
         assert refused(client, b"x" * 4000, {LENGTH: "3001"}) == (413, "the JSON has 3001 bytes, the limit is 3000")
         small = wide(8)
         assert infer(client, *[small] * 9).status_code == 200
@@ -204,17 +204,17 @@ def test_bodies_share_their_memory_and_give_it_back(engine: FixedEngine) -> None
         app.state.memory.held_bytes = 29_990
         answer = infer(client, PHOTO)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-        assert "all requests' bodies" in error_of(answer)
+        assert "the bodies of all requests" in error_of(answer)
         assert app.state.memory.held_bytes == 29_990
 
 
 @pytest.mark.parametrize(
     ("headers", "said"),
     [
-        ({"Content-Encoding": "gzip"}, "Content-Encoding gzip is not taken"),
-        ({"Content-Encoding": "deflate"}, "Content-Encoding deflate is not taken"),
-        ({"Content-Type": "image/jpeg"}, "Content-Type image/jpeg is not taken; accepted: application/json, app"),
-        ({"Content-Type": "multipart/form-data; boundary=x"}, "Content-Type multipart/form-data is not taken"),
+        ({"Content-Encoding": "gzip"}, "Content-Encoding gzip is not accepted"),
+        ({"Content-Encoding": "deflate"}, "Content-Encoding deflate is not accepted"),
+        ({"Content-Type": "image/jpeg"}, "Content-Type image/jpeg is not accepted; accepted: application/json, app"),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, "Content-Type multipart/form-data is not accepted"),
     ],
 )
 def test_a_body_of_another_kind_is_a_415(client: TestClient, headers: dict[str, str], said: str) -> None:
@@ -234,7 +234,7 @@ def test_a_model_that_is_not_served_is_a_404(client: TestClient, end: str) -> No
 @pytest.mark.parametrize("path", ["/v2/none", "/v2/models", "/v2/models/", "/v2/models/fruit/", "/v2/health", "/v2//"])
 def test_a_path_that_does_not_exist_is_a_404_in_the_same_shape(client: TestClient, path: str) -> None:
     answer = client.get(path)
-    assert (answer.status_code, error_of(answer)) == (404, f"there is no {path}")
+    assert (answer.status_code, error_of(answer)) == (404, f"no such path: {path}")
 
 
 @pytest.mark.parametrize("path", ["/v3", "/v2x", "/v2.0/models"])
@@ -247,7 +247,7 @@ def test_another_method_is_a_405_in_the_same_shape(client: TestClient) -> None:
         for method in ("PUT", "DELETE", "OPTIONS"):
             answer = client.request(method, path)
             assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
-            assert error_of(answer) == f"{method} is not for {path}"
+            assert error_of(answer) == f"{path} does not accept {method}"
 
 
 def test_an_unforeseen_error_tells_no_internals(caplog: pytest.LogCaptureFixture) -> None:

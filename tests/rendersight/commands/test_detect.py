@@ -113,7 +113,7 @@ def test_a_key_comes_from_a_file(photo: Path, tmp_path: Path, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("flags", "message", "status"),
     [
-        (["PHOTO", "--labels", "pare"], "'pare' is unknown; known: apple, pear, plum", 2),
+        (["PHOTO", "--labels", "pare"], "no such class: 'pare'; accepted: apple, pear, plum", 2),
         (["PHOTO", "--out", "x"], "--format and --out belong together", 2),
         (["PHOTO", "--format", "csv"], "--format and --out belong together", 2),
         (["nowhere.jpg"], "nowhere.jpg is neither a file nor a folder", 2),
