@@ -14,7 +14,7 @@ from python_multipart.multipart import parse_options_header
 from app.errors import NotAcceptable, shown
 from app.schemas import DetectionsOut, FormatName
 from model_store.detector import Detector
-from rendersight.annotations import coco_detections, labelme
+from rendersight.annotations import coco_writing, labelme
 from rendersight.detections import Detections
 from rendersight.drawing import draw_detections
 from rendersight.images import RgbImage
@@ -125,8 +125,10 @@ FORMATS: dict[FormatName, Format] = {
     "json": Format("application/json", ".detections.json", _json),
     "jpeg": Format("image/jpeg", ".boxes.jpg", _picture("JPEG", quality=_JPEG_QUALITY), is_slow=True),
     "png": Format("image/png", ".boxes.png", _picture("PNG", compress_level=_PNG_LEVEL), is_slow=True),
-    "labelme": Format("application/vnd.rendersight.labelme+json", ".json", _annotations(labelme.to_json)),
-    "coco": Format("application/vnd.rendersight.coco+json", ".coco.json", _annotations(coco_detections.to_json)),
+    "labelme": Format("application/vnd.rendersight.labelme+json", ".json", _annotations(labelme.detections_to_json)),
+    "coco": Format(
+        "application/vnd.rendersight.coco+json", ".coco.json", _annotations(coco_writing.detections_to_json)
+    ),
     "csv": Format("text/csv", ".csv", _csv),
 }
 """Name -> answer format. If a client accepts several equally, it gets the first."""

@@ -13,26 +13,25 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, LabelledBox, Listing, Record
-from rendersight.annotations.boxes import BoxXyxy, extent_of_polygon, plain
-from rendersight.annotations.tree import Tree, read_text, split_of
+from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, LabelledBox, Listing, Record, coco_writing
+from rendersight.annotations.boxes import BoxXyxy, extent_of_polygon
+from rendersight.annotations.index import FileIndex, read_text, split_of
 
 IMAGES = "images"
 ANNOTATIONS = "annotations"
 CROWD, RLE = "crowd", "rle"
 
 _LISTS = ("images", "annotations", "categories")
-_DECIMALS = 9
 _MOST_PX = 1e9
 _POLYGON_NUMBERS = 6
 
 _Id = int | float | str  # 1.0 is the id 1: they are equal, and so one key of a dict
 
 
-def mark(tree: Tree) -> str | None:
+def mark(index: FileIndex) -> str | None:
     """Return which file of a folder is COCO, in words, or None."""
-    found = next((path for path in tree.with_suffix(".json") if _has_lists(path)), None)
-    return f"{tree.name(found)} with images, annotations and categories" if found else None
+    found = next((path for path in index.with_suffix(".json") if _has_lists(path)), None)
+    return f"{index.name(found)} with images, annotations and categories" if found else None
 
 
 def _has_lists(path: Path) -> bool:
@@ -40,7 +39,7 @@ def _has_lists(path: Path) -> bool:
     return all(re.search(rb'"%s"\s*:\s*\[' % name.encode(), data) for name in _LISTS) and b'"shapes"' not in data
 
 
-def read(tree: Tree) -> Listing:
+def read(index: FileIndex) -> Listing:
     """Read the COCO files of a folder, or the given file. The `images` lists define the dataset.
 
     An image is looked up by `file_name` below these folders: the JSON's, the dataset's, its folder `images`, and its
@@ -51,28 +50,28 @@ def read(tree: Tree) -> Listing:
     Raises:
         AnnotationError: there is no COCO file.
     """
-    paths = [path for path in tree.with_suffix(".json") if tree.entry is not None or _has_lists(path)]
+    paths = [path for path in index.with_suffix(".json") if index.entry is not None or _has_lists(path)]
     if not paths:
-        raise AnnotationError(f"{tree.root} holds no COCO file: a JSON with lists images, annotations and categories")
+        raise AnnotationError(f"{index.root} holds no COCO file: a JSON with lists images, annotations and categories")
     faults: list[Fault] = []
     merged: dict[str, tuple[Path, Record]] = {}
     class_names: dict[str, None] = {}
     ignored: Counter[str] = Counter()
     for path in paths:
-        file = _File(tree, path)
+        file = _File(index, path)
         file.read()
         faults.extend(file.faults)
         ignored.update(file.ignored)
         class_names.update(dict.fromkeys(file.class_names))
-        faults.extend(_merge(tree, merged, path, file.records))
+        faults.extend(_merge(index, merged, path, file.records))
     used = {record.image_path for _, record in merged.values()}
     return Listing(
-        root=tree.root,
+        root=index.root,
         records=tuple(record for _, record in merged.values()),
         faults=tuple(faults),
         ignored_shapes=ignored,
         class_names=tuple(class_names),
-        unlisted=tuple(tree.name(path) for path in tree.images if path not in used) if tree.entry is None else (),
+        unlisted=tuple(index.name(path) for path in index.images if path not in used) if index.entry is None else (),
     )
 
 
@@ -87,39 +86,11 @@ def write(folder: Path, images: list[AnnotatedImage], class_names: tuple[str, ..
     if not splits or any(not image.splits for image in images):
         parts["instances.json"] = [image for image in images if not image.splits]
     for name, part in parts.items():
-        (folder / ANNOTATIONS / name).write_text(to_json(part, class_names) + "\n", "utf-8")
+        text = json.dumps(coco_writing.dataset(part, class_names), ensure_ascii=False)
+        (folder / ANNOTATIONS / name).write_text(text + "\n", "utf-8")
 
 
-def to_json(images: list[AnnotatedImage], class_names: tuple[str, ...]) -> str:
-    """Return the text of a COCO file; image ids are 1..N, category ids 1..K."""
-    annotations: list[dict[str, Any]] = []
-    for image_id, image in enumerate(images, 1):
-        for box, label in zip(image.boxes_xyxy, image.labels, strict=True):
-            x0, y0, x1, y1 = plain(box)
-            width, height = round(x1 - x0, _DECIMALS), round(y1 - y0, _DECIMALS)
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": image_id,
-                    "category_id": class_names.index(label) + 1,
-                    "bbox": [x0, y0, width, height],
-                    "area": width * height,
-                    "iscrowd": 0,
-                    "segmentation": [],
-                }
-            )
-    document = {
-        "images": [
-            {"id": image_id, "file_name": image.name, "width": image.size_wh[0], "height": image.size_wh[1]}
-            for image_id, image in enumerate(images, 1)
-        ],
-        "annotations": annotations,
-        "categories": [{"id": number, "name": name} for number, name in enumerate(class_names, 1)],
-    }
-    return json.dumps(document, ensure_ascii=False)
-
-
-def _merge(tree: Tree, merged: dict[str, tuple[Path, Record]], path: Path, records: list[Record]) -> list[Fault]:
+def _merge(index: FileIndex, merged: dict[str, tuple[Path, Record]], path: Path, records: list[Record]) -> list[Fault]:
     """Add a file's records to those of other files; an image listed twice with the same objects is in both splits."""
     strangers: dict[Path, list[str]] = {}
     for record in records:
@@ -134,8 +105,8 @@ def _merge(tree: Tree, merged: dict[str, tuple[Path, Record]], path: Path, recor
             merged[record.name] = (first, replace(other, splits=splits))
     return [
         Fault(
-            tree.name(path),
-            f"lists {len(names)} images such as {names[0]} that {tree.name(first)} lists with other objects; "
+            index.name(path),
+            f"lists {len(names)} images such as {names[0]} that {index.name(first)} lists with other objects; "
             "name one of the files as the dataset",
         )
         for first, names in strangers.items()
@@ -146,7 +117,7 @@ def _merge(tree: Tree, merged: dict[str, tuple[Path, Record]], path: Path, recor
 class _File:
     """A COCO file being read."""
 
-    tree: Tree
+    index: FileIndex
     path: Path
     faults: list[Fault] = field(default_factory=list)
     ignored: Counter[str] = field(default_factory=Counter)
@@ -181,7 +152,7 @@ class _File:
         ]
 
     def _blame(self, reason: str) -> None:
-        self.faults.append(Fault(self.tree.name(self.path), reason))
+        self.faults.append(Fault(self.index.name(self.path), reason))
 
     def _categories(self, items: list[Any]) -> dict[_Id, str]:
         found: dict[_Id, str] = {}
@@ -215,7 +186,7 @@ class _File:
                     raise AnnotationError(f"file_name is {written!r}, a name is needed")
                 size_wh = (_size(item, "width"), _size(item, "height"))
                 image_path = self._image(written, folders)
-                name = self.tree.name(image_path)
+                name = self.index.name(image_path)
                 if name in names:
                     raise AnnotationError(f"{written} is listed before")
             except AnnotationError as error:
@@ -227,13 +198,13 @@ class _File:
 
     def _folders(self) -> list[Path]:
         """Return the folders that may hold the images, the likeliest first."""
-        root = self.tree.root
+        root = self.index.root
         words = (self.path.stem.rpartition("_")[2], IMAGES)
         return [self.path.parent, root, *(root / word for word in words), root / IMAGES / words[0]]
 
     def _image(self, written: str, folders: list[Path]) -> Path:
         try:
-            return self.tree.image_named(written, folders)
+            return self.index.image_named(written, folders)
         except AnnotationError as error:
             raise AnnotationError(f"file_name {written!r}: {error}") from error
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rendersight.annotations import AnnotatedImage, AnnotationError, Listing, coco, labelme_folder, voc, yolo
-from rendersight.annotations.tree import Tree
+from rendersight.annotations.index import FileIndex
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Format:
         is_upright: whether the format's own programs apply EXIF orientation, so boxes surely fit the upright image.
     """
 
-    mark: Callable[[Tree], str | None]
-    read: Callable[[Tree], Listing]
+    mark: Callable[[FileIndex], str | None]
+    read: Callable[[FileIndex], Listing]
     write: Callable[[Path, list[AnnotatedImage], tuple[str, ...]], None]
     image_folder: str
     has_file_each: bool = True
@@ -55,21 +55,21 @@ def format_of(name: str) -> Format:
     return FORMATS[name]
 
 
-def recognise(tree: Tree) -> str:
+def recognise(index: FileIndex) -> str:
     """Return the name of a dataset's format, recognised by its files; images without annotations are LabelMe's.
 
     Raises:
         AnnotationError: files of several formats are there, or the given file is of none.
     """
-    marks = {name: mark for name, row in FORMATS.items() if (mark := row.mark(tree)) is not None}
+    marks = {name: mark for name, row in FORMATS.items() if (mark := row.mark(index)) is not None}
     if len(marks) > 1:
         told = " and ".join(f"{name} ({mark})" for name, mark in marks.items())
         raise AnnotationError(
-            f"{tree.root} could be {told}; say which with --format, or name the dataset's own file or sub-folder"
+            f"{index.root} could be {told}; say which with --format, or name the dataset's own file or sub-folder"
         )
-    if not marks and tree.entry is not None:
+    if not marks and index.entry is not None:
         raise AnnotationError(
-            f"{tree.entry} is neither COCO's JSON (lists images, annotations and categories) nor YOLO's YAML (names, "
+            f"{index.entry} is neither COCO's JSON (lists images, annotations and categories) nor YOLO's YAML (names, "
             "and train, val or test)"
         )
     return next(iter(marks), "labelme")

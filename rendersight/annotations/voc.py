@@ -16,7 +16,7 @@ from xml.parsers import expat
 
 from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, LabelledBox, Listing, Record
 from rendersight.annotations.boxes import flags_of, plain, whole_number
-from rendersight.annotations.tree import Tree, read_text, split_of, split_of_folders, without_twins
+from rendersight.annotations.index import FileIndex, read_text, split_of, split_of_folders, without_twins
 
 IMAGES = "JPEGImages"
 ANNOTATIONS = "Annotations"
@@ -31,10 +31,10 @@ _DECIMALS = 9
 _MOST_PX = 1e9
 
 
-def mark(tree: Tree) -> str | None:
+def mark(index: FileIndex) -> str | None:
     """Return which file of a folder is Pascal VOC, in words, or None."""
-    found = next((path for path in tree.with_suffix(".xml") if _is_annotation(path)), None)
-    return f"{tree.name(found)} with <annotation>" if found else None
+    found = next((path for path in index.with_suffix(".xml") if _is_annotation(path)), None)
+    return f"{index.name(found)} with <annotation>" if found else None
 
 
 def _is_annotation(path: Path) -> bool:
@@ -42,7 +42,7 @@ def _is_annotation(path: Path) -> bool:
         return bool(_ROOT.search(file.read(_HEAD_BYTES)))
 
 
-def read(tree: Tree) -> Listing:
+def read(index: FileIndex) -> Listing:
     """Read XML files with the images beside them, or in `JPEGImages` next to `Annotations`.
 
     The image of an XML is the file with its stem in one of those folders, else the file that `filename` names. An image
@@ -52,37 +52,37 @@ def read(tree: Tree) -> Listing:
     Raises:
         AnnotationError: no XML has `<annotation>`.
     """
-    paths = [path for path in tree.with_suffix(".xml") if _is_annotation(path)]
+    paths = [path for path in index.with_suffix(".xml") if _is_annotation(path)]
     if not paths:
-        raise AnnotationError(f"{tree.root} holds no Pascal VOC file: an XML with <annotation>")
-    images, twins = without_twins(tree, tree.images)
+        raise AnnotationError(f"{index.root} holds no Pascal VOC file: an XML with <annotation>")
+    images, twins = without_twins(index, index.images)
     by_stem = {path.with_suffix(""): path for path in images}
     faults: list[Fault] = []
     records: dict[Path, Record] = {}
     broken: set[Path | None] = set()
     for path in paths:
         try:
-            record = _record(tree, path, by_stem)
+            record = _record(index, path, by_stem)
             assert record.image_path is not None
             if (other := records.setdefault(record.image_path, record)) is not record:
-                raise AnnotationError(f"{record.name} is the image of {tree.name(other.path)} already")
+                raise AnnotationError(f"{record.name} is the image of {index.name(other.path)} already")
         except AnnotationError as error:
-            faults.append(Fault(tree.name(path), str(error)))
+            faults.append(Fault(index.name(path), str(error)))
             broken.add(_of_stem(path, by_stem))
     folders = {path.parent for path in records}
-    faults += [fault for fault in twins if (tree.root / fault.file).parent in folders]
+    faults += [fault for fault in twins if (index.root / fault.file).parent in folders]
     for path in images:
         if path.parent in folders and path not in records and path not in broken:
-            records[path] = Record(tree.name(path), path, None, ())
-    found, lost = _with_splits(tree, list(records.values()))
+            records[path] = Record(index.name(path), path, None, ())
+    found, lost = _with_splits(index, list(records.values()))
     from_zero = any(value < 1 for record in found for item in record.objects for value in item.box_xyxy[:2])
     if not from_zero:
         found = [_from_one(record) for record in found]
     return Listing(
-        root=tree.root,
+        root=index.root,
         records=tuple(found),
         faults=(*faults, *lost),
-        unlisted=tuple(tree.name(path) for path in images if path not in records and path not in broken),
+        unlisted=tuple(index.name(path) for path in images if path not in records and path not in broken),
         remarks=(_FROM_ZERO,) if from_zero else (),
     )
 
@@ -129,12 +129,12 @@ def to_xml(image: AnnotatedImage) -> str:
     return ElementTree.tostring(top, encoding="unicode") + "\n"
 
 
-def _record(tree: Tree, path: Path, by_stem: dict[Path, Path]) -> Record:
+def _record(index: FileIndex, path: Path, by_stem: dict[Path, Path]) -> Record:
     """Read one XML; boxes are xmin, ymin, xmax, ymax as written."""
     top = _parse(path)
     if top.tag != "annotation":
         raise AnnotationError(f"not a Pascal VOC file: it begins with <{top.tag}>")
-    image_path = _image(tree, path, by_stem, top.findtext("filename"))
+    image_path = _image(index, path, by_stem, top.findtext("filename"))
     objects = []
     for i, item in enumerate(top.findall("object")):
         try:
@@ -142,7 +142,7 @@ def _record(tree: Tree, path: Path, by_stem: dict[Path, Path]) -> Record:
         except AnnotationError as error:
             raise AnnotationError(f"object {i + 1} ({item.findtext('name')}): {error}") from error
     return Record(
-        name=tree.name(image_path),
+        name=index.name(image_path),
         image_path=image_path,
         annotation_path=path,
         objects=tuple(objects),
@@ -188,14 +188,14 @@ def _of_stem(path: Path, by_stem: dict[Path, Path]) -> Path | None:
     return next((by_stem[stem] for stem in stems if stem in by_stem), None)
 
 
-def _image(tree: Tree, path: Path, by_stem: dict[Path, Path], written: str | None) -> Path:
+def _image(index: FileIndex, path: Path, by_stem: dict[Path, Path], written: str | None) -> Path:
     """Return the image that an XML annotates."""
     if (found := _of_stem(path, by_stem)) is not None:
         return found
     if not written or not written.strip():
         raise AnnotationError("no image of this stem, and no filename in it")
     try:
-        return tree.image_named(written.strip(), _places(path))
+        return index.image_named(written.strip(), _places(path))
     except AnnotationError as error:
         raise AnnotationError(f"no image of this stem; filename {written.strip()!r}: {error}") from error
 
@@ -241,11 +241,11 @@ def _from_one(record: Record) -> Record:
     return replace(record, objects=tuple(moved))
 
 
-def _with_splits(tree: Tree, records: list[Record]) -> tuple[list[Record], list[Fault]]:
+def _with_splits(index: FileIndex, records: list[Record]) -> tuple[list[Record], list[Fault]]:
     """Assign splits to the records from the lists, or from folder names if there are no lists."""
     lists = [
         path
-        for path in tree.files
+        for path in index.files
         if path.suffix == ".txt" and path.parent.parts[-2:] == (SETS, "Main") and _is_split(path.stem)
     ]
     if not lists:
@@ -258,12 +258,12 @@ def _with_splits(tree: Tree, records: list[Record]) -> tuple[list[Record], list[
         try:
             lines = [line.rstrip("\r") for line in read_text(path).split("\n")]
         except AnnotationError as error:
-            faults.append(Fault(tree.name(path), str(error)))
+            faults.append(Fault(index.name(path), str(error)))
             continue
         for line in filter(None, lines):
             name = _listed(base, line, names) or _listed(base, line.strip(), names)
             if name is None:
-                faults.append(Fault(tree.name(path), f"lists {line!r}, of which there is no usable image"))
+                faults.append(Fault(index.name(path), f"lists {line!r}, of which there is no usable image"))
             else:
                 splits.setdefault(name, []).extend(split_of(path.stem))
     return [replace(record, splits=tuple(splits.get(record.name, ()))) for record in records], faults

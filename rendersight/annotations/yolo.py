@@ -15,8 +15,8 @@ from typing import Any
 
 from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, LabelledBox, Listing, Record
 from rendersight.annotations.boxes import BoxXyxy, extent_of_polygon, whole_number
-from rendersight.annotations.tree import (
-    Tree,
+from rendersight.annotations.index import (
+    FileIndex,
     images_below,
     images_in,
     name_below,
@@ -48,16 +48,16 @@ _ROUNDING = 0.01
 _DIGITS = 10
 
 
-def mark(tree: Tree) -> str | None:
+def mark(index: FileIndex) -> str | None:
     """Return which file of a folder is YOLO, in words, or None."""
-    if (found := _data_file(tree)) is not None:
-        return f"{tree.name(found)} with names"
-    if tree.entry is None and (names := _names_file(tree)) and any(_label_file(path) for path in tree.images):
-        return f"{tree.name(names)} with label files"
+    if (found := _data_file(index)) is not None:
+        return f"{index.name(found)} with names"
+    if index.entry is None and (names := _names_file(index)) and any(_label_file(path) for path in index.images):
+        return f"{index.name(names)} with label files"
     return None
 
 
-def read(tree: Tree) -> Listing:
+def read(index: FileIndex) -> Listing:
     """Read the folders of images, or lists of images, that `data.yaml` names, with their label files.
 
     The path of a label file is that of the image with `labels` in place of the last folder `images` and the suffix
@@ -69,15 +69,15 @@ def read(tree: Tree) -> Listing:
     Raises:
         AnnotationError: neither `data.yaml` nor `classes.txt` is there.
     """
-    if (path := _data_file(tree)) is not None:
-        return _Data(tree, path).read()
-    names = _names_file(tree)
+    if (path := _data_file(index)) is not None:
+        return _Data(index, path).read()
+    names = _names_file(index)
     if names is None:
-        raise AnnotationError(f"{tree.root} holds no {DATA} with names and train, val or test, and no {_NAMES[0]}")
+        raise AnnotationError(f"{index.root} holds no {DATA} with names and train, val or test, and no {_NAMES[0]}")
     classes = {i: name.strip() for i, name in enumerate(read_text(names).split("\n")) if name.strip()}
-    images, faults = without_twins(tree, tree.images)
-    splits = {path: split_of_folders(tree.name(path)) for path in images}
-    return _listing(tree.root, splits, classes, faults)
+    images, faults = without_twins(index, index.images)
+    splits = {path: split_of_folders(index.name(path)) for path in images}
+    return _listing(index.root, splits, classes, faults)
 
 
 def write(folder: Path, images: list[AnnotatedImage], class_names: tuple[str, ...]) -> None:
@@ -130,14 +130,14 @@ def _label_file(image_path: Path) -> Path | None:
     return next((path for path in (label_path(image_path), image_path.with_suffix(".txt")) if path.is_file()), None)
 
 
-def _data_file(tree: Tree) -> Path | None:
+def _data_file(index: FileIndex) -> Path | None:
     """Return the YAML that describes the dataset, or None."""
-    candidates = [path for path in tree.with_suffix(".yaml", ".yml") if path.parent == tree.root or tree.entry]
+    candidates = [path for path in index.with_suffix(".yaml", ".yml") if path.parent == index.root or index.entry]
     for path in sorted(candidates, key=lambda path: path.name != DATA):
         try:
             data = _load_yaml(path)
         except AnnotationError:
-            if path.name == DATA or tree.entry:
+            if path.name == DATA or index.entry:
                 return path
         else:
             if isinstance(data, dict) and "names" in data and {"path", *_SPLIT_KEYS} & set(data):
@@ -145,8 +145,8 @@ def _data_file(tree: Tree) -> Path | None:
     return None
 
 
-def _names_file(tree: Tree) -> Path | None:
-    return next((path for name in _NAMES if (path := tree.root / name).is_file()), None)
+def _names_file(index: FileIndex) -> Path | None:
+    return next((path for name in _NAMES if (path := index.root / name).is_file()), None)
 
 
 def _yaml() -> Any:
@@ -170,7 +170,7 @@ def _load_yaml(path: Path) -> Any:
 class _Data:
     """A `data.yaml` being read."""
 
-    tree: Tree
+    index: FileIndex
     path: Path
     root: Path = field(init=False)
     faults: list[Fault] = field(default_factory=list)
@@ -181,9 +181,9 @@ class _Data:
         try:
             data = _load_yaml(self.path)
         except AnnotationError as error:
-            return Listing(self.tree.root, (), (Fault(self.tree.name(self.path), str(error)),))
+            return Listing(self.index.root, (), (Fault(self.index.name(self.path), str(error)),))
         if not isinstance(data, dict):
-            return Listing(self.tree.root, (), (Fault(self.tree.name(self.path), "no mapping with names and train"),))
+            return Listing(self.index.root, (), (Fault(self.index.name(self.path), "no mapping with names and train"),))
         self.root = self._root(data.get("path"))
         names = self._names(data)
         splits: dict[Path, dict[str, None]] = {}
@@ -192,7 +192,7 @@ class _Data:
                 splits.setdefault(path, {}).update({split: None} if split else {})
         told = {split for found in splits.values() for split in found}
         parts = {path: tuple(found) if len(told) > 1 else () for path, found in splits.items()}
-        kept, twins = without_twins(Tree(self.root), parts)
+        kept, twins = without_twins(FileIndex(self.root), parts)
         listing = _listing(
             self.root,
             {path: parts[path] for path in kept},
@@ -200,7 +200,7 @@ class _Data:
             [*self.faults, *twins],
             with_points="kpt_shape" in data,
         )
-        unlisted = [path for path in self.tree.images if path not in splits] if self.tree.entry is None else []
+        unlisted = [path for path in self.index.images if path not in splits] if self.index.entry is None else []
         return replace(
             listing,
             unlisted=tuple(name_below(self.root, path) for path in unlisted),

@@ -32,14 +32,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Convert the dataset."""
-    from rendersight.annotations.writing import copy, link
+    from rendersight.annotations.writing import copy_image, link_image
     from training.data.conversion import convert
 
     done = convert(
         options.dataset,
         options.target,
         options.to,
-        place=link if options.link else copy,
+        place_image=link_image if options.link else copy_image,
         source_format=options.format,
         class_names=options.labels,
     )

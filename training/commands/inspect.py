@@ -43,7 +43,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Inspect the dataset and print or write the report."""
-    from rendersight.annotations.folder import read_folder
+    from rendersight.annotations.dataset import read_annotations
     from rendersight.images import file_formats
     from training.config import parse_assignments, resolve
     from training.data import inspection
@@ -62,11 +62,11 @@ def run(options: argparse.Namespace) -> None:
         raise RunError(f"{sheet} is not the name of an image file; accepted: a name such as sheet.jpg or sheet.png")
     given = {"architecture": options.architecture} if options.architecture else {}
     geometry = geometry_of(resolve(options.preset, {**given, **parse_assignments(options.set)}))
-    found = read_folder(options.dataset, format=options.format, bar=progress_bar)
+    found = read_annotations(options.dataset, format=options.format, bar=progress_bar)
     class_names = options.labels or tuple(names_in(found))
     others = None
     if options.against:
-        others = (str(options.against), look_at(read_folder(options.against, bar=progress_bar).images))
+        others = (str(options.against), look_at(read_annotations(options.against, bar=progress_bar).images))
     report = inspection.inspect(name, found, class_names, geometry, against=others)
     if options.json:
         print(json.dumps(inspection.as_json(report), indent=2))

@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 
 from rendersight.annotations import AnnotatedImage, Fault
-from rendersight.annotations.folder import Folder, Misfit
+from rendersight.annotations.dataset import AnnotatedDataset, Misfit
 from rendersight.annotations.formats import FORMATS
 from rendersight.detections import box_iou
 from training.data.anchor_fit import Boxes, Geometry, check_anchor_fit
@@ -28,7 +28,7 @@ _UNION_SPLITS = ("trainval",)
 
 
 def examine(
-    found: Folder,
+    found: AnnotatedDataset,
     faults: Sequence[Fault],
     class_names: Sequence[str],
     *,
@@ -265,7 +265,7 @@ def check_balance(images: Sequence[AnnotatedImage], class_names: Sequence[str]) 
     return found
 
 
-def check_unused(found: Folder) -> list[Finding]:
+def check_unused(found: AnnotatedDataset) -> list[Finding]:
     """Report ignored files and shapes, and images without annotations."""
     findings = [Finding("reading", "note", remark[0].upper() + remark[1:] + ".") for remark in found.remarks]
     bare = tuple(Spot(image.name) for image in found.images if image.annotation_path is None)

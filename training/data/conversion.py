@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rendersight import atomic
 from rendersight.annotations import AnnotationError
-from rendersight.annotations.folder import read_folder
+from rendersight.annotations.dataset import read_annotations
 from rendersight.annotations.formats import format_of
-from rendersight.annotations.writing import Place, renamed, unwritable, write_dataset
+from rendersight.annotations.writing import PlaceImage, renamed, unwritable, write_dataset
 from training.data.dataset import BrokenDataset, all_faults, names_in
 from training.records.run_folder import check_folder
 
@@ -51,7 +51,7 @@ def convert(
     target: Path,
     to: str,
     *,
-    place: Place,
+    place_image: PlaceImage,
     source_format: str | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Converted:
@@ -61,7 +61,7 @@ def convert(
         source: a dataset in any format.
         target: a folder that does not exist or is empty.
         to: target format, a key of `rendersight.annotations.formats.FORMATS`.
-        place: `copy` or `link` of `rendersight.annotations.writing`.
+        place_image: `copy_image` or `link_image` of `rendersight.annotations.writing`.
         source_format: format of the source; None detects it.
         class_names: class names in label order; None takes those that the source declares, else those of the data,
             sorted.
@@ -73,14 +73,14 @@ def convert(
     """
     format_of(to)
     check_target(source, target)
-    found = read_folder(source, format=source_format)
+    found = read_annotations(source, format=source_format)
     known = tuple(class_names or found.class_names or names_in(found))
     images = renamed(found.images)
     if faults := [*all_faults(found, known), *unwritable(images, to)]:
         raise BrokenDataset(faults)
     if not images:
         raise AnnotationError(f"{source} holds no images")
-    write = partial(write_dataset, images, format=to, class_names=known, place=place)
+    write = partial(write_dataset, images, format=to, class_names=known, place_image=place_image)
     if not atomic.write_folder(target.resolve(), write):
         raise AnnotationError(f"{target} is not empty any more; name a folder that does not exist")
     left_out = Counter({f"shapes of type {kind}": count for kind, count in found.ignored_shapes.items()})

@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from rendersight.annotations import AnnotatedImage, AnnotationError, Fault
-from rendersight.annotations.folder import Folder, load_pixels, read_folder
+from rendersight.annotations.dataset import AnnotatedDataset, load_pixels, read_annotations
 from rendersight.annotations.formats import FORMATS
-from rendersight.annotations.tree import name_below
+from rendersight.annotations.index import name_below
 from training.console import Bar, progress_bar
 from training.data.transforms import Sample
 from training.seeds import mixed_seed
@@ -107,7 +107,7 @@ def read_dataset(
 
     Args:
         folder: a folder in any format, or the file that describes a dataset; see
-            `rendersight.annotations.folder.read_folder`.
+            `rendersight.annotations.dataset.read_annotations`.
         class_names: class names in label order; None takes the labels of the data, sorted.
         format: a key of `rendersight.annotations.formats.FORMATS`; None detects the format.
         bar: a progress bar with the interface of tqdm.
@@ -116,7 +116,7 @@ def read_dataset(
         BrokenDataset: files cannot be used, or labels are not among the classes. The message lists every fault.
         AnnotationError: the folder does not exist, or holds no image or no class.
     """
-    found = read_folder(folder, format=format, bar=bar)
+    found = read_annotations(folder, format=format, bar=bar)
     known = tuple(class_names or names_in(found))
     if faults := all_faults(found, known):
         raise BrokenDataset(faults)
@@ -127,12 +127,12 @@ def read_dataset(
     return LabelledImages(found.images, known)
 
 
-def names_in(found: Folder) -> list[str]:
+def names_in(found: AnnotatedDataset) -> list[str]:
     """Return the distinct labels of a folder's images, sorted."""
     return sorted({label for image in found.images for label in image.labels})
 
 
-def all_faults(found: Folder, class_names: Sequence[str]) -> list[Fault]:
+def all_faults(found: AnnotatedDataset, class_names: Sequence[str]) -> list[Fault]:
     """Return a folder's faults, including a fault for each label that is not a class, sorted by file."""
     faults = list(found.faults)
     by_image = not FORMATS[found.format].has_file_each

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rendersight.annotations import AnnotatedImage
-from rendersight.annotations.folder import Folder
+from rendersight.annotations.dataset import AnnotatedDataset
 from training.data.anchor_fit import Boxes, Geometry, boxes_at_input
 from training.data.checks import examine
 from training.data.dataset import all_faults, names_in
@@ -34,7 +34,7 @@ class Inspection:
     """
 
     name: str
-    found: Folder
+    found: AnnotatedDataset
     class_names: tuple[str, ...]
     findings: tuple[Finding, ...]
     geometry: Geometry
@@ -53,7 +53,7 @@ class Inspection:
 
 def inspect(
     name: str,
-    found: Folder,
+    found: AnnotatedDataset,
     class_names: Sequence[str],
     geometry: Geometry,
     *,

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 
 from rendersight.annotations import AnnotationError
-from rendersight.annotations.folder import Folder, read_folder
+from rendersight.annotations.dataset import AnnotatedDataset, read_annotations
 from rendersight.annotations.writing import write_dataset
-from tests.rendersight.annotations.test_folder import reasons, the_image, write_image
+from tests.rendersight.annotations.test_dataset import reasons, the_image, write_image
 
 
 def box(
@@ -29,10 +29,10 @@ def size(width: int, height: int) -> str:
     return f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
 
 
-def read_one(folder: Path, *objects: str) -> Folder:
+def read_one(folder: Path, *objects: str) -> AnnotatedDataset:
     write_image(folder / "a.png")
     write_xml(folder / "a.xml", *objects)
-    return read_folder(folder)
+    return read_annotations(folder)
 
 
 class TestBoxes:
@@ -78,7 +78,7 @@ class TestLayouts:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(lines.encode())
         (base / "ImageSets" / "Main" / "dog_train.txt").write_text("000001  1\n")
-        found = read_folder(tmp_path)
+        found = read_annotations(tmp_path)
         assert found.faults == ()
         assert [(image.name, set(image.splits)) for image in found.images] == [
             ("VOC2007/JPEGImages/000001.png", {"train", "trainval"}),
@@ -91,12 +91,12 @@ class TestLayouts:
         for part in ("train", "valid"):
             write_image(tmp_path / part / "a.png")
             write_xml(tmp_path / part / "a.xml", box())
-        assert [image.splits for image in read_folder(tmp_path).images] == [("train",), ("val",)]
+        assert [image.splits for image in read_annotations(tmp_path).images] == [("train",), ("val",)]
 
     def test_an_image_of_another_stem_is_the_one_that_filename_names(self, tmp_path: Path) -> None:
         write_image(tmp_path / "photos" / "IMG_1.png")
         write_xml(tmp_path / "labels" / "1.xml", box(), filename="IMG_1.png")
-        assert the_image(read_folder(tmp_path)).name == "photos/IMG_1.png"
+        assert the_image(read_annotations(tmp_path)).name == "photos/IMG_1.png"
 
     def test_an_image_without_xml_among_those_with_one_has_no_objects(self, tmp_path: Path) -> None:
         write_image(tmp_path / "b.png")
@@ -122,7 +122,7 @@ class TestFaults:
         (tmp_path / "broken.xml").write_text("<annotation>")
         (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
         (tmp_path / "ImageSets" / "Main" / "val.txt").write_text("ghost\n")
-        found = read_folder(tmp_path)
+        found = read_annotations(tmp_path)
         assert [image.name for image in found.images] == ["good.png"]
         told = reasons(found)
         assert told["bare.xml"] == "object 1 (dog): it has no bndbox"
@@ -140,9 +140,9 @@ class TestFaults:
         exif[0x0112] = 8
         Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg", exif=exif)
         write_xml(tmp_path / "a.xml", box(), size=size(0, 0))
-        assert the_image(read_folder(tmp_path)).size_wh == (30, 40)
+        assert the_image(read_annotations(tmp_path)).size_wh == (30, 40)
         write_xml(tmp_path / "a.xml", box(), size=size(40, 30))
-        assert "EXIF orientation 8" in reasons(read_folder(tmp_path))["a.xml"]
+        assert "EXIF orientation 8" in reasons(read_annotations(tmp_path))["a.xml"]
 
     @pytest.mark.parametrize(
         "head",
@@ -155,7 +155,7 @@ class TestFaults:
     def test_document_types_are_refused(self, tmp_path: Path, head: str) -> None:
         write_image(tmp_path / "a.png")
         write_xml(tmp_path / "a.xml", box(name="&x;" if "ENTITY" in head else "dog"), head=head)
-        assert "<!DOCTYPE>" in reasons(read_folder(tmp_path))["a.xml"]
+        assert "<!DOCTYPE>" in reasons(read_annotations(tmp_path))["a.xml"]
 
     def test_two_xml_of_one_image(self, tmp_path: Path) -> None:
         write_xml(tmp_path / "b.xml", box(), filename="a.png")
@@ -163,7 +163,7 @@ class TestFaults:
 
     def test_no_xml_at_all(self, tmp_path: Path) -> None:
         with pytest.raises(AnnotationError, match="holds no Pascal VOC file"):
-            read_folder(tmp_path, format="voc")
+            read_annotations(tmp_path, format="voc")
 
 
 def test_a_written_file_has_the_devkits_numbers(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ import yaml
 from PIL import Image
 
 from rendersight.annotations import AnnotationError
-from rendersight.annotations.folder import Folder, read_folder
+from rendersight.annotations.dataset import AnnotatedDataset, read_annotations
 from rendersight.annotations.writing import write_dataset
 from rendersight.annotations.yolo import label_path
-from tests.rendersight.annotations.test_folder import the_image, write_image
+from tests.rendersight.annotations.test_dataset import the_image, write_image
 
 LINE = "1 0.25 0.5333333333 0.25 0.6666666667\n"  # of 40 x 30 px: x 5 to 15, y 6 to 26
 BOX = [5, 6, 15, 26]
@@ -22,11 +22,13 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def read_one(folder: Path, labels: str = LINE, data: str = "train: images\nval:\nnames: [cat, dog]\n") -> Folder:
+def read_one(
+    folder: Path, labels: str = LINE, data: str = "train: images\nval:\nnames: [cat, dog]\n"
+) -> AnnotatedDataset:
     write_image(folder / "images" / "a.png")
     write(folder / "labels" / "a.txt", labels)
     write(folder / "data.yaml", data)
-    return read_folder(folder)
+    return read_annotations(folder)
 
 
 class TestBoxes:
@@ -43,7 +45,7 @@ class TestBoxes:
         Image.new("RGB", (40, 30)).save(tmp_path / "images" / "a.jpg", exif=exif)
         write(tmp_path / "labels" / "a.txt", "0 0.5 0.5 0.5 0.5\n")
         write(tmp_path / "data.yaml", "train: images\nnames: [cat]\n")
-        assert the_image(read_folder(tmp_path)).boxes_xyxy.tolist() == [[7.5, 10, 22.5, 30]]
+        assert the_image(read_annotations(tmp_path)).boxes_xyxy.tolist() == [[7.5, 10, 22.5, 30]]
 
     def test_the_line_of_a_segment_gives_its_extent(self, tmp_path: Path) -> None:
         found = read_one(tmp_path, "0 0.25 0.2 0.5 0.1 0.75 0.9\n")
@@ -86,7 +88,7 @@ class TestData:
             path = write_image(folder / f"{name}.png")
             write(label_path(path), LINE)
         write(tmp_path / "data.yaml", f"train: {train}\nval: {val}\ntest: ../nowhere\nnames: [cat, dog]\n")
-        found = read_folder(tmp_path)
+        found = read_annotations(tmp_path)
         assert found.faults == ()
         assert sorted((Path(image.name).name, image.splits, image.labels) for image in found.images) == [
             ("a.png", ("train",), ("dog",)),
@@ -111,14 +113,14 @@ class TestData:
     def test_path_is_the_root_where_there_is_such_a_folder(self, tmp_path: Path, root: str) -> None:
         read_one(tmp_path / "set")
         data = write(tmp_path / "set" / "coco8.yaml", f"path: {root}\ntrain: images\nval: images\nnames: [cat, dog]\n")
-        found = read_folder(data)
+        found = read_annotations(data)
         assert the_image(found).name == "images/a.png"
 
     def test_a_folder_with_classes_txt_alone(self, tmp_path: Path) -> None:
         write_image(tmp_path / "a.png")
         write(tmp_path / "a.txt", LINE)
         write(tmp_path / "classes.txt", "cat\ndog\n")
-        found = read_folder(tmp_path)
+        found = read_annotations(tmp_path)
         assert (found.format, the_image(found).labels) == ("yolo", ("dog",))
 
     def test_images_that_no_split_holds_are_told(self, tmp_path: Path) -> None:
@@ -191,11 +193,11 @@ class TestFaults:
     )
     def test_a_yaml_that_is_none_makes_no_object(self, tmp_path: Path, text: str) -> None:
         path = write(tmp_path / "data.yaml", text)
-        assert {fault.file for fault in read_folder(path).faults} == {"data.yaml"}
+        assert {fault.file for fault in read_annotations(path).faults} == {"data.yaml"}
 
     def test_neither_data_yaml_nor_names(self, tmp_path: Path) -> None:
         with pytest.raises(AnnotationError, match=r"holds no data\.yaml with names .* and no classes\.txt"):
-            read_folder(tmp_path, format="yolo")
+            read_annotations(tmp_path, format="yolo")
 
 
 def test_what_is_written_is_plain_yolo(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rendersight.annotations import AnnotatedImage, Fault
-from rendersight.annotations.folder import Folder, Misfit
+from rendersight.annotations.dataset import AnnotatedDataset, Misfit
 from training.data.checks import (
     check_balance,
     check_duplicates,
@@ -152,7 +152,7 @@ def test_reports_imbalance() -> None:
 
 def test_reports_unused_files_and_shapes() -> None:
     bare = replace(photo("bare.png"), annotation_path=None)
-    found = Folder(
+    found = AnnotatedDataset(
         (photo("a.png", "six"), bare), (), (), Counter({"crowd": 2}), "coco", Path(), (), ("stray.png",), ("x is y",)
     )
     assert [finding.what for finding in check_unused(found)] == [

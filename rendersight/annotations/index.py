@@ -17,7 +17,7 @@ _SPLIT_NAMES = {"valid": "val", "validation": "val", "dev": "val"}
 _SPLIT = re.compile(r"(?<![a-z])(trainval|train|validation|valid|val|minival|dev|test)(?![a-z])", re.IGNORECASE)
 
 
-class Tree:
+class FileIndex:
     """The files below a dataset's folder; hidden files and folders are left out, links to files are followed.
 
     Attributes:
@@ -146,14 +146,14 @@ def split_of_folders(name: str) -> tuple[str, ...]:
     return ()
 
 
-def without_twins(tree: Tree, paths: Iterable[Path]) -> tuple[list[Path], list[Fault]]:
+def without_twins(index: FileIndex, paths: Iterable[Path]) -> tuple[list[Path], list[Fault]]:
     """Keep one image of each stem, for formats that pair annotations by stem; the others are faults."""
     first: dict[Path, Path] = {}
     faults = []
     for path in paths:
         if (twin := first.setdefault(path.with_suffix(""), path)) != path:
             reason = f"has the same stem as {twin.name}; one annotation cannot belong to both"
-            faults.append(Fault(tree.name(path), reason))
+            faults.append(Fault(index.name(path), reason))
     return list(first.values()), faults
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from rendersight import images
 from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, LabelledBox, Record, formats, labelme
 from rendersight.annotations.boxes import BoxXyxy, clipped
-from rendersight.annotations.tree import Tree, name_below
+from rendersight.annotations.index import FileIndex, name_below
 
 _ROUNDING_PX = 0.01
 
@@ -37,7 +37,7 @@ class Misfit:
 
 
 @dataclass(frozen=True)
-class Folder:
+class AnnotatedDataset:
     """A dataset that was read and checked.
 
     Attributes:
@@ -82,12 +82,12 @@ class _Seen:
     misfits: list[Misfit] = field(default_factory=list)
 
 
-def read_folder(
+def read_annotations(
     source: Path,
     *,
     format: Literal["labelme", "coco", "voc", "yolo"] | str | None = None,  # noqa: A002
     bar: Callable[..., Iterable[Any]] = no_bar,
-) -> Folder:
+) -> AnnotatedDataset:
     """Read a dataset: a folder in any of `formats.FORMATS`, a COCO JSON file, or a YOLO `data.yaml`.
 
     Every image is decoded once, so that faults appear now and not in the middle of a training.
@@ -100,14 +100,14 @@ def read_folder(
     Raises:
         AnnotationError: the source does not exist, or has files of several formats.
     """
-    tree = Tree(source)
-    name = format or formats.recognise(tree)
-    listing = formats.format_of(name).read(tree)
+    index = FileIndex(source)
+    name = format or formats.recognise(index)
+    listing = formats.format_of(name).read(index)
     with ThreadPoolExecutor() as pool:  # decoding releases the GIL
         looks = pool.map(lambda record: _look(listing.root, record), listing.records)
         seen: list[_Seen] = list(bar(looks, total=len(listing.records), desc=f"read {source.name}"))
     faults = [*listing.faults, *(item.fault for item in seen if item.fault is not None)]
-    return Folder(
+    return AnnotatedDataset(
         images=tuple(sorted((item.image for item in seen if item.image is not None), key=lambda image: image.name)),
         faults=tuple(sorted(faults, key=lambda fault: fault.file)),
         misfits=tuple(misfit for item in seen for misfit in item.misfits),
