@@ -31,12 +31,21 @@ _CORNERS = 2
 
 @dataclass(frozen=True)
 class Shape:
-    """One LabelMe shape: its label, points ((x, y), ...) in px, type, and the names of the flags that are set."""
+    """One LabelMe shape.
+
+    Attributes:
+        label: class name.
+        points: ((x, y), ...) in px.
+        shape_type: such as `rectangle`.
+        flags: names of the flags that are set; X-AnyLabeling's key `difficult` is one of them.
+        group_id: number that the shapes of one object share; None for an object of one shape.
+    """
 
     label: str
     points: tuple[tuple[float, float], ...]
     shape_type: str
     flags: frozenset[str] = frozenset()
+    group_id: int | str | None = None
 
 
 @dataclass(frozen=True)
@@ -150,17 +159,26 @@ def parse(text: str) -> Document:
 
 def _parse_shape(data: object, where: str) -> Shape:
     if not isinstance(data, dict):
-        raise AnnotationError(f"{where} is no object")
+        raise AnnotationError(f"{where} is not a JSON object")
     label = data.get("label")
     if not isinstance(label, str) or not label.strip():
-        raise AnnotationError(f"{where}: label is {label!r}, a name is needed")
+        raise AnnotationError(f"{where}: label is {label!r:.40}; accepted: a name")
     points = data.get("points")
     if not isinstance(points, list) or not points or not all(_is_point(point) for point in points):
-        raise AnnotationError(f"{where} ({label}): points are not a list of finite [x, y]")
+        raise AnnotationError(f"{where} ({label}): points are not a list of finite numbers [x, y]")
     shape_type = data.get("shape_type") or "polygon"
     flags = data.get("flags")
-    told = frozenset(str(name) for name, value in flags.items() if value is True) if isinstance(flags, dict) else ()
-    return Shape(label, tuple((float(x), float(y)) for x, y in points), str(shape_type), frozenset(told))
+    told = {str(name) for name, value in flags.items() if value is True} if isinstance(flags, dict) else set()
+    if data.get("difficult") is True:
+        told.add("difficult")
+    group = data.get("group_id")
+    return Shape(
+        label,
+        tuple((float(x), float(y)) for x, y in points),
+        str(shape_type),
+        frozenset(told),
+        group if isinstance(group, int | str) and not isinstance(group, bool) else None,
+    )
 
 
 def _is_point(value: object) -> bool:
@@ -174,7 +192,7 @@ def _is_point(value: object) -> bool:
 def _optional(data: dict[str, Any], key: str, kind: type) -> Any:
     value = data.get(key)
     if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
-        raise AnnotationError(f"{key} is {value!r:.40}, {kind.__name__} or null is needed")
+        raise AnnotationError(f"{key} is {value!r:.40}; accepted: {kind.__name__} or null")
     return value
 
 

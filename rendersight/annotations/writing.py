@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from rendersight.annotations import AnnotatedImage, Fault
+from rendersight.annotations import AnnotatedImage, AnnotationError, Fault
 from rendersight.annotations.dataset import load_pixels
-from rendersight.annotations.formats import FORMATS, format_of
+from rendersight.annotations.formats import FORMATS, WRITABLE, format_of
 
 PlaceImage = Callable[[Path, Path], object]
 """Function that puts an image file (first argument) at a path (second argument)."""
@@ -93,9 +93,12 @@ def write_dataset(
         place_image: `copy_image` or `link_image`.
 
     Raises:
+        AnnotationError: the format is unknown, or only read.
         OSError: a file cannot be read or written.
     """
     row = format_of(format)
+    if row.write is None:
+        raise AnnotationError(f"{row.title} is only read; formats that are written: {', '.join(WRITABLE)}")
     for image in found:
         target = folder / row.image_folder / image.name
         target.parent.mkdir(parents=True, exist_ok=True)

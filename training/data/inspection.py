@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rendersight.annotations import AnnotatedImage
+from rendersight.annotations import AnnotatedImage, Fault, summary
 from rendersight.annotations.dataset import AnnotatedDataset
 from training.data.anchor_fit import Boxes, Geometry, boxes_at_input
 from training.data.checks import examine
@@ -92,12 +92,11 @@ def as_text(report: Inspection) -> str:
         lines += ["", "splits: " + ", ".join(f"{split} {count}" for split, count in sorted(splits.items()))]
     lines += ["", "box size, square root of the area, px:"]
     lines += _histogram([size for image in images for size in _sizes(image)])
-    if report.found.faults:
-        lines += ["", f"{len(report.found.faults)} files cannot be used:"]
-        lines += [f"  {fault}" for fault in report.found.faults]
     for finding in report.findings:
         lines += ["", f"{finding.severity}: {finding.check}: {finding.what}"]
-        if finding.severity != "fault":  # faults are listed above, or end the command
+        if finding.severity == "fault":
+            lines += [f"  {line}" for line in summary(Fault(spot.file, spot.words) for spot in finding.spots)]
+        else:
             lines += _places(finding)
         if finding.advice:
             lines.append(f"  {finding.advice}")

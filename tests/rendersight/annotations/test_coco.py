@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from rendersight.annotations import ReadOptions
 from rendersight.annotations.dataset import AnnotatedDataset, read_annotations
 from rendersight.annotations.writing import write_dataset
 from tests.rendersight.annotations.test_dataset import reasons, the_image, write_image
@@ -116,7 +117,7 @@ class TestLayouts:
         write_coco(tmp_path / "labels.json", [image(name="two/a.png"), image(2, "a.png")])
         found = read_annotations(tmp_path)
         assert [item.name for item in found.images] == ["x/two/a.png"]
-        assert "which image is it? There are x/one/a.png, x/two/a.png" in reasons(found)["labels.json"]
+        assert "several images have this name: x/one/a.png, x/two/a.png" in reasons(found)["labels.json"]
 
     def test_images_that_no_file_lists_are_not_in_the_dataset(self, tmp_path: Path) -> None:
         write_image(tmp_path / "stray.png")
@@ -166,7 +167,7 @@ class TestFaults:
             assert read_annotations(tmp_path).faults == ()
         else:
             (fault,) = read_annotations(tmp_path).faults
-            assert fault.reason.startswith(f"images[0]: {key} is {float(number)!r}, a ")
+            assert fault.reason.startswith(f"images[0]: {key} is {float(number)!r}; accepted: a ")
 
     def test_all_are_reported_at_once_with_their_place(self, tmp_path: Path) -> None:
         write_image(tmp_path / "a.png")
@@ -200,22 +201,22 @@ class TestFaults:
         found = read_annotations(tmp_path)
         assert [item.name for item in found.images] == ["good.png"]
         assert [fault.reason for fault in found.faults] == [
-            "categories[2]: id is 7, a number that no other category has is needed",
-            "categories[3]: name is ' ', a name is needed",
-            "images[1]: id is 1, a number that no other image has is needed",
+            "categories[2]: id is 7; accepted: a number that no other one has",
+            "categories[3]: name is ' '; accepted: a name",
+            "images[1]: id is 1; accepted: a number that no other image has",
             "images[2]: file_name 'lost.png': no such image file",
-            "images[4]: width is 'wide', a whole number is needed",
-            "images[5]: good.png is listed before",
-            "images[6]: file_name is None, a name is needed",
-            "images[7]: id is None, a number that no other image has is needed",
-            "annotations[0] (a.png): category_id is 99, which the file does not list, or lists with a fault",
-            "annotations[1]: image_id is 77, which the file does not list, or lists with a fault",
-            "annotations[2] (a.png): bbox is [1, 2, 3], [x, y, width, height] is needed, the last two not negative",
-            "annotations[3] (a.png): bbox is [1, 2, -3, 4], [x, y, width, height] is needed, the last two not negative",
-            "annotations[4] (a.png): bbox is [1, 2, nan, 4], finite numbers are needed",
-            "annotations[5] (a.png): it has neither bbox nor segmentation",
-            "annotations[6] (a.png): segmentation holds 4 numbers, x and y of three points or more needed",
-            "annotations[8]: image_id is None, which the file does not list, or lists with a fault",
+            "images[4]: width is 'wide'; accepted: a whole number",
+            "images[5]: good.png is listed twice; list each image once",
+            "images[6]: file_name is None; accepted: a file's name",
+            "images[7]: id is None; accepted: a number that no other image has",
+            "annotations[0] (a.png): category_id is 99, which categories does not list; add it there",
+            "annotations[1]: image_id is 77, which images does not list; add it there",
+            "annotations[2] (a.png): bbox is [1, 2, 3]; accepted: [x, y, width, height], the last two not negative",
+            "annotations[3] (a.png): bbox is [1, 2, -3, 4]; accepted: [x, y, width, height], the last two not negative",
+            "annotations[4] (a.png): bbox is [1, 2, nan, 4]; accepted: a list of finite numbers",
+            "annotations[5] (a.png): has neither bbox nor segmentation; add one of them",
+            "annotations[6] (a.png): segmentation holds 4 numbers; accepted: x and y of three points or more",
+            "annotations[8]: image_id is None, which images does not list; add it there",
         ]
 
     def test_a_size_that_is_not_the_image_s(self, tmp_path: Path) -> None:
@@ -239,9 +240,9 @@ class TestFaults:
     @pytest.mark.parametrize("text", ["{", "[]", '{"images": [], "annotations": []}', "[" * 100_000])
     def test_a_file_that_is_none(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "x.json").write_text(text)
-        (fault,) = read_annotations(tmp_path / "x.json", format="coco").faults
+        (fault,) = read_annotations(tmp_path / "x.json", ReadOptions(format="coco")).faults
         assert fault.file == "x.json"
-        assert fault.reason.startswith(("not JSON", "not a COCO file"))
+        assert fault.reason.startswith(("not JSON", "is no COCO file", 'has no list "categories"'))
 
 
 def test_cocos_own_program_reads_what_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rendersight.annotations import AnnotatedImage, AnnotationError
+from rendersight.annotations import AnnotatedImage, AnnotationError, ReadOptions
 from rendersight.annotations.dataset import AnnotatedDataset, load_pixels, read_annotations
 
 WIDTH, HEIGHT = 40, 30
@@ -144,7 +144,7 @@ class TestPairs:
         write_image(tmp_path / "photo.v1.PNG")
         write_image(tmp_path / "photo.v2.png")
         write_json(tmp_path / "photo.v1.json")
-        folder = read_annotations(tmp_path)
+        folder = read_annotations(tmp_path, ReadOptions(negatives=True))
         assert folder.faults == ()
         assert [(image.name, len(image.labels)) for image in folder.images] == [
             ("photo.v1.PNG", 1),
@@ -170,13 +170,14 @@ class TestPairs:
         write_image(tmp_path / ".hidden" / "photo.png")
         assert the_image(read_annotations(tmp_path / ".hidden")).name == "photo.png"
 
-    def test_other_files_and_other_programs_json_are_passed_over(self, tmp_path: Path) -> None:
+    def test_files_that_are_no_labels_are_named(self, tmp_path: Path) -> None:
         write_image(tmp_path / "photo.png")
         (tmp_path / "README.md").write_text("notes")
         (tmp_path / "classes.txt").write_text("six")
-        (tmp_path / "coco.json").write_text('{"images": [], "annotations": []}')
         (tmp_path / "list.json").write_text("[1, 2]")
-        assert the_image(read_annotations(tmp_path)).name == "photo.png"
+        found = read_annotations(tmp_path)
+        assert the_image(found).name == "photo.png"
+        assert [fault.file for fault in found.unused] == ["README.md", "classes.txt", "list.json"]
 
     def test_an_empty_folder_is_an_empty_data_set(self, tmp_path: Path) -> None:
         assert read_annotations(tmp_path).images == ()

@@ -44,7 +44,7 @@ def test_an_image_is_found_in_the_likeliest_folder_first(tmp_path: Path) -> None
     index = FileIndex(tmp_path)
     assert index.image_named("a.png", [tmp_path, tmp_path / "two"]) == tmp_path / "two" / "a.png"
     assert index.image_named("old/one/a.png", [tmp_path]) == tmp_path / "one" / "a.png"
-    with pytest.raises(AnnotationError, match="which image is it"):
+    with pytest.raises(AnnotationError, match="several images have this name"):
         index.image_named("a.png", [tmp_path])
     with pytest.raises(AnnotationError, match="no such image file"):
         index.image_named("", [tmp_path])

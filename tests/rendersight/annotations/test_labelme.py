@@ -241,7 +241,7 @@ class TestParse:
     @pytest.mark.parametrize(
         ("shape", "message"),
         [
-            (7, "is no object"),
+            (7, "is not a JSON object"),
             ({"points": [[1, 2], [3, 4]]}, "label is None"),
             ({**RECTANGLE, "label": 6}, "label is 6"),
             ({**RECTANGLE, "label": "  "}, "label is '  '"),

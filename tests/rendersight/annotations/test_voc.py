@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rendersight.annotations import AnnotationError
+from rendersight.annotations import AnnotationError, ReadOptions
 from rendersight.annotations.dataset import AnnotatedDataset, read_annotations
 from rendersight.annotations.writing import write_dataset
 from tests.rendersight.annotations.test_dataset import reasons, the_image, write_image
@@ -41,7 +41,7 @@ class TestBoxes:
         found = read_one(tmp_path, box(6, 7, 15, 26))
         assert the_image(found).boxes_xyxy.tolist() == [[5, 6, 15, 26]]
         assert the_image(found).labels == ("dog",)
-        assert found.remarks == ()
+        assert "pass --pixel-origin 0" in found.remarks[0]
 
     def test_the_whole_image_and_a_single_pixel(self, tmp_path: Path) -> None:
         found = read_one(tmp_path, box(1, 1, 40, 30), box(40, 30, 40, 30))
@@ -53,7 +53,7 @@ class TestBoxes:
         write_xml(tmp_path / "b.xml", box(0, 7.5, 15, 26))
         found = read_one(tmp_path, box(6, 7, 15, 26))
         assert [image.boxes_xyxy.tolist() for image in found.images] == [[[6, 7, 15, 26]], [[0, 7.5, 15, 26]]]
-        assert "counts px from 0" in found.remarks[0]
+        assert "counts pixels from 0" in found.remarks[0]
 
     def test_flags_are_kept_and_difficult_objects_are_objects(self, tmp_path: Path) -> None:
         flags = "<truncated>0</truncated><difficult>1</difficult>"
@@ -125,15 +125,15 @@ class TestFaults:
         found = read_annotations(tmp_path)
         assert [image.name for image in found.images] == ["good.png"]
         told = reasons(found)
-        assert told["bare.xml"] == "object 1 (dog): it has no bndbox"
+        assert told["bare.xml"] == "object 1 (dog): has neither bndbox nor polygon; draw its box"
         assert told["swapped.xml"] == "object 2 (dog): bndbox 20 7 15 26 ends before it begins"
-        assert told["word.xml"] == "object 1 (dog): xmin is 'six', a number is needed"
+        assert told["word.xml"] == "object 1 (dog): xmin is 'six'; accepted: a number"
         assert told["size.xml"] == "size is 30x40, but the upright image is 40x30"
         assert told["long.xml"].startswith("width is '99999")
-        assert told["nameless.xml"] == "object 1 ( ): it has no name"
+        assert told["nameless.xml"] == "object 1 ( ): has no name"
         assert told["lost.xml"] == "no image of this stem; filename 'nowhere.jpg': no such image file"
         assert told["broken.xml"].startswith("not XML: no element found")
-        assert told["ImageSets/Main/val.txt"] == "lists 'ghost', of which there is no usable image"
+        assert told["ImageSets/Main/val.txt"] == "lists 'ghost', but there is no usable image of this name"
 
     def test_an_unknown_size_is_none_and_a_lying_image_is_named_so(self, tmp_path: Path) -> None:
         exif = Image.Exif()
@@ -159,11 +159,11 @@ class TestFaults:
 
     def test_two_xml_of_one_image(self, tmp_path: Path) -> None:
         write_xml(tmp_path / "b.xml", box(), filename="a.png")
-        assert reasons(read_one(tmp_path, box()))["b.xml"] == "a.png is the image of a.xml already"
+        assert reasons(read_one(tmp_path, box()))["b.xml"] == "a.png is the image of a.xml already; remove one"
 
     def test_no_xml_at_all(self, tmp_path: Path) -> None:
         with pytest.raises(AnnotationError, match="holds no Pascal VOC file"):
-            read_annotations(tmp_path, format="voc")
+            read_annotations(tmp_path, ReadOptions(format="voc"))
 
 
 def test_a_written_file_has_the_devkits_numbers(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from rendersight.annotations import AnnotatedImage
 from rendersight.annotations.dataset import AnnotatedDataset, read_annotations
-from rendersight.annotations.formats import FORMATS
+from rendersight.annotations.formats import WRITABLE
 from rendersight.annotations.writing import copy_image, link_image, renamed, unwritable, write_dataset
 from tests.rendersight.annotations.test_dataset import RECTANGLE, encoded, write_image, write_json
 
@@ -64,7 +64,7 @@ def on_disk(found: list[AnnotatedImage]) -> Iterator[tuple[list[AnnotatedImage],
         yield made, Path(folder) / "target"
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", WRITABLE)
 @settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_what_is_written_is_read_as_it_was(name: str, data: st.DataObject) -> None:
@@ -99,7 +99,7 @@ def one_of_each(folder: Path) -> AnnotatedDataset:
     return read_annotations(folder)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", WRITABLE)
 def test_an_embedded_image_becomes_a_file(tmp_path: Path, name: str) -> None:
     found = renamed(one_of_each(tmp_path / "source").images)
     write_dataset(found, tmp_path / "target", format=name, class_names=("six",))

@@ -40,7 +40,7 @@ def photos(**counts: int) -> list[AnnotatedImage]:
 
 def test_unusable_files_are_a_fault() -> None:
     (finding,) = check_files([Fault("a.json", "not JSON"), Fault("b.png", "broken")])
-    assert (finding.severity, finding.what) == ("fault", "2 files or annotations cannot be used.")
+    assert (finding.severity, finding.what) == ("fault", "2 files cannot be used.")
     assert [(spot.file, spot.words) for spot in finding.spots] == [("a.json", "not JSON"), ("b.png", "broken")]
     assert check_files([]) == []
 

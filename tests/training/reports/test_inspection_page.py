@@ -54,7 +54,7 @@ def test_escapes_names_and_labels(report: Inspection) -> None:
 
 def test_shows_every_finding_in_page_text_and_json(report: Inspection) -> None:
     checks = {finding.check for finding in report.findings}
-    assert {"files", "duplicates", "misfits", "balance", "unlabelled"} <= checks
+    assert {"files", "duplicates", "misfits", "balance"} <= checks
     text, told, data = page(report), as_text(report), as_json(report)
     for finding in report.findings:
         assert f"{finding.severity}: {finding.check}" in text
