@@ -19,7 +19,7 @@ from model_store import store
 from model_store.detector import Detector, open_detector
 from model_store.engines.openvino import OpenVinoEngine
 from rendersight import images
-from rendersight.annotations.folder import load_pixels
+from rendersight.annotations.dataset import load_pixels
 from rendersight.detections import Detections
 from rendersight.images import Need, Photo
 from training.data.dataset import LabelledImages, read_dataset

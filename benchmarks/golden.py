@@ -25,7 +25,7 @@ from model_store.engines.torch import TorchEngine
 from model_store.errors import EngineNotAvailable, GoldenMismatch
 from model_store.network import load
 from model_store.store import Release
-from rendersight.annotations.folder import load_pixels
+from rendersight.annotations.dataset import load_pixels
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
 from training.data.dataset import LabelledImages, read_dataset

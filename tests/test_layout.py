@@ -154,7 +154,7 @@ def test_importing_rendersight_loads_neither_torch_nor_a_web_framework() -> None
 
 
 def test_a_part_of_rendersight_loads_no_http_client() -> None:
-    loaded = loaded_after("import rendersight.images, rendersight.annotations.folder, rendersight.drawing")
+    loaded = loaded_after("import rendersight.images, rendersight.annotations.dataset, rendersight.drawing")
     assert "PIL" in loaded
     assert loaded & {"httpx", "tqdm"} == set()
 

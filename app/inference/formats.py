@@ -14,7 +14,7 @@ from python_multipart.multipart import parse_options_header
 from app.errors import NotAcceptable, shown
 from app.schemas import DetectionsOut, FormatName
 from model_store.detector import Detector
-from rendersight.annotations import coco_detections, labelme
+from rendersight.annotations import coco_writing, labelme
 from rendersight.detections import Detections
 from rendersight.drawing import draw_detections
 from rendersight.images import RgbImage
@@ -128,8 +128,12 @@ FORMATS: dict[FormatName, OutputFormat] = {
     "json": OutputFormat("application/json", _json),
     "jpeg": OutputFormat("image/jpeg", _picture("JPEG", quality=_JPEG_QUALITY), ".boxes.jpg", draws_photo=True),
     "png": OutputFormat("image/png", _picture("PNG", compress_level=_PNG_LEVEL), ".boxes.png", draws_photo=True),
-    "labelme": OutputFormat("application/vnd.rendersight.labelme+json", _annotations(labelme.to_json), ".json"),
-    "coco": OutputFormat("application/vnd.rendersight.coco+json", _annotations(coco_detections.to_json), ".coco.json"),
+    "labelme": OutputFormat(
+        "application/vnd.rendersight.labelme+json", _annotations(labelme.detections_to_json), ".json"
+    ),
+    "coco": OutputFormat(
+        "application/vnd.rendersight.coco+json", _annotations(coco_writing.detections_to_json), ".coco.json"
+    ),
     "csv": OutputFormat("text/csv", _csv, ".csv"),
 }
 """Name -> answer format. If a client accepts several equally, it gets the first."""

@@ -1,8 +1,11 @@
 """Annotated images, the common form of all annotation formats."""
 
+import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +13,26 @@ from numpy.typing import NDArray
 
 class AnnotationError(ValueError):
     """An annotation file, or one shape in it, that does not describe a box."""
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How to read a dataset's files; the arguments of the commands have the same names.
+
+    Attributes:
+        format: a key of `formats.FORMATS`; None recognises the format by the files.
+        class_names: the names of classes 0, 1, ... if the files hold only their numbers; empty keeps the numbers.
+        negatives: whether an image without a label file shows no object. Otherwise it is a fault if others have one.
+        ignore_unread: whether label files that no reader understands are left out. Otherwise they are faults.
+        pixel_origin: 0 if coordinates are pixel edges counted from 0; 1 if they number the pixels from 1 and include
+            the last one; None follows the format's own rule.
+    """
+
+    format: str | None = None
+    class_names: tuple[str, ...] = ()
+    negatives: bool = False
+    ignore_unread: bool = False
+    pixel_origin: Literal[0, 1] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +47,7 @@ class AnnotatedImage:
         boxes_xyxy: float32 (N, 4), px of the upright image, inside it and with an area.
         labels: N class names.
         flags: flags of each of the N boxes, such as VOC's `difficult`; empty if no box has any.
-        splits: the dataset's splits that contain the image, such as `train`; LabelMe has none.
+        splits: the dataset's splits that contain the image, such as `train`.
     """
 
     name: str
@@ -48,13 +71,43 @@ class Fault:
         return f"{self.file}: {self.reason}"
 
 
+_MOST_ALIKE = 3
+# what differs between faults of one kind: numbers, quoted paths, and names in brackets
+_DETAILS = re.compile(r"'[^']*[./\\][^']*'|\([^)]*\)|-?\d[\d.e+-]*")
+
+
+def summary(faults: Iterable[Fault]) -> list[str]:
+    """Return one line for each fault, but one line for all faults of one kind if there are more than three."""
+    kinds: dict[str, list[Fault]] = {}
+    for fault in faults:
+        kinds.setdefault(_DETAILS.sub("#", fault.reason), []).append(fault)
+    lines = []
+    for alike in kinds.values():
+        if len(alike) <= _MOST_ALIKE:
+            lines += [str(fault) for fault in alike]
+            continue
+        files = list(dict.fromkeys(fault.file for fault in alike))
+        more = f" and {len(files) - _MOST_ALIKE} more files" if len(files) > _MOST_ALIKE else ""
+        again = "" if len(alike) == len(files) else f" (and {len(alike) - 1} faults like it)"
+        lines.append(f"{', '.join(files[:_MOST_ALIKE])}{more}: {alike[0].reason}{again}")
+    return lines
+
+
 @dataclass(frozen=True)
 class LabelledBox:
-    """One object as written in its file: x0, y0, x1, y1; the box may reach beyond the image or have no area."""
+    """One object as written in its file.
+
+    Attributes:
+        label: class name.
+        box_xyxy: x0, y0, x1, y1; the box may reach beyond the image or have no area.
+        flags: names of the flags that are set, such as VOC's `difficult`.
+        is_outline: whether the file holds a polygon or another outline, and the box is its extent.
+    """
 
     label: str
     box_xyxy: tuple[float, float, float, float]
     flags: frozenset[str] = frozenset()
+    is_outline: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,10 +150,11 @@ class Listing:
         root: the folder that names are relative to.
         records: one record for each image, with unique names.
         faults: every file that cannot be used.
-        ignored_shapes: number of skipped shapes, by type, for types that give no box.
+        ignored_shapes: number of skipped shapes, by type or label, that give no box.
         class_names: the declared classes in the dataset's order, used or not; LabelMe and VOC declare none.
         unlisted: names of image files that the dataset's files do not mention, if this excludes them from the dataset.
         remarks: how ambiguous files were interpreted.
+        used: files that were read beside the annotation files of `records`, such as lists of images or of names.
     """
 
     root: Path
@@ -110,3 +164,4 @@ class Listing:
     class_names: tuple[str, ...] = ()
     unlisted: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    used: tuple[Path, ...] = ()

@@ -25,6 +25,17 @@ def extent_of_polygon(coordinates: Sequence[float]) -> BoxXyxy:
     return min(xs), min(ys), max(xs), max(ys)
 
 
+def from_origin(box_xyxy: BoxXyxy, origin: int) -> BoxXyxy:
+    """Return corners in px as pixel edges from 0.
+
+    Args:
+        box_xyxy: corners as written.
+        origin: 0 if they are such edges; 1 if they number the pixels from 1 and include the last one.
+    """
+    x0, y0, x1, y1 = box_xyxy
+    return x0 - origin, y0 - origin, x1, y1
+
+
 def whole_number(text: str) -> int | None:
     """Return the number written with up to ten decimal digits, or None for any other text."""
     return int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else None  # int() refuses thousands of digits

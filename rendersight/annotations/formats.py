@@ -4,8 +4,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rendersight.annotations import AnnotatedImage, AnnotationError, Listing, coco, labelme_folder, voc, yolo
-from rendersight.annotations.tree import Tree
+from rendersight.annotations import (
+    AnnotatedImage,
+    AnnotationError,
+    Listing,
+    ReadOptions,
+    coco,
+    cvat,
+    labelme_folder,
+    unread,
+    voc,
+    yolo,
+)
+from rendersight.annotations.index import FileIndex
+
+Write = Callable[[Path, list[AnnotatedImage], tuple[str, ...]], None]
+"""Function that writes annotations into a folder that has the images; takes the class names in their order."""
 
 
 @dataclass(frozen=True)
@@ -13,35 +27,47 @@ class Format:
     """One annotation format.
 
     Attributes:
-        mark: returns which of a dataset's files is in this format, in words, or None.
-        read: reads the files into a listing.
-        write: writes annotations into a folder that already has the images in `image_folder`, under their names; takes
-            the folder, the images, and the class names in their order.
+        title: the format's name in messages.
+        suffixes: suffixes of its annotation files.
+        owns: whether a file with such a suffix is in this format, by its content.
+        read: reads a dataset's files into a listing.
+        write: writes annotations beside the images in `image_folder`; None if the format is only read.
         image_folder: folder of the images in a written dataset.
         has_file_each: whether each image has an annotation file with the same stem.
         has_splits: whether the format stores splits.
-        has_flags: whether the format stores flags such as VOC's `difficult`.
+        flags: the flags that the format stores, such as VOC's `difficult`; None if it stores any flag.
         is_upright: whether the format's own programs apply EXIF orientation, so boxes surely fit the upright image.
     """
 
-    mark: Callable[[Tree], str | None]
-    read: Callable[[Tree], Listing]
-    write: Callable[[Path, list[AnnotatedImage], tuple[str, ...]], None]
-    image_folder: str
+    title: str
+    suffixes: tuple[str, ...]
+    owns: Callable[[FileIndex, Path], bool]
+    read: Callable[[FileIndex, ReadOptions], Listing]
+    write: Write | None = None
+    image_folder: str = "."
     has_file_each: bool = True
     has_splits: bool = True
-    has_flags: bool = False
+    flags: tuple[str, ...] | None = ()
     is_upright: bool = False
 
 
 FORMATS = {
     "labelme": Format(
-        labelme_folder.mark, labelme_folder.read, labelme_folder.write, ".", has_splits=False, has_flags=True
+        "LabelMe",
+        (".json",),
+        labelme_folder.owns,
+        labelme_folder.read,
+        labelme_folder.write,
+        has_splits=False,
+        flags=None,
     ),
-    "coco": Format(coco.mark, coco.read, coco.write, coco.IMAGES, has_file_each=False),
-    "voc": Format(voc.mark, voc.read, voc.write, voc.IMAGES, has_flags=True),
-    "yolo": Format(yolo.mark, yolo.read, yolo.write, yolo.IMAGES, is_upright=True),
+    "coco": Format("COCO", (".json",), coco.owns, coco.read, coco.write, coco.IMAGES, has_file_each=False),
+    "voc": Format("Pascal VOC", (".xml",), voc.owns, voc.read, voc.write, voc.IMAGES, flags=voc.FLAGS),
+    "yolo": Format("YOLO", (".yaml", ".yml", ".txt"), yolo.owns, yolo.read, yolo.write, yolo.IMAGES, is_upright=True),
+    "cvat": Format("CVAT for images", (".xml",), cvat.owns, cvat.read, has_file_each=False),
 }
+WRITABLE = tuple(name for name, row in FORMATS.items() if row.write is not None)
+"""Names of the formats that datasets can be written in."""
 
 
 def format_of(name: str) -> Format:
@@ -51,25 +77,38 @@ def format_of(name: str) -> Format:
         AnnotationError: no such name.
     """
     if name not in FORMATS:
-        raise AnnotationError(f"format {name!r} is unknown; known: {', '.join(FORMATS)}")
+        raise AnnotationError(f"{name!r} is not a format; accepted: {', '.join(FORMATS)}")
     return FORMATS[name]
 
 
-def recognise(tree: Tree) -> str:
+def owner(index: FileIndex, path: Path) -> str | None:
+    """Return the name of the format that a file is in, or None."""
+    suffix = path.suffix.lower()
+    return next((name for name, row in FORMATS.items() if suffix in row.suffixes and row.owns(index, path)), None)
+
+
+def recognise(index: FileIndex) -> str:
     """Return the name of a dataset's format, recognised by its files; images without annotations are LabelMe's.
 
     Raises:
         AnnotationError: files of several formats are there, or the given file is of none.
     """
-    marks = {name: mark for name, row in FORMATS.items() if (mark := row.mark(tree)) is not None}
-    if len(marks) > 1:
-        told = " and ".join(f"{name} ({mark})" for name, mark in marks.items())
+    found: dict[str, Path] = {}
+    for name, row in FORMATS.items():
+        if (
+            path := next((path for path in index.with_suffix(*row.suffixes) if row.owns(index, path)), None)
+        ) is not None:
+            found[name] = path
+    if len(found) > 1:
+        files = " and ".join(f"{FORMATS[name].title} ({index.name(path)})" for name, path in found.items())
         raise AnnotationError(
-            f"{tree.root} could be {told}; say which with --format, or name the dataset's own file or sub-folder"
+            f"{index.root} holds label files in several formats: {files}. Choose one with --format, or give the "
+            "dataset's own file or sub-folder"
         )
-    if not marks and tree.entry is not None:
+    if not found and index.entry is not None:
+        known = ", ".join(row.title for row in FORMATS.values())
+        hint = unread.guess(index.entry)
         raise AnnotationError(
-            f"{tree.entry} is neither COCO's JSON (lists images, annotations and categories) nor YOLO's YAML (names, "
-            "and train, val or test)"
+            f"{index.entry} {hint}" if hint else f"{index.entry} describes no dataset; formats that are read: {known}"
         )
-    return next(iter(marks), "labelme")
+    return next(iter(found), "labelme")

@@ -11,14 +11,13 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rendersight.annotations import AnnotatedImage, AnnotationError
-from rendersight.annotations.boxes import clipped, flags_of, plain
+from rendersight.annotations import AnnotationError
+from rendersight.annotations.boxes import clipped
 from rendersight.detections import Detections
 
 VERSION = "5.5.0"
@@ -32,11 +31,30 @@ _CORNERS = 2
 
 @dataclass(frozen=True)
 class Shape:
-    """One LabelMe shape: its label, points ((x, y), ...) in px, type, and the names of the flags that are set."""
+    """One LabelMe shape.
+
+    Attributes:
+        label: class name.
+        points: ((x, y), ...) in px.
+        shape_type: such as `rectangle`.
+        flags: names of the flags that are set; X-AnyLabeling's key `difficult` is one of them.
+        group_id: number that the shapes of one object share; None for an object of one shape.
+    """
 
     label: str
     points: tuple[tuple[float, float], ...]
     shape_type: str
+    flags: frozenset[str] = frozenset()
+    group_id: int | str | None = None
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """One object to write: its label, x0, y0, x1, y1 in px, a description, and the names of the flags that are set."""
+
+    label: str
+    box_xyxy: tuple[float, ...]
+    description: str = ""
     flags: frozenset[str] = frozenset()
 
 
@@ -141,17 +159,26 @@ def parse(text: str) -> Document:
 
 def _parse_shape(data: object, where: str) -> Shape:
     if not isinstance(data, dict):
-        raise AnnotationError(f"{where} is no object")
+        raise AnnotationError(f"{where} is not a JSON object")
     label = data.get("label")
     if not isinstance(label, str) or not label.strip():
-        raise AnnotationError(f"{where}: label is {label!r}, a name is needed")
+        raise AnnotationError(f"{where}: label is {label!r:.40}; accepted: a name")
     points = data.get("points")
     if not isinstance(points, list) or not points or not all(_is_point(point) for point in points):
-        raise AnnotationError(f"{where} ({label}): points are not a list of finite [x, y]")
+        raise AnnotationError(f"{where} ({label}): points are not a list of finite numbers [x, y]")
     shape_type = data.get("shape_type") or "polygon"
     flags = data.get("flags")
-    told = frozenset(str(name) for name, value in flags.items() if value is True) if isinstance(flags, dict) else ()
-    return Shape(label, tuple((float(x), float(y)) for x, y in points), str(shape_type), frozenset(told))
+    told = {str(name) for name, value in flags.items() if value is True} if isinstance(flags, dict) else set()
+    if data.get("difficult") is True:
+        told.add("difficult")
+    group = data.get("group_id")
+    return Shape(
+        label,
+        tuple((float(x), float(y)) for x, y in points),
+        str(shape_type),
+        frozenset(told),
+        group if isinstance(group, int | str) and not isinstance(group, bool) else None,
+    )
 
 
 def _is_point(value: object) -> bool:
@@ -165,7 +192,7 @@ def _is_point(value: object) -> bool:
 def _optional(data: dict[str, Any], key: str, kind: type) -> Any:
     value = data.get(key)
     if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
-        raise AnnotationError(f"{key} is {value!r:.40}, {kind.__name__} or null is needed")
+        raise AnnotationError(f"{key} is {value!r:.40}; accepted: {kind.__name__} or null")
     return value
 
 
@@ -185,58 +212,58 @@ def _parse_image_data(text: str | None) -> bytes | None:
 
 
 def to_json(
-    found: Detections, *, class_names: Sequence[str], image_name: str, size_wh: tuple[int, int], indent: int | None = 2
+    rectangles: Iterable[Rectangle], *, image_name: str, size_wh: tuple[int, int], indent: int | None = 2
 ) -> str:
-    """Return detections as the text of a LabelMe file that opens beside its image.
+    """Return objects as the text of a LabelMe file that opens beside its image.
 
     Args:
-        found: boxes in px of the upright image; a score is written to its shape's `description`.
-        class_names: K names; label i is written as `class_names[i - 1]`.
-        image_name: the image's file name, relative to the annotation file's folder.
+        rectangles: the objects, in the order of the file.
+        image_name: the image's path, relative to the annotation file's folder.
         size_wh: width and height of the upright image, px.
         indent: as for `json.dumps`.
     """
-    shapes = [
-        _rectangle(
-            class_names[label - 1],
-            [round(float(value), 2) for value in box],
-            description=f"score {score:.3f}",
-        )
-        for box, label, score in zip(found.boxes_xyxy, found.labels, found.scores, strict=True)
-    ]
-    return json.dumps(_document(shapes, image_name, size_wh), indent=indent, ensure_ascii=False)
-
-
-def annotation_to_json(image: AnnotatedImage) -> str:
-    """Return an image's true boxes, unrounded, as the text of a LabelMe file beside the image."""
-    shapes = [
-        _rectangle(label, plain(box), flags=flags)
-        for box, label, flags in zip(image.boxes_xyxy, image.labels, flags_of(image), strict=True)
-    ]
-    return json.dumps(_document(shapes, PurePosixPath(image.name).name, image.size_wh), indent=2, ensure_ascii=False)
-
-
-def _rectangle(
-    label: str, box_xyxy: Sequence[float], *, description: str = "", flags: Iterable[str] = ()
-) -> dict[str, Any]:
-    x0, y0, x1, y1 = box_xyxy
-    return {
-        "label": label,
-        "points": [[x0, y0], [x1, y1]],
-        "group_id": None,
-        "description": description,
-        "shape_type": "rectangle",
-        "flags": dict.fromkeys(sorted(flags), True),
-    }
-
-
-def _document(shapes: list[dict[str, Any]], image_name: str, size_wh: tuple[int, int]) -> dict[str, Any]:
-    return {
+    document: dict[str, Any] = {
         "version": VERSION,
         "flags": {},
-        "shapes": shapes,
+        "shapes": [
+            {
+                "label": item.label,
+                "points": [list(item.box_xyxy[:2]), list(item.box_xyxy[2:])],
+                "group_id": None,
+                "description": item.description,
+                "shape_type": "rectangle",
+                "flags": dict.fromkeys(sorted(item.flags), True),
+            }
+            for item in rectangles
+        ],
         "imagePath": image_name,
         "imageData": None,
         "imageHeight": size_wh[1],
         "imageWidth": size_wh[0],
     }
+    return json.dumps(document, indent=indent, ensure_ascii=False)
+
+
+def detections_to_json(
+    found: Detections, *, class_names: Sequence[str], image_name: str, size_wh: tuple[int, int]
+) -> str:
+    """Return detections as the text of a LabelMe file; a shape's `description` holds its score.
+
+    Args:
+        found: boxes in px of the upright image, written with two decimals.
+        class_names: K names; label i is written as `class_names[i - 1]`.
+        image_name: as for `to_json`.
+        size_wh: as for `to_json`.
+    """
+    rectangles = [
+        Rectangle(class_names[label - 1], tuple(round(value, 2) for value in box), f"score {score:.3f}")
+        for box, label, score in zip(
+            found.boxes_xyxy.astype(float).tolist(), found.labels.tolist(), found.scores.tolist(), strict=True
+        )
+    ]
+    return to_json(rectangles, image_name=image_name, size_wh=size_wh)
+
+
+def with_image_path(text: str, image_path: str) -> str:
+    """Return the text of a LabelMe file with another `imagePath`."""
+    return json.dumps({**json.loads(text), "imagePath": image_path}, indent=2, ensure_ascii=False)

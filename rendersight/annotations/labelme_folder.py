@@ -6,10 +6,20 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, LabelledBox, Listing, Record, labelme
-from rendersight.annotations.tree import Tree, read_text, without_twins
+from rendersight.annotations import (
+    AnnotatedImage,
+    AnnotationError,
+    Fault,
+    LabelledBox,
+    Listing,
+    ReadOptions,
+    Record,
+    labelme,
+)
+from rendersight.annotations.boxes import flags_of, from_origin, plain
+from rendersight.annotations.index import FileIndex, read_text, split_of_folders, without_twins
 
 _SHAPES = re.compile(rb'"shapes"\s*:')
 _HEAD_BYTES = 4096
@@ -27,40 +37,41 @@ class _Pair:
     document: labelme.Document | None
 
 
-def mark(tree: Tree) -> str | None:
-    """Return which file of a folder is LabelMe, in words, or None."""
-    found = next((path for path in tree.with_suffix(".json") if tree.entry is None and has_shapes(path)), None)
-    return f'{tree.name(found)} with "shapes"' if found else None
-
-
-def has_shapes(path: Path) -> bool:
-    """Return whether a JSON file has LabelMe's list of shapes."""
+def owns(index: FileIndex, path: Path) -> bool:
+    """Return whether a JSON file of a folder has LabelMe's list of shapes."""
+    if index.entry is not None:
+        return False
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)  # LabelMe writes the list before the image
         return bool(_SHAPES.search(head) or _SHAPES.search(head + file.read()))
 
 
-def read(tree: Tree) -> Listing:
+def read(index: FileIndex, options: ReadOptions) -> Listing:
     """Read images with LabelMe JSON of the same stem, including those in sub-folders.
 
-    An image without JSON has no objects. The image of a JSON is the file with the same stem. Otherwise it is the file
-    that `imagePath` names (its last part in the same folder, or the path relative to it), unless another JSON claims
-    that file. Otherwise it is the embedded `imageData`. A JSON without an image of its stem and without "shapes"
-    belongs to another program and is skipped.
+    Folders named train, valid or test give the split. Shapes with the same label and `group_id` are one object, as in
+    LabelMe's own exporters (`labelme2coco.py`, `labelme2voc.py`).
+
+    The image of a JSON is the file with the same stem. Otherwise it is the file that `imagePath` names (its last part
+    in the same folder, or the path relative to it), unless another JSON claims that file. Otherwise it is the embedded
+    `imageData`. A JSON without an image of its stem and without "shapes" belongs to another program and is not used.
     """
-    pairs, faults = _pair(tree)
+    pairs, faults = _pair(index)
     records: list[Record] = []
     ignored: Counter[str] = Counter()
+    merged = 0
     for pair in pairs:
         try:
-            record, passed_over = _record(tree, pair)
+            record, passed_over, joined = _record(index, pair, options)
         except AnnotationError as error:
             assert pair.annotation_path is not None  # an image alone has no shapes
-            faults.append(Fault(tree.name(pair.annotation_path), str(error)))
+            faults.append(Fault(index.name(pair.annotation_path), str(error)))
         else:
             records.append(record)
             ignored.update(passed_over)
-    return Listing(tree.root, tuple(records), tuple(faults), ignored)
+            merged += joined
+    remark = f"{merged} shapes are joined with another one of their label and group_id: they are one object"
+    return Listing(index.root, tuple(records), tuple(faults), ignored, remarks=(remark,) if merged else ())
 
 
 def write(folder: Path, images: list[AnnotatedImage], _class_names: tuple[str, ...]) -> None:
@@ -68,21 +79,26 @@ def write(folder: Path, images: list[AnnotatedImage], _class_names: tuple[str, .
     for image in images:
         path = (folder / image.name).with_suffix(".json")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(labelme.annotation_to_json(image) + "\n", "utf-8")
+        rectangles = [
+            labelme.Rectangle(label, tuple(plain(box)), flags=flags)
+            for box, label, flags in zip(image.boxes_xyxy, image.labels, flags_of(image), strict=True)
+        ]
+        text = labelme.to_json(rectangles, image_name=PurePosixPath(image.name).name, size_wh=image.size_wh)
+        path.write_text(text + "\n", "utf-8")
 
 
-def _pair(tree: Tree) -> tuple[list[_Pair], list[Fault]]:
+def _pair(index: FileIndex) -> tuple[list[_Pair], list[Fault]]:
     """Match the image files below a folder with the annotation files."""
-    image_files, faults = without_twins(tree, tree.images)
+    image_files, faults = without_twins(index, index.images)
     unclaimed = {path.with_suffix(""): path for path in image_files}
     pairs: list[_Pair] = []
     orphans: list[tuple[Path, labelme.Document, bool]] = []  # the bool: whether the JSON embeds its image
-    for path in tree.with_suffix(".json"):
+    for path in index.with_suffix(".json"):
         image_path = unclaimed.pop(path.with_suffix(""), None)
         try:
             document = _parse(path, must_be_labelme=image_path is not None)
         except AnnotationError as error:
-            faults.append(Fault(tree.name(path), str(error)))
+            faults.append(Fault(index.name(path), str(error)))
             continue
         if document is None:
             continue
@@ -93,10 +109,13 @@ def _pair(tree: Tree) -> tuple[list[_Pair], list[Fault]]:
         else:
             orphans.append((path, document, is_embedded))
     for path, document, is_embedded in orphans:
-        image_path = _claim(path, document, unclaimed, taken=set(tree.images))
+        image_path = _claim(path, document, unclaimed, taken=set(index.images))
         if image_path is None and not is_embedded:
-            reason = f"no image of this stem, imagePath {document.image_path!r} leads to none, and imageData is empty"
-            faults.append(Fault(tree.name(path), reason))
+            reason = (
+                f"its image is missing: no image has this stem, imagePath {document.image_path!r} leads to none, and "
+                "imageData is empty"
+            )
+            faults.append(Fault(index.name(path), reason))
         else:
             pairs.append(_Pair(image_path, path, document))
     return pairs + [_Pair(image_path, None, None) for image_path in unclaimed.values()], faults
@@ -136,27 +155,37 @@ def _candidates(annotation_path: Path, document: labelme.Document) -> Iterator[P
             yield Path(os.path.normpath(annotation_path.parent / path.as_posix()))
 
 
-def _record(tree: Tree, pair: _Pair) -> tuple[Record, Counter[str]]:
-    """Convert the shapes of a pair to boxes, and count the shapes without one."""
-    objects: list[LabelledBox] = []
+def _record(index: FileIndex, pair: _Pair, options: ReadOptions) -> tuple[Record, Counter[str], int]:
+    """Convert the shapes of a pair to objects; also count the shapes without a box and those joined with another."""
+    objects: dict[object, LabelledBox] = {}
     ignored: Counter[str] = Counter()
-    shapes = pair.document.shapes if pair.document is not None else ()
-    for i, shape in enumerate(shapes):
+    merged = 0
+    for i, shape in enumerate(pair.document.shapes if pair.document is not None else ()):
         if shape.shape_type in labelme.IGNORED_SHAPE_TYPES:
             ignored[shape.shape_type] += 1
             continue
         try:
-            objects.append(LabelledBox(shape.label, labelme.extent(shape), shape.flags))
+            box = from_origin(labelme.extent(shape), options.pixel_origin or 0)
         except AnnotationError as error:
             raise AnnotationError(f"shapes[{i}] ({shape.label}): {error}") from error
+        found = LabelledBox(shape.label, box, shape.flags, is_outline=shape.shape_type != "rectangle")
+        key = i if shape.group_id is None else (shape.label, shape.group_id)
+        if (other := objects.get(key)) is not None:
+            merged += 1
+            x0, y0, x1, y1 = zip(box, other.box_xyxy, strict=True)
+            box = (min(x0), min(y0), max(x1), max(y1))
+            found = LabelledBox(shape.label, box, shape.flags | other.flags, is_outline=True)
+        objects[key] = found
     path = pair.image_path or pair.annotation_path
     assert path is not None
+    name = index.name(path)
     record = Record(
-        name=tree.name(path),
+        name=name,
         image_path=pair.image_path,
         annotation_path=pair.annotation_path,
-        objects=tuple(objects),
+        objects=tuple(objects.values()),
         stated_wh=pair.document.size_wh if pair.document is not None else (None, None),
         size_field="imageWidth x imageHeight",
+        splits=split_of_folders(name),
     )
-    return record, ignored
+    return record, ignored, merged

@@ -3,20 +3,38 @@
 The devkit (host.robots.ox.ac.uk/pascal/VOC, devkit_doc: "the top-left pixel in the image has coordinates (1, 1)")
 counts pixels from 1 and includes the last one. In the continuous px used here, x0 = xmin - 1 and x1 = xmax. Other
 programs count from 0. A coordinate below 1 anywhere proves this, because the devkit has none; then the whole dataset is
-read as continuous px, x0 = xmin. Boxes are in px of the upright image, and it is a fault if the stated size is that of
-the stored image instead.
+read as continuous px, x0 = xmin. A smallest coordinate of 1 proves nothing: labelImg counts from 0 and raises 0 to 1.
+The polygons of LabelMe 3.0 (labelme.csail.mit.edu) are pixel edges from 0. Boxes are in px of the upright image, and
+it is a fault if the stated size is that of the stored image instead.
 """
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.etree import ElementTree  # builds the tree; expat parses, without document types
 from xml.etree.ElementTree import Element, SubElement
 from xml.parsers import expat
 
-from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, LabelledBox, Listing, Record
-from rendersight.annotations.boxes import flags_of, plain, whole_number
-from rendersight.annotations.tree import Tree, read_text, split_of, split_of_folders, without_twins
+from rendersight.annotations import (
+    AnnotatedImage,
+    AnnotationError,
+    Fault,
+    LabelledBox,
+    Listing,
+    ReadOptions,
+    Record,
+)
+from rendersight.annotations.boxes import extent_of_polygon, flags_of, from_origin, plain, whole_number
+from rendersight.annotations.index import (
+    IMAGE_FOLDERS,
+    LABEL_FOLDERS,
+    FileIndex,
+    counterparts,
+    read_text,
+    split_of,
+    split_of_folders,
+    without_twins,
+)
 
 IMAGES = "JPEGImages"
 ANNOTATIONS = "Annotations"
@@ -24,72 +42,74 @@ SETS = "ImageSets"
 
 _ROOT = re.compile(rb"<annotation[\s/>]")
 _HEAD_BYTES = 4096
-_IMAGE_FOLDERS = (IMAGES, "images", "Images")
-_FLAGS = ("difficult", "truncated", "occluded")
+FLAGS = ("difficult", "truncated", "occluded")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _DECIMALS = 9
 _MOST_PX = 1e9
 
 
-def mark(tree: Tree) -> str | None:
-    """Return which file of a folder is Pascal VOC, in words, or None."""
-    found = next((path for path in tree.with_suffix(".xml") if _is_annotation(path)), None)
-    return f"{tree.name(found)} with <annotation>" if found else None
-
-
-def _is_annotation(path: Path) -> bool:
+def owns(_index: FileIndex, path: Path) -> bool:
+    """Return whether an XML file has VOC's element `<annotation>`."""
     with path.open("rb") as file:
         return bool(_ROOT.search(file.read(_HEAD_BYTES)))
 
 
-def read(tree: Tree) -> Listing:
-    """Read XML files with the images beside them, or in `JPEGImages` next to `Annotations`.
+def read(index: FileIndex, options: ReadOptions) -> Listing:
+    """Read XML files with the images beside them, or in the folder that mirrors theirs (`JPEGImages`, `images`).
 
-    The image of an XML is the file with its stem in one of those folders, else the file that `filename` names. An image
-    in those folders without an XML has no objects. Splits come from the lists `ImageSets/Main/{train,val,...}.txt`,
-    else from folders named train, valid or test. Difficult objects are kept as objects.
+    The image of an XML is the file with its stem in one of those folders, else the file that `filename` names. Splits
+    come from the lists `ImageSets/Main/{train,val,...}.txt`, else from folders named train, valid or test. Difficult
+    objects are kept as objects.
 
     Raises:
         AnnotationError: no XML has `<annotation>`.
     """
-    paths = [path for path in tree.with_suffix(".xml") if _is_annotation(path)]
+    paths = [path for path in index.with_suffix(".xml") if owns(index, path)]
     if not paths:
-        raise AnnotationError(f"{tree.root} holds no Pascal VOC file: an XML with <annotation>")
-    images, twins = without_twins(tree, tree.images)
-    by_stem = {path.with_suffix(""): path for path in images}
+        raise AnnotationError(f"{index.root} holds no Pascal VOC file: an XML with <annotation>")
+    images, twins = without_twins(index, index.images)
+    pairing = _Pairing(index, {path.with_suffix(""): path for path in images})
     faults: list[Fault] = []
     records: dict[Path, Record] = {}
     broken: set[Path | None] = set()
     for path in paths:
         try:
-            record = _record(tree, path, by_stem)
+            record = _record(index, path, pairing)
             assert record.image_path is not None
             if (other := records.setdefault(record.image_path, record)) is not record:
-                raise AnnotationError(f"{record.name} is the image of {tree.name(other.path)} already")
+                raise AnnotationError(f"{record.name} is the image of {index.name(other.path)} already; remove one")
         except AnnotationError as error:
-            faults.append(Fault(tree.name(path), str(error)))
-            broken.add(_of_stem(path, by_stem))
+            faults.append(Fault(index.name(path), str(error)))
+            broken.add(pairing.of_stem(path))
     folders = {path.parent for path in records}
-    faults += [fault for fault in twins if (tree.root / fault.file).parent in folders]
+    faults += [fault for fault in twins if (index.root / fault.file).parent in folders]
     for path in images:
         if path.parent in folders and path not in records and path not in broken:
-            records[path] = Record(tree.name(path), path, None, ())
-    found, lost = _with_splits(tree, list(records.values()))
-    from_zero = any(value < 1 for record in found for item in record.objects for value in item.box_xyxy[:2])
-    if not from_zero:
-        found = [_from_one(record) for record in found]
+            records[path] = Record(index.name(path), path, None, ())
+    found, lists, lost = _with_splits(index, list(records.values()))
+    boxes = [item.box_xyxy for record in found for item in record.objects if not item.is_outline]
+    origin = options.pixel_origin
+    remarks: tuple[str, ...] = ()
+    if origin is None and boxes:
+        origin = 0 if any(min(box[:2]) < 1 for box in boxes) else 1
+        remarks = (_FROM_ZERO if origin == 0 else _FROM_ONE,)
     return Listing(
-        root=tree.root,
-        records=tuple(found),
+        root=index.root,
+        records=tuple(_moved(record, origin) for record in found) if origin else tuple(found),
         faults=(*faults, *lost),
-        unlisted=tuple(tree.name(path) for path in images if path not in records and path not in broken),
-        remarks=(_FROM_ZERO,) if from_zero else (),
+        unlisted=tuple(index.name(path) for path in images if path not in records and path not in broken),
+        remarks=remarks,
+        used=tuple(lists),
     )
 
 
 _FROM_ZERO = (
-    "coordinates below 1 show that the program that wrote these files counts px from 0; all boxes are read so, "
-    "xmin to xmax, and not as the VOC devkit has them, xmin - 1 to xmax"
+    "coordinates below 1 show that the program that wrote these files counts pixels from 0; all boxes are read as xmin "
+    "to xmax, and not as the VOC devkit counts, xmin - 1 to xmax"
+)
+_FROM_ONE = (
+    "boxes are read as the VOC devkit counts, pixels from 1 with the last one included; if your program counts from 0, "
+    "as labelImg does, pass --pixel-origin 0, which moves left and upper edges by one pixel"
 )
 
 
@@ -119,7 +139,7 @@ def to_xml(image: AnnotatedImage) -> str:
         item = SubElement(top, "object")
         SubElement(item, "name").text = label
         SubElement(item, "pose").text = "Unspecified"
-        for flag in _FLAGS:
+        for flag in FLAGS:
             SubElement(item, flag).text = str(int(flag in flags))
         corners = SubElement(item, "bndbox")
         x0, y0, x1, y1 = plain(box)
@@ -129,12 +149,12 @@ def to_xml(image: AnnotatedImage) -> str:
     return ElementTree.tostring(top, encoding="unicode") + "\n"
 
 
-def _record(tree: Tree, path: Path, by_stem: dict[Path, Path]) -> Record:
+def _record(index: FileIndex, path: Path, pairing: "_Pairing") -> Record:
     """Read one XML; boxes are xmin, ymin, xmax, ymax as written."""
-    top = _parse(path)
+    top = parse_xml(path)
     if top.tag != "annotation":
-        raise AnnotationError(f"not a Pascal VOC file: it begins with <{top.tag}>")
-    image_path = _image(tree, path, by_stem, top.findtext("filename"))
+        raise AnnotationError(f"is no Pascal VOC file: it begins with <{top.tag}>, not with <annotation>")
+    image_path = pairing.image(path, top.findtext("filename"))
     objects = []
     for i, item in enumerate(top.findall("object")):
         try:
@@ -142,7 +162,7 @@ def _record(tree: Tree, path: Path, by_stem: dict[Path, Path]) -> Record:
         except AnnotationError as error:
             raise AnnotationError(f"object {i + 1} ({item.findtext('name')}): {error}") from error
     return Record(
-        name=tree.name(image_path),
+        name=index.name(image_path),
         image_path=image_path,
         annotation_path=path,
         objects=tuple(objects),
@@ -151,8 +171,12 @@ def _record(tree: Tree, path: Path, by_stem: dict[Path, Path]) -> Record:
     )
 
 
-def _parse(path: Path) -> Element:
-    """Parse XML but refuse document types, and so entities that grow (the "billion laughs") or open files."""
+def parse_xml(path: Path) -> Element:
+    """Parse XML but refuse document types, and so entities that grow (the "billion laughs") or open files.
+
+    Raises:
+        AnnotationError: the file cannot be read, is not XML, or declares a document type.
+    """
     builder = ElementTree.TreeBuilder()
     parser = expat.ParserCreate()
     parser.StartElementHandler = builder.start
@@ -169,48 +193,56 @@ def _parse(path: Path) -> Element:
 
 
 def _refuse(*_declaration: object) -> None:
-    raise AnnotationError("it declares a document type (<!DOCTYPE>), which VOC's files have no use for")
+    raise AnnotationError("declares a document type (<!DOCTYPE>), which is refused; remove the declaration")
 
 
-def _places(path: Path) -> list[Path]:
-    """Return the folders that may hold the image of an XML."""
-    places = [path.parent]
-    if ANNOTATIONS in path.parts:
-        place = len(path.parts) - 1 - path.parts[::-1].index(ANNOTATIONS)
-        before, after = path.parts[:place], path.parts[place + 1 : -1]
-        places += [Path(*before, name, *after) for name in _IMAGE_FOLDERS]
-    return places
+@dataclass
+class _Pairing:
+    """The images of XML files, found by their stems or names."""
 
+    index: FileIndex
+    by_stem: dict[Path, Path]
+    folders: dict[Path, list[Path]] = field(default_factory=dict)
 
-def _of_stem(path: Path, by_stem: dict[Path, Path]) -> Path | None:
-    """Return the image with the stem of an XML, or None."""
-    stems = (folder / path.with_suffix("").name for folder in _places(path))
-    return next((by_stem[stem] for stem in stems if stem in by_stem), None)
+    def places(self, path: Path) -> list[Path]:
+        """Return the folders that may hold the image of an XML."""
+        folder = path.parent
+        if folder not in self.folders:
+            mirrors = counterparts(folder, self.index.root, names=LABEL_FOLDERS, others=IMAGE_FOLDERS)
+            self.folders[folder] = [folder, *mirrors]
+        return self.folders[folder]
 
+    def of_stem(self, path: Path) -> Path | None:
+        """Return the image with the stem of an XML, or None."""
+        stems = (folder / path.with_suffix("").name for folder in self.places(path))
+        return next((self.by_stem[stem] for stem in stems if stem in self.by_stem), None)
 
-def _image(tree: Tree, path: Path, by_stem: dict[Path, Path], written: str | None) -> Path:
-    """Return the image that an XML annotates."""
-    if (found := _of_stem(path, by_stem)) is not None:
-        return found
-    if not written or not written.strip():
-        raise AnnotationError("no image of this stem, and no filename in it")
-    try:
-        return tree.image_named(written.strip(), _places(path))
-    except AnnotationError as error:
-        raise AnnotationError(f"no image of this stem; filename {written.strip()!r}: {error}") from error
+    def image(self, path: Path, written: str | None) -> Path:
+        """Return the image that an XML annotates."""
+        if (found := self.of_stem(path)) is not None:
+            return found
+        if not written or not written.strip():
+            raise AnnotationError("its image is missing: there is no image of this stem, and filename is empty")
+        try:
+            return self.index.image_named(written.strip(), self.places(path))
+        except AnnotationError as error:
+            raise AnnotationError(f"no image of this stem; filename {written.strip()!r}: {error}") from error
 
 
 def _object(item: Element) -> LabelledBox:
     label = (item.findtext("name") or "").strip()
     if not label:
-        raise AnnotationError("it has no name")
+        raise AnnotationError("has no name")
+    flags = frozenset(flag for flag in FLAGS if (item.findtext(flag) or "").strip().lower() in ("1", "true", "yes"))
     corners = item.find("bndbox")
     if corners is None:
-        raise AnnotationError("it has no bndbox")
+        points = [_number(point, key) for point in item.iterfind("polygon/pt") for key in ("x", "y")]
+        if not points:
+            raise AnnotationError("has neither bndbox nor polygon; draw its box")
+        return LabelledBox(label, extent_of_polygon(points), flags, is_outline=True)
     xmin, ymin, xmax, ymax = (_number(corners, key) for key in _CORNERS)
     if xmin - 1 > xmax or ymin - 1 > ymax:
         raise AnnotationError(f"bndbox {xmin:g} {ymin:g} {xmax:g} {ymax:g} ends before it begins")
-    flags = frozenset(flag for flag in _FLAGS if (item.findtext(flag) or "").strip().lower() in ("1", "true"))
     return LabelledBox(label, (xmin, ymin, xmax, ymax), flags)
 
 
@@ -221,7 +253,7 @@ def _number(corners: Element, key: str) -> float:
     except ValueError:
         value = float("nan")
     if not abs(value) < _MOST_PX:
-        raise AnnotationError(f"{key} is {text!r}, a number is needed")
+        raise AnnotationError(f"{key} is {text!r:.40}; accepted: a number")
     return value
 
 
@@ -229,27 +261,28 @@ def _size(top: Element, key: str) -> int | None:
     text = (top.findtext(f"size/{key}") or "").strip()
     number = whole_number(text.removesuffix(".0"))
     if text and number is None:
-        raise AnnotationError(f"{key} is {text!r:.40}, a whole number is needed")
+        raise AnnotationError(f"{key} is {text!r:.40}; accepted: a whole number")
     return number or None  # some programs write 0 if the size is unknown
 
 
-def _from_one(record: Record) -> Record:
-    moved = (
-        replace(item, box_xyxy=(item.box_xyxy[0] - 1, item.box_xyxy[1] - 1, *item.box_xyxy[2:]))
+def _moved(record: Record, origin: int) -> Record:
+    """Return a record with its boxes as pixel edges from 0; polygons are edges already."""
+    objects = (
+        item if item.is_outline else replace(item, box_xyxy=from_origin(item.box_xyxy, origin))
         for item in record.objects
     )
-    return replace(record, objects=tuple(moved))
+    return replace(record, objects=tuple(objects))
 
 
-def _with_splits(tree: Tree, records: list[Record]) -> tuple[list[Record], list[Fault]]:
-    """Assign splits to the records from the lists, or from folder names if there are no lists."""
+def _with_splits(index: FileIndex, records: list[Record]) -> tuple[list[Record], list[Path], list[Fault]]:
+    """Assign splits to the records from the lists, or from folder names if there are none; also return the lists."""
     lists = [
         path
-        for path in tree.files
+        for path in index.files
         if path.suffix == ".txt" and path.parent.parts[-2:] == (SETS, "Main") and _is_split(path.stem)
     ]
     if not lists:
-        return [replace(record, splits=split_of_folders(record.name)) for record in records], []
+        return [replace(record, splits=split_of_folders(record.name)) for record in records], [], []
     splits: dict[str, list[str]] = {}
     faults = []
     names = {_stem(record): record.name for record in records}
@@ -258,15 +291,17 @@ def _with_splits(tree: Tree, records: list[Record]) -> tuple[list[Record], list[
         try:
             lines = [line.rstrip("\r") for line in read_text(path).split("\n")]
         except AnnotationError as error:
-            faults.append(Fault(tree.name(path), str(error)))
+            faults.append(Fault(index.name(path), str(error)))
             continue
+        folders = sorted(place for place in base.glob("*") if place.name.lower() in IMAGE_FOLDERS)
         for line in filter(None, lines):
-            name = _listed(base, line, names) or _listed(base, line.strip(), names)
+            stems = (folder / text for text in (line, line.strip()) for folder in folders)
+            name = next((names[stem] for stem in stems if stem in names), None)
             if name is None:
-                faults.append(Fault(tree.name(path), f"lists {line!r}, of which there is no usable image"))
+                faults.append(Fault(index.name(path), f"lists {line!r}, but there is no usable image of this name"))
             else:
                 splits.setdefault(name, []).extend(split_of(path.stem))
-    return [replace(record, splits=tuple(splits.get(record.name, ()))) for record in records], faults
+    return [replace(record, splits=tuple(splits.get(record.name, ()))) for record in records], lists, faults
 
 
 def _is_split(stem: str) -> bool:
@@ -277,7 +312,3 @@ def _is_split(stem: str) -> bool:
 def _stem(record: Record) -> Path:
     assert record.image_path is not None
     return record.image_path.with_suffix("")
-
-
-def _listed(base: Path, listed: str, names: dict[Path, str]) -> str | None:
-    return next((names[base / folder / listed] for folder in _IMAGE_FOLDERS if base / folder / listed in names), None)

@@ -8,11 +8,11 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from rendersight.annotations import AnnotatedImage, Fault
-from rendersight.annotations.folder import load_pixels
-from rendersight.annotations.formats import FORMATS, format_of
+from rendersight.annotations import AnnotatedImage, AnnotationError, Fault
+from rendersight.annotations.dataset import load_pixels
+from rendersight.annotations.formats import FORMATS, WRITABLE, format_of
 
-Place = Callable[[Path, Path], object]
+PlaceImage = Callable[[Path, Path], object]
 """Function that puts an image file (first argument) at a path (second argument)."""
 
 _IMAGE_FOLDERS = {row.image_folder for row in FORMATS.values()}
@@ -20,12 +20,12 @@ _IMAGE_FOLDERS = {row.image_folder for row in FORMATS.values()}
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 
 
-def copy(source: Path, target: Path) -> None:
+def copy_image(source: Path, target: Path) -> None:
     """Copy an image file."""
     shutil.copyfile(source, target)
 
 
-def link(source: Path, target: Path) -> None:
+def link_image(source: Path, target: Path) -> None:
     """Create a symbolic link to an image file, with its absolute path."""
     target.symlink_to(source.resolve())
 
@@ -81,7 +81,7 @@ def write_dataset(
     *,
     format: str,  # noqa: A002
     class_names: Sequence[str],
-    place: Place = copy,
+    place_image: PlaceImage = copy_image,
 ) -> None:
     """Write images and their annotations.
 
@@ -90,17 +90,20 @@ def write_dataset(
         folder: target folder, created if missing.
         format: a key of `formats.FORMATS`.
         class_names: all classes in their order; every label is one of them.
-        place: `copy` or `link`.
+        place_image: `copy_image` or `link_image`.
 
     Raises:
+        AnnotationError: the format is unknown, or only read.
         OSError: a file cannot be read or written.
     """
     row = format_of(format)
+    if row.write is None:
+        raise AnnotationError(f"{row.title} is only read; formats that are written: {', '.join(WRITABLE)}")
     for image in found:
         target = folder / row.image_folder / image.name
         target.parent.mkdir(parents=True, exist_ok=True)
         if image.image_path is not None:
-            place(image.image_path, target)
+            place_image(image.image_path, target)
         else:
             _extract(image, target)
     folder.mkdir(parents=True, exist_ok=True)

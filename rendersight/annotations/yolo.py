@@ -2,25 +2,39 @@
 
 The format is Ultralytics' (docs.ultralytics.com/datasets/detect). Each object is a line `class cx cy width height`, or
 the outline of a segment `class x y x y ...`, in fractions of the image's width and height. Classes count from 0. The
-loader of Ultralytics applies the EXIF orientation, so boxes are relative to the upright image.
+loader of Ultralytics applies the EXIF orientation, so boxes are relative to the upright image. Darknet
+(github.com/AlexeyAB/darknet) has the same label files, with `obj.data` and `obj.names` in place of `data.yaml`.
 """
 
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, LabelledBox, Listing, Record
+from rendersight.annotations import (
+    AnnotatedImage,
+    AnnotationError,
+    Fault,
+    LabelledBox,
+    Listing,
+    ReadOptions,
+    Record,
+)
 from rendersight.annotations.boxes import BoxXyxy, extent_of_polygon, whole_number
-from rendersight.annotations.tree import (
-    Tree,
+from rendersight.annotations.index import (
+    IMAGE_FOLDERS,
+    LABEL_FOLDERS,
+    FileIndex,
+    counterparts,
     images_below,
     images_in,
+    is_image_list,
     name_below,
     read_text,
+    split_of,
     split_of_folders,
     without_twins,
 )
@@ -31,7 +45,8 @@ DATA = "data.yaml"
 UNASSIGNED = "unassigned"
 """Key in `data.yaml` for the images without a split, if other images have one."""
 
-_NAMES = ("classes.txt", "obj.names")
+_NAME_FILES = ("classes.txt", "obj.names", "labels.txt", "class.txt", "names.txt", "predefined_classes.txt")
+_NAME_SUFFIXES = (".names", ".labels")
 _SPLIT_KEYS = {
     "train": "train",
     "val": "val",
@@ -42,42 +57,138 @@ _SPLIT_KEYS = {
     "minival": "minival",
     UNASSIGNED: "",
 }
+_LABEL_LINE = re.compile(rb"\s*\d+([ \t]+-?[\d.]+(e-?\d+)?){4,}\s*", re.IGNORECASE)
 _BOX_NUMBERS = 4
 _POLYGON_NUMBERS = 6
 _ROUNDING = 0.01
 _DIGITS = 10
 
 
-def mark(tree: Tree) -> str | None:
-    """Return which file of a folder is YOLO, in words, or None."""
-    if (found := _data_file(tree)) is not None:
-        return f"{tree.name(found)} with names"
-    if tree.entry is None and (names := _names_file(tree)) and any(_label_file(path) for path in tree.images):
-        return f"{tree.name(names)} with label files"
-    return None
+def owns(index: FileIndex, path: Path) -> bool:
+    """Return whether a file is a YAML that describes a YOLO dataset, or the label file of an image."""
+    if path.suffix.lower() != ".txt":
+        return path == _data_file(index)
+    return path.stem in index.stems and _is_label_file(path)
 
 
-def read(tree: Tree) -> Listing:
-    """Read the folders of images, or lists of images, that `data.yaml` names, with their label files.
+def read(index: FileIndex, options: ReadOptions) -> Listing:
+    """Read the images and their label files, as `data.yaml` or the folder itself arranges them.
 
-    The path of a label file is that of the image with `labels` in place of the last folder `images` and the suffix
-    `.txt`; otherwise it lies beside the image. An image without a label file has no objects. Paths are relative to
-    `path`, else to the YAML's folder. If a path that begins with `../` does not exist, `../` is removed, because
-    Roboflow writes such paths. Without `data.yaml`, the names are the lines of `classes.txt`, and all images of the
-    folder are read.
+    `data.yaml` names folders of images, or lists of images, as train, val and test. Paths are relative to `path`, else
+    to the YAML's folder. If a path leads nowhere, its first folders are left out until it does, because Roboflow and
+    shared datasets write paths of other folders.
+
+    Without `data.yaml`, all images of the folder are read. `obj.data`, or else lists such as `train.txt`, or else
+    folders named train, valid or test, give the split. The class names are the lines of `classes.txt`, `obj.names`,
+    `labels.txt` or a file `*.names`, anywhere in the folder. Without such a file they are the names of the options,
+    else the numbers.
+
+    The label file of an image is the file of its stem with the suffix `.txt` beside it, or in the folder of labels
+    that mirrors its own (`labels/train` for `images/train`; see `index.LABEL_FOLDERS`).
 
     Raises:
-        AnnotationError: neither `data.yaml` nor `classes.txt` is there.
+        AnnotationError: there is neither `data.yaml` nor a label file, or `pixel_origin` is given.
     """
-    if (path := _data_file(tree)) is not None:
-        return _Data(tree, path).read()
-    names = _names_file(tree)
-    if names is None:
-        raise AnnotationError(f"{tree.root} holds no {DATA} with names and train, val or test, and no {_NAMES[0]}")
-    classes = {i: name.strip() for i, name in enumerate(read_text(names).split("\n")) if name.strip()}
-    images, faults = without_twins(tree, tree.images)
-    splits = {path: split_of_folders(tree.name(path)) for path in images}
-    return _listing(tree.root, splits, classes, faults)
+    if options.pixel_origin is not None:
+        raise AnnotationError(
+            "YOLO's numbers are fractions of the image, so --pixel-origin does not apply; leave it out"
+        )
+    if (path := _data_file(index)) is not None:
+        return _Data(index, path).read()
+    return _read_folder(index, options)
+
+
+def _read_folder(index: FileIndex, options: ReadOptions) -> Listing:
+    """Read a folder without `data.yaml`."""
+    images, faults = without_twins(index, index.images)
+    find = _label_finder(index.root)
+    texts = [path for image in images if (path := find(image)) is not None]
+    if not texts and not _names_files(index):
+        raise AnnotationError(
+            f"{index.root} holds neither a {DATA} with names and train, val or test, nor label files (.txt)"
+        )
+    splits, lists, lost = _declared_splits(index)
+    names, used, remarks = _class_names(index, options, texts)
+    parts = {path: splits.get(path, ()) if lists else split_of_folders(index.name(path)) for path in images}
+    listing = _listing(index.root, parts, names, [*faults, *lost])
+    return replace(listing, used=(*listing.used, *lists, *used), remarks=remarks)
+
+
+def _class_names(
+    index: FileIndex, options: ReadOptions, texts: list[Path]
+) -> tuple[dict[int, str], list[Path], tuple[str, ...]]:
+    """Return the names of the classes, the files that were read, and remarks.
+
+    Raises:
+        AnnotationError: two files give different names.
+    """
+    found: dict[Path, tuple[str, ...]] = {}
+    for path in _names_files(index):
+        lines = [line.strip() for line in read_text(path).split("\n")]
+        while lines and not lines[-1]:
+            lines.pop()
+        found[path] = tuple(lines)
+    different = list(dict.fromkeys(found.values()))
+    if len(different) > 1:
+        files = " and ".join(index.name(path) for path in found)
+        raise AnnotationError(f"{files} give different class names; keep one of the files")
+    if different:
+        return {number: name for number, name in enumerate(different[0]) if name}, list(found), ()
+    if options.class_names:
+        return dict(enumerate(options.class_names)), [], ()
+    numbers = sorted({number for path in texts for number in _numbers_of(path)})
+    told = "no file names the classes, so their names are their numbers; name them with --labels or in a classes.txt"
+    return {number: str(number) for number in numbers}, [], (told,)
+
+
+def _names_files(index: FileIndex) -> list[Path]:
+    return [
+        path
+        for path in index.files
+        if path.name.lower() in _NAME_FILES or (path.suffix.lower() in _NAME_SUFFIXES and path.stem not in index.stems)
+    ]
+
+
+def _numbers_of(path: Path) -> set[int]:
+    """Return the class numbers of a label file; lines that are none are left to `_objects`."""
+    words = [line.split() for line in path.read_bytes().split(b"\n")]
+    return {int(line[0]) for line in words if line and line[0].isdigit() and len(line[0]) < _DIGITS}
+
+
+def _declared_splits(index: FileIndex) -> tuple[dict[Path, tuple[str, ...]], list[Path], list[Fault]]:
+    """Return the split of each image that a list of images names, the files that were read, and faults.
+
+    The lists are those that `obj.data` names (`train = data/train.txt`), and lists that are named for a split.
+    """
+    data_files = [path for path in index.files if path.suffix.lower() == ".data"]
+    lists: dict[Path, str] = {}
+    for path in index.files:
+        if is_image_list(path):
+            lists[path] = split_of(path.stem)[0]
+    for path in data_files:
+        for line in read_text(path).split("\n"):
+            key, _, value = (part.strip() for part in line.partition("="))
+            if key in _SPLIT_KEYS and (found := _ending_with(index, value)) is not None:
+                lists[found] = _SPLIT_KEYS[key]
+    splits: dict[Path, dict[str, None]] = {}
+    faults = []
+    for path, name in lists.items():
+        for number, line in enumerate(read_text(path).split("\n"), 1):
+            try:
+                if line.strip():
+                    splits.setdefault(index.image_named(line.strip(), (path.parent, index.root)), {})[name] = None
+            except AnnotationError as error:
+                faults.append(Fault(index.name(path), f"line {number}: {line.strip()!r}: {error}"))
+    return {path: tuple(found) for path, found in splits.items()}, [*data_files, *lists], faults
+
+
+def _ending_with(index: FileIndex, written: str) -> Path | None:
+    """Return the file whose path ends like a written one, the longest match first."""
+    parts = PurePosixPath(written.replace("\\", "/")).parts
+    for start in range(len(parts)):
+        if (path := index.root.joinpath(*parts[start:])).is_file():
+            return path
+    return None
 
 
 def write(folder: Path, images: list[AnnotatedImage], class_names: tuple[str, ...]) -> None:
@@ -125,28 +236,33 @@ def _swapped(folder: Path, name: str, other: str) -> Path:
     return Path(*parts[:place], other, *parts[place + 1 :])
 
 
-def _label_file(image_path: Path) -> Path | None:
-    """Return the label file of an image, or None."""
-    return next((path for path in (label_path(image_path), image_path.with_suffix(".txt")) if path.is_file()), None)
+def _label_finder(root: Path) -> Callable[[Path], Path | None]:
+    """Return a function that returns the label file of an image, or None."""
+    folders: dict[Path, list[Path]] = {}
+
+    def find(image_path: Path) -> Path | None:
+        folder = image_path.parent
+        if folder not in folders:
+            folders[folder] = [*counterparts(folder, root, names=IMAGE_FOLDERS, others=LABEL_FOLDERS), folder]
+        paths = (place / f"{image_path.stem}.txt" for place in folders[folder])
+        return next((path for path in paths if path.is_file()), None)
+
+    return find
 
 
-def _data_file(tree: Tree) -> Path | None:
-    """Return the YAML that describes the dataset, or None."""
-    candidates = [path for path in tree.with_suffix(".yaml", ".yml") if path.parent == tree.root or tree.entry]
-    for path in sorted(candidates, key=lambda path: path.name != DATA):
+def _data_file(index: FileIndex) -> Path | None:
+    """Return the YAML that describes the dataset, the one nearest to the top, or None."""
+    candidates = index.with_suffix(".yaml", ".yml")
+    for path in sorted(candidates, key=lambda path: (len(path.parts), path.name != DATA)):
         try:
             data = _load_yaml(path)
         except AnnotationError:
-            if path.name == DATA or tree.entry:
+            if path.name == DATA or index.entry:
                 return path
         else:
             if isinstance(data, dict) and "names" in data and {"path", *_SPLIT_KEYS} & set(data):
                 return path
     return None
-
-
-def _names_file(tree: Tree) -> Path | None:
-    return next((path for name in _NAMES if (path := tree.root / name).is_file()), None)
 
 
 def _yaml() -> Any:
@@ -170,29 +286,34 @@ def _load_yaml(path: Path) -> Any:
 class _Data:
     """A `data.yaml` being read."""
 
-    tree: Tree
+    index: FileIndex
     path: Path
     root: Path = field(init=False)
     faults: list[Fault] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    lists: list[Path] = field(default_factory=list)
 
     def read(self) -> Listing:
         """Read the file and everything that it names."""
         try:
             data = _load_yaml(self.path)
         except AnnotationError as error:
-            return Listing(self.tree.root, (), (Fault(self.tree.name(self.path), str(error)),))
+            return Listing(self.index.root, (), (Fault(self.index.name(self.path), str(error)),))
         if not isinstance(data, dict):
-            return Listing(self.tree.root, (), (Fault(self.tree.name(self.path), "no mapping with names and train"),))
+            reason = "is no YOLO dataset; accepted: a mapping with names and train, val or test"
+            return Listing(self.index.root, (), (Fault(self.index.name(self.path), reason),))
         self.root = self._root(data.get("path"))
-        names = self._names(data)
+        try:
+            names = self._names(data)
+        except AnnotationError as error:  # without names, every label file would repeat the fault
+            return Listing(self.root, (), (Fault(name_below(self.root, self.path), str(error)),))
         splits: dict[Path, dict[str, None]] = {}
         for key, split in _SPLIT_KEYS.items():
             for path in self._images(key, data.get(key)):
                 splits.setdefault(path, {}).update({split: None} if split else {})
         told = {split for found in splits.values() for split in found}
-        parts = {path: tuple(found) if len(told) > 1 else () for path, found in splits.items()}
-        kept, twins = without_twins(Tree(self.root), parts)
+        parts = {path: () if told == {"train"} else tuple(found) for path, found in splits.items()}
+        kept, twins = without_twins(FileIndex(self.root), parts)
         listing = _listing(
             self.root,
             {path: parts[path] for path in kept},
@@ -200,11 +321,18 @@ class _Data:
             [*self.faults, *twins],
             with_points="kpt_shape" in data,
         )
-        unlisted = [path for path in self.tree.images if path not in splits] if self.tree.entry is None else []
+        unlisted = [path for path in self.index.images if path not in splits] if self.index.entry is None else []
+        others = [path for path in self.index.files if is_image_list(path) and path not in self.lists]
+        if others and self.index.entry is None:
+            unnamed = ", ".join(self.index.name(path) for path in others)
+            self.remarks.append(f"lists that {self.index.name(self.path)} does not name are not used: {unnamed}")
+        find = _label_finder(self.root)
+        theirs = (label for image in unlisted if (label := find(image)) is not None)
         return replace(
             listing,
             unlisted=tuple(name_below(self.root, path) for path in unlisted),
             remarks=tuple(self.remarks),
+            used=(*listing.used, self.path, *self.lists, *others, *theirs, *_names_files(self.index)),
         )
 
     def _blame(self, reason: str) -> None:
@@ -217,19 +345,23 @@ class _Data:
         return here  # `path` belongs to another machine, as in most shared datasets
 
     def _names(self, data: dict[str, Any]) -> dict[int, str]:
+        """Return the names of the classes.
+
+        Raises:
+            AnnotationError: there are none.
+        """
         names = data.get("names")
         items = dict(enumerate(names)) if isinstance(names, list) else names
+        if not isinstance(items, dict) or not items:
+            raise AnnotationError(f"names is {names!r:.40}; accepted: a list of names, such as names: [nut, bolt]")
         found: dict[int, str] = {}
-        for key, name in items.items() if isinstance(items, dict) else ():
+        for key, name in items.items():
             number = whole_number(str(key))
             if not isinstance(name, str) or not name.strip() or number is None:
-                self._blame(f"names: {key!r:.20}: {name!r:.40} is no number with a name")
-            else:
-                found[number] = name
-        if not found:
-            self._blame("names is no list of names, nor numbers with names")
-        if (count := data.get("nc")) is not None and found and count != str(len(found)):
-            self._blame(f"nc is {count!r:.20}, but there are {len(found)} names")
+                raise AnnotationError(f"names: {key!r:.20}: {name!r:.40}; accepted: a number and its name")
+            found[number] = name
+        if (count := data.get("nc")) is not None and count != str(len(found)):
+            self._blame(f"nc is {count!r:.20}, but there are {len(found)} names; correct one of them")
         return dict(sorted(found.items()))
 
     def _images(self, key: str, places: object) -> Iterator[Path]:
@@ -238,13 +370,13 @@ class _Data:
             if place is None or place in ("", "null", "~"):
                 continue
             if not isinstance(place, str):
-                self._blame(f"{key}: {place!r:.40} is no path")
+                self._blame(f"{key}: {place!r:.40} is not a path")
                 continue
             found = next((path for path in self._candidates(place) if path.exists()), None)
             if found is None:
-                reason = f"{key}: {place!r} is no folder and no list"
+                reason = f"{key}: {place!r} is neither a folder nor a list of images"
                 if key == "test":  # Ultralytics does not read it in training
-                    self.remarks.append(f"{name_below(self.root, self.path)}: {reason}; left out")
+                    self.remarks.append(f"left out: {name_below(self.root, self.path)}: {reason}")
                 else:
                     self._blame(reason)
             elif found.is_dir():
@@ -253,13 +385,18 @@ class _Data:
                 yield from self._listed(found)
 
     def _candidates(self, place: str) -> Iterator[Path]:
+        """Yield the paths that a place may mean; the first folders of its path may be of another machine or folder."""
         for base in dict.fromkeys((self.root, self.path.parent)):
             yield Path(os.path.normpath(base / place))
-            if place.startswith("../"):
-                yield base / place.removeprefix("../")
+        parts = [part for part in PurePosixPath(place.replace("\\", "/")).parts if part not in ("..", "/")]
+        for base in dict.fromkeys((self.root, self.path.parent)):
+            for start in range(max(len(parts) - 1, 1)):  # the last folder alone may be another split's
+                if not split_of_folders("/".join((*parts[:start], ""))):
+                    yield base.joinpath(*parts[start:])
 
     def _listed(self, path: Path) -> Iterator[Path]:
         """Yield the images of a list with one path per line."""
+        self.lists.append(path)
         try:
             lines = [line.rstrip("\r") for line in read_text(path).split("\n")]
         except AnnotationError as error:
@@ -290,8 +427,9 @@ def _listing(
     records = []
     faults = list(faults)
     used = set()
+    find = _label_finder(root)
     for image_path, parts in splits.items():
-        path = _label_file(image_path)
+        path = find(image_path)
         used.add(path)
         try:
             objects = tuple(_objects(read_text(path), names, with_points=with_points)) if path is not None else ()
@@ -301,17 +439,18 @@ def _listing(
             continue
         name = name_below(root, image_path)
         records.append(Record(name, image_path, path, objects, is_normalised=True, splits=parts))
-    for folder in sorted({path.parent for path in used if path is not None and LABELS in path.parent.parts}):
-        images = {path.stem for place in (folder, _swapped(folder, LABELS, IMAGES)) for path in images_in(place)}
+    for folder in sorted({path.parent for path in used if path is not None}):
+        mirrors = counterparts(folder, root, names=LABEL_FOLDERS, others=IMAGE_FOLDERS)
+        images = {path.stem for place in (folder, *mirrors) for path in images_in(place)}
         for path in sorted(folder.glob("*.txt")):
             if path not in used and path.stem not in images and _is_label_file(path):
-                faults.append(Fault(name_below(root, path), "no image of this stem"))
+                faults.append(Fault(name_below(root, path), "is a label file, but there is no image of this stem"))
     return Listing(root, tuple(records), tuple(faults), class_names=tuple(dict.fromkeys(names.values())))
 
 
 def _is_label_file(path: Path) -> bool:
-    first = next(iter(path.read_bytes().split(b"\n")), b"")
-    return bool(re.fullmatch(rb"\d+( +-?[\d.]+(e-?\d+)?){4,}\s*", first))
+    lines = path.read_bytes().lstrip().split(b"\n", 1)
+    return _LABEL_LINE.fullmatch(lines[0]) is not None
 
 
 def _objects(text: str, names: dict[int, str], *, with_points: bool) -> Iterator[LabelledBox]:
@@ -327,16 +466,17 @@ def _object(words: list[str], names: dict[int, str], *, with_points: bool) -> La
     try:
         label, *numbers = (float(word) for word in words)
     except ValueError:
-        raise AnnotationError(f"{' '.join(words)!r:.60} holds what is no number") from None
+        raise AnnotationError(f"{' '.join(words)!r:.60} is not a class and numbers") from None
     if label not in names:
         raise AnnotationError(
-            f"class {words[0]} has no name; there are {min(names, default=0)} to {max(names, default=0)}"
+            f"class {words[0]} has no name; the classes with a name are {min(names, default=0)} to "
+            f"{max(names, default=0)}"
         )
     if not all(math.isfinite(value) and -_ROUNDING <= value <= 1 + _ROUNDING for value in numbers[:_BOX_NUMBERS]):
-        raise AnnotationError(f"{' '.join(words[1:5])} are not in 0 to 1: numbers are shares of the image's size")
+        raise AnnotationError(f"'{' '.join(words[1:5])}' is beyond 0 to 1; accepted: fractions of the image's size")
     if with_points and len(numbers) > _BOX_NUMBERS:
         numbers = numbers[:_BOX_NUMBERS]
-    return LabelledBox(names[int(label)], _box(numbers))
+    return LabelledBox(names[int(label)], _box(numbers), is_outline=len(numbers) > _BOX_NUMBERS)
 
 
 def _box(numbers: list[float]) -> BoxXyxy:
@@ -347,6 +487,7 @@ def _box(numbers: list[float]) -> BoxXyxy:
         return cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2
     if len(numbers) < _POLYGON_NUMBERS or len(numbers) % 2 or not all(math.isfinite(value) for value in numbers):
         raise AnnotationError(
-            f"{len(numbers)} numbers behind the class; a box has 4, an outline x and y of three points or more"
+            f"there are {len(numbers)} numbers after the class; accepted: 4 for a box, x and y of three or more points "
+            "for an outline"
         )
     return extent_of_polygon(numbers)

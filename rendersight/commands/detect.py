@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from rendersight import atomic, flags
+from rendersight.annotations import labelme
 from rendersight.client import (
     AsyncClient,
     DetectResult,
@@ -189,9 +190,7 @@ def _write(photo: Path, data: bytes, options: argparse.Namespace) -> None:
     path = options.out / f"{photo.stem}{SUFFIXES[options.format]}"
     if path.exists() and path.samefile(photo):
         raise WrongSetting(f"--out {options.out} would replace the photo {photo}; take another folder")
-    if (
-        options.format == "labelme"
-    ):  # the service knows no folders; LabelMe looks for the photo relative to the annotation file
-        document = {**json.loads(data), "imagePath": Path(os.path.relpath(photo, options.out)).as_posix()}
-        data = (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    if options.format == "labelme":  # the service knows no folders; LabelMe finds the photo relative to the JSON
+        image_path = Path(os.path.relpath(photo, options.out)).as_posix()
+        data = (labelme.with_image_path(data.decode(), image_path) + "\n").encode()
     atomic.write_bytes(path, data)

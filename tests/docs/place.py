@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from model_store import architectures
-from rendersight.annotations.writing import copy
+from rendersight.annotations.writing import copy_image
 from tests.docs.markdown import ROOT
 from tests.training.conftest import draw_dataset
 from tests.training.fake_blender import CONFIG, fake
@@ -35,7 +35,7 @@ def checkout(folder: Path) -> Path:
     _store(folder)
     for name, count in (("examples", 2), ("PHOTOS", 4), ("OTHER_PHOTOS", 1)):
         _photos(folder / name, ROOT / "examples", count)
-    convert(folder / "PHOTOS", folder / "roboflow", "yolo", place=copy)
+    convert(folder / "PHOTOS", folder / "roboflow", "yolo", place_image=copy_image)
     shutil.copy(ROOT / "examples" / "pawn.obj", folder / "examples")
     _photos(folder / "RENDERS", ROOT / "docs" / "renders", 1)
     _dragons(folder / "REAL_PHOTOS")

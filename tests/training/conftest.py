@@ -51,9 +51,8 @@ def draw_dataset(folder: Path, *, count: int, seed: int = 0, size: int = 96) -> 
             points = [[x, y], [x + side, y + side]]
             shapes.append({"label": str(label), "points": points, "shape_type": "rectangle"})
         image.save(folder / f"photo_{number:02d}.png")
-        if shapes:
-            document = {"version": "5.5.0", "shapes": shapes, "imagePath": f"photo_{number:02d}.png", "imageData": None}
-            (folder / f"photo_{number:02d}.json").write_text(json.dumps(document))
+        document = {"version": "5.5.0", "shapes": shapes, "imagePath": f"photo_{number:02d}.png", "imageData": None}
+        (folder / f"photo_{number:02d}.json").write_text(json.dumps(document))
     return folder
 
 

@@ -44,7 +44,7 @@ def state_dict(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["train", "--out", "nowhere", "--resume"], "to resume from"),
         (["evaluate", "nowhere/x", "SHAPES"], "nowhere/x"),
         (["evaluate", "STATE_DICT", "SHAPES", "--labels", "disc"], "2 classes"),
-        (["evaluate", "STATE_DICT", "SHAPES"], "'disc' is not a class; accepted: class_1, class_2"),
+        (["evaluate", "STATE_DICT", "SHAPES"], "'disc' is not a class; accepted: 'class_1', 'class_2'"),
         ([*SIM2REAL, "nowhere", "--real", "SHAPES"], "nowhere is not a folder"),
         ([*SIM2REAL, "SHAPES", "--real", "desk=nowhere"], "nowhere is not a folder"),
         ([*SIM2REAL, "SHAPES", "--real", "SHAPES", "--real", "SHAPES"], "two sets of photos are called shapes"),
@@ -70,7 +70,7 @@ def state_dict(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["render", "dice", "--count", "1", "--out", "x", "--blender", "nowhere"], "make render-env"),
         (["preview", "PAWN"], "1 mesh files and 0 --label"),
         (["train", "SHAPES", "--out", "x", "--group-by", "series_("], "no regular expression"),
-        (["train", "--out", "x", "--resume", "--labels", "disc"], "keeps its hyperparameters and labels"),
+        (["train", "--out", "x", "--resume", "--labels", "disc"], "a resumed run keeps its hyperparameters"),
         (
             ["evaluate", "STATE_DICT", "SHAPES", "--labels", "disc,square", "--names", "NAMES"],
             "1 of the listed images are not in the dataset, such as elsewhere.png",

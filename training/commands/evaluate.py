@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rendersight.annotations import ReadOptions
 from training.commands import flags
 from training.console import bar_of, say
 from training.torchrun import this_process
@@ -21,7 +22,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     flags.add_model(parser)
     parser.add_argument("dataset", type=Path, help=flags.DATASET)
-    flags.add_format(parser)
+    flags.add_reading(parser, labels=False)
     parser.add_argument(
         "--names", type=Path, help="evaluate only the images listed in this file, such as a hold_out.txt"
     )
@@ -62,7 +63,9 @@ def run(options: argparse.Namespace) -> None:
         world.first(lambda: check_folder(out))
         known = None if options.one_class else loaded.card.class_names
         data = world.together(
-            lambda: read_listed(options.dataset, known, options.names, format=options.format, split=options.split)
+            lambda: read_listed(
+                options.dataset, known, options.names, reading=flags.reading_of(options), split=options.split
+            )
         ).widened(options.box_margin)
         world.check_same(f"images and labels in {options.dataset}", data.fingerprint())
         engine = TorchEngine(loaded.network, device)
@@ -87,7 +90,7 @@ def read_listed(
     class_names: Sequence[str] | None,
     names: Path | None,
     *,
-    format: str | None = None,  # noqa: A002
+    reading: ReadOptions | None = None,
     split: str | None = None,
 ) -> "LabelledImages":
     """Read a dataset, or only the images that `names` lists and that belong to `split`.
@@ -99,6 +102,6 @@ def read_listed(
     from training.data.dataset import read_dataset
     from training.records.run_folder import read_names
 
-    data = read_dataset(folder, class_names=class_names, format=format)
+    data = read_dataset(folder, class_names=class_names, reading=reading)
     data = data.of_split(split) if split else data
     return data.select(read_names(names)) if names else data

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_store import store
+from rendersight.annotations import ReadOptions
 from rendersight.annotations.formats import FORMATS
 from rendersight.flags import count, names, positive, score
 
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
 __all__ = [
     "DATASET",
     "WEIGHTS",
-    "add_format",
     "add_machine",
     "add_model",
+    "add_reading",
     "add_release_json",
     "count",
     "maybe_named",
@@ -29,6 +30,7 @@ __all__ = [
     "open_model",
     "positive",
     "print_release",
+    "reading_of",
     "score",
 ]
 
@@ -51,7 +53,7 @@ def open_model(options: argparse.Namespace) -> "tuple[LoadedNetwork, TorchEngine
     return loaded, TorchEngine(loaded.network, choose_device(options.device))
 
 
-DATASET = "folder of images and their labels (LabelMe, COCO, Pascal VOC, YOLO), a COCO JSON, or a YOLO data.yaml"
+DATASET = "folder of images and their labels, or a file that describes them; for the formats see docs/datasets.md"
 """Help text for a dataset argument."""
 
 
@@ -59,9 +61,48 @@ WEIGHTS = "initial weights: coco, imagenet, none, a release, or the file of a st
 """Help text for an argument that names initial weights."""
 
 
-def add_format(parser: argparse.ArgumentParser) -> None:
-    """Add the argument that names the format of a dataset."""
-    parser.add_argument("--format", choices=FORMATS, help="what to read it as (default: what it looks like)")
+def add_reading(parser: argparse.ArgumentParser, *, format_flag: str = "--format", labels: bool = True) -> None:
+    """Add the arguments that `reading_of` reads.
+
+    Args:
+        parser: the parser.
+        format_flag: name of the argument for the format.
+        labels: also add `--labels`; False if `add_model` adds it.
+    """
+    group = parser.add_argument_group("how the dataset is read")
+    group.add_argument(
+        format_flag, dest="format", choices=FORMATS, help="format of the label files (default: recognised)"
+    )
+    if labels:
+        group.add_argument(
+            "--labels",
+            type=names,
+            help="class names in order, comma-separated; quote a name that has a comma (default: the dataset's)",
+        )
+    group.add_argument(
+        "--negatives", action="store_true", help="images without a label file show no object; otherwise they are faults"
+    )
+    group.add_argument(
+        "--ignore-unread", action="store_true", help="go on without label files and photos that cannot be read"
+    )
+    group.add_argument(
+        "--pixel-origin",
+        type=int,
+        choices=(0, 1),
+        help="0: coordinates are pixel edges counted from 0; 1: they number the pixels from 1, the last one included "
+        "(default: the format's rule)",
+    )
+
+
+def reading_of(options: argparse.Namespace) -> ReadOptions:
+    """Return how to read the dataset, by the arguments of `add_reading`."""
+    return ReadOptions(
+        format=options.format,
+        class_names=options.labels or (),
+        negatives=options.negatives,
+        ignore_unread=options.ignore_unread,
+        pixel_origin=options.pixel_origin,
+    )
 
 
 def add_machine(parser: argparse.ArgumentParser) -> None:

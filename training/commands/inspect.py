@@ -17,10 +17,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "faults, and a contact sheet with the boxes."
     )
     parser.add_argument("dataset", type=Path, help=flags.DATASET)
-    flags.add_format(parser)
-    parser.add_argument(
-        "--labels", type=flags.names, help="class names in order, comma-separated; else the data's, sorted"
-    )
+    flags.add_reading(parser)
     parser.add_argument(
         "--against",
         type=Path,
@@ -43,14 +40,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Inspect the dataset and print or write the report."""
-    from rendersight.annotations.folder import read_folder
+    from rendersight.annotations import AnnotationError
+    from rendersight.annotations.dataset import read_annotations
     from rendersight.images import file_formats
     from training.config import parse_assignments, resolve
     from training.data import inspection
     from training.data.anchor_fit import geometry_of
     from training.data.contact_sheet import contact_sheet
-    from training.data.dataset import BrokenDataset, all_faults, names_in
+    from training.data.dataset import all_faults, names_in
     from training.data.duplicates import look_at
+    from training.data.findings import counted
     from training.records.run_folder import RunError, check_file
     from training.reports.inspection_page import page
 
@@ -62,11 +61,11 @@ def run(options: argparse.Namespace) -> None:
         raise RunError(f"{sheet} is not the name of an image file; accepted: a name such as sheet.jpg or sheet.png")
     given = {"architecture": options.architecture} if options.architecture else {}
     geometry = geometry_of(resolve(options.preset, {**given, **parse_assignments(options.set)}))
-    found = read_folder(options.dataset, format=options.format, bar=progress_bar)
+    found = read_annotations(options.dataset, flags.reading_of(options), bar=progress_bar)
     class_names = options.labels or tuple(names_in(found))
     others = None
     if options.against:
-        others = (str(options.against), look_at(read_folder(options.against, bar=progress_bar).images))
+        others = (str(options.against), look_at(read_annotations(options.against, bar=progress_bar).images))
     report = inspection.inspect(name, found, class_names, geometry, against=others)
     if options.json:
         print(json.dumps(inspection.as_json(report), indent=2))
@@ -78,7 +77,8 @@ def run(options: argparse.Namespace) -> None:
         contact_sheet(found, report.all_labels, bar=progress_bar).save(_made(sheet), quality=88)
         say(f"contact sheet: {sheet}")
     if faults := all_faults(found, class_names):
-        raise BrokenDataset(faults)
+        count = len({fault.file for fault in faults})
+        raise AnnotationError(f"{counted(count, 'file')} of {options.dataset} cannot be used, as listed above")
 
 
 def _made(path: Path) -> Path:

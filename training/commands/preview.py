@@ -4,7 +4,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from rendersight.annotations.folder import read_folder
+from rendersight.annotations.dataset import read_annotations
 from training.commands.render_flags import add_sources, draw_of, workers_of
 from training.console import bar_of, progress_bar, say, stop_on_signals
 from training.synthetic.renderer import check_python
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
         progress=bar_of("scenes"),
         stop_asked=stop_on_signals(),
     )
-    found = read_folder(out)
+    found = read_annotations(out)
     wanted = {f"{name_of(seed)}.jpg" for seed in seeds}
     found = replace(found, images=tuple(image for image in found.images if image.name in wanted))
     contact_sheet(found, names_in(found), most=PREVIEW_COUNT, bar=progress_bar).save(sheet, quality=88)

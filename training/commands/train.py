@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from rendersight.annotations import ReadOptions
 from training.commands import flags
 from training.console import progress_bar, say, stop_on_signals
 from training.presets import preset_names
@@ -16,13 +17,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "continues."
     )
     parser.add_argument("dataset", type=Path, nargs="?", help=flags.DATASET)
-    flags.add_format(parser)
+    flags.add_reading(parser)
     parser.add_argument("--out", type=Path, required=True, help="the run folder")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument("--preset", help=f"set of hyperparameters: {', '.join(preset_names())}, or a TOML file")
-    parser.add_argument(
-        "--labels", type=flags.names, help="class names in their order, comma-separated; else the data's, sorted"
-    )
     parser.add_argument("--architecture", help="name of the network; docs/training.md lists them")
     parser.add_argument("--weights", help=flags.WEIGHTS)
     parser.add_argument("--epochs", type=int, help="passes over the images")
@@ -55,15 +53,17 @@ def run(options: argparse.Namespace) -> None:
     from training.learning.distributed import device_of, joined
     from training.records.run_folder import read_names
 
+    reading = flags.reading_of(options)
     given = {name: getattr(options, name) for name in _DIRECT if getattr(options, name) is not None}
 
     def ask() -> tuple[TrainConfig, list[str] | None, bool] | None:
         """Return the configuration, the images to hold out and whether to use the dataset's own split; None resumes."""
         overrides = {**given, **parse_assignments(options.set)}
         if options.resume:
-            if overrides or options.preset or options.labels or options.hold_out_names or options.format:
+            if overrides or options.preset or options.hold_out_names or reading != ReadOptions():
                 raise ConfigError(
-                    "a resumed run keeps its hyperparameters and labels; leave those flags out, or start a new run"
+                    "a resumed run keeps its hyperparameters, its labels and the way it reads the dataset; leave those "
+                    "flags out, or start a new run"
                 )
             return None
         if options.dataset is None:
@@ -99,6 +99,6 @@ def run(options: argparse.Namespace) -> None:
             class_names=options.labels,
             context=context,
             hold_out_names=names,
-            dataset_format=options.format,
+            reading=reading,
             follow_splits=follow_splits,
         )

@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 
 from rendersight.annotations import AnnotatedImage, Fault
-from rendersight.annotations.folder import Folder, Misfit
+from rendersight.annotations.dataset import AnnotatedDataset, Misfit
 from rendersight.annotations.formats import FORMATS
 from rendersight.detections import box_iou
 from training.data.anchor_fit import Boxes, Geometry, check_anchor_fit
@@ -28,7 +28,7 @@ _UNION_SPLITS = ("trainval",)
 
 
 def examine(
-    found: Folder,
+    found: AnnotatedDataset,
     faults: Sequence[Fault],
     class_names: Sequence[str],
     *,
@@ -73,7 +73,7 @@ def check_files(faults: Sequence[Fault]) -> list[Finding]:
     """Report files that cannot be used because they are missing, broken or contradictory."""
     if not faults:
         return []
-    what = f"{counted(len(faults), 'file or annotation', 'files or annotations')} cannot be used."
+    what = f"{counted(len({fault.file for fault in faults}), 'file')} cannot be used."
     spots = tuple(Spot(fault.file, words=fault.reason) for fault in faults)
     return [Finding("files", "fault", what, "Fix or remove them. Training stops until then.", spots)]
 
@@ -265,10 +265,15 @@ def check_balance(images: Sequence[AnnotatedImage], class_names: Sequence[str]) 
     return found
 
 
-def check_unused(found: Folder) -> list[Finding]:
+def check_unused(found: AnnotatedDataset) -> list[Finding]:
     """Report ignored files and shapes, and images without annotations."""
     findings = [Finding("reading", "note", remark[0].upper() + remark[1:] + ".") for remark in found.remarks]
-    bare = tuple(Spot(image.name) for image in found.images if image.annotation_path is None)
+    if found.unused:
+        spots = tuple(Spot(fault.file, words=fault.reason) for fault in found.unused)
+        what = f"{counted(len(spots), 'file is', 'files are')} neither an image nor read as labels."
+        findings.append(Finding("unused", "note", what, "", spots))
+    told = {fault.file for fault in found.faults}
+    bare = tuple(Spot(image.name) for image in found.images if image.annotation_path is None and image.name not in told)
     if bare and len(bare) < len(found.images):
         what = f"{counted(len(bare), 'image has', 'images have')} no annotation file: taken as empty."
         advice = "Label any objects there. Without boxes, objects are learned as background."
@@ -278,8 +283,8 @@ def check_unused(found: Folder) -> list[Finding]:
         what = f"{counted(len(spots), 'image is', 'images are')} in no annotation file and not used."
         findings.append(Finding("unlabelled", "note", what, "Label or remove them.", spots))
     if found.ignored_shapes:
-        told = ", ".join(f"{kind} ({count})" for kind, count in sorted(found.ignored_shapes.items()))
-        what = f"Shapes that have no box are ignored: {told}."
+        kinds = ", ".join(f"{kind} ({count})" for kind, count in sorted(found.ignored_shapes.items()))
+        what = f"Shapes that have no box are ignored: {kinds}."
         advice = "Draw boxes around the objects among them. Without boxes, objects are learned as background."
         findings.append(Finding("shapes", "note", what, advice))
     return findings

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from rendersight.annotations.folder import Folder, load_pixels, no_bar
+from rendersight.annotations.dataset import AnnotatedDataset, load_pixels, no_bar
 from rendersight.detections import Detections
 from rendersight.drawing import draw_boxes, draw_detections
 from training.console import Bar
@@ -14,7 +14,9 @@ from training.data.dataset import LabelledImages
 _GAP_PX = 6
 
 
-def contact_sheet(found: Folder, class_names: Sequence[str], *, most: int = 24, bar: Bar = no_bar) -> Image.Image:
+def contact_sheet(
+    found: AnnotatedDataset, class_names: Sequence[str], *, most: int = 24, bar: Bar = no_bar
+) -> Image.Image:
     """Draw evenly chosen images with their boxes on one contact sheet.
 
     Args:

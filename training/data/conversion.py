@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from rendersight import atomic
-from rendersight.annotations import AnnotationError
-from rendersight.annotations.folder import read_folder
+from rendersight.annotations import AnnotationError, ReadOptions
+from rendersight.annotations.dataset import read_annotations
 from rendersight.annotations.formats import format_of
-from rendersight.annotations.writing import Place, renamed, unwritable, write_dataset
+from rendersight.annotations.writing import PlaceImage, renamed, unwritable, write_dataset
 from training.data.dataset import BrokenDataset, all_faults, names_in
 from training.records.run_folder import check_folder
 
@@ -51,8 +51,8 @@ def convert(
     target: Path,
     to: str,
     *,
-    place: Place,
-    source_format: str | None = None,
+    place_image: PlaceImage,
+    reading: ReadOptions | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Converted:
     """Read a dataset and write it in another format. The target appears only once it is complete.
@@ -61,8 +61,8 @@ def convert(
         source: a dataset in any format.
         target: a folder that does not exist or is empty.
         to: target format, a key of `rendersight.annotations.formats.FORMATS`.
-        place: `copy` or `link` of `rendersight.annotations.writing`.
-        source_format: format of the source; None detects it.
+        place_image: `copy_image` or `link_image` of `rendersight.annotations.writing`.
+        reading: how the source is read; None detects its format and takes nothing for granted.
         class_names: class names in label order; None takes those that the source declares, else those of the data,
             sorted.
 
@@ -71,28 +71,30 @@ def convert(
         AnnotationError: the source is no dataset or holds no image, or the target is not empty.
         OSError: a file cannot be read or written.
     """
-    format_of(to)
+    target_format = format_of(to)
     check_target(source, target)
-    found = read_folder(source, format=source_format)
+    found = read_annotations(source, reading or ReadOptions())
     known = tuple(class_names or found.class_names or names_in(found))
     images = renamed(found.images)
     if faults := [*all_faults(found, known), *unwritable(images, to)]:
         raise BrokenDataset(faults)
     if not images:
         raise AnnotationError(f"{source} holds no images")
-    write = partial(write_dataset, images, format=to, class_names=known, place=place)
+    write = partial(write_dataset, images, format=to, class_names=known, place_image=place_image)
     if not atomic.write_folder(target.resolve(), write):
         raise AnnotationError(f"{target} is not empty any more; name a folder that does not exist")
     left_out = Counter({f"shapes of type {kind}": count for kind, count in found.ignored_shapes.items()})
     left_out["boxes without an area inside their image"] = found.dropped
     left_out["images that no annotation file lists"] = len(found.unlisted)
+    left_out["outlines, of which the box around them is written"] = found.outlines
+    left_out["files that are not read"] = len(found.unused)
     splits = Counter(split for image in images for split in image.splits)
-    if not format_of(to).has_splits:
-        left_out["places in a split, which the format has no word for"] = splits.total()
-    if not format_of(to).has_flags:
-        left_out["flags such as difficult, which the format has no place for"] = sum(
-            len(flags) for image in images for flags in image.flags
-        )
+    if not target_format.has_splits:
+        left_out["places in a split, which the format cannot hold"] = splits.total()
+    lost = Counter(flag for image in images for flags in image.flags for flag in flags)
+    for flag, count in lost.items():
+        if target_format.flags is not None and flag not in target_format.flags:
+            left_out[f"flags {flag!r}, which the format cannot hold"] = count
     return Converted(
         source_format=found.format,
         class_names=known,

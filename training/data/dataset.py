@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from rendersight.annotations import AnnotatedImage, AnnotationError, Fault
-from rendersight.annotations.folder import Folder, load_pixels, read_folder
+from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, ReadOptions, summary
+from rendersight.annotations.dataset import AnnotatedDataset, load_pixels, read_annotations
 from rendersight.annotations.formats import FORMATS
-from rendersight.annotations.tree import name_below
+from rendersight.annotations.index import name_below
 from training.console import Bar, progress_bar
 from training.data.transforms import Sample
 from training.seeds import mixed_seed
@@ -25,8 +25,9 @@ class BrokenDataset(AnnotationError):
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
-        lines = "\n".join(f"  {fault}" for fault in faults)
-        super().__init__(f"{len(faults)} of the dataset's files cannot be used:\n{lines}")
+        count = len({fault.file for fault in faults})
+        lines = "\n".join(f"  {line}" for line in summary(faults))
+        super().__init__(f"{count} of the dataset's files cannot be used:\n{lines}")
 
 
 @dataclass(frozen=True)
@@ -100,23 +101,24 @@ def read_dataset(
     folder: Path,
     *,
     class_names: Sequence[str] | None = None,
-    format: str | None = None,  # noqa: A002
+    reading: ReadOptions | None = None,
     bar: Bar = progress_bar,
 ) -> LabelledImages:
     """Read a dataset for training or evaluation.
 
     Args:
         folder: a folder in any format, or the file that describes a dataset; see
-            `rendersight.annotations.folder.read_folder`.
+            `rendersight.annotations.dataset.read_annotations`.
         class_names: class names in label order; None takes the labels of the data, sorted.
-        format: a key of `rendersight.annotations.formats.FORMATS`; None detects the format.
+        reading: how the files are read; None detects the format and takes nothing for granted.
         bar: a progress bar with the interface of tqdm.
 
     Raises:
-        BrokenDataset: files cannot be used, or labels are not among the classes. The message lists every fault.
+        BrokenDataset: files cannot be used or are not understood, or labels are not among the classes. The message
+            lists every fault.
         AnnotationError: the folder does not exist, or holds no image or no class.
     """
-    found = read_folder(folder, format=format, bar=bar)
+    found = read_annotations(folder, reading or ReadOptions(), bar=bar)
     known = tuple(class_names or names_in(found))
     if faults := all_faults(found, known):
         raise BrokenDataset(faults)
@@ -127,12 +129,12 @@ def read_dataset(
     return LabelledImages(found.images, known)
 
 
-def names_in(found: Folder) -> list[str]:
+def names_in(found: AnnotatedDataset) -> list[str]:
     """Return the distinct labels of a folder's images, sorted."""
     return sorted({label for image in found.images for label in image.labels})
 
 
-def all_faults(found: Folder, class_names: Sequence[str]) -> list[Fault]:
+def all_faults(found: AnnotatedDataset, class_names: Sequence[str]) -> list[Fault]:
     """Return a folder's faults, including a fault for each label that is not a class, sorted by file."""
     faults = list(found.faults)
     by_image = not FORMATS[found.format].has_file_each
@@ -140,7 +142,7 @@ def all_faults(found: Folder, class_names: Sequence[str]) -> list[Fault]:
         for label in sorted(set(image.labels) - set(class_names)):
             path = image.annotation_path
             file = image.name if by_image or path is None else name_below(found.root, path)
-            faults.append(Fault(file, f"label {label!r} is not a class; accepted: {', '.join(class_names)}"))
+            faults.append(Fault(file, f"label {label!r} is not a class; accepted: {', '.join(map(repr, class_names))}"))
     return sorted(faults, key=lambda fault: fault.file)
 
 
@@ -182,39 +184,54 @@ def split(
     return data.select(rest), data.select(sorted(held))
 
 
+_HELD_OUT = {"val", "minival", "test"}
+
+
 def own_split(data: LabelledImages) -> tuple[LabelledImages, LabelledImages] | None:
     """Divide a dataset by the splits in its files: `train` to train on, `val` to hold out, `test` in neither part.
 
-    An image in both `train` and `val` goes into the training part. So does an image in `trainval` but not in `val`.
+    An image in both `train` and `val` goes into the training part. So does an image in `trainval` but not in `val`. If
+    no image is in `train`, the images without a split are trained on.
 
     Returns:
         The training part and the hold-out part; None if one of them would be empty.
     """
-    train, held = [], []
-    for image in data.images:
-        if "train" in image.splits or ("trainval" in image.splits and "val" not in image.splits):
-            train.append(image)
-        elif "val" in image.splits:
-            held.append(image)
+    train = [image for image in data.images if image.splits and _is_for_training(image)]
+    train = train or [image for image in data.images if not image.splits]
+    held = [image for image in data.images if "val" in image.splits and not _is_for_training(image)]
     if not train or not held:
         return None
     return LabelledImages(tuple(train), data.class_names), LabelledImages(tuple(held), data.class_names)
 
 
-def without_test(data: LabelledImages) -> LabelledImages:
-    """Return a dataset without the images that its files assign only to the `test` split."""
-    return LabelledImages(tuple(image for image in data.images if image.splits != ("test",)), data.class_names)
+def trainable(data: LabelledImages) -> LabelledImages:
+    """Return a dataset without the images that its files assign to `val` or `test` alone.
+
+    Raises:
+        AnnotationError: no image is left.
+    """
+    found = tuple(image for image in data.images if not image.splits or _is_for_training(image))
+    if not found:
+        raise AnnotationError(
+            "the dataset's files or folders call every image val or test, so nothing is left to train on; rename them "
+            "if that is not meant"
+        )
+    return LabelledImages(found, data.class_names)
+
+
+def _is_for_training(image: AnnotatedImage) -> bool:
+    return "train" in image.splits or ("trainval" in image.splits and not _HELD_OUT.intersection(image.splits))
 
 
 def split_by_names(data: LabelledImages, hold_out: Sequence[str]) -> tuple[LabelledImages, LabelledImages]:
-    """Divide a dataset into a training part and a hold-out part, which holds the named images.
+    """Divide a dataset into the named images, which are held out, and the others that may be trained on.
 
     Raises:
         AnnotationError: a name is not in the dataset, or a part would be empty.
     """
     held = data.select(hold_out)
     names = {image.name for image in held.images}
-    rest = [image.name for image in data.images if image.name not in names]
+    rest = [image.name for image in trainable(data).images if image.name not in names]
     if not rest or not names:
         raise AnnotationError(f"holding out {len(names)} of {len(data.images)} images leaves one side empty")
     return data.select(rest), held

@@ -18,7 +18,7 @@ from PIL import Image
 
 from rendersight import images
 from rendersight.annotations import AnnotatedImage
-from rendersight.annotations.folder import load_bytes, load_pixels
+from rendersight.annotations.dataset import load_bytes, load_pixels
 
 SIDE = 32
 _HASH_SIDE = 16

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from rendersight.annotations import AnnotatedImage
-from rendersight.annotations.folder import Folder
+from rendersight.annotations import AnnotatedImage, Fault, summary
+from rendersight.annotations.dataset import AnnotatedDataset
 from training.data.anchor_fit import Boxes, Geometry, boxes_at_input
 from training.data.checks import examine
 from training.data.dataset import all_faults, names_in
 from training.data.duplicates import Look, look_at
-from training.data.findings import Finding, counted
+from training.data.findings import Finding
 
 _SIZE_EDGES_PX = (0, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
 _BAR = 40
@@ -34,7 +34,7 @@ class Inspection:
     """
 
     name: str
-    found: Folder
+    found: AnnotatedDataset
     class_names: tuple[str, ...]
     findings: tuple[Finding, ...]
     geometry: Geometry
@@ -53,7 +53,7 @@ class Inspection:
 
 def inspect(
     name: str,
-    found: Folder,
+    found: AnnotatedDataset,
     class_names: Sequence[str],
     geometry: Geometry,
     *,
@@ -92,12 +92,11 @@ def as_text(report: Inspection) -> str:
         lines += ["", "splits: " + ", ".join(f"{split} {count}" for split, count in sorted(splits.items()))]
     lines += ["", "box size, square root of the area, px:"]
     lines += _histogram([size for image in images for size in _sizes(image)])
-    if report.found.faults:
-        lines += ["", f"{counted(len(report.found.faults), 'file')} cannot be used:"]
-        lines += [f"  {fault}" for fault in report.found.faults]
     for finding in report.findings:
         lines += ["", f"{finding.severity}: {finding.check}: {finding.what}"]
-        if finding.severity != "fault":  # faults are listed above, or end the command
+        if finding.severity == "fault":
+            lines += [f"  {line}" for line in summary(Fault(spot.file, spot.words) for spot in finding.spots)]
+        else:
             lines += _places(finding)
         if finding.advice:
             lines.append(f"  {finding.advice}")

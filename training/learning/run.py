@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from model_store import architectures
+from rendersight.annotations import ReadOptions
 from training.config import ConfigError, TrainConfig
 from training.data.dataset import (
     LabelledImages,
@@ -13,7 +14,7 @@ from training.data.dataset import (
     read_dataset,
     split,
     split_by_names,
-    without_test,
+    trainable,
 )
 from training.learning.distributed import World
 from training.learning.trainer import RunContext, Say, Trainer
@@ -33,7 +34,7 @@ def start(
     class_names: tuple[str, ...] | None,
     context: RunContext,
     hold_out_names: Sequence[str] | None = None,
-    dataset_format: str | None = None,
+    reading: ReadOptions | None = None,
     follow_splits: bool = True,
 ) -> None:
     """Train from initial weights into a new run folder.
@@ -45,7 +46,7 @@ def start(
         class_names: class names in label order; None takes the labels of the data, sorted.
         context: device, processes and output.
         hold_out_names: names of the images to hold out, such as those of an earlier run; None chooses them.
-        dataset_format: a key of `rendersight.annotations.formats.FORMATS`; None detects the format.
+        reading: how the dataset's files are read; None detects the format and takes nothing for granted.
         follow_splits: if `hold_out_names` is None and the dataset's files define a train and a val part, hold out
             the val part.
 
@@ -64,7 +65,7 @@ def start(
     world.first(lambda: run_folder.check_new(out))
 
     def read() -> tuple[LabelledImages, LabelledImages, LabelledImages]:
-        data = read_dataset(dataset, class_names=class_names, format=dataset_format)
+        data = read_dataset(dataset, class_names=class_names, reading=reading)
         return data, *_divide(data, config, hold_out_names, follow_splits=follow_splits, say=context.say)
 
     data, train, hold_out = world.together(read)
@@ -93,7 +94,7 @@ def start(
         run_folder.write_names(out / run_folder.HOLD_OUT_LIST, [image.name for image in hold_out.images])
         record = RunRecord(
             dataset=str(dataset),
-            dataset_format=dataset_format,
+            reading=reading or ReadOptions(),
             dataset_fingerprint=fingerprint,
             class_names=data.class_names,
             config=config,
@@ -138,7 +139,7 @@ def resume(out: Path, *, context: RunContext, dataset: Path | None = None) -> No
 
     def read() -> tuple[LabelledImages, LabelledImages]:
         place = dataset or Path(record.dataset)
-        data = read_dataset(place, class_names=record.class_names, format=record.dataset_format)
+        data = read_dataset(place, class_names=record.class_names, reading=record.reading)
         if data.fingerprint() != record.dataset_fingerprint:
             raise RunError(f"{place} has changed since {out} began; start a new run")
         wide = data.widened(record.config.box_margin)
@@ -186,9 +187,7 @@ def _divide(
         train, hold_out = parts
         say("held out: what the dataset's files call val")
     else:
-        train, hold_out = split(
-            without_test(wide), hold_out=config.hold_out, seed=config.seed, group_by=config.group_by
-        )
+        train, hold_out = split(trainable(wide), hold_out=config.hold_out, seed=config.seed, group_by=config.group_by)
     if left := len(data.images) - len(train.images) - len(hold_out.images):
-        say(f"{left} images are in neither part, as the dataset's files keep them apart")
+        say(f"{left} images are in neither part, because the dataset's files keep them apart, such as for a test")
     return train, hold_out

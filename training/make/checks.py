@@ -6,7 +6,7 @@ import numpy as np
 
 from model_store import architectures
 from rendersight.annotations import AnnotatedImage, AnnotationError
-from rendersight.annotations.folder import read_folder
+from rendersight.annotations.dataset import read_annotations
 from training.config import TrainConfig
 from training.console import Bar
 from training.data.dataset import LabelledImages, names_in, read_dataset, split
@@ -41,7 +41,7 @@ def check(plan: MakePlan, *, bar: Bar) -> None:
 
 
 def _check_photos(folder: Path, class_names: tuple[str, ...], bar: Bar) -> None:
-    labels = names_in(read_folder(folder, bar=bar))
+    labels = names_in(read_annotations(folder, bar=bar))
     if unknown := sorted(set(labels) - set(class_names)):
         raise AnnotationError(
             f"{folder} has labels that are no class: {', '.join(unknown)}; the classes are {', '.join(class_names)}"

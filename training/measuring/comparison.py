@@ -119,7 +119,7 @@ def _made_of(history: History) -> dict[str, Any]:
     return {
         "dataset": record.dataset,
         "dataset_fingerprint": record.dataset_fingerprint,
-        "dataset_format": record.dataset_format,
+        "dataset_format": record.reading.format,
         "class_names": list(record.class_names),
         "continued_from": record.continued_from,
         **record.config.model_dump(mode="json"),

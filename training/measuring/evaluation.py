@@ -12,8 +12,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from model_store.engines import Engine
-from rendersight.annotations import AnnotatedImage
-from rendersight.annotations.folder import load_pixels
+from rendersight.annotations import AnnotatedImage, coco_writing
+from rendersight.annotations.dataset import load_pixels
 from rendersight.detections import Detections
 from training.data.dataset import LabelledImages
 from training.measuring.matching import IOU_50, Matches
@@ -104,8 +104,8 @@ def evaluate(data: LabelledImages, found: Sequence[Detections]) -> Evaluation:
         data: N images with their true boxes.
         found: N detections in the same order.
     """
-    truth = truth_as_coco(data)
-    evaluation = _run_cocoeval(truth, detections_as_coco(found))
+    truth = coco_writing.dataset(data.images, data.class_names)
+    evaluation = _run_cocoeval(truth, coco_writing.results(found))
     precision = evaluation.eval["precision"]  # (IoU T, recall R, class K, area A, detections M)
     matches = Matches.of(evaluation)
     curve = _curve(matches)
@@ -126,48 +126,6 @@ def as_one_class(data: LabelledImages, found: Sequence[Detections]) -> tuple[Lab
     images = tuple(replace(image, labels=("object",) * len(image.labels)) for image in data.images)
     merged = [replace(item, labels=np.ones_like(item.labels)) for item in found]
     return LabelledImages(images, ("object",)), merged
-
-
-def truth_as_coco(data: LabelledImages) -> dict[str, Any]:
-    """Return the dataset as COCO JSON; ids start at 1, boxes are x, y, width, height in px."""
-    annotations = [
-        {
-            "image_id": number,
-            "category_id": label,
-            "bbox": [float(x0), float(y0), float(x1 - x0), float(y1 - y0)],
-            "area": float((x1 - x0) * (y1 - y0)),
-            "iscrowd": 0,
-        }
-        for number, image in enumerate(data.images, 1)
-        for (x0, y0, x1, y1), label in zip(image.boxes_xyxy.astype(np.float64), data.label_ids(image), strict=True)
-    ]
-    for number, annotation in enumerate(annotations, 1):
-        annotation["id"] = number
-    return {
-        "info": {},
-        "images": [
-            {"id": number, "file_name": image.name, "width": image.size_wh[0], "height": image.size_wh[1]}
-            for number, image in enumerate(data.images, 1)
-        ],
-        "categories": [{"id": number, "name": name} for number, name in enumerate(data.class_names, 1)],
-        "annotations": annotations,
-    }
-
-
-def detections_as_coco(found: Sequence[Detections]) -> list[dict[str, Any]]:
-    """Return detections as COCO's result JSON; image ids start at 1."""
-    return [
-        {
-            "image_id": number,
-            "category_id": int(label),
-            "bbox": [float(x0), float(y0), float(x1 - x0), float(y1 - y0)],
-            "score": float(score),
-        }
-        for number, item in enumerate(found, 1)
-        for (x0, y0, x1, y1), label, score in zip(
-            item.boxes_xyxy.astype(np.float64), item.labels, item.scores, strict=True
-        )
-    ]
 
 
 def _run_cocoeval(truth: Mapping[str, Any], results: list[dict[str, Any]]) -> Any:

@@ -54,7 +54,7 @@ def predict(
 
 def _write(photo: Path, pixels: images.RgbImage, out: Path, *, found: Detections, class_names: Sequence[str]) -> None:
     draw_detections(pixels, found, class_names=class_names).save(out / PICTURES / f"{photo.stem}.jpg", quality=92)
-    text = labelme.to_json(
+    text = labelme.detections_to_json(
         found,
         class_names=class_names,
         image_name=Path(os.path.relpath(photo, out / LABELME)).as_posix(),

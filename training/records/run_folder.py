@@ -5,12 +5,13 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
 from rendersight import atomic
+from rendersight.annotations import ReadOptions
 from training.config import TrainConfig, validate
 from training.errors import TrainingError
 from training.records.checkpoint import BEST, LAST
@@ -43,7 +44,7 @@ class RunRecord:
         library_versions: package -> version.
         weights: summary of the initial weights, as text.
         continued_from: `coco`, `imagenet`, a file's name, or a release as name@version; None for random weights.
-        dataset_format: the requested dataset format; None if it was detected.
+        reading: how the dataset's files were read.
         launchers: identifiers of the torchrun processes that began the run, see `torchrun.Process`; empty without
             torchrun.
     """
@@ -56,7 +57,7 @@ class RunRecord:
     library_versions: dict[str, str]
     weights: str
     continued_from: str | None
-    dataset_format: str | None = None
+    reading: ReadOptions = field(default_factory=ReadOptions)
     launchers: tuple[str, ...] = ()
 
     @classmethod
@@ -70,10 +71,12 @@ class RunRecord:
         try:
             data: dict[str, Any] = json.loads(path.read_text("utf-8"))
             config = validate(data.pop("config"))
-            # older records lack this field
+            # older records lack these fields
             data.setdefault("continued_from", None if config.weights == "none" else Path(config.weights).name)
+            reading = {"format": data.pop("dataset_format", None), **data.pop("reading", {})}
+            reading["class_names"] = tuple(reading.get("class_names", ()))
             lists = {name: tuple(data.get(name, ())) for name in ("class_names", "launchers")}
-            return cls(**{**data, **lists}, config=config)
+            return cls(**{**data, **lists}, config=config, reading=ReadOptions(**reading))
         except OSError as error:
             raise RunError(f"{folder} holds no run: {RUN}: {error.strerror}") from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -17,7 +17,7 @@ from model_store.manifest import GoldenImage
 from model_store.store import GOLDEN_IMAGE
 from rendersight import images
 from rendersight.annotations import AnnotatedImage
-from rendersight.annotations.folder import load_pixels
+from rendersight.annotations.dataset import load_pixels
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
 

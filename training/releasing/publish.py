@@ -201,7 +201,7 @@ def _measure(
 ) -> _Measured:
     record = RunRecord.read(run)
     loaded = load_run(run)
-    data = read_dataset(dataset or Path(record.dataset), class_names=record.class_names, format=record.dataset_format)
+    data = read_dataset(dataset or Path(record.dataset), class_names=record.class_names, reading=record.reading)
     if data.fingerprint() != record.dataset_fingerprint:
         raise RunError(f"{dataset or record.dataset} has changed since {run} began")
     held_out = data.widened(record.config.box_margin).select(read_names(run / HOLD_OUT_LIST))

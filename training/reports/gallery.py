@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from rendersight.annotations.folder import load_pixels
+from rendersight.annotations.dataset import load_pixels
 from rendersight.detections import Detections, box_iou
 from training.data.dataset import LabelledImages
 from training.measuring.confusion import MIN_IOU, NONE, missed, pair

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from rendersight.annotations import AnnotatedImage
-from rendersight.annotations.folder import load_pixels
+from rendersight.annotations.dataset import load_pixels
 from rendersight.drawing import draw_boxes
 from training.data.anchor_fit import FEWEST_PX
 from training.data.contact_sheet import contact_sheet

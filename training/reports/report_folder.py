@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rendersight import atomic
+from rendersight.annotations import coco_writing
 from rendersight.detections import Detections
 from training.data.contact_sheet import compare_with_truth
 from training.data.dataset import LabelledImages
 from training.measuring.calibration import reliability
 from training.measuring.confusion import confusion_matrix
-from training.measuring.evaluation import Evaluation, detections_as_coco, truth_as_coco
+from training.measuring.evaluation import Evaluation
 from training.measuring.sim2real import Sim2Real
 from training.measuring.thresholds import worth_recommending
 from training.records.history import History
@@ -30,8 +31,8 @@ REPORT = "report.md"
 def write_evaluation(out: Path, data: LabelledImages, found: Sequence[Detections], result: Evaluation) -> None:
     """Write COCO's truth and result JSON, the figures, pictures of the detections, and a page that shows them."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / TRUTH).write_text(json.dumps(truth_as_coco(data)), "utf-8")
-    (out / DETECTIONS).write_text(json.dumps(detections_as_coco(found)), "utf-8")
+    (out / TRUTH).write_text(json.dumps(coco_writing.dataset(data.images, data.class_names)), "utf-8")
+    (out / DETECTIONS).write_text(json.dumps(coco_writing.results(found)), "utf-8")
     (out / FIGURES).write_text(json.dumps(result.as_json(), indent=2) + "\n", "utf-8")
     _write_pictures(out, data, found, result)
     (out / PAGE).write_text(

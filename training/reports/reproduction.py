@@ -20,7 +20,11 @@ def training_command(run: Path, record: RunRecord, *, train: LabelledImages, hol
     if (record.continued_from or "").startswith(f"{record.config.weights}@"):  # the highest version at the time
         changed["weights"] = record.continued_from
     words = [record.dataset, "--out", f"{run}-again"]
-    words += ["--format", record.dataset_format] if record.dataset_format else []
+    reading = record.reading
+    words += ["--format", reading.format] if reading.format else []
+    words += ["--negatives"] if reading.negatives else []
+    words += ["--ignore-unread"] if reading.ignore_unread else []
+    words += ["--pixel-origin", str(reading.pixel_origin)] if reading.pixel_origin is not None else []
     if not any("," in name for name in record.class_names):  # --labels is split at commas
         words.append(f"--labels={','.join(record.class_names)}")  # a name may start with a hyphen
     for name in _FLAGS:

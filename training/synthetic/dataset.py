@@ -8,12 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rendersight import atomic
-from rendersight.annotations import Fault
-from rendersight.annotations.labelme import VERSION
+from rendersight.annotations import Fault, labelme
 from training.data.dataset import BrokenDataset
 from training.synthetic import sensor
 from training.synthetic.annotate import Instance, TooHidden, annotate
@@ -112,35 +108,23 @@ def render_seed(process: Blender, draw: Draw, seed: int, out: Path) -> None:
             if attempt == MOST_ATTEMPTS - 1:
                 raise
             continue
-        _write(out, spec, sensor.develop(rendering.light, spec.sensor), _labelme(spec.seed, rendering.index, instances))
+        picture = sensor.develop(rendering.light, spec.sensor)
+        _write(out, spec, picture, instances, size_wh=(rendering.index.shape[1], rendering.index.shape[0]))
         return
 
 
-def _write(out: Path, spec: SceneSpec, picture: bytes, annotation: dict[str, Any]) -> None:
-    """Write spec, annotation and then the picture: a picture without an annotation would count as empty."""
+def _write(
+    out: Path, spec: SceneSpec, picture: bytes, instances: Sequence[Instance], *, size_wh: tuple[int, int]
+) -> None:
+    """Write spec, annotation and then the picture: a picture without an annotation would not count as labelled."""
     stem = name_of(spec.seed)
+    rectangles = [
+        labelme.Rectangle(
+            item.label, item.box_xyxy, f"visible {item.visible}, in frame {item.in_frame}, area {item.area_px} px"
+        )
+        for item in instances
+    ]
+    annotation = labelme.to_json(rectangles, image_name=f"{stem}.jpg", size_wh=size_wh, indent=1)
     atomic.write_bytes(out / f"{stem}{_SCENE}", json.dumps(spec.as_json()).encode())
-    atomic.write_bytes(out / f"{stem}.json", json.dumps(annotation, indent=1).encode())
+    atomic.write_bytes(out / f"{stem}.json", annotation.encode())
     atomic.write_bytes(out / f"{stem}.jpg", picture)
-
-
-def _labelme(seed: int, index: NDArray[np.uint16], instances: Sequence[Instance]) -> dict[str, Any]:
-    return {
-        "version": VERSION,
-        "flags": {},
-        "shapes": [
-            {
-                "label": item.label,
-                "points": [list(item.box_xyxy[:2]), list(item.box_xyxy[2:])],
-                "group_id": None,
-                "description": f"visible {item.visible}, in frame {item.in_frame}, area {item.area_px} px",
-                "shape_type": "rectangle",
-                "flags": {},
-            }
-            for item in instances
-        ],
-        "imagePath": f"{name_of(seed)}.jpg",
-        "imageData": None,
-        "imageHeight": index.shape[0],
-        "imageWidth": index.shape[1],
-    }

@@ -14,7 +14,7 @@ from PIL import Image
 from app.errors import NotAcceptable
 from app.inference.formats import FORMATS, chosen_format
 from app.schemas import DetectQuery, FormatName
-from rendersight.annotations.folder import read_folder
+from rendersight.annotations.dataset import read_annotations
 from rendersight.drawing import class_colour
 from tests.app.fakes import CARD, PHOTO, FixedEngine, app_with, encoded
 
@@ -107,7 +107,7 @@ def test_labelme_is_read_back_beside_the_photo(tmp_path: Path, client: TestClien
     annotation = post(client, name, format="labelme").text
     (tmp_path / "Grüße 1.jpg").write_bytes(PHOTO)
     (tmp_path / "renamed.json").write_text(annotation, "utf-8")  # so that imagePath alone leads to the photo
-    folder = read_folder(tmp_path)
+    folder = read_annotations(tmp_path)
     assert folder.faults == ()
     (image,) = folder.images
     assert image.labels == ("apple", "pear")

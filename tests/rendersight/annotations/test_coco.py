@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from rendersight.annotations.folder import Folder, read_folder
+from rendersight.annotations import ReadOptions
+from rendersight.annotations.dataset import AnnotatedDataset, read_annotations
 from rendersight.annotations.writing import write_dataset
-from tests.rendersight.annotations.test_folder import reasons, the_image, write_image
+from tests.rendersight.annotations.test_dataset import reasons, the_image, write_image
 
 CATEGORIES = ({"id": 7, "name": "dog"}, {"id": 3, "name": "cat"})
 
@@ -30,10 +31,10 @@ def write_coco(path: Path, images: Any = (), annotations: Any = (), categories: 
     return path
 
 
-def read_one(folder: Path, *annotations: Any) -> Folder:
+def read_one(folder: Path, *annotations: Any) -> AnnotatedDataset:
     write_image(folder / "a.png")
     write_coco(folder / "labels.json", [image()], annotations or [annotation()])
-    return read_folder(folder)
+    return read_annotations(folder)
 
 
 class TestBoxes:
@@ -72,7 +73,7 @@ class TestBoxes:
     def test_an_image_without_annotations_has_no_objects(self, tmp_path: Path) -> None:
         write_image(tmp_path / "a.png")
         write_coco(tmp_path / "labels.json", [image()])
-        assert the_image(read_folder(tmp_path)).boxes_xyxy.shape == (0, 4)
+        assert the_image(read_annotations(tmp_path)).boxes_xyxy.shape == (0, 4)
 
 
 class TestLayouts:
@@ -82,7 +83,7 @@ class TestLayouts:
             write_coco(tmp_path / "annotations" / f"instances_{part}.json", [image(name="0.png")], [annotation()])
         write_coco(tmp_path / "annotations" / "captions_val2017.json", categories=())
         (tmp_path / "annotations" / "captions_val2017.json").write_text('{"images": [], "annotations": []}')
-        found = read_folder(tmp_path)
+        found = read_annotations(tmp_path)
         assert [(item.name, item.splits) for item in found.images] == [
             ("train2017/0.png", ("train",)),
             ("val2017/0.png", ("val",)),
@@ -93,30 +94,30 @@ class TestLayouts:
         for part in ("train", "valid", "test"):
             write_image(tmp_path / part / f"{part}.png")
             write_coco(tmp_path / part / "_annotations.coco.json", [image(name=f"{part}.png")], [annotation()])
-        found = read_folder(tmp_path)
+        found = read_annotations(tmp_path)
         assert [item.splits for item in found.images] == [("test",), ("train",), ("val",)]
 
     @pytest.mark.parametrize("written", ["images/a.png", "images\\a.png", "a.png", "/data/old/a.png", "C:\\old\\a.png"])
     def test_the_file_itself_may_be_given_and_finds_its_images(self, tmp_path: Path, written: str) -> None:
         write_image(tmp_path / "images" / "a.png")
         path = write_coco(tmp_path / "annotations" / "x.json", [image(name=written)], [annotation()])
-        found = read_folder(path)
+        found = read_annotations(path)
         assert the_image(found).name == "images/a.png"
         assert found.format == "coco"
 
     def test_a_path_does_not_lead_out_of_the_dataset(self, tmp_path: Path) -> None:
         write_image(tmp_path / "secret.png")
         write_coco(tmp_path / "set" / "x.json", [image(name="../secret.png"), image(2, str(tmp_path / "secret.png"))])
-        found = read_folder(tmp_path / "set")
+        found = read_annotations(tmp_path / "set")
         assert [fault.reason.rpartition(": ")[2] for fault in found.faults] == ["no such image file"] * 2
 
     def test_a_name_that_several_files_have_is_told_by_its_folders(self, tmp_path: Path) -> None:
         for folder in ("x/one", "x/two"):
             write_image(tmp_path / folder / "a.png")
         write_coco(tmp_path / "labels.json", [image(name="two/a.png"), image(2, "a.png")])
-        found = read_folder(tmp_path)
+        found = read_annotations(tmp_path)
         assert [item.name for item in found.images] == ["x/two/a.png"]
-        assert "which image is it? There are x/one/a.png, x/two/a.png" in reasons(found)["labels.json"]
+        assert "several images have this name: x/one/a.png, x/two/a.png" in reasons(found)["labels.json"]
 
     def test_images_that_no_file_lists_are_not_in_the_dataset(self, tmp_path: Path) -> None:
         write_image(tmp_path / "stray.png")
@@ -128,14 +129,17 @@ class TestLayouts:
         write_image(tmp_path / "a.png")
         for part in ("train", "val"):
             write_coco(tmp_path / f"{part}.json", [image()], [annotation()])
-        assert set(the_image(read_folder(tmp_path)).splits) == {"train", "val"}
+        assert set(the_image(read_annotations(tmp_path)).splits) == {"train", "val"}
 
     def test_files_that_disagree_about_an_image_are_a_fault(self, tmp_path: Path) -> None:
         write_image(tmp_path / "a.png")
         write_coco(tmp_path / "instances.json", [image()], [annotation()])
         write_coco(tmp_path / "keypoints.json", [image()], [])
-        assert "a.png that instances.json lists with other objects" in reasons(read_folder(tmp_path))["keypoints.json"]
-        assert read_folder(tmp_path / "instances.json").faults == ()
+        assert (
+            "a.png that instances.json lists with other objects"
+            in reasons(read_annotations(tmp_path))["keypoints.json"]
+        )
+        assert read_annotations(tmp_path / "instances.json").faults == ()
 
 
 @pytest.mark.parametrize("number", [1.0, 2.5, "one"])
@@ -147,7 +151,7 @@ def test_an_id_may_be_any_number_or_text(tmp_path: Path, number: float | str) ->
         [annotation(image_id=int(number) if number == 1 else number, category_id=number)],  # type: ignore[arg-type]
         [{"id": number, "name": "dog"}],
     )
-    found = read_folder(tmp_path)
+    found = read_annotations(tmp_path)
     assert found.faults == ()
     assert the_image(found).labels == ("dog",)
 
@@ -160,10 +164,10 @@ class TestFaults:
         path = write_coco(tmp_path / "labels.json", [image(**{key: "HERE"})] if key == "width" else [image("HERE")])
         path.write_text(path.read_text().replace('"HERE"', number))
         if key == "id" and number == "40.5":
-            assert read_folder(tmp_path).faults == ()
+            assert read_annotations(tmp_path).faults == ()
         else:
-            (fault,) = read_folder(tmp_path).faults
-            assert fault.reason.startswith(f"images[0]: {key} is {float(number)!r}, a ")
+            (fault,) = read_annotations(tmp_path).faults
+            assert fault.reason.startswith(f"images[0]: {key} is {float(number)!r}; accepted: a ")
 
     def test_all_are_reported_at_once_with_their_place(self, tmp_path: Path) -> None:
         write_image(tmp_path / "a.png")
@@ -194,31 +198,31 @@ class TestFaults:
             ],
             [*CATEGORIES, {"id": 7, "name": "twice"}, {"id": 8, "name": " "}],
         )
-        found = read_folder(tmp_path)
+        found = read_annotations(tmp_path)
         assert [item.name for item in found.images] == ["good.png"]
         assert [fault.reason for fault in found.faults] == [
-            "categories[2]: id is 7, a number that no other category has is needed",
-            "categories[3]: name is ' ', a name is needed",
-            "images[1]: id is 1, a number that no other image has is needed",
+            "categories[2]: id is 7; accepted: a number that no other one has",
+            "categories[3]: name is ' '; accepted: a name",
+            "images[1]: id is 1; accepted: a number that no other image has",
             "images[2]: file_name 'lost.png': no such image file",
-            "images[4]: width is 'wide', a whole number is needed",
-            "images[5]: good.png is listed before",
-            "images[6]: file_name is None, a name is needed",
-            "images[7]: id is None, a number that no other image has is needed",
-            "annotations[0] (a.png): category_id is 99, which the file does not list, or lists with a fault",
-            "annotations[1]: image_id is 77, which the file does not list, or lists with a fault",
-            "annotations[2] (a.png): bbox is [1, 2, 3], [x, y, width, height] is needed, the last two not negative",
-            "annotations[3] (a.png): bbox is [1, 2, -3, 4], [x, y, width, height] is needed, the last two not negative",
-            "annotations[4] (a.png): bbox is [1, 2, nan, 4], finite numbers are needed",
-            "annotations[5] (a.png): it has neither bbox nor segmentation",
-            "annotations[6] (a.png): segmentation holds 4 numbers, x and y of three points or more needed",
-            "annotations[8]: image_id is None, which the file does not list, or lists with a fault",
+            "images[4]: width is 'wide'; accepted: a whole number",
+            "images[5]: good.png is listed twice; list each image once",
+            "images[6]: file_name is None; accepted: a file's name",
+            "images[7]: id is None; accepted: a number that no other image has",
+            "annotations[0] (a.png): category_id is 99, which categories does not list; add it there",
+            "annotations[1]: image_id is 77, which images does not list; add it there",
+            "annotations[2] (a.png): bbox is [1, 2, 3]; accepted: [x, y, width, height], the last two not negative",
+            "annotations[3] (a.png): bbox is [1, 2, -3, 4]; accepted: [x, y, width, height], the last two not negative",
+            "annotations[4] (a.png): bbox is [1, 2, nan, 4]; accepted: a list of finite numbers",
+            "annotations[5] (a.png): has neither bbox nor segmentation; add one of them",
+            "annotations[6] (a.png): segmentation holds 4 numbers; accepted: x and y of three points or more",
+            "annotations[8]: image_id is None, which images does not list; add it there",
         ]
 
     def test_a_size_that_is_not_the_image_s(self, tmp_path: Path) -> None:
         write_image(tmp_path / "a.png", size_wh=(30, 40))
         write_coco(tmp_path / "labels.json", [image()])
-        assert reasons(read_folder(tmp_path)) == {
+        assert reasons(read_annotations(tmp_path)) == {
             "labels.json": "width x height is 40x30, but the upright image is 30x40"
         }
 
@@ -227,18 +231,18 @@ class TestFaults:
         exif[0x0112] = 6
         Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg", exif=exif)
         write_coco(tmp_path / "labels.json", [image(name="a.jpg")], [annotation()])
-        (reason,) = reasons(read_folder(tmp_path)).values()
+        (reason,) = reasons(read_annotations(tmp_path)).values()
         assert "40x30, but the upright image is 30x40" in reason
         assert "stored as 40x30 and turned by its EXIF orientation 6" in reason
         write_coco(tmp_path / "labels.json", [image(name="a.jpg", width=30, height=40)], [annotation()])
-        assert the_image(read_folder(tmp_path)).size_wh == (30, 40)
+        assert the_image(read_annotations(tmp_path)).size_wh == (30, 40)
 
     @pytest.mark.parametrize("text", ["{", "[]", '{"images": [], "annotations": []}', "[" * 100_000])
     def test_a_file_that_is_none(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "x.json").write_text(text)
-        (fault,) = read_folder(tmp_path / "x.json", format="coco").faults
+        (fault,) = read_annotations(tmp_path / "x.json", ReadOptions(format="coco")).faults
         assert fault.file == "x.json"
-        assert fault.reason.startswith(("not JSON", "not a COCO file"))
+        assert fault.reason.startswith(("not JSON", "is no COCO file", 'has no list "categories"'))
 
 
 def test_cocos_own_program_reads_what_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rendersight.annotations import AnnotationError
-from rendersight.annotations.folder import Folder, read_folder
+from rendersight.annotations import AnnotationError, ReadOptions
+from rendersight.annotations.dataset import AnnotatedDataset, read_annotations
 from rendersight.annotations.writing import write_dataset
-from tests.rendersight.annotations.test_folder import reasons, the_image, write_image
+from tests.rendersight.annotations.test_dataset import reasons, the_image, write_image
 
 
 def box(
@@ -29,10 +29,10 @@ def size(width: int, height: int) -> str:
     return f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
 
 
-def read_one(folder: Path, *objects: str) -> Folder:
+def read_one(folder: Path, *objects: str) -> AnnotatedDataset:
     write_image(folder / "a.png")
     write_xml(folder / "a.xml", *objects)
-    return read_folder(folder)
+    return read_annotations(folder)
 
 
 class TestBoxes:
@@ -41,7 +41,7 @@ class TestBoxes:
         found = read_one(tmp_path, box(6, 7, 15, 26))
         assert the_image(found).boxes_xyxy.tolist() == [[5, 6, 15, 26]]
         assert the_image(found).labels == ("dog",)
-        assert found.remarks == ()
+        assert "pass --pixel-origin 0" in found.remarks[0]
 
     def test_the_whole_image_and_a_single_pixel(self, tmp_path: Path) -> None:
         found = read_one(tmp_path, box(1, 1, 40, 30), box(40, 30, 40, 30))
@@ -53,7 +53,7 @@ class TestBoxes:
         write_xml(tmp_path / "b.xml", box(0, 7.5, 15, 26))
         found = read_one(tmp_path, box(6, 7, 15, 26))
         assert [image.boxes_xyxy.tolist() for image in found.images] == [[[6, 7, 15, 26]], [[0, 7.5, 15, 26]]]
-        assert "counts px from 0" in found.remarks[0]
+        assert "counts pixels from 0" in found.remarks[0]
 
     def test_flags_are_kept_and_difficult_objects_are_objects(self, tmp_path: Path) -> None:
         flags = "<truncated>0</truncated><difficult>1</difficult>"
@@ -78,7 +78,7 @@ class TestLayouts:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(lines.encode())
         (base / "ImageSets" / "Main" / "dog_train.txt").write_text("000001  1\n")
-        found = read_folder(tmp_path)
+        found = read_annotations(tmp_path)
         assert found.faults == ()
         assert [(image.name, set(image.splits)) for image in found.images] == [
             ("VOC2007/JPEGImages/000001.png", {"train", "trainval"}),
@@ -91,12 +91,12 @@ class TestLayouts:
         for part in ("train", "valid"):
             write_image(tmp_path / part / "a.png")
             write_xml(tmp_path / part / "a.xml", box())
-        assert [image.splits for image in read_folder(tmp_path).images] == [("train",), ("val",)]
+        assert [image.splits for image in read_annotations(tmp_path).images] == [("train",), ("val",)]
 
     def test_an_image_of_another_stem_is_the_one_that_filename_names(self, tmp_path: Path) -> None:
         write_image(tmp_path / "photos" / "IMG_1.png")
         write_xml(tmp_path / "labels" / "1.xml", box(), filename="IMG_1.png")
-        assert the_image(read_folder(tmp_path)).name == "photos/IMG_1.png"
+        assert the_image(read_annotations(tmp_path)).name == "photos/IMG_1.png"
 
     def test_an_image_without_xml_among_those_with_one_has_no_objects(self, tmp_path: Path) -> None:
         write_image(tmp_path / "b.png")
@@ -122,27 +122,27 @@ class TestFaults:
         (tmp_path / "broken.xml").write_text("<annotation>")
         (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
         (tmp_path / "ImageSets" / "Main" / "val.txt").write_text("ghost\n")
-        found = read_folder(tmp_path)
+        found = read_annotations(tmp_path)
         assert [image.name for image in found.images] == ["good.png"]
         told = reasons(found)
-        assert told["bare.xml"] == "object 1 (dog): it has no bndbox"
+        assert told["bare.xml"] == "object 1 (dog): has neither bndbox nor polygon; draw its box"
         assert told["swapped.xml"] == "object 2 (dog): bndbox 20 7 15 26 ends before it begins"
-        assert told["word.xml"] == "object 1 (dog): xmin is 'six', a number is needed"
+        assert told["word.xml"] == "object 1 (dog): xmin is 'six'; accepted: a number"
         assert told["size.xml"] == "size is 30x40, but the upright image is 40x30"
         assert told["long.xml"].startswith("width is '99999")
-        assert told["nameless.xml"] == "object 1 ( ): it has no name"
+        assert told["nameless.xml"] == "object 1 ( ): has no name"
         assert told["lost.xml"] == "no image of this stem; filename 'nowhere.jpg': no such image file"
         assert told["broken.xml"].startswith("not XML: no element found")
-        assert told["ImageSets/Main/val.txt"] == "lists 'ghost', of which there is no usable image"
+        assert told["ImageSets/Main/val.txt"] == "lists 'ghost', but there is no usable image of this name"
 
     def test_an_unknown_size_is_none_and_a_lying_image_is_named_so(self, tmp_path: Path) -> None:
         exif = Image.Exif()
         exif[0x0112] = 8
         Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg", exif=exif)
         write_xml(tmp_path / "a.xml", box(), size=size(0, 0))
-        assert the_image(read_folder(tmp_path)).size_wh == (30, 40)
+        assert the_image(read_annotations(tmp_path)).size_wh == (30, 40)
         write_xml(tmp_path / "a.xml", box(), size=size(40, 30))
-        assert "EXIF orientation 8" in reasons(read_folder(tmp_path))["a.xml"]
+        assert "EXIF orientation 8" in reasons(read_annotations(tmp_path))["a.xml"]
 
     @pytest.mark.parametrize(
         "head",
@@ -155,15 +155,15 @@ class TestFaults:
     def test_document_types_are_refused(self, tmp_path: Path, head: str) -> None:
         write_image(tmp_path / "a.png")
         write_xml(tmp_path / "a.xml", box(name="&x;" if "ENTITY" in head else "dog"), head=head)
-        assert "<!DOCTYPE>" in reasons(read_folder(tmp_path))["a.xml"]
+        assert "<!DOCTYPE>" in reasons(read_annotations(tmp_path))["a.xml"]
 
     def test_two_xml_of_one_image(self, tmp_path: Path) -> None:
         write_xml(tmp_path / "b.xml", box(), filename="a.png")
-        assert reasons(read_one(tmp_path, box()))["b.xml"] == "a.png is the image of a.xml already"
+        assert reasons(read_one(tmp_path, box()))["b.xml"] == "a.png is the image of a.xml already; remove one"
 
     def test_no_xml_at_all(self, tmp_path: Path) -> None:
         with pytest.raises(AnnotationError, match="holds no Pascal VOC file"):
-            read_folder(tmp_path, format="voc")
+            read_annotations(tmp_path, ReadOptions(format="voc"))
 
 
 def test_a_written_file_has_the_devkits_numbers(tmp_path: Path) -> None:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rendersight.annotations import AnnotatedImage
-from rendersight.annotations.folder import Folder, read_folder
-from rendersight.annotations.formats import FORMATS
-from rendersight.annotations.writing import copy, link, renamed, unwritable, write_dataset
-from tests.rendersight.annotations.test_folder import RECTANGLE, encoded, write_image, write_json
+from rendersight.annotations.dataset import AnnotatedDataset, read_annotations
+from rendersight.annotations.formats import WRITABLE
+from rendersight.annotations.writing import copy_image, link_image, renamed, unwritable, write_dataset
+from tests.rendersight.annotations.test_dataset import RECTANGLE, encoded, write_image, write_json
 
 TOLERANCE_PX = {"labelme": 0.0, "coco": 0.0, "voc": 0.0, "yolo": 1e-5}
 WORD = st.text("aZ09é漢🎲_-. &'\"#%", min_size=1, max_size=8).filter(
@@ -64,7 +64,7 @@ def on_disk(found: list[AnnotatedImage]) -> Iterator[tuple[list[AnnotatedImage],
         yield made, Path(folder) / "target"
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", WRITABLE)
 @settings(max_examples=12, deadline=None)
 @given(data=st.data())
 def test_what_is_written_is_read_as_it_was(name: str, data: st.DataObject) -> None:
@@ -73,7 +73,7 @@ def test_what_is_written_is_read_as_it_was(name: str, data: st.DataObject) -> No
     with on_disk(found) as (images, target):
         assert unwritable(images, name) == []
         write_dataset(images, target, format=name, class_names=class_names)
-        read = read_folder(target)
+        read = read_annotations(target)
     assert (read.faults, read.misfits, read.format) == ((), (), name)
     written = {image.name: image for image in found}
     again = {image.name: image for image in renamed(read.images)}
@@ -90,20 +90,20 @@ def test_what_is_written_is_read_as_it_was(name: str, data: st.DataObject) -> No
     assert name not in ("coco", "yolo") or read.class_names == class_names
 
 
-def one_of_each(folder: Path) -> Folder:
+def one_of_each(folder: Path) -> AnnotatedDataset:
     """A LabelMe folder with a photo in a sub-folder, an empty one, and one that its JSON embeds."""
     write_image(folder / "tray 1" / "große.png")
     write_json(folder / "tray 1" / "große.json", {**RECTANGLE, "flags": {"difficult": True}})
     write_image(folder / "empty.png")
     write_json(folder / "embedded.json", imageData=encoded("red"))
-    return read_folder(folder)
+    return read_annotations(folder)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", WRITABLE)
 def test_an_embedded_image_becomes_a_file(tmp_path: Path, name: str) -> None:
     found = renamed(one_of_each(tmp_path / "source").images)
     write_dataset(found, tmp_path / "target", format=name, class_names=("six",))
-    read = read_folder(tmp_path / "target")
+    read = read_annotations(tmp_path / "target")
     assert read.faults == ()
     assert [(image.name, image.labels) for image in renamed(read.images)] == [
         ("embedded.png", ("six",)),
@@ -117,7 +117,7 @@ def test_an_embedded_image_becomes_a_file(tmp_path: Path, name: str) -> None:
 def test_flags_stay_where_the_format_has_a_place_for_them(tmp_path: Path, name: str, flags: set[str]) -> None:
     found = renamed(one_of_each(tmp_path / "source").images)
     write_dataset(found, tmp_path / "target", format=name, class_names=("six",))
-    image = renamed(read_folder(tmp_path / "target").images)[-1]
+    image = renamed(read_annotations(tmp_path / "target").images)[-1]
     assert set().union(*image.flags) == flags
 
 
@@ -125,21 +125,23 @@ def test_an_embedded_image_with_an_orientation_is_written_as_it_is_shown(tmp_pat
     exif = Image.Exif()
     exif[0x0112] = 6
     write_json(tmp_path / "source" / "a.json", imageData=encoded("red", "JPEG", exif=exif))
-    found = renamed(read_folder(tmp_path / "source").images)
+    found = renamed(read_annotations(tmp_path / "source").images)
     write_dataset(found, tmp_path / "target", format="voc", class_names=("six",))
-    (image,) = read_folder(tmp_path / "target").images
+    (image,) = read_annotations(tmp_path / "target").images
     assert image.size_wh == (40, 30)
 
 
-@pytest.mark.parametrize("place", [copy, link])
+@pytest.mark.parametrize("place", [copy_image, link_image])
 def test_images_are_copied_or_linked(tmp_path: Path, place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     write_image(tmp_path / "source" / "a.png")
     monkeypatch.chdir(tmp_path)
-    write_dataset(read_folder(Path("source")).images, Path("target"), format="yolo", class_names=("six",), place=place)
+    write_dataset(
+        read_annotations(Path("source")).images, Path("target"), format="yolo", class_names=("six",), place_image=place
+    )
     target = tmp_path / "target" / "images" / "a.png"
-    assert target.is_symlink() == (place is link)
+    assert target.is_symlink() == (place is link_image)
     shutil.move("target", "elsewhere")
-    assert len(read_folder(Path("elsewhere")).images) == 1
+    assert len(read_annotations(Path("elsewhere")).images) == 1
     assert (tmp_path / "source" / "a.png").is_file()
 
 
@@ -172,7 +174,7 @@ def test_what_a_list_or_an_xml_cannot_hold_is_a_fault(tmp_path: Path, name: str,
 def test_the_numbers_are_those_that_a_person_would_write(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png")
     write_json(tmp_path / "a.json", {**RECTANGLE, "points": [[12.3, 5], [20.1, 7.25]]})
-    found = read_folder(tmp_path).images
+    found = read_annotations(tmp_path).images
     write_dataset(found, tmp_path / "coco", format="coco", class_names=("six",))
     write_dataset(found, tmp_path / "voc", format="voc", class_names=("six",))
     annotation = json.loads((tmp_path / "coco" / "annotations" / "instances.json").read_text())["annotations"][0]

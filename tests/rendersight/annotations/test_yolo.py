@@ -6,11 +6,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from rendersight.annotations import AnnotationError
-from rendersight.annotations.folder import Folder, read_folder
+from rendersight.annotations import AnnotationError, ReadOptions
+from rendersight.annotations.dataset import AnnotatedDataset, read_annotations
 from rendersight.annotations.writing import write_dataset
 from rendersight.annotations.yolo import label_path
-from tests.rendersight.annotations.test_folder import the_image, write_image
+from tests.rendersight.annotations.test_dataset import the_image, write_image
 
 LINE = "1 0.25 0.5333333333 0.25 0.6666666667\n"  # of 40 x 30 px: x 5 to 15, y 6 to 26
 BOX = [5, 6, 15, 26]
@@ -22,11 +22,13 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def read_one(folder: Path, labels: str = LINE, data: str = "train: images\nval:\nnames: [cat, dog]\n") -> Folder:
+def read_one(
+    folder: Path, labels: str = LINE, data: str = "train: images\nval:\nnames: [cat, dog]\n"
+) -> AnnotatedDataset:
     write_image(folder / "images" / "a.png")
     write(folder / "labels" / "a.txt", labels)
     write(folder / "data.yaml", data)
-    return read_folder(folder)
+    return read_annotations(folder)
 
 
 class TestBoxes:
@@ -43,7 +45,7 @@ class TestBoxes:
         Image.new("RGB", (40, 30)).save(tmp_path / "images" / "a.jpg", exif=exif)
         write(tmp_path / "labels" / "a.txt", "0 0.5 0.5 0.5 0.5\n")
         write(tmp_path / "data.yaml", "train: images\nnames: [cat]\n")
-        assert the_image(read_folder(tmp_path)).boxes_xyxy.tolist() == [[7.5, 10, 22.5, 30]]
+        assert the_image(read_annotations(tmp_path)).boxes_xyxy.tolist() == [[7.5, 10, 22.5, 30]]
 
     def test_the_line_of_a_segment_gives_its_extent(self, tmp_path: Path) -> None:
         found = read_one(tmp_path, "0 0.25 0.2 0.5 0.1 0.75 0.9\n")
@@ -54,9 +56,12 @@ class TestBoxes:
         found = read_one(tmp_path, LINE.strip() + " 0.1 0.1 2 0.9 0.9 2\n", data)
         assert the_image(found).boxes_xyxy[0].tolist() == pytest.approx(BOX, abs=1e-5)
 
-    def test_no_label_file_and_an_empty_one_are_no_objects(self, tmp_path: Path) -> None:
+    def test_an_empty_label_file_means_no_objects_and_none_needs_negatives(self, tmp_path: Path) -> None:
         write_image(tmp_path / "images" / "b.png")
-        assert [image.labels for image in read_one(tmp_path, "\n").images] == [(), ()]
+        (fault,) = read_one(tmp_path, "\n").faults
+        assert fault.file == "images/b.png"
+        found = read_annotations(tmp_path, ReadOptions(negatives=True))
+        assert (found.faults, [image.labels for image in found.images]) == ((), [(), ()])
 
     def test_a_box_beyond_the_edge_is_clipped(self, tmp_path: Path) -> None:
         found = read_one(tmp_path, "0 1 0.5 0.5 0.5\n")
@@ -86,17 +91,18 @@ class TestData:
             path = write_image(folder / f"{name}.png")
             write(label_path(path), LINE)
         write(tmp_path / "data.yaml", f"train: {train}\nval: {val}\ntest: ../nowhere\nnames: [cat, dog]\n")
-        found = read_folder(tmp_path)
+        found = read_annotations(tmp_path)
         assert found.faults == ()
         assert sorted((Path(image.name).name, image.splits, image.labels) for image in found.images) == [
             ("a.png", ("train",), ("dog",)),
             ("b.png", ("val",), ("dog",)),
         ]
-        assert "'../nowhere' is no folder and no list" in found.remarks[0]
+        assert "'../nowhere' is neither a folder" in found.remarks[0]
 
     def test_splits_are_lists(self, tmp_path: Path) -> None:
         for name in "ab":
             write_image(tmp_path / "images" / f"{name}.png")
+            write(tmp_path / "labels" / f"{name}.txt", LINE)
         write(tmp_path / "train.txt", "./images/a.png\n\n")
         write(tmp_path / "val.txt", f"images\\a.png\r\n{tmp_path / 'images' / 'b.png'}\n")
         data = "train: train.txt\nval: val.txt\nnames: [cat, dog]\n"
@@ -111,14 +117,14 @@ class TestData:
     def test_path_is_the_root_where_there_is_such_a_folder(self, tmp_path: Path, root: str) -> None:
         read_one(tmp_path / "set")
         data = write(tmp_path / "set" / "coco8.yaml", f"path: {root}\ntrain: images\nval: images\nnames: [cat, dog]\n")
-        found = read_folder(data)
+        found = read_annotations(data)
         assert the_image(found).name == "images/a.png"
 
     def test_a_folder_with_classes_txt_alone(self, tmp_path: Path) -> None:
         write_image(tmp_path / "a.png")
         write(tmp_path / "a.txt", LINE)
         write(tmp_path / "classes.txt", "cat\ndog\n")
-        found = read_folder(tmp_path)
+        found = read_annotations(tmp_path)
         assert (found.format, the_image(found).labels) == ("yolo", ("dog",))
 
     def test_images_that_no_split_holds_are_told(self, tmp_path: Path) -> None:
@@ -162,19 +168,20 @@ class TestFaults:
         found = read_one(tmp_path, data="train: images\nval: [val.txt, nowhere]\nnc: 3\nnames: [cat, dog]\n")
         assert [image.name for image in found.images] == ["images/a.png", "images/good.bmp"]
         assert [str(fault) for fault in found.faults] == [
-            "data.yaml: nc is '3', but there are 2 names",
-            "data.yaml: val: 'nowhere' is no folder and no list",
-            "images/good.png: has the same stem as good.bmp; one annotation cannot belong to both",
-            "labels/lost.txt: no image of this stem",
-            "labels/nan.txt: line 1: nan 0.5 0.1 0.1 are not in 0 to 1: numbers are shares of the image's size",
+            "data.yaml: nc is '3', but there are 2 names; correct one of them",
+            "data.yaml: val: 'nowhere' is neither a folder nor a list of images",
+            "images/good.png: has the same stem as good.bmp; a label file cannot belong to both, so rename or remove "
+            "one",
+            "labels/lost.txt: is a label file, but there is no image of this stem",
+            "labels/nan.txt: line 1: 'nan 0.5 0.1 0.1' is beyond 0 to 1; accepted: fractions of the image's size",
             "labels/negative.txt: line 1: width -0.001 or height 0.1 is negative",
-            "labels/px.txt: line 1: 12 15 10 20 are not in 0 to 1: numbers are shares of the image's size",
-            "labels/scored.txt: line 1: 5 numbers behind the class; a box has 4, an outline x and y of three points or "
-            "more",
-            "labels/short.txt: line 2: 2 numbers behind the class; a box has 4, an outline x and y of three points or "
-            "more",
-            "labels/strange.txt: line 1: class 7 has no name; there are 0 to 1",
-            "labels/word.txt: line 1: 'dog 0.5 0.5 0.1 0.1' holds what is no number",
+            "labels/px.txt: line 1: '12 15 10 20' is beyond 0 to 1; accepted: fractions of the image's size",
+            "labels/scored.txt: line 1: there are 5 numbers after the class; accepted: 4 for a box, x and y of three "
+            "or more points for an outline",
+            "labels/short.txt: line 2: there are 2 numbers after the class; accepted: 4 for a box, x and y of three "
+            "or more points for an outline",
+            "labels/strange.txt: line 1: class 7 has no name; the classes with a name are 0 to 1",
+            "labels/word.txt: line 1: 'dog 0.5 0.5 0.1 0.1' is not a class and numbers",
             "val.txt: line 1: 'images/ghost.png': no such image file",
         ]
 
@@ -191,11 +198,11 @@ class TestFaults:
     )
     def test_a_yaml_that_is_none_makes_no_object(self, tmp_path: Path, text: str) -> None:
         path = write(tmp_path / "data.yaml", text)
-        assert {fault.file for fault in read_folder(path).faults} == {"data.yaml"}
+        assert {fault.file for fault in read_annotations(path).faults} == {"data.yaml"}
 
     def test_neither_data_yaml_nor_names(self, tmp_path: Path) -> None:
-        with pytest.raises(AnnotationError, match=r"holds no data\.yaml with names .* and no classes\.txt"):
-            read_folder(tmp_path, format="yolo")
+        with pytest.raises(AnnotationError, match=r"holds neither a data\.yaml .* nor label files"):
+            read_annotations(tmp_path, ReadOptions(format="yolo"))
 
 
 def test_what_is_written_is_plain_yolo(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rendersight.annotations import AnnotatedImage, Fault
-from rendersight.annotations.folder import Folder, Misfit
+from rendersight.annotations.dataset import AnnotatedDataset, Misfit
 from training.data.checks import (
     check_balance,
     check_duplicates,
@@ -40,7 +40,7 @@ def photos(**counts: int) -> list[AnnotatedImage]:
 
 def test_unusable_files_are_a_fault() -> None:
     (finding,) = check_files([Fault("a.json", "not JSON"), Fault("b.png", "broken")])
-    assert (finding.severity, finding.what) == ("fault", "2 files or annotations cannot be used.")
+    assert (finding.severity, finding.what) == ("fault", "2 files cannot be used.")
     assert [(spot.file, spot.words) for spot in finding.spots] == [("a.json", "not JSON"), ("b.png", "broken")]
     assert check_files([]) == []
 
@@ -152,7 +152,7 @@ def test_reports_imbalance() -> None:
 
 def test_reports_unused_files_and_shapes() -> None:
     bare = replace(photo("bare.png"), annotation_path=None)
-    found = Folder(
+    found = AnnotatedDataset(
         (photo("a.png", "six"), bare), (), (), Counter({"crowd": 2}), "coco", Path(), (), ("stray.png",), ("x is y",)
     )
     assert [finding.what for finding in check_unused(found)] == [

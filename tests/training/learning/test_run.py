@@ -16,6 +16,7 @@ import torch
 
 from model_store.cpu import usable_cores
 from model_store.state_dict import read_state_dict
+from rendersight.annotations import ReadOptions
 from tests.training.conftest import CONFIG, STEPS, Finished, figures, never, run_context
 from tests.training.data.test_conversion import write_splits
 from training.config import TrainConfig
@@ -147,11 +148,11 @@ def test_a_dataset_s_own_split_is_followed_and_its_format_remembered(shapes: Pat
     said: list[str] = []
     context = run_context(say=said.append, stop_asked=after(0))
     with pytest.raises(Stopped):
-        run.start(source, out, CONFIG, class_names=None, context=context, dataset_format="yolo")
+        run.start(source, out, CONFIG, class_names=None, context=context, reading=ReadOptions(format="yolo"))
     assert read_names(out / "train.txt") == [f"images/photo_0{number}.png" for number in range(5)]
     assert read_names(out / "hold_out.txt") == [f"images/photo_0{number}.png" for number in range(5, 8)]
-    assert "2 images are in neither part, as the dataset's files keep them apart" in said
-    assert RunRecord.read(out).dataset_format == "yolo"
+    assert "2 images are in neither part, because the dataset's files keep them apart, such as for a test" in said
+    assert RunRecord.read(out).reading.format == "yolo"
 
 
 @pytest.mark.usefixtures("no_plots")

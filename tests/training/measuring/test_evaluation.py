@@ -6,9 +6,10 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from rendersight.annotations import coco_writing
 from rendersight.detections import Detections
 from tests.training.truth import NOTHING, labelled, random_case
-from training.measuring.evaluation import FIGURES, as_one_class, detections_as_coco, evaluate, truth_as_coco
+from training.measuring.evaluation import FIGURES, as_one_class, evaluate
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -17,9 +18,9 @@ def test_the_twelve_figures_are_those_of_pycocotools_on_the_same_files(seed: int
     result = evaluate(data, found)
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO()
-        truth.dataset = truth_as_coco(data)
+        truth.dataset = coco_writing.dataset(data.images, data.class_names)
         truth.createIndex()
-        reference = COCOeval(truth, truth.loadRes(detections_as_coco(found)), "bbox")
+        reference = COCOeval(truth, truth.loadRes(coco_writing.results(found)), "bbox")
         reference.evaluate()
         reference.accumulate()
         reference.summarize()

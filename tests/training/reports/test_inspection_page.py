@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rendersight.annotations.folder import read_folder
+from rendersight.annotations.dataset import read_annotations
 from tests.training.html_tags import tags_of_a_whole_page
 from training.config import TrainConfig
 from training.data.anchor_fit import geometry_of
@@ -31,7 +31,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Inspection:
     ]
     (folder / "<i>a.json").write_text(json.dumps({"shapes": shapes}))
     (folder / "lost.json").write_text(json.dumps({"shapes": shapes, "imagePath": "<script>.png"}))
-    found = read_folder(folder)
+    found = read_annotations(folder)
     return inspect("<set>", found, names_in(found), geometry_of(TrainConfig()))
 
 
@@ -54,7 +54,7 @@ def test_escapes_names_and_labels(report: Inspection) -> None:
 
 def test_shows_every_finding_in_page_text_and_json(report: Inspection) -> None:
     checks = {finding.check for finding in report.findings}
-    assert {"files", "duplicates", "misfits", "balance", "unlabelled"} <= checks
+    assert {"files", "duplicates", "misfits", "balance"} <= checks
     text, told, data = page(report), as_text(report), as_json(report)
     for finding in report.findings:
         assert f"{finding.severity}: {finding.check}" in text
@@ -66,7 +66,7 @@ def test_shows_every_finding_in_page_text_and_json(report: Inspection) -> None:
 
 
 def test_reports_an_empty_dataset(report: Inspection, tmp_path: Path) -> None:
-    found = read_folder(tmp_path)
+    found = read_annotations(tmp_path)
     empty = inspect("empty", found, (), report.geometry)
     assert "No findings" in page(empty)
     assert page(empty).count(">none</text>") == 6

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from model_store.store import check_name
+from rendersight.annotations import ReadOptions
 from tests.training.conftest import RECORD
 from tests.training.truth import labelled
 from training.cli import PROGRAM
 from training.commands.train import _DIRECT
 from training.config import TrainConfig, parse_assignments, resolve
-from training.data.dataset import LabelledImages, own_split, split, split_by_names, without_test
+from training.data.dataset import LabelledImages, own_split, split, split_by_names, trainable
 from training.reports.reproduction import publishing_commands, training_command
 
 RUN = Path("runs/my run")
@@ -51,7 +52,7 @@ def config_of(options: Any) -> TrainConfig:
 )
 def test_command_repeats_configuration(config: TrainConfig) -> None:
     data = photos()
-    record = replace(RECORD, dataset="my 'photos'", config=config, dataset_format="yolo")
+    record = replace(RECORD, dataset="my 'photos'", config=config, reading=ReadOptions(format="yolo", negatives=True))
     options = told(record, *split_by_names(data, ["03.png"]))
     rest = {"hold_out", "group_by"}
     assert config_of(options).model_dump(exclude=rest) == config.model_dump(exclude=rest)
@@ -70,9 +71,9 @@ def test_command_pins_version_of_weights() -> None:
 def test_command_repeats_drawn_split(group_by: str | None) -> None:
     data = photos("train", "", "test")
     config = TrainConfig(hold_out=3, seed=5, group_by=group_by)
-    train, hold_out = split(without_test(data), hold_out=3, seed=5, group_by=group_by)
+    train, hold_out = split(trainable(data), hold_out=3, seed=5, group_by=group_by)
     options = told(replace(RECORD, config=config), train, hold_out)
-    again = split(without_test(data), hold_out=options.hold_out, seed=options.seed, group_by=options.group_by)
+    again = split(trainable(data), hold_out=options.hold_out, seed=options.seed, group_by=options.group_by)
     assert again == (train, hold_out)
     assert options.hold_out_names is None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rendersight.annotations.folder import read_folder
+from rendersight.annotations.dataset import read_annotations
 from training.data.dataset import BrokenDataset
 from training.synthetic.dataset import render_dataset
 from training.synthetic.recipes import dice
@@ -59,7 +59,7 @@ def render(folder: Path, out: Path, seeds: range, *, behaviour: str = "pass") ->
 def test_renders_a_readable_dataset(tmp_path: Path) -> None:
     out = tmp_path / "dice"
     assert render(tmp_path, out, range(6)) == 6
-    found = read_folder(out)
+    found = read_annotations(out)
     assert found.faults == ()
     assert [image.name for image in found.images] == [f"{seed:06d}.jpg" for seed in range(6)]
     assert [len(image.labels) for image in found.images] == [len(small(seed).labelled) for seed in range(6)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rendersight.annotations.folder import load_pixels, read_folder
+from rendersight.annotations.dataset import load_pixels, read_annotations
 from training.synthetic.annotate import MIN_SIDE_PX
 from training.synthetic.camera import SIZE_PX
 from training.synthetic.dice import DICE_LABELS
@@ -22,7 +22,7 @@ def rounded(text: str) -> Any:
 
 
 def test_renders_in_docs_are_labelled_and_small() -> None:
-    found = read_folder(RENDERS)
+    found = read_annotations(RENDERS)
     assert found.faults == ()
     assert len(found.images) == COUNT
     assert {label for image in found.images for label in image.labels} == set(DICE_LABELS)

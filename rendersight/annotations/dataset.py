@@ -3,18 +3,33 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from rendersight import images
-from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, LabelledBox, Record, formats, labelme
+from rendersight.annotations import (
+    AnnotatedImage,
+    AnnotationError,
+    Fault,
+    LabelledBox,
+    Listing,
+    ReadOptions,
+    Record,
+    formats,
+    labelme,
+    unread,
+)
 from rendersight.annotations.boxes import BoxXyxy, clipped
-from rendersight.annotations.tree import Tree, name_below
+from rendersight.annotations.index import FileIndex, name_below
+
+NO_CLASSES = ("__ignore__", "_background_")
+"""Labels that LabelMe reserves: its exporters leave out shapes of the first, and the second is the background."""
 
 _ROUNDING_PX = 0.01
+_READ_ALL = ReadOptions()
 
 
 @dataclass(frozen=True)
@@ -37,19 +52,22 @@ class Misfit:
 
 
 @dataclass(frozen=True)
-class Folder:
+class AnnotatedDataset:
     """A dataset that was read and checked.
 
     Attributes:
         images: the usable images, sorted by name.
         faults: every file that cannot be used; empty for a sound dataset.
         misfits: boxes that reach beyond their image, or have no area inside it and are left out.
-        ignored_shapes: number of skipped shapes, by type, for types that give no box.
+        ignored_shapes: number of skipped shapes, by type or label, that give no box.
         format: the dataset's format, a key of `formats.FORMATS`.
         root: the folder that names are relative to.
         class_names: the declared classes in the dataset's order, used or not; LabelMe and VOC declare none.
         unlisted: names of image files in the folder that the dataset's files do not mention.
         remarks: how ambiguous files were interpreted.
+        unused: files that are neither images nor read, with the reason; label files among them only if the options
+            leave them out, otherwise they are faults.
+        outlines: number of boxes that are the extent of an outline in the file.
     """
 
     images: tuple[AnnotatedImage, ...]
@@ -61,6 +79,8 @@ class Folder:
     class_names: tuple[str, ...] = ()
     unlisted: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    unused: tuple[Fault, ...] = ()
+    outlines: int = 0
 
     @property
     def dropped(self) -> int:
@@ -82,33 +102,38 @@ class _Seen:
     misfits: list[Misfit] = field(default_factory=list)
 
 
-def read_folder(
-    source: Path,
-    *,
-    format: Literal["labelme", "coco", "voc", "yolo"] | str | None = None,  # noqa: A002
-    bar: Callable[..., Iterable[Any]] = no_bar,
-) -> Folder:
-    """Read a dataset: a folder in any of `formats.FORMATS`, a COCO JSON file, or a YOLO `data.yaml`.
+def read_annotations(
+    source: Path, options: ReadOptions = _READ_ALL, *, bar: Callable[..., Iterable[Any]] = no_bar
+) -> AnnotatedDataset:
+    """Read a dataset: a folder in any of `formats.FORMATS`, or a file that describes one, such as COCO's JSON.
 
-    Every image is decoded once, so that faults appear now and not in the middle of a training.
+    Every file is used, or named with the reason. Every image is decoded once, so that faults appear now and not in the
+    middle of a training.
 
     Args:
         source: the folder or file.
-        format: a key of `formats.FORMATS`; None recognises the format by the files.
+        options: how to read it.
         bar: wraps the images in a progress bar, as tqdm does.
 
     Raises:
         AnnotationError: the source does not exist, or has files of several formats.
     """
-    tree = Tree(source)
-    name = format or formats.recognise(tree)
-    listing = formats.format_of(name).read(tree)
+    index = FileIndex(source)
+    name = options.format or formats.recognise(index)
+    listing = _without_reserved(formats.format_of(name).read(index, options))
+    unread_faults, unused = _unread(index, listing, name, options)
     with ThreadPoolExecutor() as pool:  # decoding releases the GIL
         looks = pool.map(lambda record: _look(listing.root, record), listing.records)
         seen: list[_Seen] = list(bar(looks, total=len(listing.records), desc=f"read {source.name}"))
-    faults = [*listing.faults, *(item.fault for item in seen if item.fault is not None)]
-    return Folder(
-        images=tuple(sorted((item.image for item in seen if item.image is not None), key=lambda image: image.name)),
+    images_read = [item.image for item in seen if item.image is not None]
+    faults = [
+        *listing.faults,
+        *unread_faults,
+        *_unlabelled(images_read, options),
+        *(item.fault for item in seen if item.fault is not None),
+    ]
+    return AnnotatedDataset(
+        images=tuple(sorted(images_read, key=lambda image: image.name)),
         faults=tuple(sorted(faults, key=lambda fault: fault.file)),
         misfits=tuple(misfit for item in seen for misfit in item.misfits),
         ignored_shapes=listing.ignored_shapes,
@@ -117,7 +142,57 @@ def read_folder(
         class_names=listing.class_names,
         unlisted=listing.unlisted,
         remarks=listing.remarks,
+        unused=tuple(unused),
+        outlines=sum(item.is_outline for record in listing.records for item in record.objects),
     )
+
+
+def _without_reserved(listing: Listing) -> Listing:
+    """Leave out the objects and classes whose names mean that they are none, and count the objects."""
+    ignored = Counter(item.label for record in listing.records for item in record.objects if item.label in NO_CLASSES)
+    records = [
+        replace(record, objects=tuple(item for item in record.objects if item.label not in NO_CLASSES))
+        for record in listing.records
+    ]
+    return replace(
+        listing,
+        records=tuple(records),
+        ignored_shapes=listing.ignored_shapes + ignored,
+        class_names=tuple(name for name in listing.class_names if name not in NO_CLASSES),
+    )
+
+
+def _unread(index: FileIndex, listing: Listing, name: str, options: ReadOptions) -> tuple[list[Fault], list[Fault]]:
+    """Return faults for label files and photos that are not read, and all other files that are not used."""
+    if index.entry is not None:  # the file says what belongs to the dataset
+        return [], []
+    told = [listing.root / fault.file for fault in listing.faults]
+    labels = [record.annotation_path for record in listing.records if record.annotation_path is not None]
+    serious, harmless = unread.unread(index, [*listing.used, *labels, *(path.resolve() for path in told)])
+    faults = []
+    for fault in serious:
+        other = formats.owner(index, index.root / fault.file)
+        if options.ignore_unread:
+            harmless.append(fault)
+        elif other == name and listing.faults:
+            harmless.append(Fault(fault.file, "is not read because of the faults"))
+        elif options.format is not None and other not in (None, name):
+            harmless.append(Fault(fault.file, f"is {other}, and --format {name} leaves it out"))
+        else:
+            faults.append(Fault(fault.file, f"{fault.reason}. Or go on without it: --ignore-unread"))
+    return faults, sorted(harmless, key=lambda fault: fault.file)
+
+
+def _unlabelled(found: list[AnnotatedImage], options: ReadOptions) -> list[Fault]:
+    """Return faults for images without a label file, if other images have one."""
+    bare = [image.name for image in found if image.annotation_path is None]
+    if options.negatives or len(bare) == len(found):
+        return []
+    reason = (
+        "has no label file, while other images have one. Label it or remove it; if it shows no object, add an empty "
+        "label file or pass --negatives"
+    )
+    return [Fault(name, reason) for name in bare]
 
 
 def load_pixels(image: AnnotatedImage) -> images.RgbImage:

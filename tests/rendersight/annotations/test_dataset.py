@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rendersight.annotations import AnnotatedImage, AnnotationError
-from rendersight.annotations.folder import Folder, load_pixels, read_folder
+from rendersight.annotations import AnnotatedImage, AnnotationError, ReadOptions
+from rendersight.annotations.dataset import AnnotatedDataset, load_pixels, read_annotations
 
 WIDTH, HEIGHT = 40, 30
 RECTANGLE = {"label": "six", "points": [[5, 6], [15, 26]], "shape_type": "rectangle"}
@@ -38,13 +38,13 @@ def encoded(colour: str, name: str = "PNG", **options: Any) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def the_image(folder: Folder) -> AnnotatedImage:
+def the_image(folder: AnnotatedDataset) -> AnnotatedImage:
     assert folder.faults == ()
     (image,) = folder.images
     return image
 
 
-def reasons(folder: Folder) -> dict[str, str]:
+def reasons(folder: AnnotatedDataset) -> dict[str, str]:
     assert len({fault.file for fault in folder.faults}) == len(folder.faults)
     return {fault.file: fault.reason for fault in folder.faults}
 
@@ -53,7 +53,7 @@ class TestPairs:
     def test_an_image_with_its_json(self, tmp_path: Path) -> None:
         write_image(tmp_path / "photo.png")
         write_json(tmp_path / "photo.json", imagePath="photo.png", imageWidth=WIDTH, imageHeight=HEIGHT)
-        image = the_image(read_folder(tmp_path))
+        image = the_image(read_annotations(tmp_path))
         assert image.name == "photo.png"
         assert image.size_wh == (WIDTH, HEIGHT)
         assert image.boxes_xyxy.tolist() == [BOX]
@@ -63,14 +63,14 @@ class TestPairs:
 
     def test_an_image_without_json_has_no_objects(self, tmp_path: Path) -> None:
         write_image(tmp_path / "empty.png")
-        image = the_image(read_folder(tmp_path))
+        image = the_image(read_annotations(tmp_path))
         assert image.boxes_xyxy.shape == (0, 4)
         assert (image.labels, image.annotation_path) == ((), None)
 
     def test_a_json_without_shapes_means_no_objects(self, tmp_path: Path) -> None:
         write_image(tmp_path / "empty.png")
         (tmp_path / "empty.json").write_text('{"shapes": [], "imagePath": "empty.png"}')
-        image = the_image(read_folder(tmp_path))
+        image = the_image(read_annotations(tmp_path))
         assert image.boxes_xyxy.shape == (0, 4)
         assert image.annotation_path == tmp_path / "empty.json"
 
@@ -90,7 +90,7 @@ class TestPairs:
     def test_the_same_stem_counts_whatever_image_path_says(self, tmp_path: Path, stale: str | None) -> None:
         write_image(tmp_path / "photo.png")
         write_json(tmp_path / "photo.json", imagePath=stale)
-        assert the_image(read_folder(tmp_path)).boxes_xyxy.tolist() == [BOX]
+        assert the_image(read_annotations(tmp_path)).boxes_xyxy.tolist() == [BOX]
 
     @pytest.mark.parametrize(
         "image_path", ["IMG_1.png", "/home/someone/IMG_1.png", "C:\\photos\\IMG_1.png", "old\\IMG_1.png"]
@@ -98,7 +98,7 @@ class TestPairs:
     def test_an_image_of_another_stem_is_claimed_by_image_path(self, tmp_path: Path, image_path: str) -> None:
         write_image(tmp_path / "IMG_1.png")
         write_json(tmp_path / "labels_1.json", imagePath=image_path)
-        image = the_image(read_folder(tmp_path))
+        image = the_image(read_annotations(tmp_path))
         assert image.name == "IMG_1.png"
         assert image.boxes_xyxy.tolist() == [BOX]
 
@@ -106,37 +106,37 @@ class TestPairs:
     def test_labels_and_images_may_lie_in_folders_of_their_own(self, tmp_path: Path, image_path: str) -> None:
         write_image(tmp_path / "images" / "a.png")
         write_json(tmp_path / "labels" / "a.json", imagePath=image_path)
-        image = the_image(read_folder(tmp_path))
+        image = the_image(read_annotations(tmp_path))
         assert (image.name, image.labels) == ("images/a.png", ("six",))
 
     def test_a_detour_in_the_folder_s_path_changes_nothing(self, tmp_path: Path) -> None:
         write_image(tmp_path / "set" / "images" / "a.png")
         write_json(tmp_path / "set" / "labels" / "a.json", imagePath="../images/a.png")
         (tmp_path / "other").mkdir()
-        assert the_image(read_folder(tmp_path / "other" / ".." / "set")).labels == ("six",)
+        assert the_image(read_annotations(tmp_path / "other" / ".." / "set")).labels == ("six",)
 
     def test_a_relative_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write_image(tmp_path / "set" / "images" / "a.png")
         write_json(tmp_path / "set" / "labels" / "a.json", imagePath="../images/a.png")
         monkeypatch.chdir(tmp_path)
-        image = the_image(read_folder(Path("set")))
+        image = the_image(read_annotations(Path("set")))
         assert (image.name, image.labels) == ("images/a.png", ("six",))
 
     def test_an_image_outside_the_folder_may_be_named(self, tmp_path: Path) -> None:
         write_image(tmp_path / "photos" / "a.png")
         write_json(tmp_path / "labels" / "a.json", imagePath="../photos/a.png")
-        assert the_image(read_folder(tmp_path / "labels")).name == "../photos/a.png"
+        assert the_image(read_annotations(tmp_path / "labels")).name == "../photos/a.png"
 
     def test_an_absolute_path_is_not_followed_out_of_the_folder(self, tmp_path: Path) -> None:
         elsewhere = write_image(tmp_path / "old" / "a.png")  # where the photo was, perhaps changed since
         write_json(tmp_path / "set" / "a.json", imagePath=str(elsewhere))
-        assert "leads to none" in reasons(read_folder(tmp_path / "set"))["a.json"]
+        assert "leads to none" in reasons(read_annotations(tmp_path / "set"))["a.json"]
 
     def test_an_image_belongs_to_the_json_of_its_stem(self, tmp_path: Path) -> None:
         write_image(tmp_path / "a.png")
         write_json(tmp_path / "a.json")
         write_json(tmp_path / "b.json", {**RECTANGLE, "label": "one"}, imagePath="a.png")
-        folder = read_folder(tmp_path)
+        folder = read_annotations(tmp_path)
         assert [image.labels for image in folder.images] == [("six",)]
         assert "imagePath 'a.png' leads to none" in reasons(folder)["b.json"]
 
@@ -144,7 +144,7 @@ class TestPairs:
         write_image(tmp_path / "photo.v1.PNG")
         write_image(tmp_path / "photo.v2.png")
         write_json(tmp_path / "photo.v1.json")
-        folder = read_folder(tmp_path)
+        folder = read_annotations(tmp_path, ReadOptions(negatives=True))
         assert folder.faults == ()
         assert [(image.name, len(image.labels)) for image in folder.images] == [
             ("photo.v1.PNG", 1),
@@ -155,7 +155,7 @@ class TestPairs:
         for name in ("b/photo.png", "a/photo.png", "photo.png"):
             write_image(tmp_path / name)
             write_json((tmp_path / name).with_suffix(".json"))
-        folder = read_folder(tmp_path)
+        folder = read_annotations(tmp_path)
         assert [image.name for image in folder.images] == ["a/photo.png", "b/photo.png", "photo.png"]
         assert all(image.labels == ("six",) for image in folder.images)
 
@@ -164,41 +164,42 @@ class TestPairs:
         write_image(tmp_path / ".cache" / "thumb.png")
         (tmp_path / "._photo.png").write_bytes(b"resource fork")
         (tmp_path / ".state.json").write_text("{")
-        assert the_image(read_folder(tmp_path)).name == "photo.png"
+        assert the_image(read_annotations(tmp_path)).name == "photo.png"
 
     def test_a_hidden_folder_may_hold_the_data_set(self, tmp_path: Path) -> None:
         write_image(tmp_path / ".hidden" / "photo.png")
-        assert the_image(read_folder(tmp_path / ".hidden")).name == "photo.png"
+        assert the_image(read_annotations(tmp_path / ".hidden")).name == "photo.png"
 
-    def test_other_files_and_other_programs_json_are_passed_over(self, tmp_path: Path) -> None:
+    def test_files_that_are_no_labels_are_named(self, tmp_path: Path) -> None:
         write_image(tmp_path / "photo.png")
         (tmp_path / "README.md").write_text("notes")
         (tmp_path / "classes.txt").write_text("six")
-        (tmp_path / "coco.json").write_text('{"images": [], "annotations": []}')
         (tmp_path / "list.json").write_text("[1, 2]")
-        assert the_image(read_folder(tmp_path)).name == "photo.png"
+        found = read_annotations(tmp_path)
+        assert the_image(found).name == "photo.png"
+        assert [fault.file for fault in found.unused] == ["README.md", "classes.txt", "list.json"]
 
     def test_an_empty_folder_is_an_empty_data_set(self, tmp_path: Path) -> None:
-        assert read_folder(tmp_path).images == ()
-        assert read_folder(tmp_path).faults == ()
+        assert read_annotations(tmp_path).images == ()
+        assert read_annotations(tmp_path).faults == ()
 
     def test_no_folder_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(AnnotationError, match="is not a folder"):
-            read_folder(tmp_path / "nothing")
+            read_annotations(tmp_path / "nothing")
         with pytest.raises(AnnotationError, match="is not a folder"):
-            read_folder(write_image(tmp_path / "photo.png"))
+            read_annotations(write_image(tmp_path / "photo.png"))
 
     def test_a_byte_order_mark_is_read(self, tmp_path: Path) -> None:
         write_image(tmp_path / "photo.png")
         path = write_json(tmp_path / "photo.json")
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-        assert the_image(read_folder(tmp_path)).labels == ("six",)
+        assert the_image(read_annotations(tmp_path)).labels == ("six",)
 
 
 class TestEmbeddedImage:
     def test_it_is_used_when_the_image_file_is_missing(self, tmp_path: Path) -> None:
         write_json(tmp_path / "photo.json", imageData=encoded("red"))
-        image = the_image(read_folder(tmp_path))
+        image = the_image(read_annotations(tmp_path))
         assert (image.name, image.image_path, image.size_wh) == ("photo.json", None, (WIDTH, HEIGHT))
         assert image.boxes_xyxy.tolist() == [BOX]
         np.testing.assert_array_equal(load_pixels(image), np.full((HEIGHT, WIDTH, 3), (255, 0, 0), np.uint8))
@@ -206,17 +207,17 @@ class TestEmbeddedImage:
     def test_the_image_file_comes_first(self, tmp_path: Path) -> None:
         write_image(tmp_path / "photo.png", "blue")
         write_json(tmp_path / "photo.json", imageData=encoded("red"))
-        assert load_pixels(the_image(read_folder(tmp_path)))[0, 0].tolist() == [0, 0, 255]
+        assert load_pixels(the_image(read_annotations(tmp_path)))[0, 0].tolist() == [0, 0, 255]
 
     def test_it_is_upright_as_it_is_stored(self, tmp_path: Path) -> None:
         exif = Image.Exif()
         exif[0x0112] = 6  # LabelMe shows embedded data without looking at this
         write_json(tmp_path / "photo.json", imageData=encoded("red", exif=exif), imageWidth=WIDTH, imageHeight=HEIGHT)
-        assert the_image(read_folder(tmp_path)).size_wh == (WIDTH, HEIGHT)
+        assert the_image(read_annotations(tmp_path)).size_wh == (WIDTH, HEIGHT)
 
     def test_a_broken_one_is_a_fault_of_the_json(self, tmp_path: Path) -> None:
         write_json(tmp_path / "photo.json", imageData=base64.b64encode(b"no picture").decode())
-        assert reasons(read_folder(tmp_path)) == {"photo.json": "not an image that Pillow reads"}
+        assert reasons(read_annotations(tmp_path)) == {"photo.json": "not an image that Pillow reads"}
 
 
 def test_a_photo_turned_by_exif_agrees_with_points_in_the_turned_picture(tmp_path: Path) -> None:
@@ -233,7 +234,7 @@ def test_a_photo_turned_by_exif_agrees_with_points_in_the_turned_picture(tmp_pat
     shape = {"label": "red", "points": [[3, 21], [13, 37]], "shape_type": "rectangle"}
     write_json(tmp_path / "photo.json", shape, imagePath="photo.jpg", imageWidth=30, imageHeight=40)
 
-    image = the_image(read_folder(tmp_path))
+    image = the_image(read_annotations(tmp_path))
     pixels = load_pixels(image)
 
     assert image.size_wh == (30, 40)
@@ -248,7 +249,7 @@ class TestShapes:
         outside = {**RECTANGLE, "points": [[100, 100], [120, 120]]}
         flat = {**RECTANGLE, "points": [[5, 5], [5, 25]]}
         write_json(tmp_path / "photo.json", outside, RECTANGLE, flat)
-        folder = read_folder(tmp_path)
+        folder = read_annotations(tmp_path)
         assert folder.dropped == 2
         assert the_image(folder).boxes_xyxy.tolist() == [BOX]
 
@@ -257,7 +258,7 @@ class TestShapes:
         point = {"label": "p", "points": [[5, 5]], "shape_type": "point"}
         line = {"label": "l", "points": [[5, 5], [9, 9]], "shape_type": "line"}
         write_json(tmp_path / "photo.json", point, line, RECTANGLE, point)
-        folder = read_folder(tmp_path)
+        folder = read_annotations(tmp_path)
         assert dict(folder.ignored_shapes) == {"point": 2, "line": 1}
         assert the_image(folder).labels == ("six",)
 
@@ -265,7 +266,7 @@ class TestShapes:
         write_image(tmp_path / "photo.png")
         shapes = [{**RECTANGLE, "label": label, "points": [[0, 0], [i, 9]]} for i, label in enumerate("cab", 1)]
         write_json(tmp_path / "photo.json", *shapes)
-        image = the_image(read_folder(tmp_path))
+        image = the_image(read_annotations(tmp_path))
         assert image.labels == ("c", "a", "b")
         assert image.boxes_xyxy[:, 2].tolist() == [1, 2, 3]
 
@@ -287,7 +288,7 @@ class TestFaults:
         (tmp_path / "foreign.json").write_text('{"objects": []}')
         (tmp_path / "latin.json").write_bytes('{"shapes": "größe"}'.encode("latin-1"))
 
-        folder = read_folder(tmp_path)
+        folder = read_annotations(tmp_path)
 
         assert [image.name for image in folder.images] == ["good.png"]
         found = reasons(folder)
@@ -314,30 +315,30 @@ class TestFaults:
     def test_one_wrong_length_is_enough(self, tmp_path: Path, keys: dict[str, int]) -> None:
         write_image(tmp_path / "photo.png")
         write_json(tmp_path / "photo.json", **keys)
-        assert list(reasons(read_folder(tmp_path))) == ["photo.json"]
+        assert list(reasons(read_annotations(tmp_path))) == ["photo.json"]
 
     def test_two_images_of_one_stem(self, tmp_path: Path) -> None:
         write_image(tmp_path / "photo.png")
         write_image(tmp_path / "photo.bmp")
         write_json(tmp_path / "photo.json")
-        folder = read_folder(tmp_path)
+        folder = read_annotations(tmp_path)
         assert "same stem as photo.bmp" in reasons(folder)["photo.png"]
         assert [image.name for image in folder.images] == ["photo.bmp"]
 
     def test_an_image_that_does_not_decode_is_named_though_the_json_is_sound(self, tmp_path: Path) -> None:
         (tmp_path / "photo.jpg").write_bytes(b"no image")
         write_json(tmp_path / "photo.json")
-        assert reasons(read_folder(tmp_path)) == {"photo.jpg": "not an image that Pillow reads"}
+        assert reasons(read_annotations(tmp_path)) == {"photo.jpg": "not an image that Pillow reads"}
 
     def test_a_truncated_image_is_a_fault(self, tmp_path: Path) -> None:
         path = tmp_path / "photo.jpg"
         Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 60, 3), np.uint8)).save(path)
         path.write_bytes(path.read_bytes()[:-500])
-        assert reasons(read_folder(tmp_path))["photo.jpg"].startswith("the image does not decode")
+        assert reasons(read_annotations(tmp_path))["photo.jpg"].startswith("the image does not decode")
 
     def test_a_file_that_vanishes_after_reading_is_an_os_error(self, tmp_path: Path) -> None:
         path = write_image(tmp_path / "photo.png")
-        image = the_image(read_folder(tmp_path))
+        image = the_image(read_annotations(tmp_path))
         path.unlink()
         with pytest.raises(FileNotFoundError):
             load_pixels(image)
@@ -347,6 +348,6 @@ def test_a_copy_elsewhere_reads_the_same(tmp_path: Path) -> None:
     write_image(tmp_path / "first" / "photo.png")
     write_json(tmp_path / "first" / "photo.json", imagePath=str(tmp_path / "first" / "photo.png"))
     shutil.copytree(tmp_path / "first", tmp_path / "second")
-    first, second = (the_image(read_folder(tmp_path / name)) for name in ("first", "second"))
+    first, second = (the_image(read_annotations(tmp_path / name)) for name in ("first", "second"))
     assert (first.name, first.labels) == (second.name, second.labels)
     assert second.image_path == tmp_path / "second" / "photo.png"

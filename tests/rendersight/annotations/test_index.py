@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from rendersight.annotations import AnnotationError
-from rendersight.annotations.tree import Tree, split_of, split_of_folders
-from tests.rendersight.annotations.test_folder import write_image
+from rendersight.annotations.index import FileIndex, split_of, split_of_folders
+from tests.rendersight.annotations.test_dataset import write_image
 
 
 @pytest.mark.parametrize(
@@ -41,20 +41,20 @@ def test_a_folder_is_a_split_by_its_whole_name(name: str, split: tuple[str, ...]
 def test_an_image_is_found_in_the_likeliest_folder_first(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         write_image(tmp_path / folder / "a.png")
-    tree = Tree(tmp_path)
-    assert tree.image_named("a.png", [tmp_path, tmp_path / "two"]) == tmp_path / "two" / "a.png"
-    assert tree.image_named("old/one/a.png", [tmp_path]) == tmp_path / "one" / "a.png"
-    with pytest.raises(AnnotationError, match="which image is it"):
-        tree.image_named("a.png", [tmp_path])
+    index = FileIndex(tmp_path)
+    assert index.image_named("a.png", [tmp_path, tmp_path / "two"]) == tmp_path / "two" / "a.png"
+    assert index.image_named("old/one/a.png", [tmp_path]) == tmp_path / "one" / "a.png"
+    with pytest.raises(AnnotationError, match="several images have this name"):
+        index.image_named("a.png", [tmp_path])
     with pytest.raises(AnnotationError, match="no such image file"):
-        tree.image_named("", [tmp_path])
+        index.image_named("", [tmp_path])
 
 
 def test_a_file_that_describes_a_dataset_stands_for_its_folder(tmp_path: Path) -> None:
     inside = tmp_path / "annotations" / "x.json"
     inside.parent.mkdir()
     inside.write_text("{}")
-    assert Tree(inside).root == tmp_path
+    assert FileIndex(inside).root == tmp_path
     (tmp_path / "y.json").write_text("{}")
-    assert Tree(tmp_path / "y.json").root == tmp_path
-    assert Tree(tmp_path / "y.json").with_suffix(".json") == [tmp_path / "y.json"]
+    assert FileIndex(tmp_path / "y.json").root == tmp_path
+    assert FileIndex(tmp_path / "y.json").with_suffix(".json") == [tmp_path / "y.json"]

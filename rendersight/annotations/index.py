@@ -3,21 +3,28 @@
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from rendersight import images
 from rendersight.annotations import AnnotationError, Fault
 
-ANNOTATION_FOLDERS = ("annotations", "labels")
-"""Names of annotation folders, in lower case. A file in one of them belongs to the dataset in the parent folder."""
+LABEL_FOLDERS = ("annotations", "labels", "annotation", "label", "anns", "ann", "xmls", "xml", "bboxes", "bbox", "txt")
+"""Names of folders of label files, in lower case. A file in one of them belongs to the dataset in the parent folder."""
 
+IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "photos", "photo", "pictures", "frames")
+"""Names of folders of images that stand beside a folder of label files, in lower case."""
+
+ENTRY_SUFFIXES = (".json", ".yaml", ".yml", ".xml", ".csv")
+"""Suffixes of single files that can describe a whole dataset."""
+
+_HEAD_BYTES = 4096
 _SPLIT_NAMES = {"valid": "val", "validation": "val", "dev": "val"}
 _SPLIT = re.compile(r"(?<![a-z])(trainval|train|validation|valid|val|minival|dev|test)(?![a-z])", re.IGNORECASE)
 
 
-class Tree:
+class FileIndex:
     """The files below a dataset's folder; hidden files and folders are left out, links to files are followed.
 
     Attributes:
@@ -31,13 +38,15 @@ class Tree:
         Raises:
             AnnotationError: neither exists, or the kind of file does not describe a dataset.
         """
-        if not source.is_dir() and not (source.is_file() and source.suffix.lower() in (".json", ".yaml", ".yml")):
-            raise AnnotationError(f"{source} is not a folder of images, nor a COCO .json or a YOLO .yaml file")
+        if not source.is_dir() and not (source.is_file() and source.suffix.lower() in ENTRY_SUFFIXES):
+            raise AnnotationError(
+                f"{source} is not a folder of images, nor a file that describes one ({', '.join(ENTRY_SUFFIXES)})"
+            )
         self.entry = None if source.is_dir() else source.resolve()
         if self.entry is None:
             self.root = source.resolve()
         else:
-            inside = self.entry.parent.name.lower() in ANNOTATION_FOLDERS
+            inside = self.entry.parent.name.lower() in LABEL_FOLDERS
             self.root = self.entry.parent.parent if inside else self.entry.parent
 
     @cached_property
@@ -62,18 +71,23 @@ class Tree:
         return name_below(self.root, path)
 
     @cached_property
+    def stems(self) -> frozenset[str]:
+        """The stems of all images."""
+        return frozenset(path.stem for path in self.images)
+
+    @cached_property
     def _by_file_name(self) -> dict[str, list[Path]]:
         found = defaultdict(list)
         for path in self.images:
-            found[path.name].append(path)
+            found[path.name.lower()].append(path)
         return dict(found)
 
     def image_named(self, written: str, folders: Iterable[Path]) -> Path:
         """Return the image file that a name in an annotation means.
 
-        The function tries `folders` in their order. Otherwise it searches the whole dataset for the file name, and
-        compares more of the path's end until only one file is left. A path that is absolute or leads out of the folder
-        is not followed.
+        The function tries `folders` in their order. Otherwise it searches the whole dataset for the file name, in this
+        case or another one, and compares more of the path's end until only one file is left. A path that is absolute or
+        leads out of the folder is not followed.
 
         Args:
             written: the name, with slashes of either kind.
@@ -88,14 +102,19 @@ class Tree:
             for folder in folders:
                 if (path := folder.joinpath(*parts)).is_file():
                     return path
-        found = self._by_file_name.get(windows.name, [])
+        found = self._by_file_name.get(windows.name.lower(), [])
+        found = [path for path in found if path.name == windows.name] or found
         for length in range(2, len(parts) + 1):
             if len(found) <= 1:
                 break
             found = [path for path in found if path.parts[-length:] == tuple(parts[-length:])] or found
-        if len(found) != 1:
+        if len(found) > 1:
             told = ", ".join(self.name(path) for path in found[:3])
-            raise AnnotationError(f"which image is it? There are {told}" if found else "no such image file")
+            raise AnnotationError(f"several images have this name: {told}; write more of the path")
+        if not found:
+            stem = PurePosixPath(windows.name).stem
+            other = next((path for path in self.images if stem and path.stem.lower() == stem.lower()), None)
+            raise AnnotationError("no such image file" + (f", but there is {self.name(other)}" if other else ""))
         return found[0]
 
 
@@ -125,6 +144,21 @@ def images_in(folder: Path) -> list[Path]:
     return [path for path in folder.glob("*") if path.suffix.lower() in suffixes]
 
 
+def counterparts(folder: Path, root: Path, *, names: Sequence[str], others: Sequence[str]) -> list[Path]:
+    """Return the folders that mirror a folder, such as `labels/train` for `images/train`.
+
+    The last part of the path below `root` that is one of `names` is replaced by each folder beside it that is one of
+    `others`, in their order. Without such a part, the folder's own sub-folders that are one of `others` are returned.
+    Case does not matter.
+    """
+    parts = Path(name_below(root, folder)).parts
+    place = next((i for i in reversed(range(len(parts))) if parts[i].lower() in names), len(parts))
+    before, after = Path(os.path.normpath(root.joinpath(*parts[:place]))), parts[place + 1 :]
+    beside = [path for path in before.glob("*") if path.name.lower() in others and path.is_dir()]
+    beside.sort(key=lambda path: (others.index(path.name.lower()), path.name))
+    return [mirror for path in beside if (mirror := path.joinpath(*after)).is_dir()]
+
+
 def split_of(name: str) -> tuple[str, ...]:
     """Return the split in the name of a file or folder, such as `valid` or `instances_val2017`.
 
@@ -140,20 +174,29 @@ def split_of(name: str) -> tuple[str, ...]:
 
 def split_of_folders(name: str) -> tuple[str, ...]:
     """Return the split named by a folder in an image's name: `train/a.jpg` is in `train`."""
-    for part in PurePosixPath(name).parts[:-1]:
+    for part in name.split("/")[:-1]:
         if _SPLIT.fullmatch(part):
             return split_of(part)
     return ()
 
 
-def without_twins(tree: Tree, paths: Iterable[Path]) -> tuple[list[Path], list[Fault]]:
+def is_image_list(path: Path) -> bool:
+    """Return whether a text file lists the images of a split, such as `train.txt`, by its name and first line."""
+    if path.suffix.lower() not in (".txt", ".lst", ".list") or not split_of(path.stem) or "_" in path.stem:
+        return False
+    with path.open("rb") as file:
+        first = file.read(_HEAD_BYTES).strip().split(b"\n")[0].strip()
+    return PurePosixPath(first.decode("utf-8", "replace")).suffix.lower() in images.file_formats()
+
+
+def without_twins(index: FileIndex, paths: Iterable[Path]) -> tuple[list[Path], list[Fault]]:
     """Keep one image of each stem, for formats that pair annotations by stem; the others are faults."""
     first: dict[Path, Path] = {}
     faults = []
     for path in paths:
         if (twin := first.setdefault(path.with_suffix(""), path)) != path:
-            reason = f"has the same stem as {twin.name}; one annotation cannot belong to both"
-            faults.append(Fault(tree.name(path), reason))
+            reason = f"has the same stem as {twin.name}; a label file cannot belong to both, so rename or remove one"
+            faults.append(Fault(index.name(path), reason))
     return list(first.values()), faults
 
 
@@ -168,4 +211,4 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise AnnotationError(f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise AnnotationError(f"is not UTF-8: {error}") from error
+        raise AnnotationError(f"is not UTF-8, save it as UTF-8: {error}") from error
