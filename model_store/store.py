@@ -97,7 +97,7 @@ def find(root: Path, ref: str) -> Release:
     """
     name, _, pinned = ref.partition("@")
     if not re.fullmatch(NAME_PATTERN, name) or not re.fullmatch(r"[1-9]\d*|", pinned) or ref.endswith("@"):
-        raise ReleaseNotFound(f"{ref!r} is no release reference; accepted: a name such as dice, or dice@2")
+        raise ReleaseNotFound(f"{ref!r} is no release reference; accepted: a name such as dice, or dice@6")
     available = versions(root, name)
     version = int(pinned) if pinned else max(available, default=0)
     if version not in available:

@@ -37,7 +37,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "Convert and quantise a release for OpenVINO, measure what that loses on labelled images, and "
         "publish all of it as the next version, which the service then takes by itself."
     )
-    parser.add_argument("release", help="dice, dice@2, or a release's folder")
+    parser.add_argument("release", help="dice, dice@6, or a release's folder")
     add_plan(parser, is_required=True)
     parser.add_argument(
         "--work", type=Path, help="folder that keeps each stage's result (default: runs/accelerate/NAME@VERSION)"

@@ -31,7 +31,7 @@ __all__ = [
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that `open_model` reads."""
-    parser.add_argument("model", help="a release (dice, dice@2, a folder), a run's folder, or a state dict's file")
+    parser.add_argument("model", help="a release (dice, dice@6, a folder), a run's folder, or a state dict's file")
     parser.add_argument("--labels", type=names, help="class names in order, for a bare state dict")
 
 
