@@ -68,7 +68,7 @@ _HEADERS = """\
 | a file that is no JSON answer | `Content-Disposition` | A name for it: the photo's, with another suffix. |
 
 `HEAD` is answered wherever `GET` is. Beside the endpoints above there are `/openapi.json`, the document that this page
-is made from, `/docs`, where it can be tried, and `/`, for a browser, whose example photos `/examples` lists.
+is made from, `/docs`, where it can be tried, and `/`, for a browser, whose example pictures `/examples` lists.
 """
 
 

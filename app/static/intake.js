@@ -30,7 +30,7 @@ export function onFiles(takeSome) {
   });
 }
 
-/** Show example photos for a model, where the service has some, and call back with the one that is clicked. */
+/** Show the service's example pictures for a model, if it has some, and call back with the one that is clicked. */
 export async function showExamples(modelName, take, fail) {
   const addresses = await examplesFor(modelName).catch(() => []);
   byId("examples").hidden = byId("credit").hidden = !addresses.length;

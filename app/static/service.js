@@ -45,13 +45,13 @@ export async function servedModel() {
   return (await (await ask("models")).json()).models[0];
 }
 
-/** Return the addresses of example photos for a model; none where the service has none. */
+/** Return the addresses of the service's example pictures for a model; may be empty. */
 export async function examplesFor(modelName) {
   const { photos } = await (await ask("examples")).json();
   return photos.filter((name) => name.startsWith(`${modelName}-`)).map((name) => `examples/${name}`);
 }
 
-/** Fetch one of our own photos as a file. */
+/** Fetch an example picture as a file. */
 export async function fileAt(address) {
   const blob = await (await ask(address)).blob();
   return new File([blob], address.split("/").pop(), { type: blob.type });
