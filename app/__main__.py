@@ -192,11 +192,11 @@ def _announce(settings: Settings) -> None:
     host = _WILDCARDS.get(settings.host, settings.host)
     address = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
     _log.info("The page is at %s, the API docs are at %s/docs", address, address)
-    _log.info("Try: curl -F image=@%s %s/detect", shlex.quote(_example_photo()), address)
+    _log.info("Try: curl -F image=@%s %s/detect", shlex.quote(_example_picture()), address)
 
 
-def _example_photo() -> str:
-    """Return the path of an example photo, relative to the working folder if the photo lies below it."""
+def _example_picture() -> str:
+    """Return the path of an example picture, relative to the working folder if the picture lies below it."""
     photo = min(_EXAMPLES.glob("*.jpg"), default=None)
     if photo is None:
         return "photo.jpg"

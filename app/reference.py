@@ -68,7 +68,8 @@ _HEADERS = """\
 | an answer in another format than JSON | `Content-Disposition` | A file name: the photo's name with another suffix. |
 
 `HEAD` works wherever `GET` does. Besides the endpoints above, the service has `/openapi.json` (the source of this
-page), `/docs` (to try the API in a browser), `/` (the browser page) and `/examples` (the names of its example photos).
+page), `/docs` (to try the API in a browser), `/` (the browser page) and `/examples` (the names of its example
+pictures).
 """
 
 _SETTINGS = f"""\

@@ -24,7 +24,7 @@ _SHARE = 0.8
 
 
 def photos() -> list[bytes]:
-    """Return the example photos as JPEGs of 640 x 640 px."""
+    """Return the example pictures as JPEGs of 640 x 640 px."""
     found = []
     for path in sorted(PHOTOS.glob("*.jpg")):
         file = io.BytesIO()

@@ -29,7 +29,7 @@ def load_network(ref: str, *, store_root: Path, class_names: Sequence[str] | Non
     """Load a network by a path or a reference into the store.
 
     Args:
-        ref: a release folder, a state dict's file, or a reference into the store (`dice`, `dice@2`).
+        ref: a release folder, a state dict's file, or a reference into the store (`dice`, `dice@6`).
         store_root: the model store.
         class_names: K names for a bare state dict; None names its classes `class_1`...; must be None for a release.
 

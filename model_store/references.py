@@ -33,7 +33,7 @@ class ReleaseRef:
         """
         name, at, version = text.partition("@")
         if not re.fullmatch(NAME_PATTERN, name) or not re.fullmatch(r"[1-9]\d*" if at else "", version):
-            raise ReleaseNotFound(f"{text!r} is no release reference; accepted: a name such as dice, or dice@2")
+            raise ReleaseNotFound(f"{text!r} is no release reference; accepted: a name such as dice, or dice@6")
         return cls(name, int(version) if at else None)
 
 

@@ -136,10 +136,10 @@ class InferenceResponse(AnswerModel):
                             "name": "boxes",
                             "datatype": "FP32",
                             "shape": [1, 1, 4],
-                            "data": [392.23, 201.4, 436.55, 246.64],
+                            "data": [442.39, 225.6, 523.68, 309.41],
                         },
                         {"name": "labels", "datatype": "INT64", "shape": [1, 1], "data": [2]},
-                        {"name": "scores", "datatype": "FP32", "shape": [1, 1], "data": [0.9993]},
+                        {"name": "scores", "datatype": "FP32", "shape": [1, 1], "data": [0.9999]},
                         {"name": "num_detections", "datatype": "INT32", "shape": [1], "data": [1]},
                     ],
                 }

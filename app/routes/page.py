@@ -1,4 +1,4 @@
-"""The browser page, its files and the example photos."""
+"""The browser page, its files and the example pictures."""
 
 from pathlib import Path
 
@@ -35,13 +35,13 @@ def asset(name: str) -> Response:
 
 @router.get("/examples")
 def examples() -> dict[str, list[str]]:
-    """Return the names of the example photos. `dice-1.jpg` is an example for the release `dice`."""
-    return {"photos": sorted(name for name in _examples() if name.endswith(".jpg"))}
+    """Return the names of the example pictures. `dice-1.jpg` is an example for the release `dice`."""
+    return {"photos": sorted(_examples())}
 
 
 @router.get("/examples/{name}")
 def example(name: str) -> Response:
-    """Return an example photo, or the photos' licence."""
+    """Return an example picture."""
     found = _examples()
     if name not in found:
         raise HTTPException(404)
@@ -49,4 +49,4 @@ def example(name: str) -> Response:
 
 
 def _examples() -> dict[str, Path]:
-    return {path.name: path for pattern in ("*-*.jpg", "LICENSE") for path in _EXAMPLES.glob(pattern)}
+    return {path.name: path for path in _EXAMPLES.glob("*-*.jpg")}

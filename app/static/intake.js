@@ -30,7 +30,7 @@ export function onFiles(takeSome) {
   });
 }
 
-/** Show the service's example photos for a model, and call back with the one that is clicked. */
+/** Show the example pictures of a model, and call back with the one that is clicked. */
 export async function showExamples(modelName, take, fail) {
   const addresses = await examplesFor(modelName).catch(() => []);
   byId("examples").hidden = byId("credit").hidden = !addresses.length;

@@ -46,13 +46,13 @@ export async function servedModel() {
   return (await (await ask("models")).json()).models[0];
 }
 
-/** Return the addresses of the service's example photos for a model; none if it has none. */
+/** Return the addresses of the example pictures for a model; none if it has none. */
 export async function examplesFor(modelName) {
   const { photos } = await (await ask("examples")).json();
   return photos.filter((name) => name.startsWith(`${modelName}-`)).map((name) => `examples/${name}`);
 }
 
-/** Fetch an example photo as a file. */
+/** Fetch an example picture as a file. */
 export async function fileAt(address) {
   const blob = await (await ask(address)).blob();
   return new File([blob], address.split("/").pop(), { type: blob.type });

@@ -74,7 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("photos", metavar="PHOTOS", help="folder, or its URL as fsspec takes it (s3://, gs://, ...)")
     parser.add_argument("out", metavar="OUT", help="folder of the predictions, or its URL; one that all machines see")
-    parser.add_argument("--model", default="dice", help="a release: dice, dice@5, or its folder (default: dice)")
+    parser.add_argument("--model", default="dice", help="a release: dice, dice@6, or its folder (default: dice)")
     parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
     parser.add_argument(
         "--score-threshold", type=flags.score, help="objects must score above it (default: the model's own)"

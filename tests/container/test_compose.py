@@ -20,7 +20,7 @@ import httpx
 import pytest
 import torch
 
-from model_store import architectures
+from model_store import architectures, store
 from model_store.engines import ENGINES
 
 ROOT = Path(__file__).parents[2]
@@ -151,6 +151,23 @@ def state_dict(tmp_path: Path) -> Path:
     return folder / "Dragon_Model.tar"
 
 
+@pytest.fixture
+def store_without_engines(tmp_path: Path) -> Path:
+    """A store with `dice@1`: the embedded release without its engines."""
+    source = store.find(store.DEFAULT_ROOT, "dice")
+    kept = (store.WEIGHTS, *(image.file for image in source.manifest.golden))
+
+    def fill(folder: Path, version: int) -> None:
+        for name in kept:
+            shutil.copy(source.folder / name, folder)
+        files = {name: source.manifest.files[name] for name in kept}
+        source.manifest.model_copy(update={"version": version, "engines": {}, "files": files}).write(folder)
+
+    root = tmp_path / "store"
+    store.publish(root, "dice", fill, lambda release: None)
+    return root
+
+
 def photo() -> bytes:
     return min((ROOT / "examples").glob("*.jpg")).read_bytes()
 
@@ -211,11 +228,11 @@ def test_the_slim_image_serves_with_an_empty_cache(compose: Compose, setting: st
 
 @pytest.mark.parametrize("model", ["state dict", "dice@1"])
 def test_the_slim_image_names_the_full_one_for_what_it_cannot_serve(
-    compose: Compose, state_dict: Path, model: str
+    compose: Compose, state_dict: Path, store_without_engines: Path, model: str
 ) -> None:
     mount = f"{state_dict}:/models/{state_dict.name}:ro"
     path = model if "@" in model else f"/models/{state_dict.name}"
-    command = ("docker", "run", "--rm", "-v", mount, "-v", f"{ROOT}/model_store/releases:{RELEASES}:ro")
+    command = ("docker", "run", "--rm", "-v", mount, "-v", f"{store_without_engines}:{RELEASES}:ro")
     done = subprocess.run(
         [*command, "-e", f"RENDERSIGHT_MODEL={path}", "rendersight-slim"], capture_output=True, text=True, check=False
     )

@@ -74,7 +74,7 @@ def test_answer_in_the_readme_is_what_the_service_gives(session: Session) -> Non
         assert list(came) == list(printed)
         assert (came["label"], came["label_id"]) == (printed["label"], printed["label_id"])
         assert came["score"] == pytest.approx(printed["score"], abs=0.02)  # processors differ in their arithmetic
-        assert came["box"] == pytest.approx(printed["box"], abs=2)
+        assert came["box"] == pytest.approx(printed["box"], abs=4)
 
 
 def test_tensors_in_kserve_md_are_what_the_service_gives(session: Session) -> None:
@@ -86,7 +86,7 @@ def test_tensors_in_kserve_md_are_what_the_service_gives(session: Session) -> No
     assert {**answer, "outputs": None} == {**shown, "outputs": None}
     for came, printed in zip(answer["outputs"], shown["outputs"], strict=True):
         assert {**came, "data": None} == {**printed, "data": None}
-        assert came["data"] == pytest.approx(printed["data"], abs=2 if came["name"] == "boxes" else 0.02)
+        assert came["data"] == pytest.approx(printed["data"], abs=4 if came["name"] == "boxes" else 0.02)
 
 
 def test_failing_command_is_reported_with_its_line(session: Session) -> None:

@@ -1,6 +1,8 @@
 """From a reference to a model that answers: releases, notebooks' state dicts, and what is refused."""
 
+import json
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +19,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from model_store import graphs, store
 from model_store.architectures import NetworkOptions
 from model_store.detector import check_golden, open_detector
+from model_store.engines import openvino
 from model_store.engines.openvino import graphs_in
 from model_store.engines.torch import TorchEngine
 from model_store.errors import (
@@ -29,12 +32,16 @@ from model_store.errors import (
     ReleaseNotFound,
     UnknownArchitecture,
 )
+from model_store.manifest import FILE_NAME
 from model_store.network import load_network
 from model_store.store import Release
+from rendersight import images
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
 
 Noise = Callable[..., RgbImage]
+
+MANIFESTS = Path(__file__).parent / "manifests"
 
 
 def assert_same(a: Detections, b: Detections) -> None:
@@ -143,6 +150,37 @@ class TestRelease:
         change_manifest(tiny_release, input=rule.model_copy(update={field: other}))
         with pytest.raises(BrokenRelease, match=f"the manifest's input.{field} is"):
             load_network("tiny", store_root=tiny_release.folder.parents[1])
+
+    @pytest.mark.parametrize(("schema_version", "engine"), [(1, "torch-fp32"), (2, "openvino-int8")])
+    def test_opens_a_release_of_an_older_schema(
+        self,
+        tiny_release: Release,
+        tiny_graphs: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        *,
+        schema_version: int,
+        engine: str,
+    ) -> None:
+        """The manifests are those of `dice@1` and `dice@5`; the network, its files and its golden image are tiny."""
+        monkeypatch.setattr(openvino, "_BFLOAT16", ())  # rounding would be too much for random weights
+        document = json.loads((MANIFESTS / f"schema_{schema_version}.json").read_text("utf-8"))
+        for record in document.get("engines", {}).values():
+            shutil.copytree(tiny_graphs, tiny_release.folder / record["graphs"])
+        new = tiny_release.manifest.model_dump(mode="json")
+        tiny = ("options", "class_names", "input", "score_floor", "detections_per_image", "score_threshold")
+        paths = [path for path in tiny_release.folder.rglob("*") if path.is_file() and path.name != FILE_NAME]
+        document |= {name: new[name] for name in tiny} | {
+            "golden": new["golden"][0]["expected"],
+            "files": {path.relative_to(tiny_release.folder).as_posix(): store.sha256_of(path) for path in paths},
+        }
+        assert document["schema_version"] == schema_version
+        (tiny_release.folder / FILE_NAME).write_text(json.dumps(document), "utf-8")
+        detector = open_detector(
+            str(tiny_release.folder), store_root=tiny_release.folder, device="cpu", engine=engine, cores=1
+        )
+        assert (detector.card.name, detector.engine.name) == ("dice", engine)
+        (found,) = detector.detect([images.read(tiny_release.folder / "golden.jpg")])
+        assert len(found.above(new["score_threshold"])) >= 3
 
     def test_class_names_are_the_release_s_own(self, tiny_store: Path) -> None:
         with pytest.raises(ReleaseNotFound, match="class names are for a bare state dict"):

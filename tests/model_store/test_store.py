@@ -89,7 +89,7 @@ class TestFind:
 
     def test_takes_no_path(self, tmp_path: Path) -> None:
         put(tmp_path)
-        with pytest.raises(ReleaseNotFound, match="is no release reference; accepted: a name such as dice, or dice@2"):
+        with pytest.raises(ReleaseNotFound, match="is no release reference; accepted: a name such as dice, or dice@6"):
             find(tmp_path, "dice/1")
 
     def test_only_numbers_are_versions(self, tmp_path: Path) -> None:

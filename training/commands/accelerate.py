@@ -37,7 +37,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "Convert and quantise a release for OpenVINO, measure the loss on labelled images, and publish the result as "
         "the next version. A running service then switches to it by itself."
     )
-    parser.add_argument("release", help="dice, dice@2, or a release's folder")
+    parser.add_argument("release", help="dice, dice@6, or a release's folder")
     add_plan(parser, is_required=True)
     parser.add_argument(
         "--work", type=Path, help="folder that keeps the result of each stage (default: runs/accelerate/NAME@VERSION)"

@@ -38,7 +38,7 @@ __all__ = [
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that `open_model` reads."""
     parser.add_argument(
-        "model", help="a release (dice, dice@2 or its folder), a run folder, or the file of a state dict"
+        "model", help="a release (dice, dice@6 or its folder), a run folder, or the file of a state dict"
     )
     parser.add_argument("--labels", type=names, help="class names of a bare state dict, in order, separated by commas")
 
