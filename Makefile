@@ -4,7 +4,7 @@ MINUTES ?= 10
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-EVERYDAY := not long and not container and not blender and not browser and not kubernetes and not ray
+EVERYDAY := not long and not container and not blender and not browser and not kubernetes and not prometheus and not ray
 SOURCES := rendersight model_store app training deploy tests benchmarks
 
 .PHONY: help serve test test-all format lock bench bench-env soak render-env ray-env reference clean

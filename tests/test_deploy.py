@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+import promql_parser
 import pytest
 import yaml
 from fastapi.testclient import TestClient
@@ -17,7 +18,6 @@ from app.errors import ServiceError
 from app.inference.reloading import Reload
 from app.settings import Settings
 from tests.app.fakes import PHOTO, FixedEngine, app_with
-from tests.promql import parse
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
@@ -61,6 +61,59 @@ def exposed() -> Exposed:
         name = family.name + ("_total" if family.type == "counter" else "")
         rows.add((name, family.type, frozenset(family.samples[0].labels) - {"le"}))
     return Exposed(frozenset(rows), samples, values)
+
+
+@dataclass(frozen=True)
+class Query:
+    """The parts of a PromQL expression that have to exist.
+
+    Attributes:
+        metrics: names of samples.
+        matchers: (metric, label, whether the operator is `=`, value) of each selector's matchers.
+        grouped: (labels, metrics inside) of each `by (...)` and then of each `on (...)`.
+    """
+
+    metrics: list[str]
+    matchers: list[tuple[str, str, bool, str]]
+    grouped: list[tuple[list[str], list[str]]]
+
+
+def parse(expression: str) -> Query:
+    """Read an expression, which may hold Grafana's variables. Raises ValueError if it is not PromQL."""
+    text = expression.replace("$__rate_interval", "1m").replace("$job", "a").replace("$instance", "a")
+    found = promql_parser.parse(text)
+    selectors = selectors_in(found)
+    return Query(
+        [str(selector.name) for selector in selectors],
+        [
+            (str(item.name), matcher.name, matcher.op == promql_parser.MatchOp.Equal, matcher.value)
+            for item in selectors
+            for matcher in item.matchers.matchers
+        ],
+        [(labels, [str(item.name) for item in selectors_in(node)]) for labels, node in groupings_in(found)],
+    )
+
+
+def nodes_in(expression: promql_parser.Expr) -> list[promql_parser.Expr]:
+    nodes: list[promql_parser.Expr] = []
+    promql_parser.walk(expression, pre_visit=nodes.append)
+    return nodes
+
+
+def selectors_in(expression: promql_parser.Expr) -> list[promql_parser.VectorSelector]:
+    return [node for node in nodes_in(expression) if isinstance(node, promql_parser.VectorSelector)]
+
+
+def groupings_in(expression: promql_parser.Expr) -> Iterator[tuple[list[str], promql_parser.Expr]]:
+    nodes = nodes_in(expression)
+    for node in nodes:
+        if isinstance(node, promql_parser.AggregateExpr) and node.modifier:
+            assert node.modifier.type == promql_parser.AggModifierType.By
+            yield node.modifier.labels, node
+    for node in nodes:
+        if isinstance(node, promql_parser.BinaryExpr) and node.modifier and node.modifier.matching:
+            assert node.modifier.matching.type == promql_parser.LabelModifierType.Include
+            yield node.modifier.matching.labels, node
 
 
 def loaded(name: str) -> Any:
@@ -131,8 +184,8 @@ def test_every_value_that_is_looked_for_is_one_that_can_be() -> None:
     looked_for = {
         (metric, label, value)
         for _, expression, _ in EXPRESSIONS
-        for metric, label, operator, value in parse(expression).matchers
-        if operator == "=" and label not in OF_THE_SCRAPE
+        for metric, label, is_equal, value in parse(expression).matchers
+        if is_equal and label not in OF_THE_SCRAPE
     }
     assert {value for _, label, value in looked_for if label == "outcome"} >= {"overloaded", "refused"}
     assert [item for item in looked_for if item[2] not in values_of(*item[:2])] == []
