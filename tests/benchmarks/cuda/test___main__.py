@@ -51,12 +51,11 @@ def columns(rows: Sequence[Sequence[str]], *numbers: int) -> list[tuple[str, ...
 
 
 def test_prints_rows_of_each_section(tables: Tables) -> None:
-    assert list(tables) == ["Machine", "Start", "Parity", "Batches", "Waiting", "Stages"]
+    assert list(tables) == ["Machine", "Start", "Parity", "Batches", "Waiting"]
     assert {row[0] for row in tables["Machine"]} >= {"device", "processor", "versions"}
     assert columns(tables["Start"], 0, 1, 3) == [("tiny@1", "fp32-ieee", "ready")]
     assert columns(tables["Batches"], 0, 2) == [("tiny@1", "1"), ("tiny@1", "3")]
     assert columns(tables["Waiting"], 2) == [("single, as served",), ("batched, up to 3",)]
-    assert columns(tables["Stages"], 2) == [("1",), ("3",)]
 
 
 def test_cpu_engine_has_parity(tables: Tables) -> None:
