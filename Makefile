@@ -1,10 +1,10 @@
-# `make serve` and `make test` need only Python 3.11 or newer, make and a network for packages.
+# `make serve` and `make test` need only Python 3.11 or newer, make, and a network to install packages.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 MINUTES ?= 10
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-EVERYDAY := not long and not container and not blender and not browser and not kubernetes and not ray
+EVERYDAY := not long and not container and not blender and not browser and not kubernetes and not prometheus and not ray
 SOURCES := rendersight model_store app training deploy tests benchmarks
 
 .PHONY: help serve test test-all format lock bench bench-env soak render-env ray-env reference clean
@@ -15,19 +15,19 @@ help: ## list the targets
 serve: $(VENV)/serve.stamp ## start the service with the embedded release
 	@$(if $(HOST),RENDERSIGHT_HOST=$(HOST)) $(if $(PORT),RENDERSIGHT_PORT=$(PORT)) $(BIN)/python -m app
 
-test: $(VENV)/dev.stamp ## lint, types and the everyday tests
+test: $(VENV)/dev.stamp ## run the linter, the type checker and the everyday tests
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "$(EVERYDAY)"; tests=$$?; \
 	wait $$types && exit $$tests
 
-test-all: $(VENV)/dev.stamp render-env ray-env ## everything, also what takes minutes
+test-all: $(VENV)/dev.stamp render-env ray-env ## all tests, including the slow ones
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-format: $(VENV)/dev.stamp ## rewrite the sources in the project's format
+format: $(VENV)/dev.stamp ## format the sources
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
@@ -42,7 +42,7 @@ $(VENV)/dev.stamp: requirements/dev.txt | $(VENV)/bin/python
 	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
 	@touch $@
 
-lock: $(VENV)/dev.stamp ## resolve the dependencies anew; the locks carry hashes and no index address
+lock: $(VENV)/dev.stamp ## resolve the dependencies again; the locks have hashes and no index address
 	$(BIN)/uv pip compile pyproject.toml requirements/dev.in $(LOCK) -o requirements/dev.txt
 	for name in serve slim ray; do $(BIN)/uv pip compile pyproject.toml requirements/$$name.in -c requirements/dev.txt \
 		$(LOCK) -o requirements/$$name.txt || exit; done
@@ -55,31 +55,31 @@ LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url 
 reference: $(VENV)/dev.stamp ## write docs/api.md and docs/settings.md from the code
 	$(BIN)/python -m app.reference docs
 
-bench: $(VENV)/dev.stamp bench-env ## every figure of docs/performance.md; some twenty minutes, with nothing else running
+bench: $(VENV)/dev.stamp bench-env ## print every figure of docs/performance.md; takes twenty minutes on an idle machine
 	$(BIN)/python -m benchmarks
 
-bench-env: $(VENV)-bench/stamp ## the servers that ours is compared with, in an environment of their own
+bench-env: $(VENV)-bench/stamp ## install the servers we compare with, in their own environment
 
 $(VENV)-bench/stamp: requirements/bench.txt
 	$(PYTHON) -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r $<
 	@touch $@
 
-soak: $(VENV)/dev.stamp ## ten minutes of every kind of request, with newer releases taking over; MINUTES=30 for more
+soak: $(VENV)/dev.stamp ## send every kind of request for ten minutes while newer releases take over; MINUTES=30 for longer
 	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES)
 
 clean: ## remove all environments and caches; datasets, runs and releases stay
 	rm -rf $(VENV) $(VENV)-* .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis *.egg-info
 	find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +
 
-render-env: $(VENV)-render/stamp ## Blender (bpy, GPL) in an environment of its own, for `training render`
+render-env: $(VENV)-render/stamp ## install Blender (bpy, GPL) in its own environment, for `training render`
 
 $(VENV)-render/stamp: requirements/render.txt
 	$(PYTHON) -m venv $(VENV)-render
 	$(VENV)-render/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r $<
 	@touch $@
 
-ray-env: $(VENV)-ray/stamp ## Ray in an environment of its own, for deploy/ray
+ray-env: $(VENV)-ray/stamp ## install Ray in its own environment, for deploy/ray
 
 $(VENV)-ray/stamp: requirements/ray.txt
 	$(PYTHON) -m venv $(VENV)-ray

@@ -10,7 +10,6 @@ Run it on an idle machine.
 
 import argparse
 import itertools
-import threading
 import time
 from collections.abc import Callable, Sequence
 from math import prod
@@ -20,7 +19,7 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset13 as op
 
-from benchmarks.load import saturate
+from benchmarks.load import saturate, throughput
 from benchmarks.servers import service
 from benchmarks.serving import photos, spread
 from model_store import store
@@ -36,27 +35,12 @@ _COUNTED = (*_CONVOLUTIONS, "FullyConnected")
 _MATRIX_SIDE = 2048
 
 
-def engine_alone(engine: OpenVinoEngine, pictures: Sequence[RgbImage], *, count: int) -> tuple[float, float]:
+def engine_alone(engine: OpenVinoEngine, pictures: Sequence[RgbImage], *, seconds: float) -> tuple[float, float]:
     """Return the engine's images per second and CPU seconds per image, with one thread more than it has lanes."""
-    numbers = iter(range(count))
-    lock = threading.Lock()
-
-    def work() -> None:
-        while True:
-            with lock:
-                number = next(numbers, None)
-            if number is None:
-                return
-            engine.detect([pictures[number % len(pictures)]])
-
     # one thread more than lanes: an image always waits for the next free lane, and none is ever computed alone
-    threads = [threading.Thread(target=work) for _ in range(engine.parallel + 1)]
     began, cpu = time.perf_counter(), time.process_time()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return count / (time.perf_counter() - began), (time.process_time() - cpu) / count
+    rate = throughput(lambda picture: engine.detect([picture]), pictures, threads=engine.parallel + 1, seconds=seconds)
+    return rate, (time.process_time() - cpu) / (rate * (time.perf_counter() - began))
 
 
 def resizing_s(engine: OpenVinoEngine, rule: InputRule, pictures: Sequence[RgbImage]) -> float:
@@ -77,12 +61,12 @@ def costs(model: str, *, rounds: int, seconds: float, concurrency: int) -> None:
     files = photos()
     pictures = [images.decode(file) for file in files]
     reached, shares, outside = [], [], []
-    engine_alone(engine, pictures, count=20)
+    engine_alone(engine, pictures, seconds=1)
     count = round(seconds * 20)
     with service(model, {"RENDERSIGHT_ENGINE": ENGINE}) as server:
         saturate(server.port, files, concurrency=concurrency, count=20)
         for _ in range(rounds):
-            rate, engine_s = engine_alone(engine, pictures, count=count)
+            rate, engine_s = engine_alone(engine, pictures, seconds=seconds)
             before, began = server.cpu_s(), time.process_time()
             busy = saturate(server.port, files, concurrency=concurrency, count=count)
             server_s, client_s = (server.cpu_s() - before) / count, (time.process_time() - began) / count

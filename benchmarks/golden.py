@@ -102,29 +102,6 @@ class Mutated:
         return self.detect([image])
 
 
-@dataclass(frozen=True)
-class Mutation:
-    """A fault: its description, and the engine that has it."""
-
-    what: str
-    engine: Mutated
-
-
-def swap_channels(image: RgbImage) -> RgbImage:
-    """Return the image with channels in BGR order."""
-    return np.ascontiguousarray(image[..., ::-1])
-
-
-def leave_out_mean(image: RgbImage) -> RgbImage:
-    """Return an image that normalises to the values of `image` without the mean subtracted, as far as uint8 allows."""
-    return (image.astype(np.float32) + _MEAN).clip(0, 255).astype(np.uint8)
-
-
-def leave_out_scale(image: RgbImage) -> RgbImage:
-    """Return an image that normalises to the values of `image` without the division by the standard deviation."""
-    return (_MEAN + (image - _MEAN) * _STD).astype(np.uint8)
-
-
 def permute_two_labels(found: Detections) -> Detections:
     """Return detections with the first two labels swapped."""
     swapped = np.array([0, 2, 1])
@@ -132,45 +109,42 @@ def permute_two_labels(found: Detections) -> Detections:
     return Detections.of(found.boxes_xyxy, labels, found.scores)
 
 
-def shift_boxes(found: Detections, *, px: float = 6) -> Detections:
-    """Return detections with boxes moved right and down by `px`."""
-    return Detections.of(found.boxes_xyxy + np.float32(px), found.labels, found.scores)
-
-
-def scale_boxes(found: Detections, *, factor: float = 1.05) -> Detections:
-    """Return detections with scaled coordinates, as if the resized image had a wrong size."""
-    return Detections.of(found.boxes_xyxy * np.float32(factor), found.labels, found.scores)
-
-
-def grow_boxes(found: Detections, *, factor: float = 1.05) -> Detections:
-    """Return detections with boxes scaled around their centres."""
+def grow_boxes(found: Detections) -> Detections:
+    """Return detections with boxes scaled by 1.05 around their centres."""
     centres = np.tile((found.boxes_xyxy[:, :2] + found.boxes_xyxy[:, 2:]) / 2, 2)
-    return Detections.of(centres + (found.boxes_xyxy - centres) * np.float32(factor), found.labels, found.scores)
+    return Detections.of(centres + (found.boxes_xyxy - centres) * np.float32(1.05), found.labels, found.scores)
 
 
 def lose_numbers(_: Detections) -> Detections:
-    """Return the detections of an engine whose network outputs NaN."""
+    """Raise the error of an engine whose network outputs NaN."""
     raise FloatingPointError("the network returned a box or a score that is not finite")
 
 
-def mutations(engine: Engine) -> Iterator[Mutation]:
-    """Yield a mutation of an engine for each known wiring error."""
-    wrong_images = {
-        "channels as BGR": swap_channels,
-        "mean left out": leave_out_mean,
-        "scale left out": leave_out_scale,
-    }
-    wrong_detections = {
-        "two labels swapped": permute_two_labels,
-        "boxes shifted by 6 px": shift_boxes,
-        "coordinates scaled by 5 %": scale_boxes,
-        "boxes grown by 5 %": grow_boxes,
-        "NaN": lose_numbers,
-    }
-    for what, before in wrong_images.items():
-        yield Mutation(what, Mutated(engine, engine.name, before=before))
-    for what, after in wrong_detections.items():
-        yield Mutation(what, Mutated(engine, engine.name, after=after))
+WRONG_IMAGES: dict[str, Callable[[RgbImage], RgbImage]] = {
+    "channels as BGR": lambda image: np.ascontiguousarray(image[..., ::-1]),
+    "mean left out": lambda image: (image.astype(np.float32) + _MEAN).clip(0, 255).astype(np.uint8),
+    "scale left out": lambda image: (_MEAN + (image - _MEAN) * _STD).astype(np.uint8),
+}
+"""Wiring errors before the network, as changes of the image that have the same effect, as far as uint8 allows."""
+
+WRONG_DETECTIONS: dict[str, Callable[[Detections], Detections]] = {
+    "two labels swapped": permute_two_labels,
+    "boxes shifted by 6 px": lambda found: Detections.of(found.boxes_xyxy + np.float32(6), found.labels, found.scores),
+    "coordinates scaled by 5 %": lambda found: Detections.of(
+        found.boxes_xyxy * np.float32(1.05), found.labels, found.scores
+    ),
+    "boxes grown by 5 %": grow_boxes,
+    "NaN": lose_numbers,
+}
+"""Wiring errors after the network."""
+
+
+def mutations(engine: Engine) -> Iterator[tuple[str, Mutated]]:
+    """Yield the description and a mutation of an engine for each known wiring error."""
+    for what, before in WRONG_IMAGES.items():
+        yield what, Mutated(engine, engine.name, before=before)
+    for what, after in WRONG_DETECTIONS.items():
+        yield what, Mutated(engine, engine.name, after=after)
 
 
 def with_noise(network: FasterRCNN, share: float) -> FasterRCNN:
@@ -248,8 +222,8 @@ def measure(release: Release, data: LabelledImages, *, root: Path, noise: Sequen
         lost = lost_ap(engine, data, reference)
         must_refuse = False if lost < MAX_LOSS else None
         yield Row(engine.name, "as published", lost, is_refused(engine, release), must_refuse)
-        for item in mutations(engine) if engine.name != "torch-bf16" else ():
-            yield Row(engine.name, item.what, None, is_refused(item.engine, release), must_refuse=True)
+        for what, mutated in mutations(engine) if engine.name != "torch-bf16" else ():
+            yield Row(engine.name, what, None, is_refused(mutated, release), must_refuse=True)
     for what, other in other_weights(release, data, root):
         mutated = Mutated(TorchEngine(other, "cpu"), "openvino-int8")
         yield Row("as int8", what, None, is_refused(mutated, release), must_refuse=True)
@@ -264,7 +238,7 @@ def main() -> None:
     """Print the table; exit with status 1 if a decision is wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.golden", description=__doc__)
     parser.add_argument("--model", default="dice")
-    parser.add_argument("--photos", type=Path, default=RENDERS, help="labelled images that tell what is lost")
+    parser.add_argument("--photos", type=Path, default=RENDERS, help="labelled images for measuring the lost mAP")
     options = parser.parse_args()
     release = store.find(store.DEFAULT_ROOT, options.model)
     data = read_dataset(options.photos, class_names=release.manifest.class_names)

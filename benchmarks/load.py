@@ -5,11 +5,16 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import cycle
+from typing import TypeVar
 
 _TIMEOUT_S = 120.0
 _BOUNDARY = "rendersight-benchmark"
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,19 @@ def saturate(port: int, photos: Sequence[bytes], *, concurrency: int, count: int
     return _run(port, photos, due, concurrency)
 
 
+def capacity(port: int, photos: Sequence[bytes]) -> float:
+    """Warm a service up and return the largest number of requests that it answers per second.
+
+    Raises:
+        RuntimeError: the service does not answer all requests.
+    """
+    saturate(port, photos, concurrency=8, count=60)
+    load = saturate(port, photos, concurrency=8, count=300)
+    if load.failures:
+        raise RuntimeError(f"{load.failures} of {len(load.answers)} requests failed; run it on an idle machine")
+    return load.rate
+
+
 def paced(
     port: int, photos: Sequence[bytes], *, rate: float, count: int, seed: int | None, concurrency: int = 64
 ) -> Load:
@@ -96,6 +114,26 @@ def paced(
         times.append(now)
         now += 1 / rate if seed is None else chance.expovariate(rate)
     return _run(port, photos, iter(times), concurrency)
+
+
+def throughput(work: Callable[[Item], object], items: Sequence[Item], *, threads: int, seconds: float) -> float:
+    """Return the items per second that threads process without a pause, repeating the items for `seconds`."""
+    taking = threading.Lock()
+    endless = cycle(items)
+    began_s = time.perf_counter()
+
+    def one(_number: int) -> int:
+        done = 0
+        while time.perf_counter() < began_s + seconds:
+            with taking:
+                item = next(endless)
+            work(item)
+            done += 1
+        return done
+
+    with ThreadPoolExecutor(threads) as pool:
+        done = sum(pool.map(one, range(threads)))
+    return done / (time.perf_counter() - began_s)
 
 
 def _run(port: int, photos: Sequence[bytes], due: Iterator[float | None], concurrency: int) -> Load:
@@ -125,11 +163,8 @@ def _run(port: int, photos: Sequence[bytes], due: Iterator[float | None], concur
         connection.close()
 
     began = time.perf_counter()
-    threads = [threading.Thread(target=work) for _ in range(concurrency)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(concurrency) as threads:
+        list(threads.map(lambda _: work(), range(concurrency)))
     return Load(tuple(answers), time.perf_counter() - began)
 
 

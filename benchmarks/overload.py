@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.load import paced, saturate
+from benchmarks.load import capacity, paced, saturate
 from benchmarks.servers import Server, service
 from benchmarks.serving import photos
 
@@ -29,13 +29,12 @@ def main() -> None:
     pictures = photos()
     settings = {"RENDERSIGHT_REQUEST_TIMEOUT_S": str(options.timeout), "RENDERSIGHT_QUEUE_SIZE": str(options.queue)}
     with service(options.model, settings) as server:
-        saturate(server.port, pictures, concurrency=8, count=60)
-        capacity = saturate(server.port, pictures, concurrency=8, count=300).rate
-        rate = options.times * capacity
+        most = capacity(server.port, pictures)
+        rate = options.times * most
         with _watched(server) as (health_s, resident_mb):
             load = paced(server.port, pictures, rate=rate, count=round(rate * options.seconds), seed=0, concurrency=400)
         after = saturate(server.port, pictures, concurrency=8, count=100)
-        print(f"capacity {capacity:.1f}/s, asked {rate:.0f}/s for {load.seconds:.0f} s, deadline {options.timeout:g} s")
+        print(f"capacity {most:.1f}/s, asked {rate:.0f}/s for {load.seconds:.0f} s, deadline {options.timeout:g} s")
         print(f"answers by status: {load.by_status}; {load.by_status.get(200, 0) / load.seconds:.1f} of 200 a second")
         p50, p99 = (load.percentile(share, 200) for share in (0.5, 0.99))
         print(f"accepted: p50 {p50:.3f} s, p99 {p99:.3f} s, deadline {options.timeout:g} s")

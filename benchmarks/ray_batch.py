@@ -9,19 +9,15 @@ Run it on an idle machine. It measures in turns, on the same JPEGs of 640 x 640 
 """
 
 import argparse
-import itertools
 import json
 import statistics
 import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from benchmarks.cluster import BINARIES
+from benchmarks.load import throughput
 from benchmarks.servers import ROOT
 from benchmarks.serving import photos
 from model_store import store
@@ -71,38 +67,15 @@ def _measure(model: str, folder: Path, *, seconds: float) -> None:
     paths = sorted(folder.iterdir())
     some = [_decoded(detector, path) for path in paths[: len(photos())]]
     streams = detector.engine.parallel
-    alone = _rate(detector.detect_photo, itertools.cycle(some), threads=streams, seconds=seconds)
-    both = _rate(
-        lambda path: detector.detect_photo(_decoded(detector, path)),
-        itertools.cycle(paths),
-        threads=streams + _AHEAD,
-        seconds=seconds,
+    alone = throughput(detector.detect_photo, some, threads=streams, seconds=seconds)
+    both = throughput(
+        lambda path: detector.detect_photo(_decoded(detector, path)), paths, threads=streams + _AHEAD, seconds=seconds
     )
     print(json.dumps({ENGINE: alone, DECODING: both}))
 
 
 def _decoded(detector: Detector, path: Path) -> images.Photo:
     return images.decode_photo(path.read_bytes(), need=detector.card.input.resized_hw)
-
-
-def _rate(work: Callable[[Any], object], items: Iterator[Any], *, threads: int, seconds: float) -> float:
-    """Return the items per second that a number of threads process without a pause."""
-    taking = threading.Lock()
-    until_s = time.perf_counter() + seconds
-
-    def one(_number: int) -> int:
-        done = 0
-        while time.perf_counter() < until_s:
-            with taking:
-                item = next(items)
-            work(item)
-            done += 1
-        return done
-
-    began_s = time.perf_counter()
-    with ThreadPoolExecutor(threads) as pool:
-        done = sum(pool.map(one, range(threads)))
-    return done / (time.perf_counter() - began_s)
 
 
 def main() -> None:

@@ -111,10 +111,7 @@ def _running(command: Sequence[str], port: int, environment: Mapping[str, str]) 
         start_new_session=True,
     )
     try:
-        while not is_ready(port):
-            if process.poll() is not None or time.perf_counter() - began > _START_S:
-                raise RuntimeError(f"{' '.join(command)} did not start; status {process.poll()}")
-            time.sleep(0.02)
+        wait_until_ready(port, process)
         yield Server(port, process.pid, time.perf_counter() - began)
     finally:
         process.terminate()
@@ -125,6 +122,19 @@ def _running(command: Sequence[str], port: int, environment: Mapping[str, str]) 
             process.wait()
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # LitServe leaves its workers behind
+
+
+def wait_until_ready(port: int, process: subprocess.Popen[bytes] | None = None) -> None:
+    """Wait until the service at a port of this machine is ready.
+
+    Raises:
+        RuntimeError: the given process ended, or the service is not ready within three minutes.
+    """
+    until_s = time.perf_counter() + _START_S
+    while not is_ready(port):
+        if (process is not None and process.poll() is not None) or time.perf_counter() > until_s:
+            raise RuntimeError(f"nothing is ready at port {port}" + (f": {process.args!r} failed" if process else ""))
+        time.sleep(0.02)
 
 
 def is_ready(port: int) -> bool:

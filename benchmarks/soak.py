@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import variants
-from benchmarks.load import saturate
+from benchmarks.load import capacity
 from benchmarks.mixture import MAX_BYTES, UPLOAD_TIMEOUT_S, Ask, kinds, send
 from benchmarks.servers import Server, service
 from benchmarks.serving import photos
@@ -125,10 +125,9 @@ async def soak(
     server: Server, pictures: Sequence[bytes], seconds: float, swapping: Callable[[], Coroutine[Any, Any, None]]
 ) -> list[str]:
     """Run the load, print the table and return the faults."""
-    await asyncio.to_thread(saturate, server.port, pictures, concurrency=8, count=60)
-    load = await asyncio.to_thread(saturate, server.port, pictures, concurrency=8, count=300)
-    print(f"capacity {load.rate:.1f}/s, asked {_TIMES * load.rate:.1f}/s for {seconds:.0f} s", flush=True)
-    run = Soak(server, load.rate, pictures)
+    rate = await asyncio.to_thread(capacity, server.port, pictures)
+    print(f"capacity {rate:.1f}/s, asked {_TIMES * rate:.1f}/s for {seconds:.0f} s", flush=True)
+    run = Soak(server, rate, pictures)
     early = await _part(run, seconds / 10, swapping(), server)
     late = await _part(run, seconds * 9 / 10, swapping(), server)
     for name, counts in run.outcomes.items():

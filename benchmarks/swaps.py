@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import variants
-from benchmarks.load import Load, paced, saturate
+from benchmarks.load import Load, capacity, paced, saturate
 from benchmarks.servers import Server, service
 from benchmarks.serving import photos
 from model_store import store
@@ -45,8 +45,7 @@ def main() -> None:
         appear(releases.pop(0))
         settings = {"RENDERSIGHT_MODEL_STORE": str(root), "RENDERSIGHT_RELOAD_INTERVAL_S": "0.25"}
         with service(options.model, settings) as server:
-            saturate(server.port, pictures, concurrency=8, count=60)
-            rate = _SHARE * saturate(server.port, pictures, concurrency=8, count=300).rate
+            rate = _SHARE * capacity(server.port, pictures)
             count = round(rate * options.swaps * options.every)
             still = paced(server.port, pictures, rate=rate, count=count, seed=0)
             memory_mb: list[float] = []

@@ -1,4 +1,4 @@
-"""What deploy/ and docs/monitoring.md say of metrics is what a running service exposes."""
+"""The metrics in deploy/ and docs/monitoring.md match those of a running service."""
 
 import json
 import re
@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+import promql_parser
 import pytest
 import yaml
 from fastapi.testclient import TestClient
@@ -17,24 +18,23 @@ from app.errors import ServiceError
 from app.inference.reloading import Reload
 from app.settings import Settings
 from tests.app.fakes import PHOTO, FixedEngine, app_with
-from tests.promql import parse
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
 PAGE = (ROOT / "docs" / "monitoring.md").read_text("utf-8")
 
 OF_THE_SCRAPE = {"job", "instance"}
-"""Labels that Prometheus gives to everything it reads; `up` is its own as well."""
+"""Labels that Prometheus adds to everything it scrapes. It also adds the metric `up`."""
 
 
 @dataclass(frozen=True)
 class Exposed:
-    """What a running service exposes.
+    """The metrics of a running service.
 
     Attributes:
         rows: (name, type, labels) of each metric, as docs/monitoring.md lists it.
-        samples: name of a sample, such as a histogram's `_bucket` -> its labels, those of the scrape with it.
-        values: (name of a sample, label) -> the values that are there.
+        samples: name of a sample, such as a histogram's `_bucket` -> its labels, with those of the scrape.
+        values: (name of a sample, label) -> the values that appear.
     """
 
     rows: frozenset[tuple[str, str, frozenset[str]]]
@@ -47,7 +47,7 @@ def exposed() -> Exposed:
     app = app_with(FixedEngine())
     with TestClient(app) as client:
         assert client.post("/detect", content=PHOTO).status_code == 200
-        app.state.metrics.reloaded("refused")  # the one series that a photo does not begin
+        app.state.metrics.reloaded("refused")  # a photo starts every series but this one
         text = client.get("/metrics").text
     rows = set()
     samples: dict[str, frozenset[str]] = {"up": frozenset(OF_THE_SCRAPE)}
@@ -61,6 +61,59 @@ def exposed() -> Exposed:
         name = family.name + ("_total" if family.type == "counter" else "")
         rows.add((name, family.type, frozenset(family.samples[0].labels) - {"le"}))
     return Exposed(frozenset(rows), samples, values)
+
+
+@dataclass(frozen=True)
+class Query:
+    """The parts of a PromQL expression that have to exist.
+
+    Attributes:
+        metrics: names of samples.
+        matchers: (metric, label, whether the operator is `=`, value) of each selector's matchers.
+        grouped: (labels, metrics inside) of each `by (...)` and then of each `on (...)`.
+    """
+
+    metrics: list[str]
+    matchers: list[tuple[str, str, bool, str]]
+    grouped: list[tuple[list[str], list[str]]]
+
+
+def parse(expression: str) -> Query:
+    """Read an expression, which may hold Grafana's variables. Raises ValueError if it is not PromQL."""
+    text = expression.replace("$__rate_interval", "1m").replace("$job", "a").replace("$instance", "a")
+    found = promql_parser.parse(text)
+    selectors = selectors_in(found)
+    return Query(
+        [str(selector.name) for selector in selectors],
+        [
+            (str(item.name), matcher.name, matcher.op == promql_parser.MatchOp.Equal, matcher.value)
+            for item in selectors
+            for matcher in item.matchers.matchers
+        ],
+        [(labels, [str(item.name) for item in selectors_in(node)]) for labels, node in groupings_in(found)],
+    )
+
+
+def nodes_in(expression: promql_parser.Expr) -> list[promql_parser.Expr]:
+    nodes: list[promql_parser.Expr] = []
+    promql_parser.walk(expression, pre_visit=nodes.append)
+    return nodes
+
+
+def selectors_in(expression: promql_parser.Expr) -> list[promql_parser.VectorSelector]:
+    return [node for node in nodes_in(expression) if isinstance(node, promql_parser.VectorSelector)]
+
+
+def groupings_in(expression: promql_parser.Expr) -> Iterator[tuple[list[str], promql_parser.Expr]]:
+    nodes = nodes_in(expression)
+    for node in nodes:
+        if isinstance(node, promql_parser.AggregateExpr) and node.modifier:
+            assert node.modifier.type == promql_parser.AggModifierType.By
+            yield node.modifier.labels, node
+    for node in nodes:
+        if isinstance(node, promql_parser.BinaryExpr) and node.modifier and node.modifier.matching:
+            assert node.modifier.matching.type == promql_parser.LabelModifierType.Include
+            yield node.modifier.matching.labels, node
 
 
 def loaded(name: str) -> Any:
@@ -98,13 +151,13 @@ EXPRESSIONS = [
     ),
     *of_variables(),
 ]
-"""Where it stands, the PromQL, and the labels of its result that are shown."""
+"""(its place, the PromQL, the displayed labels of its result) of each expression."""
 
 
 @pytest.mark.parametrize(
     ("expression", "shown"), [item[1:] for item in EXPRESSIONS], ids=[item[0] for item in EXPRESSIONS]
 )
-def test_every_metric_and_every_label_is_one_that_the_service_exposes(expression: str, shown: list[str]) -> None:
+def test_expression_uses_exposed_metrics_and_labels(expression: str, shown: list[str]) -> None:
     query, samples = parse(expression), exposed().samples
     assert query.metrics
     assert [name for name in query.metrics if name not in samples] == []
@@ -118,7 +171,7 @@ def test_every_metric_and_every_label_is_one_that_the_service_exposes(expression
 
 
 def values_of(metric: str, label: str) -> set[str]:
-    """Return the values that a label can have."""
+    """Return the possible values of a label."""
     problems = {error.slug for error in ServiceError.__subclasses__()}
     known = {
         ("detect_requests_total", "outcome"): {"ok", "client-gone"} | problems,
@@ -127,18 +180,18 @@ def values_of(metric: str, label: str) -> set[str]:
     return known.get((metric, label), exposed().values.get((metric, label), set()))
 
 
-def test_every_value_that_is_looked_for_is_one_that_can_be() -> None:
+def test_matchers_use_possible_label_values() -> None:
     looked_for = {
         (metric, label, value)
         for _, expression, _ in EXPRESSIONS
-        for metric, label, operator, value in parse(expression).matchers
-        if operator == "=" and label not in OF_THE_SCRAPE
+        for metric, label, is_equal, value in parse(expression).matchers
+        if is_equal and label not in OF_THE_SCRAPE
     }
     assert {value for _, label, value in looked_for if label == "outcome"} >= {"overloaded", "refused"}
     assert [item for item in looked_for if item[2] not in values_of(*item[:2])] == []
 
 
-def test_every_metric_is_on_the_dashboard() -> None:
+def test_dashboard_shows_every_metric() -> None:
     shown = {name for panel in PANELS for target in panel.get("targets", []) for name in parse(target["expr"]).metrics}
     families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in shown} - {"up"}
     assert families == {name for name, _, _ in exposed().rows}
@@ -151,7 +204,7 @@ def table(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
-def test_the_page_lists_exactly_the_metrics_that_are_exposed() -> None:
+def test_docs_list_exposed_metrics() -> None:
     rows = table("Metrics")
     listed = [(name.strip("`"), kind, frozenset(re.findall(r"`(\w+)`", labels))) for name, kind, labels, _ in rows]
     assert len(listed) == len(set(listed))
@@ -159,13 +212,13 @@ def test_the_page_lists_exactly_the_metrics_that_are_exposed() -> None:
     assert all(meaning for *_, meaning in rows)
 
 
-def test_the_page_lists_exactly_the_alerts() -> None:
+def test_docs_list_alerts() -> None:
     listed = [(name.strip("`"), severity) for name, severity, _ in table("Alerts")]
     assert listed == [(rule["alert"], rule["labels"]["severity"]) for rule in ALERTS]
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=[rule["alert"] for rule in ALERTS])
-def test_an_alert_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> None:
+def test_alert_has_severity_and_instructions(rule: dict[str, Any]) -> None:
     assert re.fullmatch(r"\d+[smh]", rule["for"])
     assert rule["labels"]["severity"] in ("critical", "warning")
     assert rule["annotations"].keys() == {"summary", "description"}
@@ -174,7 +227,7 @@ def test_an_alert_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> Non
     assert {value for *_, value in jobs} == {loaded("prometheus/prometheus.yml")["scrape_configs"][0]["job_name"]}
 
 
-def test_the_alerts_limits_are_those_of_the_service() -> None:
+def test_alert_limits_match_defaults() -> None:
     expressions = {rule["alert"]: rule["expr"] for rule in ALERTS}
     assert expressions["RendersightQueueNearFull"].endswith(f" * {Settings.model_fields['queue_size'].default}")
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
@@ -182,7 +235,7 @@ def test_the_alerts_limits_are_those_of_the_service() -> None:
     assert expressions["RendersightMemory"].endswith(" * 8 * 2 ^ 30")
 
 
-def test_every_alert_has_a_test_in_which_it_fires() -> None:
+def test_every_alert_fires_in_a_promtool_test() -> None:
     files = sorted((DEPLOY / "prometheus").glob("*.test.yml"))
     tests = [test for file in files for test in yaml.safe_load(file.read_text("utf-8"))["tests"]]
     cases = [case for test in tests for case in test["promql_expr_test"]]
@@ -194,7 +247,7 @@ def test_every_alert_has_a_test_in_which_it_fires() -> None:
     assert {match[0] for match in series if match} <= exposed().samples.keys()
 
 
-def test_the_panels_are_in_their_rows_and_none_is_on_another() -> None:
+def test_panels_do_not_overlap() -> None:
     ids = [panel["id"] for panel in PANELS]
     assert len(set(ids)) == len(ids)
     rows = [panel["title"] for panel in PANELS if panel["type"] == "row"]
@@ -217,7 +270,7 @@ def test_the_panels_are_in_their_rows_and_none_is_on_another() -> None:
     assert heights == sorted(heights)
 
 
-def test_every_panel_asks_the_data_source_that_was_chosen() -> None:
+def test_panels_use_chosen_data_source() -> None:
     assert (VARIABLES[0]["name"], VARIABLES[0]["type"], VARIABLES[0]["query"]) == (
         "datasource",
         "datasource",
@@ -239,7 +292,7 @@ ADDED = {name: MONITORING[name] for name in ("prometheus", "grafana")}
 
 
 @pytest.mark.parametrize("name", ADDED)
-def test_what_is_started_beside_the_service_is_pinned_and_confined(name: str) -> None:
+def test_monitoring_containers_are_pinned_and_confined(name: str) -> None:
     service = ADDED[name]
     assert re.fullmatch(r"\w+/\w+:v?\d+\.\d+\.\d+", service["image"])
     assert service["read_only"] is True
@@ -252,7 +305,7 @@ def test_what_is_started_beside_the_service_is_pinned_and_confined(name: str) ->
     assert (ROOT / mount["source"]).is_dir()
 
 
-def test_the_names_that_the_files_call_each_other_by_are_right() -> None:
+def test_files_refer_to_existing_names() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
     watched = MONITORING.keys() - ADDED
     assert watched == compose["services"].keys()

@@ -1,8 +1,8 @@
 """Parity with the CPU and speed of the torch engine on a GPU: `python -m benchmarks.cuda`.
 
-It prints six Markdown tables, row by row as they are measured: the machine, the start with the golden check, parity
-with eager fp32 on the CPU, batches, waiting requests, and the stages of the network. It needs only torch, torchvision,
-NumPy, Pillow and pydantic, in any installed version.
+It prints five Markdown tables, row by row as they are measured: the machine, the start with the golden check, parity
+with eager fp32 on the CPU, batches, and waiting requests. It needs only torch, torchvision, NumPy, Pillow and pydantic,
+in any installed version.
 
 The exit status is 0, or 1 if a row fails or parity is beyond its limits, or 2 without the device. `--device cpu` runs
 the same code on the CPU, to try the command.
@@ -15,17 +15,16 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from benchmarks.cuda import machine
-from benchmarks.cuda.bench import ON_CPU, SEEDED, VARIANTS, WARM_UPS, Bench, Model, load, tf32
+from benchmarks.cuda.bench import ON_CPU, SEEDED, VARIANTS, Bench, Model, load, tf32
 from benchmarks.cuda.parity import CLEAR_SCORE, compare
 from benchmarks.cuda.tables import Report
 from benchmarks.cuda.waiting import BatchingEngine, saturate
@@ -37,33 +36,23 @@ from model_store.devices import choose_device
 from model_store.errors import DeviceNotAvailable, ModelError
 from rendersight import images
 
-_STAGES = ("transform", "backbone", "rpn", "roi_heads")
 
-
-def surroundings(bench: Bench, report: Report) -> None:
+def machine_facts(bench: Bench, report: Report) -> None:
     """Print the hardware and library versions, and the cost of the work around the network."""
     report.table("Machine", "what", "here")
     report.row("device", measure=lambda: [machine.gpu(bench.device) if bench.is_cuda else "none: the CPU"])
     report.row("processor", measure=lambda: [f"{machine.processor()}, {usable_cores()} cores usable"])
     report.row("versions", measure=lambda: [machine.versions()])
     report.row("torch's defaults", measure=lambda: [machine.cuda_defaults()])
-    report.row("first use of the device, ms", measure=lambda: [f"{_first_use_ms(bench):.0f}"])
     photo = torch.from_numpy(bench.pictures(1)[0].copy())
     report.row(
         "decoding a photo on one thread, ms (counted with waiting requests alone)",
         measure=lambda: [_spread(bench.timed(lambda: images.decode_photo(bench.files[0])))],
     )
     report.row(
-        "copying its pixels to the device as the engine does, pageable, ms (counted everywhere)",
+        "copying its pixels to the device, ms (counted everywhere)",
         measure=lambda: [_spread(bench.timed(lambda: photo.clone().to(bench.device)))],
     )
-    if bench.is_cuda:
-        report.row("the same from pinned memory, ms", measure=lambda: [_spread(_pinned_ms(bench, photo))])
-
-
-def _pinned_ms(bench: Bench, photo: Tensor) -> list[float]:
-    pinned = photo.pin_memory()
-    return bench.timed(lambda: pinned.to(bench.device, non_blocking=True))
 
 
 def start(bench: Bench, report: Report) -> None:
@@ -174,65 +163,11 @@ def _requests_of(bench: Bench, model: Model, variant: str, *, most: int) -> list
     return [f"{len(latencies_ms) / seconds:.3g}", f"{p50:.3g}", f"{p99:.3g}", f"{mean_size:.1f}"]
 
 
-def stages(bench: Bench, report: Report) -> None:
-    """Print the time of each stage of a call; waiting for the device after each stage makes the total slower."""
-    report.table(
-        "Stages, ms a batch, the device waited for after each",
-        *("model", "precision", "batch", *_STAGES, "the rest: copies, boxes to px, Python"),
-    )
-    sizes = sorted({min(bench.options.batches), max(bench.options.batches)})
-    for model, variant, size in itertools.product(bench.models, bench.variants, sizes):
-        report.row(model.name, variant, str(size), measure=partial(_stages_of, bench, model, variant, size=size))
-
-
-def _stages_of(bench: Bench, model: Model, variant: str, *, size: int) -> list[str]:
-    pictures = bench.pictures(size)
-    calls_ms: dict[str, list[float]] = {name: [] for name in _STAGES}
-    runs_ms: dict[str, list[float]] = {name: [] for name in _STAGES}
-
-    def run() -> None:
-        engine.detect(pictures)
-        for name, values in calls_ms.items():
-            runs_ms[name].append(sum(values))
-            values.clear()
-
-    with bench.engine(model, variant) as engine:
-        for name, values in calls_ms.items():
-            _note_calls(getattr(engine._network, name), bench.synchronize, values)
-        whole_ms = statistics.median(bench.timed(run))
-    medians = [statistics.median(values[WARM_UPS:]) for values in runs_ms.values()]
-    return [f"{value:.3g}" for value in (*medians, whole_ms - sum(medians))]
-
-
-def _note_calls(module: nn.Module, synchronize: Callable[[], None], taken_ms: list[float]) -> None:
-    """Append the milliseconds of each later call of a module to `taken_ms`."""
-    began_s = 0.0
-
-    def before(*_: object) -> None:
-        nonlocal began_s
-        synchronize()
-        began_s = time.perf_counter()
-
-    def after(*_: object) -> None:
-        synchronize()
-        taken_ms.append(1000 * (time.perf_counter() - began_s))
-
-    module.register_forward_pre_hook(before)
-    module.register_forward_hook(after)
-
-
-def _first_use_ms(bench: Bench) -> float:
-    began_s = time.perf_counter()
-    torch.zeros(1, device=bench.device)
-    bench.synchronize()
-    return 1000 * (time.perf_counter() - began_s)
-
-
 def _spread(values_ms: Sequence[float]) -> str:
     return f"{statistics.median(values_ms):.3g} ({min(values_ms):.3g} to {max(values_ms):.3g})"
 
 
-SECTIONS = (surroundings, start, parity, batches, requests, stages)
+SECTIONS = (machine_facts, start, parity, batches, requests)
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -15,9 +15,9 @@ from typing import Any
 
 from app.settings import Settings
 from deploy.ray.errors import FAILED, JobError, exit_status
-from deploy.ray.job import Job, parts_of
-from deploy.ray.places import Place
-from deploy.ray.pool import pool_of
+from deploy.ray.job_settings import JobSettings, parts_of
+from deploy.ray.resources import fit_actors
+from deploy.ray.storage import Storage
 from model_store import store
 from model_store.model_info import release_info
 from model_store.store import Release
@@ -69,30 +69,36 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         PROGRAM,
-        description="Predict over millions of photos into Parquet files, on all cores or GPUs of a cluster of Ray. "
-        "What is in OUT already is not predicted again: a stopped command goes on when it is repeated.",
+        description="Detect objects in millions of photos on all cores or GPUs of a Ray cluster into Parquet files. "
+        "Photos that already have a row in OUT are skipped, so a repeated command continues.",
     )
-    parser.add_argument("photos", metavar="PHOTOS", help="folder, or its URL as fsspec takes it (s3://, gs://, ...)")
-    parser.add_argument("out", metavar="OUT", help="folder of the predictions, or its URL; one that all machines see")
+    parser.add_argument("photos", metavar="PHOTOS", help="folder of the photos, or an fsspec URL (s3://, gs://, ...)")
+    parser.add_argument("out", metavar="OUT", help="folder of the predictions, or its URL; all machines must see it")
     parser.add_argument("--model", default="dice", help="a release: dice, dice@6, or its folder (default: dice)")
-    parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="the model store's folder")
+    parser.add_argument("--store", type=Path, default=store.DEFAULT_ROOT, help="folder of the model store")
     parser.add_argument(
-        "--score-threshold", type=flags.score, help="objects must score above it (default: the model's own)"
+        "--score-threshold", type=flags.score, help="keep objects with a higher score (default: the model's own)"
     )
     parser.add_argument(
         "--max-pixels",
         type=flags.positive,
         default=Settings.model_fields["max_pixels"].default,
-        help="the most pixels of an image (default: %(default)s)",
+        help="maximum pixels of an image (default: %(default)s)",
     )
-    parser.add_argument("--address", help="of the cluster: HOST:PORT, auto, or local for one of this machine alone")
     parser.add_argument(
-        "--actors", type=flags.positive, help="how many load the model (default: what there is room for)"
+        "--address", help="HOST:PORT of the cluster's head, auto, or local for a cluster on this machine"
     )
-    parser.add_argument("--cores", type=flags.positive, help="of each (default: those of the smallest machine)")
-    parser.add_argument("--num-gpus", type=_gpus, default=0.0, help="of each; 1 computes on GPUs (default: 0)")
     parser.add_argument(
-        "--ahead", type=flags.positive, default=4, help="photos that an actor reads meanwhile (default: %(default)s)"
+        "--actors", type=flags.positive, help="number of actors; each loads the model (default: as many as fit)"
+    )
+    parser.add_argument(
+        "--cores", type=flags.positive, help="cores of each actor (default: all of the smallest machine)"
+    )
+    parser.add_argument(
+        "--num-gpus", type=_gpus, default=0.0, help="GPUs of each actor; 1 computes on GPUs (default: 0)"
+    )
+    parser.add_argument(
+        "--ahead", type=flags.positive, default=4, help="photos that an actor reads in advance (default: %(default)s)"
     )
     return parser
 
@@ -101,17 +107,19 @@ def _gpus(text: str) -> float:
     with suppress(ValueError):
         if 0 <= (value := float(text)) < math.inf:
             return value
-    raise argparse.ArgumentTypeError(f"{text} is not a number from 0 on")
+    raise argparse.ArgumentTypeError(f"{text} is not a number of at least 0")
 
 
 def _run(options: argparse.Namespace) -> int:
     release = store.locate(options.store, options.model)
     if not isinstance(release, Release):
-        raise JobError(f"{options.model} is a bare state dict; accepted is a release, which `training publish` makes")
-    job = Job.of(release_info(release.manifest), score_threshold=options.score_threshold, max_pixels=options.max_pixels)
-    photos, out = Place(options.photos), Place(options.out)
+        raise JobError(f"{options.model} is a bare state dict; accepted: a release (`training publish` makes one)")
+    job = JobSettings.of(
+        release_info(release.manifest), score_threshold=options.score_threshold, max_pixels=options.max_pixels
+    )
+    photos, out = Storage(options.photos), Storage(options.out)
     if photos == out:
-        raise JobError(f"{options.out} is the folder of the photos; predictions belong in another one")
+        raise JobError(f"{options.out} is the folder of the photos; choose another folder for the predictions")
     listed = photos.photos()
     paths = [path for path in listed if _is_text(path)]
     job.check(out)
@@ -136,11 +144,11 @@ def _is_text(path: str) -> bool:
     return path.encode(errors="replace").decode() == path
 
 
-def _left(photos: Place, paths: Sequence[str], out: Place) -> tuple[list[str], int]:
+def _left(photos: Storage, paths: Sequence[str], out: Storage) -> tuple[list[str], int]:
     """Return the paths that have no row yet, and the number of existing rows with an error."""
-    from deploy.ray import parts  # noqa: PLC0415 - pyarrow
+    from deploy.ray import predictions  # noqa: PLC0415 - pyarrow
 
-    finished = parts.finished(out, say)
+    finished = predictions.finished(out, say)
     return [path for path in paths if photos.name_of(path) not in finished.paths], finished.errors
 
 
@@ -149,16 +157,16 @@ def _predict(
     summary: Summary,
     options: argparse.Namespace,
     *,
-    photos: Place,
-    out: Place,
-    job: Job,
+    photos: Storage,
+    out: Storage,
+    job: JobSettings,
     release: Release,
 ) -> None:
-    from deploy.ray import actors  # noqa: PLC0415 - Ray
-    from deploy.ray.predicting import Predict, opener  # noqa: PLC0415
+    from deploy.ray import cluster  # noqa: PLC0415 - Ray
+    from deploy.ray.predictor import Predictor, opener  # noqa: PLC0415
 
-    with actors.cluster(options.address):
-        pool = pool_of(actors.machines(), actors=options.actors, cores=options.cores, gpus=options.num_gpus)
+    with cluster.connect(options.address):
+        pool = fit_actors(cluster.machines(), actors=options.actors, cores=options.cores, gpus=options.num_gpus)
         parts = list(parts_of(paths, actors=pool.count))
         pool = replace(pool, count=min(pool.count, len(parts)))
         device = "cuda" if pool.gpus else "cpu"
@@ -166,7 +174,7 @@ def _predict(
         job.claim(out)
         opened = opener(str(release.folder.resolve()), options.store, device=device, cores=pool.cores)
         named = {"open_detector": opened, "ahead": options.ahead}
-        done = actors.run(parts, Predict, (job, photos.url, out.url), named, pool)
+        done = cluster.run(parts, Predictor, (job, photos.url, out.url), named, pool)
         follow(done, len(paths), summary)
 
 

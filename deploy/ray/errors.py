@@ -35,14 +35,14 @@ def exit_status(program: str, job: Callable[[], int]) -> int:
         say(f"{program}: {error}")
         return _USAGE
     except JobFailed as error:
-        say(f"{program}: {error}; once that is mended, the same command goes on")
+        say(f"{program}: {error}; fix the cause, then repeat the command to continue")
         return FAILED
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
         if package in _OURS:
             raise
-        say(f"{program}: the package {package} is not installed: make ray-env, and .venv-ray/bin/python")
+        say(f"{program}: the package {package} is not installed: run `make ray-env` and use .venv-ray/bin/python")
         return _USAGE
     except KeyboardInterrupt:
-        say(f"{program}: stopped; repeat the command to go on")
+        say(f"{program}: stopped; repeat the command to continue")
         return _INTERRUPTED

@@ -28,10 +28,10 @@ _log = logging.getLogger(__name__)
 
 def middlewares() -> list[Middleware]:
     """Return the middleware that Ray Serve wraps its proxies in."""
-    return [Middleware(OneContract)]
+    return [Middleware(ProxyMiddleware)]
 
 
-class OneContract:
+class ProxyMiddleware:
     """Middleware that makes the proxy answer like the service.
 
     The service's answers pass with one X-Request-ID instead of two. A request that Serve refuses or loses gets a

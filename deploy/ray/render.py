@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from deploy.ray.errors import FAILED, JobError, exit_status
-from deploy.ray.pool import pool_of
+from deploy.ray.resources import fit_actors
 from rendersight import flags
 from rendersight.console import progress_bar, say
 from training.commands.render import add_flags
@@ -44,27 +44,33 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         PROGRAM,
         usage=f"{PROGRAM} WHAT --count N --out OUT [flags of `training render`] [flags]",
-        description="Split `training render` over the machines of a cluster of Ray. Relative paths begin at the "
-        "repository; --out is a folder that all machines see. What is in it is not rendered again.",
+        description="Split `training render` over the machines of a Ray cluster. Paths are relative to the repository. "
+        "All machines must see --out. Images that are already there are skipped.",
         allow_abbrev=False,
     )
-    parser.add_argument("--address", help="of the cluster: HOST:PORT, auto, or local for one of this machine alone")
-    parser.add_argument("--parts", type=flags.positive, help="how many tasks (default: four for each at a time)")
-    parser.add_argument("--cores", type=flags.positive, help="of each task (default: those of the smallest machine)")
+    parser.add_argument(
+        "--address", help="HOST:PORT of the cluster's head, auto, or local for a cluster on this machine"
+    )
+    parser.add_argument(
+        "--parts", type=flags.positive, help="number of tasks (default: four times as many as run at once)"
+    )
+    parser.add_argument(
+        "--cores", type=flags.positive, help="cores of each task (default: all of the smallest machine)"
+    )
     parser.add_argument("--python", type=Path, default=_PYTHON, help=f"interpreter with torch (default: {_PYTHON})")
     return parser
 
 
 def _run(options: argparse.Namespace, rest: Sequence[str]) -> int:
     if chosen := [word for word in rest if word.partition("=")[0] in _CHOSEN_HERE]:
-        raise JobError(f"{chosen[0]} is chosen here, by --parts and --cores")
+        raise JobError(f"{chosen[0]} is not accepted; --parts and --cores set it")
     verb = argparse.ArgumentParser(PROGRAM)
     add_flags(verb)
     verb.parse_args(rest)  # an invalid flag fails here instead of in each part
-    from deploy.ray import actors  # noqa: PLC0415 - Ray
+    from deploy.ray import cluster  # noqa: PLC0415 - Ray
 
-    with actors.cluster(options.address):
-        pool = pool_of(actors.machines(), actors=None, cores=options.cores, gpus=0)
+    with cluster.connect(options.address):
+        pool = fit_actors(cluster.machines(), actors=None, cores=options.cores, gpus=0)
         parts = options.parts or _PARTS_EACH * pool.count
         # twice as many threads as cores, as `training render` does with a whole machine
         workers = max(1, pool.cores // 2)
@@ -80,7 +86,7 @@ def _run(options: argparse.Namespace, rest: Sequence[str]) -> int:
     for failure, numbers in failures.items():
         say(f"part {', '.join(map(str, sorted(numbers)))} of {parts}: {failure}")
     failed = sum(map(len, failures.values()))
-    say(f"{parts - failed} of {parts} parts are rendered" + ("; repeat the command to go on" if failed else ""))
+    say(f"rendered {parts - failed} of {parts} parts" + ("; repeat the command to continue" if failed else ""))
     return FAILED if failed else 0
 
 
@@ -121,7 +127,7 @@ def _render(command: Sequence[str]) -> str:
             preexec_fn=_die_with_the_task,
         )
     except OSError as error:
-        return f"{command[0]}: {error.strerror}; make .venv/dev.stamp makes it on every machine"
+        return f"{command[0]}: {error.strerror}; run `make .venv/dev.stamp` on every machine"
     said = done.stderr.strip() or f"exit status {done.returncode}"
     return "" if done.returncode == 0 else said.splitlines()[-1]
 

@@ -16,7 +16,7 @@ from app.inference.watchdog import Watchdog
 from app.main import create_app
 from app.observability.logging import configure_logging
 from app.settings import read_settings
-from deploy.ray import series
+from deploy.ray.metrics import merge_replicas
 from model_store.detector import Detector, open_detector
 from model_store.errors import ModelError
 from rendersight import images
@@ -91,7 +91,7 @@ class Detect:
             _log.warning("metrics are those of one replica: another did not answer within %g s", _METRICS_S)
         else:
             found |= dict(answer for answer in answers if not isinstance(answer, BaseException))
-        return series.merged(found)
+        return merge_replicas(found)
 
     def _watched(self, lifespan: _Lifespan) -> _Lifespan:
         """Add a watchdog to the lifespan, as under uvicorn: a stuck process ends and frees its cores for the next."""

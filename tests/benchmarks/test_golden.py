@@ -9,7 +9,7 @@ from training.data.dataset import read_dataset
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_no_mutation_of_the_embedded_release_is_decided_wrongly() -> None:
+def test_decides_every_mutation_correctly() -> None:
     release = store.find(store.DEFAULT_ROOT, "dice")
     data = read_dataset(RENDERS, class_names=release.manifest.class_names)
     rows = list(measure(release, data, root=store.DEFAULT_ROOT, noise=(0.12,)))

@@ -1,6 +1,6 @@
-"""What deploy/kubernetes renders to: valid for Kubernetes, restricted, and true of the service.
+"""The rendered manifests of deploy/kubernetes are valid, restricted, and match the service.
 
-Rendering takes kubectl, and the tests fail without it; no cluster is asked.
+Rendering needs kubectl, and the tests fail without it. They need no cluster.
 """
 
 import re
@@ -20,7 +20,7 @@ from tests.app.fakes import FixedEngine, app_with
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"
 SCHEMAS = "1.34"
-"""The oldest version in which everything that is used is stable."""
+"""The oldest version in which every used feature is stable."""
 
 pytestmark = pytest.mark.kubernetes
 
@@ -28,10 +28,10 @@ Manifest = dict[str, Any]
 
 
 def render(overlay: Path) -> dict[str, Manifest]:
-    """Return the manifests of an overlay by their kind."""
+    """Return kind -> manifest of an overlay."""
     kubectl = shutil.which("kubectl")
     if kubectl is None:
-        pytest.fail("kubectl is not installed; kubernetes.io/docs/tasks/tools says how")
+        pytest.fail("kubectl is not installed; see kubernetes.io/docs/tasks/tools")
     done = subprocess.run([kubectl, "kustomize", str(overlay)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     manifests = list(yaml.safe_load_all(done.stdout))
@@ -41,7 +41,7 @@ def render(overlay: Path) -> dict[str, Manifest]:
 
 
 def with_all_components(folder: Path, overlay: str) -> dict[str, Manifest]:
-    """Render a copy of an overlay whose optional components are all taken."""
+    """Render a copy of an overlay with all optional components."""
     shutil.copytree(FOLDER, folder / "kubernetes")
     path = folder / "kubernetes" / "overlays" / overlay / "kustomization.yaml"
     text = path.read_text("utf-8")
@@ -67,24 +67,22 @@ def container_of(manifests: dict[str, Manifest]) -> Manifest:
     return found
 
 
-def test_every_manifest_is_what_its_schema_says(manifests: dict[str, Manifest]) -> None:
-    custom = manifests.pop("ServiceMonitor", None)  # the operator's own, of which there is no schema here
+def test_manifests_match_schemas(manifests: dict[str, Manifest]) -> None:
+    custom = manifests.pop("ServiceMonitor", None)  # defined by the operator; kubernetes_validate has no schema for it
     assert custom is None or custom["apiVersion"] == "monitoring.coreos.com/v1"
     assert len(manifests) >= 6
     for manifest in manifests.values():
         kubernetes_validate.validate(manifest, SCHEMAS, strict=True)
 
 
-def test_the_schemas_refuse_a_misspelt_field() -> None:
+def test_schemas_refuse_misspelt_field() -> None:
     service = render(FOLDER / "overlays" / "cpu")["Service"]
     service["spec"]["portz"] = []
     with pytest.raises(kubernetes_validate.ValidationError, match="portz"):
         kubernetes_validate.validate(service, SCHEMAS, strict=True)
 
 
-def test_every_variable_is_a_setting_and_its_value_is_taken(
-    manifests: dict[str, Manifest], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_variables_are_settings(manifests: dict[str, Manifest], monkeypatch: pytest.MonkeyPatch) -> None:
     given = manifests["ConfigMap"]["data"]
     for name, value in given.items():
         monkeypatch.setenv(name, value)
@@ -105,7 +103,7 @@ def test_every_variable_is_a_setting_and_its_value_is_taken(
     assert pod_of(manifests)["terminationGracePeriodSeconds"] > settings.drain_timeout_s + pause_s
 
 
-def test_every_probe_asks_what_the_service_answers(manifests: dict[str, Manifest]) -> None:
+def test_probes_use_paths_of_service(manifests: dict[str, Manifest]) -> None:
     paths = app_with(FixedEngine()).openapi()["paths"]
     asked = {
         name: container_of(manifests)[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")
@@ -124,7 +122,7 @@ def test_every_probe_asks_what_the_service_answers(manifests: dict[str, Manifest
         assert "get" in paths[endpoint["path"]]
 
 
-def test_pods_are_restricted_as_the_pod_security_standards_have_it(manifests: dict[str, Manifest]) -> None:
+def test_pods_meet_restricted_standard(manifests: dict[str, Manifest]) -> None:
     # kubernetes.io/docs/concepts/security/pod-security-standards, "Restricted"
     pod, container = pod_of(manifests), container_of(manifests)
     assert pod["securityContext"]["runAsNonRoot"] is True
@@ -142,7 +140,7 @@ def test_pods_are_restricted_as_the_pod_security_standards_have_it(manifests: di
     assert pod["automountServiceAccountToken"] is False
 
 
-def test_labels_select_the_pods(manifests: dict[str, Manifest]) -> None:
+def test_labels_select_pods(manifests: dict[str, Manifest]) -> None:
     labels = manifests["Deployment"]["spec"]["template"]["metadata"]["labels"]
     assert manifests["Service"]["spec"]["selector"].items() <= labels.items()
     for kind, key in (
@@ -155,7 +153,7 @@ def test_labels_select_the_pods(manifests: dict[str, Manifest]) -> None:
         assert selected.items() <= labels.items()
 
 
-def test_the_autoscaler_goes_by_a_metric_that_there_is(tmp_path: Path) -> None:
+def test_autoscaler_uses_exposed_metric(tmp_path: Path) -> None:
     manifests = with_all_components(tmp_path, "cpu")
     scaler = manifests["HorizontalPodAutoscaler"]["spec"]
     exposed = ServiceMetrics().text().decode()
@@ -163,18 +161,20 @@ def test_the_autoscaler_goes_by_a_metric_that_there_is(tmp_path: Path) -> None:
     assert names == ["detect_queue_depth"]
     assert all(f"\n# TYPE {name} gauge\n" in exposed for name in names)
     assert scaler["scaleTargetRef"]["name"] == manifests["Deployment"]["metadata"]["name"]
-    assert "replicas" not in manifests["Deployment"]["spec"]  # else each `apply` would undo the autoscaler's choice
-    # the fallback is a share of what is requested
+    assert (
+        "replicas" not in manifests["Deployment"]["spec"]
+    )  # otherwise each `apply` would undo the autoscaler's choice
+    # the fallback metric is a fraction of the requested CPU
     assert "cpu" in container_of(manifests)["resources"]["requests"]
 
 
-def test_a_gpu_is_asked_for_where_the_service_insists_on_one() -> None:
+def test_gpu_overlay_requests_gpu() -> None:
     manifests = render(FOLDER / "overlays" / "gpu")
     assert container_of(manifests)["resources"]["limits"]["nvidia.com/gpu"] == 1
     assert manifests["ConfigMap"]["data"]["RENDERSIGHT_DEVICE"] == "cuda"
 
 
-def test_the_pod_that_fills_the_store_writes_where_the_service_reads() -> None:
+def test_fill_pod_writes_to_model_store() -> None:
     pod = yaml.safe_load((FOLDER / "fill.yaml").read_text("utf-8"))
     kubernetes_validate.validate(pod, SCHEMAS, strict=True)
     manifests = render(FOLDER / "overlays" / "cpu")

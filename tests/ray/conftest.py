@@ -1,4 +1,4 @@
-"""A cluster of two nodes on this machine, with the service on it."""
+"""Fixtures: clusters of two nodes on this machine, one of them with the service."""
 
 from collections.abc import Iterator
 from pathlib import Path

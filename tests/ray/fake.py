@@ -1,4 +1,4 @@
-"""An application for Ray Serve around an engine that takes its time, or for ever; the photo's width says which."""
+"""An application for Ray Serve with an engine that is slow or hangs, depending on the photo's width."""
 
 import threading
 import time
@@ -25,6 +25,6 @@ class Engine(FixedEngine):
 
 
 def build(given: Mapping[str, Any]) -> Any:
-    from deploy.ray.service import application  # noqa: PLC0415 - the tests themselves run where there is no Ray
+    from deploy.ray.service import application  # noqa: PLC0415 - the tests' own environment has no Ray
 
     return application(given, open_detector=opener(Engine()))

@@ -1,4 +1,4 @@
-"""Clients that ask without pause and repeat what fails, and what they saw."""
+"""Clients that send requests without a pause and repeat failed ones, with a record of all attempts."""
 
 import itertools
 import threading
@@ -15,13 +15,13 @@ _BROKEN_S = 0.5
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try of one request.
+    """One attempt of one request.
 
     Attributes:
-        request: its number.
-        photo: the number of the photo that was sent.
-        began_s: `time.monotonic` when it was sent.
-        answer: None where the connection broke.
+        request: number of the request.
+        photo: number of the photo sent.
+        began_s: `time.monotonic` at sending.
+        answer: None if the connection broke.
     """
 
     request: int
@@ -35,8 +35,8 @@ class Attempt:
 
 
 @dataclass
-class Asked:
-    """What the clients have seen until now."""
+class Attempts:
+    """The attempts of all clients so far."""
 
     attempts: list[Attempt] = field(default_factory=list)
 
@@ -45,14 +45,14 @@ class Asked:
         return [attempt for attempt in self.attempts if not attempt.succeeded]
 
     def unanswered(self) -> set[int]:
-        """Requests that no try has succeeded with."""
+        """Return the requests without a successful attempt."""
         return {item.request for item in self.attempts} - {item.request for item in self.attempts if item.succeeded}
 
 
 @contextmanager
-def asking(url: str, photos: Sequence[bytes], *, clients: int, pause_s: float = 0) -> Iterator[Asked]:
-    """Ask in the background; at the end, return once every request was answered or its client's patience was over."""
-    asked, numbers, over = Asked(), itertools.count(), threading.Event()
+def asking(url: str, photos: Sequence[bytes], *, clients: int, pause_s: float = 0) -> Iterator[Attempts]:
+    """Send requests in the background. At the end, wait until each request succeeds or its client gives up."""
+    asked, numbers, over = Attempts(), itertools.count(), threading.Event()
 
     def ask() -> None:
         with httpx.Client(timeout=_PATIENCE_S) as client:
@@ -71,7 +71,7 @@ def asking(url: str, photos: Sequence[bytes], *, clients: int, pause_s: float = 
             thread.join()
 
 
-def _patiently(client: httpx.Client, url: str, photos: Sequence[bytes], request: int, asked: Asked) -> None:
+def _patiently(client: httpx.Client, url: str, photos: Sequence[bytes], request: int, asked: Attempts) -> None:
     photo = request % len(photos)
     until_s = time.monotonic() + _PATIENCE_S
     while time.monotonic() < until_s:

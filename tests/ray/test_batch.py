@@ -1,4 +1,4 @@
-"""The job itself, in Ray's environment: what it writes, and what is left of it when something dies."""
+"""The batch job in Ray's environment: its output, and how it recovers from failures."""
 
 import contextlib
 import functools
@@ -39,7 +39,7 @@ def start(*arguments: object, on: Cluster | None) -> subprocess.Popen[str]:
 
 
 def run(*arguments: object, on: Cluster | None, status: int = 0) -> str:
-    """Run a job on a cluster, or on one of its own, and return what it said."""
+    """Run a job on a given cluster or its own, and return its stderr."""
     process = start(*arguments, on=on)
     said = process.communicate(timeout=200)[1]
     assert process.returncode == status, said
@@ -47,7 +47,7 @@ def run(*arguments: object, on: Cluster | None, status: int = 0) -> str:
 
 
 def rows_in(out: Path) -> list[dict[str, Any]]:
-    """Return the table as others read it: the folder as a whole."""
+    """Return the folder's rows, read as one table."""
     done = subprocess.run([BINARIES / "python", "-c", _READ, out], capture_output=True, text=True, check=True)
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
@@ -58,7 +58,7 @@ def paths_in(out: Path) -> list[str]:
 
 
 def copies(folder: Path, count: int) -> list[str]:
-    """Make so many photos and return their paths."""
+    """Write `count` photos and return their paths."""
     folder.mkdir()
     for number in range(count):
         shutil.copy(EXAMPLES[number % len(EXAMPLES)], folder / f"{number:04}.jpg")
@@ -93,20 +93,20 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def written(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """Return the folder of predictions, and what the job said."""
+    """Return the folder of predictions and the job's stderr."""
     out = tmp_path_factory.mktemp("out") / "predictions"
     return out, run(photos.as_uri(), os.path.relpath(out, ROOT), "--model", MODEL, on=None)
 
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
-def test_each_photo_has_the_detections_of_the_service(photos: Path, written: tuple[Path, str]) -> None:
+def test_rows_match_service(photos: Path, written: tuple[Path, str]) -> None:
     rows = {row["path"]: row for row in rows_in(written[0])}
     assert sorted(rows) == sorted(str(path) for path in photos.rglob("*") if path.is_file() and path.suffix != ".txt")
     objects = 0
     with TestClient(create_app(Settings(model=MODEL, device="cpu"))) as client:
         for path, row in rows.items():
-            if Path(path).suffix == ".ppm":  # the service takes no such format
+            if Path(path).suffix == ".ppm":  # the service does not accept this format
                 assert row["boxes"]
                 continue
             answer = client.post("/detect", files={"image": Path(path).read_bytes()})
@@ -142,7 +142,7 @@ def test_each_photo_has_the_detections_of_the_service(photos: Path, written: tup
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
-def test_the_job_says_a_few_lines(written: tuple[Path, str]) -> None:
+def test_prints_progress_and_totals(written: tuple[Path, str]) -> None:
     first, second, last = written[1].splitlines()
     assert re.fullmatch(r"12 images, 12 to predict with dice@6 \(\w{8}\) above 0\.\d+, up to 50000000 px", first)
     assert re.fullmatch(r"actors: 1, of \d+ cores each, computing on cpu", second)
@@ -151,7 +151,7 @@ def test_the_job_says_a_few_lines(written: tuple[Path, str]) -> None:
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
-def test_what_is_written_is_not_predicted_again_and_what_is_new_is(photos: Path, written: tuple[Path, str]) -> None:
+def test_repeated_job_skips_finished_photos(photos: Path, written: tuple[Path, str]) -> None:
     before = files_in(written[0])
     said = run(photos, written[0], "--model", MODEL, on=None)
     assert "12 images, 0 to predict" in said
@@ -161,7 +161,7 @@ def test_what_is_written_is_not_predicted_again_and_what_is_new_is(photos: Path,
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
-def test_a_killed_job_goes_on_where_it_was(machines: Cluster, tmp_path: Path) -> None:
+def test_continues_after_kill(machines: Cluster, tmp_path: Path) -> None:
     names = copies(tmp_path / "photos", 128)
     out = tmp_path / "out"
     process = start(tmp_path / "photos", out, on=machines)
@@ -172,19 +172,21 @@ def test_a_killed_job_goes_on_where_it_was(machines: Cluster, tmp_path: Path) ->
     before = files_in(out)
     assert 0 < len(before) < 8
     kept = paths_in(out)
-    (out / "part-0.parquet").write_bytes((out / next(iter(before))).read_bytes()[:-100])  # as a power cut leaves it
+    (out / "part-0.parquet").write_bytes(
+        (out / next(iter(before))).read_bytes()[:-100]
+    )  # truncated, as after a power cut
     (out / "_0.draft").write_bytes(b"half")
     said = run(tmp_path / "photos", out, on=machines)
     assert f"128 images, {128 - len(kept)} to predict" in said
-    assert "part-0.parquet is not whole: its images are predicted again" in said
-    assert paths_in(out) == names  # none is missing, none is there twice
+    assert "part-0.parquet is incomplete: its images are predicted again" in said
+    assert paths_in(out) == names  # none missing, none twice
     after = files_in(out)
     assert {name: after[name] for name in before} == before
     assert sorted(path.name for path in out.iterdir()) == sorted([*after, "_job.json"])
 
 
 def _actors() -> list[str]:
-    """Return the actors that are left of a job; Ray's own processes end with it."""
+    """Return the pids of a job's live actors; Ray's own processes end with them."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -194,7 +196,7 @@ def _actors() -> list[str]:
 
 
 class _Site(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder; of one file it says that it fails, until it is told not to."""
+    """Serves a folder, and answers 503 for one file while `fails` is set."""
 
     fails = True
 
@@ -219,7 +221,7 @@ def site(photos: Path) -> Iterator[str]:
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
-def test_photos_come_by_url_and_what_cannot_be_read_now_is_left_to_the_next_run(
+def test_retries_unread_url_in_next_run(
     site: str, machines: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = run(f"{site}/", tmp_path / "out", "--model", MODEL, on=machines, status=1)
@@ -235,9 +237,7 @@ def test_photos_come_by_url_and_what_cannot_be_read_now_is_left_to_the_next_run(
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
-def test_a_model_that_an_actor_cannot_load_ends_the_job_in_a_line(
-    photos: Path, machines: Cluster, tmp_path: Path
-) -> None:
+def test_reports_unloadable_model_in_one_line(photos: Path, machines: Cluster, tmp_path: Path) -> None:
     shutil.copytree(store.DEFAULT_ROOT / "dice" / "6", tmp_path / "store" / "dice" / "6")
     (tmp_path / "store" / "dice" / "6" / "model.pt").write_bytes(b"changed")
     said = run(photos, tmp_path / "out", "--store", tmp_path / "store", on=machines, status=1)
@@ -256,7 +256,7 @@ def test_a_model_that_an_actor_cannot_load_ends_the_job_in_a_line(
         (["--num-gpus", "1"], "no machine of the cluster has 1 cores and 1 GPUs for an actor"),
     ],
 )
-def test_a_cluster_without_room_is_refused(
+def test_refuses_unusable_cluster(
     photos: Path, machines: Cluster, tmp_path: Path, flags: list[str], reason: str
 ) -> None:
     said = run(photos, tmp_path / "out", *flags, on=machines, status=2)
@@ -266,19 +266,25 @@ def test_a_cluster_without_room_is_refused(
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
-def test_a_port_of_something_else_is_refused(site: str, photos: Path, machines: Cluster, tmp_path: Path) -> None:
+def test_refuses_port_without_ray(site: str, photos: Path, machines: Cluster, tmp_path: Path) -> None:
     port = site.removeprefix("http://")
     said = run(photos, tmp_path / "out", "--address", port, on=machines, status=2)
-    assert f"no cluster at {port}: no head of Ray listens there" in said.splitlines()[-1]
+    assert f"no cluster at {port}: no Ray head answers; its default port is 6379" in said.splitlines()[-1]
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+def test_names_wrong_token(photos: Path, machines: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(machines.environment, "RAY_AUTH_TOKEN", "0" * 64)
+    said = run(photos, tmp_path / "out", on=machines, status=2)
+    assert "Authentication token is missing or incorrect" in said.splitlines()[-1]
 
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
 @pytest.mark.long
-def test_actors_with_a_gpu_are_started_and_say_that_it_is_not_there(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RAY_OVERRIDE_RESOURCES", json.dumps({"GPU": 1}))  # counts one, whatever the machine has
+def test_reports_missing_gpu(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_OVERRIDE_RESOURCES", json.dumps({"GPU": 1}))  # makes Ray count one GPU on any machine
     said = run(photos, tmp_path / "out", "--num-gpus", "1", on=None, status=1).splitlines()
     assert re.fullmatch(r"actors: 1, of \d+ cores each, computing on cuda", said[1])
     assert "device 'cuda' is not available" in said[2]
@@ -286,7 +292,7 @@ def test_actors_with_a_gpu_are_started_and_say_that_it_is_not_there(
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
-def test_names_that_are_no_text_are_left_out_and_told(tmp_path: Path) -> None:
+def test_skips_names_that_are_not_utf8(tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in range(12):
@@ -301,9 +307,7 @@ def test_names_that_are_no_text_are_left_out_and_told(tmp_path: Path) -> None:
 @pytest.mark.ray
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("spoil", ["a page", "a column"])
-def test_a_file_that_cannot_be_read_is_named(
-    written: tuple[Path, str], photos: Path, tmp_path: Path, spoil: str
-) -> None:
+def test_names_unreadable_file(written: tuple[Path, str], photos: Path, tmp_path: Path, spoil: str) -> None:
     out = tmp_path / "out"
     shutil.copytree(written[0], out)
     (part, *_) = sorted(out.glob("*.parquet"))
@@ -316,13 +320,13 @@ def test_a_file_that_cannot_be_read_is_named(
         subprocess.run([BINARIES / "python", "-c", code, part], check=True)
     (line,) = run(photos, out, "--model", MODEL, on=None, status=2).splitlines()
     assert part.name in line
-    assert line.endswith("; without that file its images are predicted again")
+    assert line.endswith("; delete the file to predict its images again")
 
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
 @pytest.mark.long
-def test_a_machine_that_dies_costs_nothing(machines: Cluster, tmp_path: Path) -> None:
+def test_finishes_after_lost_machine(machines: Cluster, tmp_path: Path) -> None:
     names = copies(tmp_path / "photos", 96)
     out = tmp_path / "out"
     process = start(tmp_path / "photos", out, on=machines)
@@ -338,16 +342,16 @@ def test_a_machine_that_dies_costs_nothing(machines: Cluster, tmp_path: Path) ->
     ("arguments", "reason"),
     [
         (["{photos}", "{photos}"], "is the folder of the photos"),
-        (["{photos}/missing", "{out}"], "no such folder can be reached"),
+        (["{photos}/missing", "{out}"], "no such folder"),
         (["{out}/..", "{out}", "--model", "fruit"], "no release 'fruit'"),
-        (["{photos}", "{out}", "--model", "{state}"], "is a bare state dict; accepted is a release"),
+        (["{photos}", "{out}", "--model", "{state}"], "is a bare state dict; accepted: a release"),
         (["s3://bucket/photos", "{out}"], "Install s3fs to access S3"),
         (["{photos}", "gs://bucket/out"], "gcsfs"),
-        (["{photos}", "{photos}/.."], "and no _job.json"),
-        (["", "{out}"], "a folder without a name is given"),
+        (["{photos}", "{photos}/.."], "but no _job.json"),
+        (["", "{out}"], "the name of a folder is empty"),
     ],
 )
-def test_bad_input_ends_with_a_line(
+def test_rejects_bad_input_in_one_line(
     arguments: list[str], reason: str, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
@@ -365,19 +369,19 @@ def test_bad_input_ends_with_a_line(
     [
         (["--score-threshold", "2"], "2 is not between 0 and 1"),
         (["--actors", "0"], "0 is not a whole number above 0"),
-        (["--num-gpus", "-1"], "-1 is not a number from 0 on"),
-        (["--num-gpus", "one"], "one is not a number from 0 on"),
+        (["--num-gpus", "-1"], "-1 is not a number of at least 0"),
+        (["--num-gpus", "one"], "one is not a number of at least 0"),
         (["--max-pixels", "many"], "invalid positive value: 'many'"),
     ],
 )
-def test_careless_flags_are_refused(flags: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rejects_bad_flags(flags: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         batch.main(["photos", "out", *flags])
     assert ended.value.code == 2
     assert reason in capsys.readouterr().err
 
 
-def test_without_a_terminal_there_is_a_line_now_and_then(capsys: pytest.CaptureFixture[str]) -> None:
+def test_follow_prints_lines_without_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     parts = [
         {"images": 3, "errors": 1, "objects": 5, "unread": []},
         {"images": 2, "errors": 0, "objects": 1, "unread": ["photo: gone"]},
@@ -392,8 +396,6 @@ def test_without_a_terminal_there_is_a_line_now_and_then(capsys: pytest.CaptureF
     assert capsys.readouterr().err == ""
 
 
-def test_outside_of_rays_environment_it_says_what_to_install(
-    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_names_missing_package(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert batch.main([str(photos), str(tmp_path / "out")]) == 2
-    assert "the package pyarrow is not installed: make ray-env" in capsys.readouterr().err
+    assert "the package pyarrow is not installed: run `make ray-env`" in capsys.readouterr().err

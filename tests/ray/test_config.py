@@ -1,4 +1,4 @@
-"""What deploy/ray/ says fits the service, looked at without Ray."""
+"""The files of deploy/ray match the service; no Ray needed."""
 
 import ast
 import os
@@ -23,12 +23,12 @@ def defined_in_service() -> set[str]:
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
 
 
-def test_the_arguments_are_settings() -> None:
+def test_args_are_settings() -> None:
     settings = read_settings(APPLICATION["args"])
     assert settings == Settings(**APPLICATION["args"])
 
 
-def test_the_names_lead_to_the_code() -> None:
+def test_import_paths_exist() -> None:
     module, _, builder = APPLICATION["import_path"].partition(":")
     assert ROOT.joinpath(*module.split(".")).with_suffix(".py") == FOLDER / "service.py"
     assert {builder, DEPLOYMENT["name"]} <= defined_in_service()
@@ -38,11 +38,11 @@ def test_the_names_lead_to_the_code() -> None:
     assert os.access(FOLDER / "start", os.X_OK)
 
 
-def test_as_many_wait_as_are_computed_before_there_is_another_replica() -> None:
+def test_target_is_twice_the_cores() -> None:
     cores = DEPLOYMENT["ray_actor_options"]["num_cpus"]
     assert DEPLOYMENT["autoscaling_config"]["target_ongoing_requests"] == 2 * cores
 
 
-def test_nothing_is_reachable_from_elsewhere_unless_somebody_says_so() -> None:
+def test_listens_on_loopback_only() -> None:
     assert CONFIG["http_options"]["host"] == "127.0.0.1"
     assert "RAY_USAGE_STATS_ENABLED=0" in (FOLDER / "start").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""The middleware of Serve's proxies, around apps that behave as Serve's proxy does."""
+"""The middleware of Serve's proxies, around apps that behave like Serve's proxy."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deploy.ray.proxy import OneContract, middlewares
+from deploy.ray.proxy import ProxyMiddleware, middlewares
 
 STAY = "X-Request-Disconnect-Disabled"
 BODY: Message = {"type": "http.response.body", "body": b"as it came"}
@@ -18,7 +18,7 @@ def start(status: int, headers: Sequence[tuple[bytes, bytes]] = ()) -> Message:
 
 
 def proxy(*messages: Message, error: Exception | None = None, ids: int = 1) -> ASGIApp:
-    """Return an app that sends messages with the client's id in so many headers, and may then fail."""
+    """Return an app that sends messages with `ids` request-id headers each, then raises `error` if given."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         asked = Headers(scope=scope)
@@ -35,15 +35,15 @@ def proxy(*messages: Message, error: Exception | None = None, ids: int = 1) -> A
 
 
 def client(app: ASGIApp) -> TestClient:
-    return TestClient(OneContract(app))
+    return TestClient(ProxyMiddleware(app))
 
 
-def test_it_is_what_serve_is_told_to_use() -> None:
-    assert [item.cls for item in middlewares()] == [OneContract]
+def test_middlewares_returns_proxy_middleware() -> None:
+    assert [item.cls for item in middlewares()] == [ProxyMiddleware]
 
 
 @pytest.mark.parametrize("status", [200, 422, 503])
-def test_an_answer_of_the_service_passes_with_one_id(status: int) -> None:
+def test_keeps_service_answer_with_one_request_id(status: int) -> None:
     answer = client(proxy(start(status, [(b"retry-after", b"7")]), BODY, ids=2)).get(
         "/", headers={"X-Request-ID": "me"}
     )
@@ -52,13 +52,13 @@ def test_an_answer_of_the_service_passes_with_one_id(status: int) -> None:
     assert answer.headers["Retry-After"] == "7"
 
 
-def test_an_id_that_is_none_is_replaced_before_anybody_sees_it() -> None:
+def test_replaces_invalid_request_id() -> None:
     answer = client(proxy(start(200), BODY, ids=2)).get("/", headers={"X-Request-ID": "not ok"})
     assert len(answer.headers["X-Request-ID"]) == 32
     assert answer.headers["X-Request-ID"].isalnum()
 
 
-def test_that_a_client_goes_away_is_left_to_the_service() -> None:
+def test_disables_disconnect_handling_of_serve() -> None:
     assert client(proxy(start(200), BODY)).get("/").headers["x-stay"] == "?1"
 
 
@@ -74,9 +74,7 @@ def test_that_a_client_goes_away_is_left_to_the_service() -> None:
     ],
     ids=["unavailable", "too many", "too many as 429", "timeout", "no application", "a replica that died"],
 )
-def test_what_serve_says_itself_becomes_a_problem(
-    messages: Sequence[Message], status: int, slug: str, retry_after: str
-) -> None:
+def test_turns_serve_error_into_problem(messages: Sequence[Message], status: int, slug: str, retry_after: str) -> None:
     answer = client(proxy(*messages)).post("/detect", content=b"photo", headers={"X-Request-ID": "me"})
     assert answer.status_code == status
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -89,26 +87,26 @@ def test_what_serve_says_itself_becomes_a_problem(
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_below_v2_it_becomes_an_error_of_that_protocol() -> None:
+def test_turns_serve_error_into_v2_error() -> None:
     answer = client(proxy(start(503), BODY)).post("/v2/models/fruit/infer", content=b"{}")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.json() == {"error": "no replica serves yet"}
 
 
-def test_a_fault_of_the_proxy_is_told_as_little_as_one_of_the_service() -> None:
+def test_hides_proxy_exception() -> None:
     answer = client(proxy(error=RuntimeError("internals"))).get("/")
     assert answer.status_code == 503
     assert "internals" not in answer.text
 
 
-def test_an_answer_that_breaks_off_stays_broken() -> None:
+def test_broken_answer_stays_broken() -> None:
     begun: Message = {"type": "http.response.body", "body": b"half", "more_body": True}
     with pytest.raises(RuntimeError, match="broke off"):
         client(proxy(start(200), begun, error=RuntimeError("broke off"), ids=2)).get("/")
 
 
-def test_paths_of_serve_itself_are_its_affair() -> None:
+def test_leaves_paths_of_serve_unchanged() -> None:
     async def healthz(scope: Scope, receive: Receive, send: Send) -> None:
         assert STAY not in Headers(scope=scope)
         await send(start(503))

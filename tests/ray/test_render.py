@@ -1,4 +1,4 @@
-"""Rendering as tasks of Ray on two machines, with a small program in Blender's place."""
+"""Rendering as Ray tasks on two machines, with a small program instead of Blender."""
 
 import re
 import subprocess
@@ -34,7 +34,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What one run of the verb writes."""
+    """Return the files that one run of `training render` writes."""
     folder = tmp_path_factory.mktemp("whole")
     words = [*WHAT, "--out", str(folder / "out"), "--blender", str(fake(folder)), "--workers", "1"]
     assert training(["render", *words]) == 0
@@ -43,37 +43,33 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
-def test_the_parts_are_the_files_of_one_run_and_what_fails_is_named(
-    machines: Cluster, whole: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_parts_make_files_of_one_run(machines: Cluster, whole: dict[str, bytes], tmp_path: Path) -> None:
     broken = fake(tmp_path / "broken", behaviour="assert spec['seed'] != 4")
     process = start(machines, tmp_path / "out", broken, "--parts", "2")
     said = process.communicate(timeout=200)[1].splitlines()
     assert process.returncode == 1, said
     assert said[0] == "2 parts, 2 at a time on 1 cores each"
     assert re.fullmatch(r"part 1 of 2: .*000004.*", said[1])
-    assert said[2:] == ["1 of 2 parts are rendered; repeat the command to go on"]
+    assert said[2:] == ["rendered 1 of 2 parts; repeat the command to continue"]
     assert content(tmp_path / "out") == {name: data for name, data in whole.items() if not name.startswith("000004")}
     process = start(machines, tmp_path / "out", fake(tmp_path / "whole"), "--parts", "3")
     said = process.communicate(timeout=200)[1].splitlines()
     assert process.returncode == 0, said
-    assert said[-1] == "3 of 3 parts are rendered"
+    assert said[-1] == "rendered 3 of 3 parts"
     assert content(tmp_path / "out") == whole
 
 
 @pytest.mark.ray
 @pytest.mark.timeout(300)
 @pytest.mark.long
-def test_what_a_lost_machine_has_not_rendered_is_rendered_elsewhere(
-    machines: Cluster, whole: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_finishes_after_lost_machine(machines: Cluster, whole: dict[str, bytes], tmp_path: Path) -> None:
     slow = fake(tmp_path / "slow", behaviour="import time; time.sleep(1)")
     process = start(machines, tmp_path / "out", slow, "--parts", "2")
     wait_for(lambda: process.poll() is not None or len(list((tmp_path / "out").glob("*.jpg"))) > 1, "two pictures")
     machines.nodes[-1].kill()
     said = process.communicate(timeout=200)[1]
     assert process.returncode == 0, said
-    assert "2 of 2 parts are rendered" in said
+    assert "rendered 2 of 2 parts" in said
     found = content(tmp_path / "out")
     assert {name: found.get(name) for name in whole} == whole
 
@@ -86,9 +82,7 @@ def test_what_a_lost_machine_has_not_rendered_is_rendered_elsewhere(
         (["dice", "--count", "none", "--out", "renders"], "argument --count"),
     ],
 )
-def test_bad_input_ends_before_there_is_a_cluster(
-    words: list[str], reason: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_rejects_bad_input_before_connecting(words: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         render.main(words)
     assert ended.value.code == 2
@@ -96,7 +90,7 @@ def test_bad_input_ends_before_there_is_a_cluster(
 
 
 @pytest.mark.parametrize("flag", ["--shard=1/2", "--workers", "--threads"])
-def test_what_is_chosen_here_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_refuses_flags_that_it_sets_itself(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert render.main(["dice", "--count", "4", "--out", "renders", flag, "1"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == f"python -m deploy.ray.render: {flag} is chosen here, by --parts and --cores"
+    assert line == f"python -m deploy.ray.render: {flag} is not accepted; --parts and --cores set it"

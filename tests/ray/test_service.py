@@ -1,4 +1,4 @@
-"""The service on a real cluster of two nodes: what it answers, what spreads, and what is lost when something dies."""
+"""The service on a real cluster of two nodes: its answers, its scaling, and what a failure loses."""
 
 import copy
 import os
@@ -32,7 +32,7 @@ NOT_READY = "urn:rendersight:problem:not-ready"
 
 
 def samples(url: str, name: str) -> dict[str, float]:
-    """Return the values of a metric by replica; none before anything serves."""
+    """Return replica -> value of a metric; empty before any replica serves."""
     try:
         answer = httpx.get(f"{url}/metrics", timeout=30)
     except httpx.TransportError:
@@ -54,13 +54,13 @@ def replicas(cluster: Cluster) -> set[int]:
 
 
 def are_both_there(cluster: Cluster, url: str) -> bool:
-    """Tell whether as many replicas as may be are there, and answer."""
+    """Return whether the maximum number of replicas is running and answering."""
     return len(replicas(cluster)) == len(samples(url, "detect_images_total")) == MOST_REPLICAS
 
 
 @pytest.fixture
 def both(cluster: Cluster, url: str, some_photos: list[bytes]) -> None:
-    """Have both replicas, by asking until there are two."""
+    """Send requests until both replicas are running."""
     if not are_both_there(cluster, url):
         with asking(url, some_photos, clients=CLIENTS):
             wait_for(lambda: are_both_there(cluster, url), "both replicas")
@@ -68,13 +68,13 @@ def both(cluster: Cluster, url: str, some_photos: list[bytes]) -> None:
 
 @pytest.fixture
 def fake_url(url: str) -> str:
-    """Return where the fake is, once it is."""
+    """Return the URL of the fake application once it serves."""
     wait_for(lambda: samples(f"{url}/fake", "detect_images_total"), "the fake")
     return f"{url}/fake"
 
 
 def check_nothing_else_was_lost(failed: list[Attempt], killed_s: float) -> None:
-    """See that only what was in flight at a moment failed, and as something that a client repeats."""
+    """Check that only requests in flight at that moment failed, each with a 503 that clients retry."""
     assert len(failed) <= CLIENTS
     for attempt in failed:
         assert attempt.began_s < killed_s
@@ -84,9 +84,7 @@ def check_nothing_else_was_lost(failed: list[Attempt], killed_s: float) -> None:
         assert attempt.answer.headers["X-Request-ID"] == attempt.answer.json()["request_id"]
 
 
-def test_requests_that_wait_bring_a_second_replica_and_spread(
-    cluster: Cluster, url: str, some_photos: list[bytes]
-) -> None:
+def test_waiting_requests_start_second_replica(cluster: Cluster, url: str, some_photos: list[bytes]) -> None:
     wait_for(lambda: samples(url, "detect_images_total"), "the first replica")
     assert len(replicas(cluster)) == 1
     with asking(url, some_photos, clients=CLIENTS) as asked:
@@ -98,14 +96,12 @@ def test_requests_that_wait_bring_a_second_replica_and_spread(
     assert [len(node.replicas()) for node in cluster.nodes] == [1, 1]
 
 
-def test_a_replica_computes_on_as_many_cores_as_ray_has_counted(cluster: Cluster, both: None, fake_url: str) -> None:
+def test_replica_uses_assigned_cores(cluster: Cluster, both: None, fake_url: str) -> None:
     told = Counter(re.findall(r"cores of this replica: (\w+)", cluster.logs()))
     assert (told["1"], told["all"]) == (MOST_REPLICAS, 1)
 
 
-def test_every_node_answers_as_the_service_does(
-    cluster: Cluster, url: str, some_photos: list[bytes], both: None
-) -> None:
+def test_every_node_answers_like_service(cluster: Cluster, url: str, some_photos: list[bytes], both: None) -> None:
     for node in cluster.nodes:
         at_node = f"http://127.0.0.1:{node.http_port}"
         answer = httpx.post(f"{at_node}/detect", content=some_photos[0], headers={"X-Request-ID": "mine"}, timeout=60)
@@ -127,7 +123,7 @@ def test_every_node_answers_as_the_service_does(
         assert httpx.get(f"{at_node}/docs").status_code == 200
 
 
-def test_the_service_itself_refuses_what_is_too_much(fake_url: str) -> None:
+def test_service_refuses_overload(fake_url: str) -> None:
     slow = encoded(Image.new("RGB", (SLOW_PX, 8)))
 
     def ask(_: int) -> httpx.Response:
@@ -138,12 +134,12 @@ def test_the_service_itself_refuses_what_is_too_much(fake_url: str) -> None:
     refused = [answer for answer in answers if answer.status_code != 200]
     assert 0 < len(refused) < CLIENTS
     assert {answer.json()["type"] for answer in refused} == {OVERLOADED}
-    assert {answer.json()["detail"].partition(" ")[0] for answer in refused} == {"1"}  # of its own queue, not Serve's
+    assert {answer.json()["detail"].partition(" ")[0] for answer in refused} == {"1"}  # its own queue, not Serve's
     assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
 
 
-def test_clients_that_go_away_are_seen_to_go(fake_url: str) -> None:
-    """Without the proxy's header, Serve cancels some of their requests before the service sees why."""
+def test_counts_clients_that_disconnect(fake_url: str) -> None:
+    """Without the proxy's header, Serve would cancel some requests before the service sees the disconnect."""
     slow = encoded(Image.new("RGB", (SLOW_PX, 8)))
     for _ in range(6):
         with pytest.raises(httpx.ReadTimeout):
@@ -156,10 +152,10 @@ def test_clients_that_go_away_are_seen_to_go(fake_url: str) -> None:
         return {item.labels["outcome"]: item.value for item in asked if item.name == "detect_requests_total"}
 
     wait_for(lambda: outcomes().get("client-gone") == 6, "the end of those requests", within_s=20)
-    assert outcomes().keys() <= {"client-gone", "ok", "overloaded"}  # the latter two of the test before
+    assert outcomes().keys() <= {"client-gone", "ok", "overloaded"}  # the last two come from the previous test
 
 
-def test_a_replica_that_hangs_is_replaced(cluster: Cluster, fake_url: str) -> None:
+def test_replaces_hanging_replica(cluster: Cluster, fake_url: str) -> None:
     (before,) = set().union(*(node.replicas("fake") for node in cluster.nodes))
     hangs = encoded(Image.new("RGB", (HANGS_PX, 8)))
     lost = httpx.post(f"{fake_url}/detect", content=hangs, timeout=60)
@@ -170,7 +166,7 @@ def test_a_replica_that_hangs_is_replaced(cluster: Cluster, fake_url: str) -> No
     assert after != before
 
 
-def test_a_killed_replica_loses_what_was_in_flight_on_it_and_no_more(
+def test_killed_replica_fails_only_requests_in_flight(
     cluster: Cluster, url: str, some_photos: list[bytes], both: None
 ) -> None:
     (killed,) = cluster.nodes[1].replicas()
@@ -188,13 +184,13 @@ def boxes(answer: httpx.Response) -> NDArray[np.float64]:
     return np.array([item["box"] for item in answer.json()["detections"]], np.float64).reshape(-1, 4)
 
 
-def test_a_rollout_drops_nothing_and_every_answer_is_of_the_version_that_it_names(
+def test_rollout_drops_no_request(
     cluster: Cluster, url: str, config: Any, some_photos: list[bytes], both: None
 ) -> None:
     whole = [boxes(httpx.post(f"{url}/detect", content=photo, timeout=60)) for photo in some_photos]
     newer = copy.deepcopy(config)
     newer["applications"][0]["args"]["model"] = "dice@2"
-    with asking(url, some_photos, clients=CLIENTS, pause_s=0.3) as asked:  # the command to deploy needs cores as well
+    with asking(url, some_photos, clients=CLIENTS, pause_s=0.3) as asked:  # the deploy command needs CPU time too
         cluster.deploy(newer)
         wait_for(lambda: served(url) == ["2", "2"], "the newer version")
         last = len(asked.attempts)
@@ -211,7 +207,7 @@ def test_a_rollout_drops_nothing_and_every_answer_is_of_the_version_that_it_name
 
 
 @pytest.mark.long
-def test_a_rollout_of_what_cannot_be_served_leaves_a_replica_and_says_why(
+def test_failed_rollout_keeps_serving(
     cluster: Cluster, url: str, config: Any, some_photos: list[bytes], both: None
 ) -> None:
     wrong = copy.deepcopy(config)
@@ -225,7 +221,7 @@ def test_a_rollout_of_what_cannot_be_served_leaves_a_replica_and_says_why(
 
 
 @pytest.mark.long
-def test_a_killed_node_loses_what_was_in_flight_on_it_and_no_more(
+def test_killed_node_fails_only_requests_in_flight(
     cluster: Cluster, url: str, some_photos: list[bytes], both: None
 ) -> None:
     node: Node = cluster.nodes[-1]

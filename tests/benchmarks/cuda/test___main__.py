@@ -15,7 +15,7 @@ from benchmarks.cuda import __main__ as cuda
 ROOT = Path(__file__).parents[3]
 SMALL = ("--device", "cpu", "--precision", "fp32-ieee", "--repeats", "1", "--concurrency", "4", "--seconds", "0.1")
 ELSEWHERE = ("openvino", "cv2", "fastapi", "starlette", "pydantic_settings", "pycocotools", "nncf", "httpx", "tqdm")
-"""Packages of the project's environment that a machine with a GPU need not have."""
+"""Packages of the project's environment that `benchmarks.cuda` does not need."""
 
 Tables = dict[str, list[list[str]]]
 
@@ -38,11 +38,9 @@ def run(words: Sequence[str]) -> tuple[int, str]:
 
 @pytest.fixture(scope="module")
 def tables(one_thread: None, tiny_store: Path) -> Tables:
-    """What one run prints."""
+    """Return the tables that one run prints."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "model_store.engines.torch.usable_cores", lambda: 1
-        )  # several times faster where cores are shared
+        patch.setattr("model_store.engines.torch.usable_cores", lambda: 1)  # several times faster on shared cores
         status, printed = run([*SMALL, "--model", str(tiny_store / "tiny" / "1"), "--batches", "1", "3"])
     assert status == 0, printed
     return tables_in(printed)
@@ -52,16 +50,15 @@ def columns(rows: Sequence[Sequence[str]], *numbers: int) -> list[tuple[str, ...
     return [tuple(row[number] for number in numbers) for row in rows]
 
 
-def test_each_section_has_its_rows(tables: Tables) -> None:
-    assert list(tables) == ["Machine", "Start", "Parity", "Batches", "Waiting", "Stages"]
+def test_prints_rows_of_each_section(tables: Tables) -> None:
+    assert list(tables) == ["Machine", "Start", "Parity", "Batches", "Waiting"]
     assert {row[0] for row in tables["Machine"]} >= {"device", "processor", "versions"}
     assert columns(tables["Start"], 0, 1, 3) == [("tiny@1", "fp32-ieee", "ready")]
     assert columns(tables["Batches"], 0, 2) == [("tiny@1", "1"), ("tiny@1", "3")]
     assert columns(tables["Waiting"], 2) == [("single, as served",), ("batched, up to 3",)]
-    assert columns(tables["Stages"], 2) == [("1",), ("3",)]
 
 
-def test_the_cpu_engine_is_at_parity_with_the_eager_network(tables: Tables) -> None:
+def test_cpu_engine_has_parity(tables: Tables) -> None:
     assert columns(tables["Parity"], 2, -1) == [("1", "within"), ("5", "within")]
     for objects, again, new, _, score, _, box_px in columns(tables["Parity"], 3, 4, 5, 6, 7, 8, 9):
         assert int(objects) == int(again) > 20
@@ -70,19 +67,13 @@ def test_the_cpu_engine_is_at_parity_with_the_eager_network(tables: Tables) -> N
         assert 0 < float(box_px) < 0.05
 
 
-def test_times_and_rates_agree(tables: Tables) -> None:
-    for size, batch_ms, image_ms, rate in columns(tables["Batches"], 2, 3, 4, 5):
-        assert float(batch_ms.split()[0]) == pytest.approx(int(size) * float(image_ms), rel=0.02)
-        assert float(rate) == pytest.approx(1000 / float(image_ms), rel=0.02)
-
-
 def test_waiting_requests_become_batches(tables: Tables) -> None:
     (single, batched) = tables["Waiting"]
     assert float(single[-1]) == 1
     assert 1 < float(batched[-1]) <= 3
 
 
-def test_what_the_budget_does_not_cover_is_left_out(tiny_store: Path) -> None:
+def test_leaves_out_rows_beyond_budget(tiny_store: Path) -> None:
     status, printed = run([*SMALL, "--model", str(tiny_store / "tiny" / "1"), "--budget", "0"])
     assert status == 0
     rows = re.findall(r"^\|.*left out: the budget of 0 s is used up \|$", printed, re.MULTILINE)
@@ -90,7 +81,7 @@ def test_what_the_budget_does_not_cover_is_left_out(tiny_store: Path) -> None:
     assert f"\n{len(rows)} rows were left out" in printed
 
 
-def test_says_in_one_line_that_there_is_no_such_gpu(capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_missing_gpu(capsys: pytest.CaptureFixture[str]) -> None:
     assert cuda.main(["--device", "cuda:999"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -99,8 +90,8 @@ def test_says_in_one_line_that_there_is_no_such_gpu(capsys: pytest.CaptureFixtur
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_runs_a_resnet_where_little_else_is_installed() -> None:
-    """In an interpreter with nothing but torch, torchvision, NumPy, Pillow and pydantic."""
+def test_runs_with_few_packages() -> None:
+    """Run it with only torch, torchvision, NumPy, Pillow and pydantic."""
     words = [*SMALL, "--model", cuda.SEEDED, "--min-size", "160", "--batches", "1", "--budget", "500"]
     program = f"""
 import runpy, sys

@@ -11,7 +11,7 @@ from rendersight.images import RgbImage
 
 
 class HeldEngine:
-    """Finds in each image a box as wide as the image, but nothing before it is released."""
+    """Finds one box per image, as wide as the image, but only after its release."""
 
     name, device, parallel = "torch-fp32", "cpu", 1
 
@@ -43,7 +43,7 @@ def batching(held: HeldEngine) -> Iterator[BatchingEngine]:
 
 
 def ask(batching: BatchingEngine, held: HeldEngine, widths: Sequence[int]) -> list[Future[list[Detections]]]:
-    """Ask for each image on a thread of its own: for the first one alone, for the others once it is computed."""
+    """Detect each image on its own thread: first one image, and the others while it is computed."""
     with ThreadPoolExecutor(len(widths)) as threads:
         asked = []
         for width in widths:
@@ -55,15 +55,13 @@ def ask(batching: BatchingEngine, held: HeldEngine, widths: Sequence[int]) -> li
     return asked
 
 
-def test_what_waits_is_computed_in_batches_and_each_caller_gets_its_own(
-    batching: BatchingEngine, held: HeldEngine
-) -> None:
+def test_computes_waiting_images_in_batches(batching: BatchingEngine, held: HeldEngine) -> None:
     asked = ask(batching, held, range(1, 7))
     assert [future.result()[0].boxes_xyxy[0, 2] for future in asked] == [1, 2, 3, 4, 5, 6]
     assert batching.sizes == [1, 3, 2]
 
 
-def test_a_batch_that_fails_fails_for_all_in_it_alone(batching: BatchingEngine, held: HeldEngine) -> None:
+def test_failed_batch_fails_only_its_images(batching: BatchingEngine, held: HeldEngine) -> None:
     asked = ask(batching, held, [1, 13, 13, 13, 5])
     assert [type(future.exception()) for future in asked] == [
         type(None),
@@ -74,5 +72,5 @@ def test_a_batch_that_fails_fails_for_all_in_it_alone(batching: BatchingEngine, 
     ]
 
 
-def test_as_many_may_wait_as_are_computed(batching: BatchingEngine) -> None:
+def test_parallel_is_twice_the_batch(batching: BatchingEngine) -> None:
     assert batching.parallel == 6

@@ -25,7 +25,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from deploy.ray.errors import JobError
-from deploy.ray.places import Place, is_draft
+from deploy.ray.storage import Storage, is_draft
 
 SCHEMA = pa.schema(
     [
@@ -59,7 +59,7 @@ class Finished:
     errors: int
 
 
-def write(out: Place, photos: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+def write(out: Storage, photos: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write the file of one part.
 
     The name is a hash of the part's photos. If an actor dies after writing, the part is computed again, and the second
@@ -74,7 +74,7 @@ def write(out: Place, photos: Sequence[str], rows: Iterable[Mapping[str, Any]]) 
     out.write(_NAME.format(digest[:32]), file.getvalue())
 
 
-def finished(out: Place, tell: Callable[[str], None]) -> Finished:
+def finished(out: Storage, tell: Callable[[str], None]) -> Finished:
     """Return the results of earlier runs. Delete incomplete files, which an interrupted run left.
 
     Args:
@@ -94,7 +94,7 @@ def finished(out: Place, tell: Callable[[str], None]) -> Finished:
     with ThreadPoolExecutor(_READERS) as threads:
         for name, found in zip(parts, threads.map(lambda name: _read(out, name), parts), strict=True):
             if found is None:
-                tell(f"{out.url}/{name} is not whole: its images are predicted again")
+                tell(f"{out.url}/{name} is incomplete: its images are predicted again")
                 out.remove(name)
                 continue
             paths.update(found["path"].to_pylist())
@@ -102,13 +102,13 @@ def finished(out: Place, tell: Callable[[str], None]) -> Finished:
     return Finished(paths, errors)
 
 
-def _read(out: Place, name: str) -> pa.Table | None:
+def _read(out: Storage, name: str) -> pa.Table | None:
     """Return the columns `path` and `error` of a file, or None if it is no complete Parquet file."""
     try:
         with out.open(name) as file:
             return parquet.ParquetFile(file).read(["path", "error"]).select(["path", "error"])
     except pa.ArrowInvalid:
         return None
-    except Exception as error:  # any type, as in `places`; the file may be readable later, so it is kept
+    except Exception as error:  # any type, as in `storage`; the file may be readable later, so it is kept
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise JobError(f"{out.url}/{name}: {reason}; without that file its images are predicted again") from error
+        raise JobError(f"{out.url}/{name}: {reason}; delete the file to predict its images again") from error

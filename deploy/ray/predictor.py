@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 
 from app.inference import malloc
-from deploy.ray import parts
+from deploy.ray import predictions
 from deploy.ray.errors import JobError
-from deploy.ray.job import Job
-from deploy.ray.places import Place
+from deploy.ray.job_settings import JobSettings
+from deploy.ray.storage import Storage
 from model_store.detector import Detector, open_detector
 from model_store.engines import DeviceLost
 from model_store.errors import ModelError
@@ -33,14 +33,14 @@ _ANSWER = pa.schema(
 Opener = Callable[[], Detector]
 
 
-class Predict:
+class Predictor:
     """A detector in its own process.
 
     Each thread takes one photo from reading to boxes. There are `ahead` threads more than the engine computes images
     at once, so some threads read and decode the next photos while others compute.
     """
 
-    def __init__(self, job: Job, photos: str, out: str, *, open_detector: Opener, ahead: int) -> None:
+    def __init__(self, job: JobSettings, photos: str, out: str, *, open_detector: Opener, ahead: int) -> None:
         """Load the model.
 
         Args:
@@ -55,9 +55,9 @@ class Predict:
         self._job = job
         self._failure: str | None = None
         try:
-            self._photos, self._out = Place(photos), Place(out)
+            self._photos, self._out = Storage(photos), Storage(out)
             if not job.check(self._out):
-                raise JobError(f"{out} is another folder on {socket.gethostname()}: all machines have to see the same")
+                raise JobError(f"{out} is a different folder on {socket.gethostname()}; all machines must share it")
             self._detector = open_detector()
         except (JobError, ModelError) as error:  # Ray would retry a constructor that raises
             self._failure = str(error)
@@ -70,7 +70,7 @@ class Predict:
         """Predict and write one part. Two calls may run at once.
 
         Args:
-            part: a table with the column `path`, for `Place.read`.
+            part: a table with the column `path`, for `Storage.read`.
 
         Returns:
             One row: `images`, the number of rows written; `errors`, the number of unusable images among them;
@@ -89,7 +89,7 @@ class Predict:
                 else:
                     rows.append(done)
             if rows:
-                parts.write(self._out, paths, rows)
+                predictions.write(self._out, paths, rows)
         except (JobError, DeviceLost) as error:
             return _answer(failed=str(error))
         return _answer(

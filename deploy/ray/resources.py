@@ -20,7 +20,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Pool:
+class ActorPool:
     """The actors of a job, or the tasks that run at a time.
 
     Attributes:
@@ -34,7 +34,7 @@ class Pool:
     gpus: float = 0
 
 
-def pool_of(machines: Sequence[Machine], *, actors: int | None, cores: int | None, gpus: float) -> Pool:
+def fit_actors(machines: Sequence[Machine], *, actors: int | None, cores: int | None, gpus: float) -> ActorPool:
     """Return the pool of actors that fills the machines.
 
     Args:
@@ -54,5 +54,5 @@ def pool_of(machines: Sequence[Machine], *, actors: int | None, cores: int | Non
     if not room:
         asked = f"{cores} cores" + (f" and {gpus:g} GPUs" if gpus else "")
         there = ", ".join(f"{machine.cores} cores and {machine.gpus:g} GPUs" for machine in machines)
-        raise JobError(f"no machine of the cluster has {asked} for an actor; there: {there or 'none'}")
-    return Pool(actors or room, cores, gpus)
+        raise JobError(f"no machine of the cluster has {asked} for an actor; available: {there or 'none'}")
+    return ActorPool(actors or room, cores, gpus)

@@ -17,7 +17,7 @@ _UNFINISHED = "_"
 """Prefix of files that are incomplete or no results. Readers of the folder skip them."""
 
 
-class Place:
+class Storage:
     """A folder, which may not exist yet.
 
     Attributes:
@@ -31,7 +31,7 @@ class Place:
             JobError: the URL is empty, its protocol is unknown, or the protocol's package is not installed.
         """
         if not url:
-            raise JobError("a folder without a name is given; accepted is a path or a URL")
+            raise JobError("the name of a folder is empty; accepted: a path or a URL")
         outer, chain, inner = url.rpartition("::")
         self.url = f"{outer}{chain}{Path(inner).absolute()}" if chain and "://" not in inner else url
         with _naming(url):
@@ -42,7 +42,7 @@ class Place:
             self.url = self._root or "/"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Place) and (self._fs, self._root) == (other._fs, other._root)
+        return isinstance(other, Storage) and (self._fs, self._root) == (other._fs, other._root)
 
     @property
     def _is_disk(self) -> bool:
@@ -59,7 +59,7 @@ class Place:
         with _naming(self.url):
             found = self._files()
             if not found and not self._fs.exists(self._root):
-                raise JobError(f"{self.url}: no such folder can be reached")
+                raise JobError(f"{self.url}: no such folder")
         suffixes = images.file_formats()
         photos = sorted(path for path in found if PurePosixPath(path).suffix.lower() in suffixes)
         if not photos:
@@ -134,7 +134,7 @@ _DRAFT = "draft"
 
 
 def is_draft(name: str) -> bool:
-    """Return whether a file is the unfinished draft of an interrupted `Place.write`."""
+    """Return whether a file is the unfinished draft of an interrupted `Storage.write`."""
     return name.startswith(_UNFINISHED) and name.endswith(f".{_DRAFT}")
 
 

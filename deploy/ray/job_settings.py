@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from deploy.ray.errors import JobError
-from deploy.ray.places import Place
+from deploy.ray.storage import Storage
 from model_store.model_info import ModelInfo
 
 FILE = "_job.json"  # readers of the folder as one table skip names that begin with an underscore
@@ -19,7 +19,7 @@ _PARTS_EACH = 4
 
 
 @dataclass(frozen=True)
-class Job:
+class JobSettings:
     """The settings that determine the predictions.
 
     Attributes:
@@ -37,7 +37,7 @@ class Job:
     max_pixels: int
 
     @classmethod
-    def of(cls, card: ModelInfo, *, score_threshold: float | None, max_pixels: int) -> "Job":
+    def of(cls, card: ModelInfo, *, score_threshold: float | None, max_pixels: int) -> "JobSettings":
         """Return the job of a model. No threshold means the model's own; one below its floor is raised to the floor."""
         threshold = card.score_threshold if score_threshold is None else score_threshold
         return cls(card.name, card.version, card.sha256, max(threshold, card.score_floor), max_pixels)
@@ -46,7 +46,7 @@ class Job:
         release = f"{self.model}@{self.version} ({self.sha256[:8]})"
         return f"{release} above {self.score_threshold:g}, up to {self.max_pixels} px"
 
-    def check(self, out: Place) -> bool:
+    def check(self, out: Storage) -> bool:
         """Return whether a folder already holds predictions of this job; False if it is empty.
 
         Raises:
@@ -56,27 +56,27 @@ class Job:
         if text is None:
             if others := [name for name in out.names() if not name.startswith("_")]:
                 raise JobError(
-                    f"{out.url} holds {others[0]} and no {FILE}: accepted is an empty folder or an earlier run's"
+                    f"{out.url} holds {others[0]} but no {FILE}; accepted: an empty folder or an earlier run's"
                 )
             return False
         try:
             held = _read(text)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise JobError(f"{out.url}/{FILE} is not of a job of format {FORMAT}: {error}") from error
+            raise JobError(f"{out.url}/{FILE} is not a job file of format {FORMAT}: {error}") from error
         if held != self:
-            raise JobError(f"{out.url} holds predictions of {held}; of {self} they belong in another folder")
+            raise JobError(f"{out.url} holds predictions of {held}; choose another folder for {self}")
         return True
 
-    def claim(self, out: Place) -> None:
+    def claim(self, out: Storage) -> None:
         """Write this job's settings into a folder, to mark its predictions as this job's."""
         out.write(FILE, (json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n").encode())
 
 
-def _read(text: bytes) -> Job:
+def _read(text: bytes) -> JobSettings:
     fields: dict[str, Any] = json.loads(text)
     if (found := fields.pop("format")) != FORMAT:
-        raise ValueError(f"it says {found!r}")
-    return Job(**fields)
+        raise ValueError(f"format is {found!r}")
+    return JobSettings(**fields)
 
 
 def parts_of(photos: Sequence[str], *, actors: int) -> Iterator[Sequence[str]]:

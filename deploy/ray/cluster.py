@@ -4,8 +4,11 @@ import logging
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,22 +19,18 @@ from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError, RayTaskError
 
 from deploy.ray.errors import JobError, JobFailed
-from deploy.ray.pool import Machine, Pool
+from deploy.ray.resources import ActorPool, Machine
 
 _CALLS = 2
 """Parts that an actor works on at once. It reads the photos of the next part while it computes the end of this one."""
 
 _QUEUED = 2 * _CALLS
 _CONNECT_S = 5.0
-
-_SETTINGS_TYPE = 4
-_SETTINGS = b"\0\0\0\4\0\0\0\0\0"
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _SETTINGS
-"""The HTTP/2 connection preface (RFC 9113, section 3.4). A gRPC server answers with a SETTINGS frame."""
+_HEALTH_CHECK_S = 20.0
 
 
 @contextmanager
-def cluster(address: str | None) -> Iterator[None]:
+def connect(address: str | None) -> Iterator[None]:
     """Connect to a Ray cluster, or start a local one that ends with the context.
 
     Args:
@@ -72,10 +71,10 @@ def _muted() -> Iterator[None]:
 
 
 def _check(address: str | None) -> None:
-    """Check that a gRPC server listens at HOST:PORT, because Ray itself would retry for ever.
+    """Check with `ray health-check` that a head serves at HOST:PORT, because Ray itself would retry for ever.
 
     Raises:
-        ValueError: the address is malformed, or the server does not speak gRPC.
+        ValueError: the address is malformed, or no head of Ray answers there.
         OSError: the connection fails.
     """
     if address in (None, "auto", "local"):
@@ -83,13 +82,14 @@ def _check(address: str | None) -> None:
     host, _, port = address.rpartition(":")
     if not host or "/" in address or not port.isdigit():
         raise ValueError("accepted: HOST:PORT, auto, local")
-    with socket.create_connection((host, int(port)), _CONNECT_S) as connection:
-        if os.environ.get("RAY_USE_TLS", "0") != "0":  # leave the TLS handshake to Ray
-            return
-        connection.sendall(_PREFACE)
-        answer = connection.recv(len(_SETTINGS))
-    if len(answer) < len(_SETTINGS) or answer[3] != _SETTINGS_TYPE:
-        raise ValueError("no head of Ray listens there; its port is 6379, unless it was told another")
+    socket.create_connection((host, int(port)), _CONNECT_S).close()  # a refused connection fails at once
+    command = [Path(sys.executable).with_name("ray"), "health-check", "--address", address]
+    try:
+        subprocess.run(command, capture_output=True, text=True, check=True, timeout=_HEALTH_CHECK_S)  # noqa: S603
+    except subprocess.TimeoutExpired as error:
+        raise ValueError("no Ray head answers; its default port is 6379") from error
+    except subprocess.CalledProcessError as error:
+        raise ValueError(error.stderr.strip().splitlines()[-1]) from error
 
 
 def machines() -> list[Machine]:
@@ -99,7 +99,7 @@ def machines() -> list[Machine]:
 
 
 def run(
-    parts: Sequence[Sequence[str]], actor: type, arguments: tuple[Any, ...], named: dict[str, Any], pool: Pool
+    parts: Sequence[Sequence[str]], actor: type, arguments: tuple[Any, ...], named: dict[str, Any], pool: ActorPool
 ) -> Iterator[dict[str, Any]]:
     """Run an actor class on the cluster over all parts, and yield the row of each part when it is done.
 

@@ -1,7 +1,7 @@
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.observability.metrics import ServiceMetrics
-from deploy.ray import series
+from deploy.ray.metrics import merge_replicas
 from model_store.detector import Detector
 from tests.app.fakes import CARD, FixedEngine
 
@@ -15,9 +15,9 @@ def of_replica(requests: int) -> bytes:
     return metrics.text()
 
 
-def test_every_sample_of_every_replica_is_there_with_its_name() -> None:
+def test_labels_every_sample_with_its_replica() -> None:
     texts = {"a": of_replica(1), "b": of_replica(3)}
-    merged = list(text_string_to_metric_families(series.merged(texts).decode()))
+    merged = list(text_string_to_metric_families(merge_replicas(texts).decode()))
     for replica, text in texts.items():
         (single,) = ({item.name: item for item in text_string_to_metric_families(text.decode())},)
         assert [family.name for family in merged] == list(single)
@@ -31,8 +31,8 @@ def test_every_sample_of_every_replica_is_there_with_its_name() -> None:
             assert own == [(item.name, item.labels, item.value) for item in single[family.name].samples]
 
 
-def test_counters_keep_their_values_apart() -> None:
-    text = series.merged({"a": of_replica(1), "b": of_replica(3)}).decode()
+def test_keeps_counters_of_replicas_apart() -> None:
+    text = merge_replicas({"a": of_replica(1), "b": of_replica(3)}).decode()
     lines = [line for line in text.splitlines() if line.startswith("detect_requests_total{")]
     assert sorted(lines) == [
         'detect_requests_total{model="fruit",outcome="ok",replica="a",version="3"} 1.0',
@@ -41,5 +41,5 @@ def test_counters_keep_their_values_apart() -> None:
     assert text.count("# TYPE detect_requests_total counter") == 1
 
 
-def test_of_no_replica_there_is_nothing() -> None:
-    assert series.merged({}) == b""
+def test_merges_no_replicas_to_nothing() -> None:
+    assert merge_replicas({}) == b""

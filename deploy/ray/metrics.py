@@ -17,7 +17,7 @@ class _Collected(Collector):
         return self._families
 
 
-def merged(texts: Mapping[str, bytes]) -> bytes:
+def merge_replicas(texts: Mapping[str, bytes]) -> bytes:
     """Merge the metrics of several replicas. Each sample gets the label `replica`.
 
     Args:
