@@ -1,209 +1,63 @@
 """Serve a model: `python -m app`. All settings are environment variables; `python -m app --help` lists them."""
 
 import argparse
-import asyncio
 import logging
 import os
-import shlex
-import signal
-import socket
 import sys
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
-import uvicorn
-from fastapi import FastAPI
-
-from app.http.keys import InvalidKeysFile, read_keys
-from app.inference import malloc
-from app.inference.watchdog import Watchdog
-from app.inference.workers import at_work
-from app.observability.logging import configure_logging
-from app.settings import InvalidSetting, Settings, accepted, read_settings, variable
-
-if TYPE_CHECKING:
-    from app.http.lifecycle import Lifecycle
+from rendersight.command_line import BAD_INPUT, exit_status
 
 PROGRAM = "python -m app"
 
-_EXAMPLES = Path(__file__).parent.parent / "examples"
-_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
-_BACKLOG = 2048
-_CUT_OFF_S = 1  # for requests that are left when the time to drain is over
 
-_log = logging.getLogger(__name__)
-
-
-def main(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C. Requests in flight finish first.
 
     Args:
         arguments: command-line arguments; None means the process's own.
-        program: the command's name, for its help.
 
     Returns:
         The exit status: 0 after a clean stop, 130 after Ctrl-C during the start, 2 if the start failed, with one line
         on stderr.
     """
-    parser = argparse.ArgumentParser(prog=program)
-    add_flags(parser)
-    parser.parse_args(arguments)
-    try:
-        settings = read_settings()
-    except InvalidSetting as error:
-        return _refuse(str(error))
+    return exit_status(
+        lambda: _serve(arguments),
+        say=lambda message, _: sys.stderr.write(f"rendersight: {' '.join(message.split())}\n"),
+        status_of=_status_of,
+        install="make .venv/serve.stamp, or pip install -r requirements/serve.txt",
+    )
+
+
+def _serve(arguments: Sequence[str] | None) -> int:
+    """Each import follows the step that does not need it: help and a wrong setting do not wait for the server."""
+    from app.settings import read_settings
+
+    argparse.ArgumentParser(
+        PROGRAM,
+        description="Serve a model at POST /detect. Settings are environment variables:",
+        epilog=_settings_help(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(arguments)
+    settings = read_settings()
+
+    from app.inference import malloc
+    from app.observability.logging import configure_logging
+
     configure_logging(settings.log_format)
-    malloc.keep_few_heaps()
-    return serve_model(settings)
+    malloc.keep_few_heaps()  # before a library starts threads
 
+    from app.server import serve_model
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Set the parser's help text. The command has no arguments."""
-    parser.description = "Serve a model at POST /detect. Settings are environment variables:"
-    parser.epilog = _settings_help()
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-
-
-def serve_model(settings: Settings) -> int:
-    """Load the model and serve it. Return the exit status, as `main` does."""
-    # torch takes seconds to import: `main` reports a wrong setting before that
-    from app.main import create_app  # noqa: PLC0415
-    from model_store.errors import ModelError  # noqa: PLC0415
-    from rendersight import images  # noqa: PLC0415
-
-    images.configure_pillow(max_pixels=settings.max_pixels)
-    try:
-        serve(create_app(settings), settings)
-    except (ModelError, InvalidKeysFile, OSError) as error:
-        return _refuse(str(error))
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    serve_model(settings)
     return 0
 
 
-def serve(app: FastAPI, settings: Settings) -> None:
-    """Serve an app until SIGTERM or Ctrl-C.
-
-    Raises:
-        OSError: the address cannot be bound; the message is one line.
-        ModelError: the model cannot be served.
-    """
-    with _bind(settings.host, settings.port) as bound:
-        asyncio.run(_serve(app, bound, settings))
-
-
-class _Server(uvicorn.Server):
-    """A uvicorn server that drains before it stops. Create it on the event loop."""
-
-    def __init__(self, config: uvicorn.Config, lifecycle: "Lifecycle", drain_timeout_s: float) -> None:
-        super().__init__(config)
-        self._lifecycle = lifecycle
-        self._drain_timeout_s = drain_timeout_s
-        self._draining: asyncio.Task[None] | None = None
-        self._loop = asyncio.get_running_loop()
-
-    def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
-        """Start to drain. A second signal ends the draining at once."""
-        self._lifecycle.stop(0 if self._lifecycle.stopping else self._drain_timeout_s)
-        self._loop.call_soon_threadsafe(self._begin_to_drain, signal.Signals(sig).name)
-
-    def _begin_to_drain(self, signal_name: str) -> None:
-        _log.info("%s: stopping, %d requests in flight", signal_name, self._lifecycle.in_flight)
-        self._draining = self._draining or self._loop.create_task(self._drain())
-
-    async def _drain(self) -> None:
-        if left := await self._lifecycle.drained():
-            _log.warning("%d requests cut off: they did not finish in time", left)
-        self.should_exit = True
-
-
-async def _serve(app: FastAPI, bound: socket.socket, settings: Settings) -> None:
-    server = _Server(
-        uvicorn.Config(
-            app,
-            lifespan="off",  # entered below, so that its errors are raised unchanged
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            h11_max_incomplete_event_size=settings.max_header_bytes,
-            http="h11",  # the other parser, httptools, has no limit on headers
-            timeout_graceful_shutdown=_CUT_OFF_S,
-        ),
-        app.state.lifecycle,
-        settings.drain_timeout_s,
-    )
-    if hasattr(signal, "SIGHUP"):  # Windows has none
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # replaced once the app has started
-    async with app.router.lifespan_context(app):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, server.handle_exit)  # uvicorn restores it after serving
-        if hasattr(signal, "SIGHUP"):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _look_again, app, settings)
-        scheduler = app.state.scheduler
-        watchdog = Watchdog(
-            lambda: scheduler.trouble(settings.watchdog_s), limit_s=settings.watchdog_s, exit_s=settings.watchdog_exit_s
-        )
-        bound.listen(_BACKLOG)
-        _announce(settings)
-        try:
-            await server.serve(sockets=[bound])
-        finally:
-            watchdog.stop()
-
-
-def _look_again(app: FastAPI, settings: Settings) -> None:
-    """Handle SIGHUP: read the API keys again and look for a newer release. An invalid keys file changes no key."""
-    if settings.api_keys_file is not None:
-        try:
-            app.state.keys = read_keys(settings.api_keys_file)
-        except InvalidKeysFile as error:
-            _log.error("API keys not reloaded: %s", error)
-    if app.state.reloader is not None:
-        app.state.reloader.ask()
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    """Bind the address before the model is loaded. Clients cannot connect until `listen`.
-
-    Raises:
-        OSError: the address does not exist or is in use.
-    """
-    bound = None
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.socket(family, kind, protocol)
-        if sys.platform != "win32":  # there SO_REUSEADDR would share an address that another service uses
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-    except (OSError, UnicodeError) as error:  # UnicodeError: the host is not a valid name
-        if bound is not None:
-            bound.close()
-        reason = getattr(error, "strerror", None) or str(error)
-        raise OSError(f"{variable('host')}={host!r} {variable('port')}='{port}' cannot be used: {reason}") from error
-    return bound
-
-
-def _announce(settings: Settings) -> None:
-    host = _WILDCARDS.get(settings.host, settings.host)
-    address = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
-    _log.info("The page is at %s, the API docs are at %s/docs", address, address)
-    _log.info("Try: curl -F image=@%s %s/detect", shlex.quote(_example_picture()), address)
-
-
-def _example_picture() -> str:
-    """Return the path of an example picture, relative to the working folder if the picture lies below it."""
-    photo = min(_EXAMPLES.glob("*.jpg"), default=None)
-    if photo is None:
-        return "photo.jpg"
-    return str(photo.relative_to(Path.cwd()) if photo.is_relative_to(Path.cwd()) else photo)
-
-
 def _settings_help() -> str:
+    from app.settings import Settings, accepted, variable
+
     lines = []
     for name, field in Settings.model_fields.items():
         default = "unset" if field.default in (None, ()) else field.default
@@ -212,14 +66,19 @@ def _settings_help() -> str:
     return "\n".join(lines)
 
 
-def _refuse(reason: str) -> int:
-    sys.stderr.write(f"rendersight: {' '.join(reason.split())}\n")
-    return 2
+def _status_of(error: Exception) -> int | None:
+    from app.http.keys import InvalidKeysFile
+    from app.settings import InvalidSetting
+    from model_store.errors import ModelError
+
+    return BAD_INPUT if isinstance(error, (InvalidSetting, InvalidKeysFile, ModelError, OSError)) else None
 
 
-def run(arguments: Sequence[str] | None = None, *, program: str = PROGRAM) -> NoReturn:
+def run() -> NoReturn:
     """Serve as `main` does, then end the process even if its threads are still at work."""
-    status = main(arguments, program=program)
+    status = main()
+    from app.inference.workers import at_work
+
     if at_work():  # a network hangs or a model is being loaded: native code crashes when the interpreter ends
         logging.shutdown()
         os._exit(status)

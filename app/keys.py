@@ -8,19 +8,16 @@ from collections.abc import Sequence
 from app.http.keys import LINE, SCOPES, hash_of
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add this command's arguments to the parser."""
-    parser.description = "Make an API key. The line for RENDERSIGHT_API_KEYS_FILE goes to stdout, the key to stderr."
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make an API key. Write its line for the keys file to stdout and the key to stderr; the key is stored nowhere."""
+    parser = argparse.ArgumentParser(
+        "python -m app.keys",
+        description="Make an API key. The line for RENDERSIGHT_API_KEYS_FILE goes to stdout, the key to stderr.",
+    )
     parser.add_argument("name", help="name of the key's owner: letters, digits, '.', '_', '-'")
     parser.add_argument(
         "--scope", action="append", choices=SCOPES, help="scope of the key; repeat for several (default: detect)"
     )
-
-
-def main(arguments: Sequence[str] | None = None, *, program: str = "python -m app.keys") -> int:
-    """Make an API key. Write its line for the keys file to stdout and the key to stderr; the key is stored nowhere."""
-    parser = argparse.ArgumentParser(prog=program)
-    add_flags(parser)
     options = parser.parse_args(arguments)
     key = f"rs_{secrets.token_urlsafe(32)}"
     line = f"{options.name} {','.join(dict.fromkeys(options.scope or ['detect']))} {hash_of(key)}"

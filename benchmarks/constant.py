@@ -5,9 +5,9 @@ It takes the settings of the service.
 
 from collections.abc import Sequence
 
-from app.__main__ import serve
 from app.main import create_app
 from app.observability.logging import configure_logging
+from app.server import serve
 from app.settings import read_settings
 from model_store.detector import Detector
 from model_store.manifest import InputRule

@@ -23,8 +23,7 @@ FORBIDDEN = {
     "training": {"app", "fastapi", "starlette"},
 }
 # a part of the service imports none that stands after it
-APP_LAYERS = ("observability", "inference", "http", "dependencies", "openapi", "routes", "main")
-CONSOLE_SCRIPT = ROOT / "rendersight" / "cli.py"
+APP_LAYERS = ("observability", "inference", "http", "dependencies", "openapi", "routes", "main", "server")
 
 # the folders and modules of training: each imports only those after it
 TRAINING = (

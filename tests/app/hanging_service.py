@@ -7,8 +7,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from app.__main__ import serve
 from app.observability.logging import configure_logging
+from app.server import serve
 from app.settings import Settings
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
