@@ -192,7 +192,7 @@ def test_what_killed_runs_were_writing_is_removed_when_one_goes_on(tmp_path: Pat
         (tmp_path / LAST).touch()
     before = sorted(tmp_path.iterdir())
     for name in (LAST, BEST, METRICS, "run.json", "train.txt", "hold_out.txt", "report.html"):
-        (tmp_path / f".{name}.draft-{2**22}").write_text("half a fi")
+        (tmp_path / f".rendersight-draft-{name}").write_text("half a fi")
     prepare(tmp_path, resume=resume)
     assert sorted(tmp_path.iterdir()) == before
 
