@@ -25,7 +25,6 @@ from model_store.engines.torch import TorchEngine
 from model_store.errors import (
     BrokenRelease,
     BrokenStateDict,
-    DeviceNotAvailable,
     EngineNotAvailable,
     GoldenMismatch,
     ModelError,
@@ -209,11 +208,6 @@ class TestReference:
 
 
 class TestDeviceAndEngine:
-    @pytest.mark.parametrize("device", ["cuda:99", "gpu"])
-    def test_a_device_that_is_not_there(self, tiny_store: Path, device: str) -> None:
-        with pytest.raises(DeviceNotAvailable, match=f"'{device}' is "):
-            open_detector("tiny", store_root=tiny_store, device=device)
-
     def test_an_unknown_engine(self, tiny_store: Path) -> None:
         with pytest.raises(EngineNotAvailable, match="torch-int4"):
             open_detector("tiny", store_root=tiny_store, device="cpu", engine="torch-int4")
