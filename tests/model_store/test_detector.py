@@ -276,8 +276,12 @@ class TestBareStateDict:
     @pytest.mark.parametrize(
         ("saved", "error", "message"),
         [
-            ({"weights": {"a": torch.ones(2)}, "epoch": 3}, BrokenStateDict, "is no state dict: weights, epoch are"),
-            ({"fc.weight": torch.ones(2, 2)}, UnknownArchitecture, r"1 tensors \(fc.weight, ...\) are of no network"),
+            (
+                {"weights": {"a": torch.ones(2)}, "epoch": 3},
+                BrokenStateDict,
+                "is not a state dict: weights, epoch are not",
+            ),
+            ({"fc.weight": torch.ones(2, 2)}, UnknownArchitecture, r"1 tensors \(fc.weight, ...\) fit no known"),
             (torch.nn.Linear(2, 2), BrokenStateDict, r"holds a torch\.nn\.modules\.linear\.Linear"),
             ([1, 2], BrokenStateDict, "holds a list"),
         ],
