@@ -319,8 +319,8 @@ def unwrap(loaded: object) -> StateDict:
     foreign = [str(name) for name, value in loaded.items() if not _is_dense(value)]
     if foreign:
         raise BrokenStateDict(
-            f"is no state dict: {', '.join(foreign[:3])} {'are no tensors' if len(foreign) > 1 else 'is no tensor'}; "
-            f"a checkpoint is unwrapped from {', '.join(_WRAPPERS)} only"
+            f"is not a state dict: {', '.join(foreign[:3])} {'are' if len(foreign) > 1 else 'is'} not a tensor; a "
+            f"checkpoint may hold its state dict under {', '.join(_WRAPPERS)}"
         )
     tensors = {
         str(name).removeprefix("module."): value.float() if value.is_floating_point() else value

@@ -4,7 +4,6 @@ Content is written to a hidden draft beside its target, then renamed. A draft is
 the draft of a killed writer can be recognised and removed.
 """
 
-import glob
 import os
 import shutil
 import sys
@@ -15,6 +14,8 @@ from pathlib import Path
 
 if sys.platform != "win32":
     import fcntl
+
+_DRAFT = ".rendersight-draft-"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -32,7 +33,7 @@ def write_file(path: Path, fill: Callable[[Path], object]) -> None:
     Raises:
         OSError: the file could not be written. An earlier file at `path` is unchanged.
     """
-    draft = path.with_name(f"{_prefix(path)}{os.getpid()}")
+    draft = path.with_name(f"{_DRAFT}{path.name}.{os.getpid()}")
     try:
         draft.touch()
         with _locked(draft):
@@ -45,7 +46,7 @@ def write_file(path: Path, fill: Callable[[Path], object]) -> None:
 
 
 def write_folder(folder: Path, fill: Callable[[Path], object]) -> bool:
-    """Write a folder that does not exist or is empty. Drafts of it that killed writers left are removed.
+    """Write a folder that does not exist or is empty. Drafts that killed writers left beside it are removed.
 
     Args:
         folder: the folder; its parents are created.
@@ -58,11 +59,11 @@ def write_folder(folder: Path, fill: Callable[[Path], object]) -> bool:
         OSError: the folder could not be written.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    remove_abandoned(folder)
+    remove_abandoned(folder.parent)
     with ExitStack() as stack:
         scratch = None
         while scratch is None or not scratch.exists():  # another process may remove it before it is locked
-            scratch = Path(tempfile.mkdtemp(prefix=_prefix(folder), dir=folder.parent))
+            scratch = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=folder.parent))
             stack.callback(shutil.rmtree, scratch, ignore_errors=True)
             stack.enter_context(_locked(scratch, wait=True))
         draft = scratch / folder.name  # only the owner can access `scratch`; this folder gets the usual permissions
@@ -78,9 +79,9 @@ def write_folder(folder: Path, fill: Callable[[Path], object]) -> bool:
         return True
 
 
-def remove_abandoned(target: Path) -> None:
-    """Remove the drafts of a file or folder whose writers were killed; drafts that cannot be removed stay."""
-    for draft in target.parent.glob(f"{glob.escape(_prefix(target))}*"):
+def remove_abandoned(folder: Path) -> None:
+    """Remove the drafts in a folder whose writers were killed; drafts that cannot be removed stay."""
+    for draft in folder.glob(f"{_DRAFT}*"):
         with _locked(draft) as is_abandoned:
             if not is_abandoned:
                 continue
@@ -95,10 +96,6 @@ def sync(folder: Path) -> None:
     """Force a folder and everything in it to disk."""
     for path in (*folder.rglob("*"), folder):
         _sync_entry(path)
-
-
-def _prefix(target: Path) -> str:
-    return f".{target.name}.draft-"
 
 
 def _sync_entry(path: Path) -> None:

@@ -32,6 +32,22 @@ TRAINING = (
 )  # fmt: skip
 MOST_MODULES = 15
 
+# every module of these folders has a test file of its name, or is covered by another one because it
+# - only declares errors or data, or
+# - is a step of something larger, which is tested as a whole
+MIRRORED = ("model_store", "training/learning", "training/measuring", "training/records", "training/releasing")
+TESTED_WITH = {
+    "model_store/errors.py": "model_store/test_store.py",
+    "model_store/graph_nodes.py": "model_store/test_graphs.py",
+    "model_store/model_info.py": "model_store/test_detector.py",
+    "model_store/network.py": "model_store/test_detector.py",
+    "training/learning/network.py": "training/learning/test_run.py",
+    "training/learning/trainer.py": "training/learning/test_run.py",
+    "training/measuring/prediction.py": "training/test_cli.py",
+    "training/records/loading.py": "training/releasing/test_publish.py",
+    "training/releasing/quantise.py": "training/releasing/test_accelerate.py",
+}
+
 
 def modules(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
@@ -132,6 +148,16 @@ def test_the_folders_of_training_import_one_way() -> None:
 def test_no_folder_of_training_is_crowded() -> None:
     counts = Counter(path.parent for path in modules("training") if path.name != "__init__.py")
     assert max(counts.values()) <= MOST_MODULES
+
+
+def test_every_module_has_its_test_file() -> None:
+    without = set()
+    for module in (path for folder in MIRRORED for path in modules(folder) if path.name != "__init__.py"):
+        relative = module.relative_to(ROOT)
+        if not (ROOT / "tests" / relative.with_name(f"test_{relative.name}")).is_file():
+            without.add(relative.as_posix())
+    assert without == set(TESTED_WITH)
+    assert all((ROOT / "tests" / path).is_file() for path in TESTED_WITH.values())
 
 
 def loaded_after(*statements: str) -> set[str]:

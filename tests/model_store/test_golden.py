@@ -73,7 +73,7 @@ def test_accepts_rounding_of_reduced_precision_but_not_as_exact() -> None:
                 [*grid().labels, 1, 2, 3],
                 [*grid().scores, 0.9, 0.9, 0.9],
             ),
-            "3 objects were found that are not expected; at most 2 may be",
+            "3 objects were found, but are not expected; at most 2 are accepted",
         ),
     ],
     ids=["nothing found", "labels permuted", "boxes shifted", "coordinates scaled", "scores fell", "more found"],
@@ -134,7 +134,7 @@ def test_nothing_expected_means_nothing_sure_may_be_found() -> None:
     nothing = grid().above(0.99)
     golden.check(moved(nothing, nothing), EXACT)
     golden.check(moved(nothing, grid(score=0.6)), EXACT)
-    with pytest.raises(GoldenMismatch, match="24 objects were found that are not expected; at most 0"):
+    with pytest.raises(GoldenMismatch, match="24 objects were found, but are not expected; at most 0"):
         golden.check(moved(nothing, grid()), REDUCED)
 
 

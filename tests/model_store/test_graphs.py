@@ -3,24 +3,14 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import openvino as ov
 import pytest
-import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from openvino import opset13 as op
 from torchvision.models.detection import FasterRCNN
-from torchvision.ops import roi_align
 
 from model_store.architectures import ARCHITECTURES
-from model_store.cpu import usable_cores
-from model_store.engines.openvino import GRAPHS, OpenVinoEngine, graphs_in
+from model_store.engines.openvino import OpenVinoEngine, graphs_in
 from model_store.engines.torch import TorchEngine
-from model_store.errors import BrokenRelease
-from model_store.graph_pooling import pool_any, pool_windows
 from model_store.graphs import convert
 from model_store.manifest import InputRule
 from model_store.network import input_rule
@@ -69,30 +59,6 @@ def test_image_too_narrow_to_resize_has_no_objects(engine: OpenVinoEngine) -> No
     assert len(found) == 0
 
 
-def trivial_graphs(first_input: str) -> dict[str, ov.Model]:
-    """Graphs with the inputs of a detector, compiled at once."""
-
-    def graph(name: str) -> ov.Model:
-        given = op.parameter([1], ov.Type.f32)
-        given.output(0).get_tensor().set_names({name})
-        return ov.Model([op.relu(given)], [given])
-
-    return {name: graph(first_input) for name in GRAPHS}
-
-
-def test_graphs_of_another_version_are_refused() -> None:
-    with pytest.raises(BrokenRelease, match="take image and not pixels"):
-        OpenVinoEngine(trivial_graphs("image"), "openvino-fp32", rule=RULE)
-
-
-@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 2), (None, usable_cores())])
-def test_it_has_as_many_threads_as_it_may_keep_cores_busy(cores: int | None, threads: int) -> None:
-    engine = OpenVinoEngine(trivial_graphs("pixels"), "openvino-fp32", rule=RULE, cores=cores)
-    with engine.lane() as lane:
-        for graph in lane._requests.values():
-            assert graph.get_compiled_model().get_property("INFERENCE_NUM_THREADS") == threads
-
-
 def test_more_callers_than_streams_wait_and_find_the_same(
     tiny_graphs: Path, engine: OpenVinoEngine, noise: Noise
 ) -> None:
@@ -128,51 +94,3 @@ def test_every_architecture_gives_what_torch_gives(
     (found,) = OpenVinoEngine(convert(network), "openvino-fp32", rule=input_rule(options)).detect([picture])
     (expected,) = TorchEngine(network, "cpu").detect([picture])
     assert_alike(found, expected, max_px=0.1, max_score=1e-3)  # rounding grows in a deep network
-
-
-CHANNELS, STRIDE, HEIGHT, WIDTH = 3, 8, 20, 24
-
-
-def compiled(pool: Callable[..., Any]) -> Callable[..., np.ndarray]:
-    item = op.parameter([1, -1, -1, CHANNELS], ov.Type.f32)
-    rois = op.parameter([-1, 4], ov.Type.f32)
-    graph = ov.Model([pool(item, rois, stride=STRIDE)], [item, rois])
-    runs = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda maps, boxes: runs([maps, boxes])[0].copy()
-
-
-@pytest.fixture(scope="module")
-def pooling() -> Callable[..., np.ndarray]:
-    return compiled(pool_windows)
-
-
-@st.composite
-def rois_in_the_map(draw: st.DrawFn) -> np.ndarray:
-    def side(limit: int) -> tuple[float, float]:
-        start = draw(st.floats(0, limit * STRIDE))
-        length = draw(st.floats(0, min(14 * STRIDE, limit * STRIDE - start)))
-        return start, start + length
-
-    rows = [(side(WIDTH), side(HEIGHT)) for _ in range(draw(st.integers(0, 5)))]
-    return np.array([(x0, y0, x1, y1) for (x0, x1), (y0, y1) in rows], np.float32).reshape(-1, 4)
-
-
-@settings(max_examples=60, deadline=None)
-@given(rois_in_the_map())
-def test_windows_pool_as_roi_align_does(pooling: Callable[..., np.ndarray], rois: np.ndarray) -> None:
-    assert_pooled(pooling, HEIGHT, WIDTH, rois)
-
-
-@pytest.mark.parametrize("count", [0, 1, 200])
-def test_long_rois_are_pooled_as_well_however_many(count: int) -> None:
-    """Few of them by windows, many by OpenVINO's operator."""
-    start = np.random.default_rng(1).uniform(0, 100, (count, 2))
-    size = np.random.default_rng(2).uniform(100, 400, (count, 2))
-    rois = np.concatenate([start, start + size], axis=1).astype(np.float32)
-    assert_pooled(compiled(pool_any), 64, 64, rois)
-
-
-def assert_pooled(pooling: Callable[..., np.ndarray], height: int, width: int, rois: np.ndarray) -> None:
-    maps = np.random.default_rng(0).standard_normal((1, height, width, CHANNELS)).astype(np.float32)
-    expected = roi_align(torch.from_numpy(maps).permute(0, 3, 1, 2), [torch.from_numpy(rois)], 7, 1 / STRIDE, 2)
-    np.testing.assert_allclose(pooling(maps, rois), expected.permute(0, 2, 3, 1).numpy(), atol=2e-5)

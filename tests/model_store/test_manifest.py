@@ -83,7 +83,7 @@ def test_a_path_inside_the_folder(path: str) -> None:
     ["", ".", "..", "../model.pt", "/etc/passwd", "a/../../b", "engines/..", "C:/model.pt", "..\\x", "a\\b", "a\0b"],
 )
 def test_a_path_that_could_leave_the_folder_is_refused(path: str) -> None:
-    with pytest.raises(ValidationError, match="lies inside its folder"):
+    with pytest.raises(ValidationError, match="must lie inside the release's folder"):
         manifest(files={path: DIGEST})
 
 

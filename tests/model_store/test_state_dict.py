@@ -40,7 +40,7 @@ def test_other_files_are_refused_by_name(tmp_path: Path, content: bytes, message
     path.write_bytes(content)
     with pytest.raises(BrokenStateDict, match=message) as caught:
         read_state_dict(path)
-    assert str(caught.value).startswith(f"{path}: no whole file of torch.save; ")
+    assert str(caught.value).startswith(f"{path}: not a complete file of torch.save; ")
 
 
 @pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "before torch 1.6"])

@@ -262,7 +262,7 @@ module.publish(Path(sys.argv[1]), "dice", module.fill_with("killed"), kill)
 """
         done = subprocess.run([sys.executable, "-c", program, tmp_path], cwd=ROOT, check=False)
         assert done.returncode == -signal.SIGKILL
-        (leftover,) = tmp_path.glob("dice/.1.draft-*")
+        (leftover,) = tmp_path.glob("dice/.rendersight-draft-*")
         assert (leftover / "1" / "manifest.json").is_file()  # it was as good as done
 
         assert versions(tmp_path, "dice") == []

@@ -99,7 +99,7 @@ class Published:
         """Tell by what is on disk how far the publisher was."""
         if len(store.versions(self._root, self._name)) > len(self._hashes):
             return "after"
-        drafts = [*self._root.glob(f"{self._name}/.*.draft-*/*")]
+        drafts = [*self._root.glob(f"{self._name}/.rendersight-draft-*/*")]
         if not drafts:
             return "before"
         return "written, not yet visible" if (drafts[0] / FILE_NAME).exists() else "half written"
@@ -118,7 +118,7 @@ class Published:
                 self._check(release)
             assert self._hashes.setdefault(version, hashes) == hashes
         assert {path.name for path in root.glob("*")} <= {name}
-        visible_names = {path.name for path in root.glob(f"{name}/*") if ".draft-" not in path.name}
+        visible_names = {path.name for path in root.glob(f"{name}/*") if not path.name.startswith(".")}
         assert visible_names == {str(version) for version in versions}
         known = ", ".join(f"{name}@{version}" for version in versions)
         with pytest.raises(ReleaseNotFound, match=rf"there: {known or 'none'}$"):
@@ -153,6 +153,7 @@ def kill_publishers(
             visible += 1
             published.check(visible=visible)
             assert [path.name for path in place.iterdir()] == [name]
+            assert not any((place / name).glob(".*"))  # no draft of a killed publisher
     assert kills.stages.keys() == {"before", "half written", "written, not yet visible", "after"}
 
 
@@ -173,7 +174,7 @@ def test_a_store_in_which_publishers_of_a_run_are_killed(forks: Forks, unkilled:
 
 def stage_of_killed(out: Path, earlier: dict[str, Identity], *, pid: int) -> str:
     """Tell by what is on disk where a training was, given what its files were before it."""
-    if any(out.glob(f".*.draft-{pid}")):
+    if any(out.glob(f".rendersight-draft-*.{pid}")):
         return "within a write"
     if not (out / LAST).exists():
         return "before the first checkpoint"

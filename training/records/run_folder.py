@@ -106,8 +106,7 @@ def prepare(folder: Path, *, resume: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{folder} cannot be created: {error.strerror}") from error
-    for name in (LAST, BEST, METRICS, RUN, TRAIN_LIST, HOLD_OUT_LIST, PAGE):
-        atomic.remove_abandoned(folder / name)
+    atomic.remove_abandoned(folder)
 
 
 def check_new(folder: Path) -> None:

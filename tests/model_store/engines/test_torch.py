@@ -8,10 +8,8 @@ import pytest
 import torch
 from torchvision.models.detection import FasterRCNN
 
-from model_store.devices import choose_device
 from model_store.engines import DeviceLost
 from model_store.engines.torch import TorchEngine
-from model_store.errors import DeviceNotAvailable
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
 
@@ -141,25 +139,6 @@ def test_bfloat16_finds_the_same_objects_with_other_scores(
     assert reduced.name == "torch-bf16"
     (found,), (exact,) = reduced.detect([noise(64, 96)]), engine.detect([noise(64, 96)])
     assert 0 < np.abs(found.scores[:3] - exact.scores[:3]).max() < 0.1
-
-
-class TestChooseDevice:
-    def test_the_cpu_is_always_there(self) -> None:
-        assert choose_device("cpu") == "cpu"
-
-    def test_auto_is_cuda_where_there_is_one(self) -> None:
-        assert choose_device("auto") == ("cuda:0" if torch.cuda.is_available() else "cpu")
-
-    @pytest.mark.parametrize(
-        "asked", ["gpu", "", "CPU", "cpu:0", "cuda:", "cuda:x", "cuda:-1", "cuda:²", "cuda0", "mps"]
-    )
-    def test_a_name_of_no_device_is_answered_with_those_accepted(self, asked: str) -> None:
-        with pytest.raises(DeviceNotAvailable, match=f"'{asked}' is unknown; accepted: auto, cpu, cuda, cuda:N"):
-            choose_device(asked)
-
-    def test_a_forced_device_that_is_not_there_is_an_error(self) -> None:
-        with pytest.raises(DeviceNotAvailable, match=r"'cuda:99' is not available: this machine has \d+ CUDA devices"):
-            choose_device("cuda:99")
 
 
 def raising(error: Exception) -> Callable[..., Any]:

@@ -2,7 +2,6 @@ import json
 import multiprocessing
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -24,8 +23,8 @@ from training.data.dataset import LabelledImages, read_dataset, split
 from training.errors import Stopped
 from training.learning import run, trainer
 from training.learning.run import RunContext
-from training.records.checkpoint import BEST, LAST, save_best
-from training.records.run_folder import METRICS, RunError, RunRecord, prepare, read_metrics, read_names
+from training.records.checkpoint import BEST, LAST
+from training.records.run_folder import METRICS, RunError, RunRecord, read_metrics, read_names
 
 
 def after(calls: int) -> Callable[[], bool]:
@@ -171,30 +170,6 @@ def test_a_run_without_a_held_out_object_keeps_its_latest_weights(shapes: Path, 
 
 def held_out(shapes: Path, config: TrainConfig, *, seed: int) -> LabelledImages:
     return split(read_dataset(shapes), hold_out=config.hold_out, seed=seed, group_by=config.group_by)[1]
-
-
-def test_a_checkpoint_that_finds_no_space_leaves_the_one_before(finished: Path, tmp_path: Path) -> None:
-    save_best(tmp_path, {"weight": torch.ones(1)})
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
-    try:
-        with pytest.raises(OSError, match=r"best\.pt could not be written"):
-            save_best(tmp_path, {"weight": torch.ones(1_000_000)})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert [path.name for path in tmp_path.iterdir()] == [BEST]
-    assert read_state_dict(tmp_path / BEST)["weight"].tolist() == [1.0]
-
-
-@pytest.mark.parametrize("resume", [False, True])
-def test_what_killed_runs_were_writing_is_removed_when_one_goes_on(tmp_path: Path, resume: bool) -> None:
-    if resume:
-        (tmp_path / LAST).touch()
-    before = sorted(tmp_path.iterdir())
-    for name in (LAST, BEST, METRICS, "run.json", "train.txt", "hold_out.txt", "report.html"):
-        (tmp_path / f".{name}.draft-{2**22}").write_text("half a fi")
-    prepare(tmp_path, resume=resume)
-    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_resumed_run_that_was_done_stays_as_it_is(finished: Path) -> None:

@@ -20,8 +20,8 @@ def test_the_latest_epoch_counts_where_no_object_is_held_out() -> None:
     assert best_epoch([{"epoch": 1, "AP": 0.0}, {"epoch": 2, "AP": 0.0}])["epoch"] == 1
 
 
-def test_a_run_without_an_epoch_is_none_to_tell_of(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="run has no epoch to tell of yet"):
+def test_rejects_run_without_finished_epoch(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="run has no finished epoch yet"):
         History.read(write_run(tmp_path / "run", aps=[]))
 
 
