@@ -139,7 +139,14 @@ def _parts(data: bytes, boundary: bytes, limits: FormLimits) -> list[Part]:
     try:
         parser = MultipartParser(
             boundary,
-            {name: getattr(reader, name) for name in vars(_FormReader) if name.startswith("on_")},
+            {
+                "on_part_begin": reader.on_part_begin,
+                "on_part_data": reader.on_part_data,
+                "on_header_field": reader.on_header_field,
+                "on_header_value": reader.on_header_value,
+                "on_header_end": reader.on_header_end,
+                "on_end": reader.on_end,
+            },
             max_header_count=_MAX_PART_HEADERS,
             max_header_size=limits.max_header_bytes,
         )
