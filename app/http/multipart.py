@@ -71,7 +71,11 @@ class Part:
             EmptyUpload: the file is empty.
             UnsupportedMediaType: the file has a transfer encoding such as base64.
         """
-        _refuse_mail_encoding(self)
+        encoding = self.headers.get(b"content-transfer-encoding", b"").decode("latin-1").strip().lower()
+        if encoding not in _PLAIN_ENCODINGS:  # RFC 7578, section 4.7, deprecates base64 and quoted-printable
+            raise errors.UnsupportedMediaType(
+                f"Content-Transfer-Encoding {errors.shown(encoding)} is not accepted; send the bytes unchanged"
+            )
         if not any(self.pieces):
             raise errors.EmptyUpload(f"the file in the form field {FIELD} is empty")
         name = PureWindowsPath(self.filename).name  # splits at / and \
@@ -90,7 +94,11 @@ def files_in(data: bytes, boundary: bytes, limits: FormLimits) -> list[Part]:
         MalformedBody: the form is not well-formed or exceeds `limits`.
         InvalidForm: the form has a field that is not a file named `image`, or is empty.
     """
-    return _images(_parts(data, boundary, limits))
+    parts = _parts(data, boundary, limits)
+    if faults := list(islice(_faults(parts), errors.MAX_FAULTS)):
+        listed = "; ".join(f"form field {item.name}: {item.accepted}" for item in faults)
+        raise errors.InvalidForm(listed, errors=faults)
+    return parts
 
 
 class _FormReader:
@@ -151,15 +159,7 @@ def _parts(data: bytes, boundary: bytes, limits: FormLimits) -> list[Part]:
     return reader.parts
 
 
-def _images(parts: list[Part]) -> list[Part]:
-    """Return the parts if all are files named `image` and there is at least one; otherwise raise InvalidForm."""
-    if wrong := list(islice(_wrong_in(parts), errors.MAX_FAULTS)):
-        listed = "; ".join(f"form field {item.name}: {item.accepted}" for item in wrong)
-        raise errors.InvalidForm(listed, errors=wrong)
-    return parts
-
-
-def _wrong_in(parts: list[Part]) -> Iterator[errors.InputFault]:
+def _faults(parts: list[Part]) -> Iterator[errors.InputFault]:
     """Yield each fault of a form that should hold only files named `image`."""
     for part in parts:
         if part.name != FIELD:
@@ -175,12 +175,3 @@ def default_name(data: bytes) -> str:
     """Return a name for an unnamed image: `photo`, plus the suffix of its format if that is known."""
     name = images.sniff(data)
     return "photo" if name is None else f"photo.{_SUFFIXES.get(name, name.lower())}"
-
-
-def _refuse_mail_encoding(part: Part) -> None:
-    """Raise UnsupportedMediaType for base64 and quoted-printable, which RFC 7578, section 4.7, deprecates."""
-    encoding = part.headers.get(b"content-transfer-encoding", b"").decode("latin-1").strip().lower()
-    if encoding not in _PLAIN_ENCODINGS:
-        raise errors.UnsupportedMediaType(
-            f"Content-Transfer-Encoding {errors.shown(encoding)} is not accepted; send the bytes unchanged"
-        )

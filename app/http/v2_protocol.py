@@ -48,7 +48,7 @@ OUTPUTS = [
 _DTYPES = {"FP32": "<f4", "INT64": "<i8", "INT32": "<i4"}
 _LENGTH = struct.Struct("<I")
 _COLUMNS = 6
-_MOST_VALUES = 10_000
+_MAX_VALUES = 10_000
 _SHORT_BYTES = 65536
 """Maximum length of JSON whose faults show the invalid value. For longer JSON pydantic would keep all of it."""
 
@@ -69,7 +69,7 @@ ROWS = OutputFormat(BINARY, _rows)
 
 
 @dataclass(frozen=True)
-class Asked:
+class ParsedRequest:
     """A parsed inference request.
 
     Attributes:
@@ -106,7 +106,7 @@ def check_query(query: QueryParams) -> None:
         )
 
 
-def read_request(body: bytes, json_bytes: int | None, *, max_images: int, max_bytes: int) -> Asked:
+def read_request(body: bytes, json_bytes: int | None, *, max_images: int, max_bytes: int) -> ParsedRequest:
     """Parse an inference request. A large one takes tenths of a second.
 
     Args:
@@ -127,7 +127,7 @@ def read_request(body: bytes, json_bytes: int | None, *, max_images: int, max_by
         raise errors.InvalidInference(f"header {LENGTH_HEADER} is {said}, but the body has {len(body)} bytes")
     if length > max_bytes:  # refusing a text with one character beyond U+FFFF takes eight times its length in memory
         raise errors.UploadTooLarge(f"the JSON has {length} bytes, the limit is {max_bytes}")
-    request = _parsed(body if length == len(body) else body[:length])
+    request = _validated(body if length == len(body) else body[:length])
     (tensor,) = request.inputs
     found = _elements_of(tensor, memoryview(body)[length:], max_images)
     for index, one in enumerate(found):
@@ -136,7 +136,7 @@ def read_request(body: bytes, json_bytes: int | None, *, max_images: int, max_by
         if len(one) > max_bytes:
             raise errors.UploadTooLarge(f"image {index} has {len(one)} bytes, the limit is {max_bytes}")
     without = tensor.model_copy(update={"data": None})
-    return Asked(request.model_copy(update={"inputs": [without]}), [EncodedImage("", [one]) for one in found])
+    return ParsedRequest(request.model_copy(update={"inputs": [without]}), [EncodedImage("", [one]) for one in found])
 
 
 def _elements_of(tensor: RequestInput, behind: memoryview, max_images: int) -> Sequence[bytes | memoryview]:
@@ -161,11 +161,11 @@ def _elements_of(tensor: RequestInput, behind: memoryview, max_images: int) -> S
     return found
 
 
-def _parsed(data: bytes) -> InferenceRequest:
+def _validated(data: bytes) -> InferenceRequest:
     # one of these precedes each value; an array of empty objects would take twenty times its length in memory
     values = sum(map(data.count, (b",", b"[", b"{")))
-    if values > _MOST_VALUES:
-        raise errors.InvalidInference(f"the JSON has {values} values, the limit is {_MOST_VALUES}")
+    if values > _MAX_VALUES:
+        raise errors.InvalidInference(f"the JSON has {values} values, the limit is {_MAX_VALUES}")
     try:
         return InferenceRequest.model_validate_json(data)
     except ValidationError as error:
@@ -209,12 +209,12 @@ def _elements(data: memoryview, count: int) -> Iterator[memoryview]:
         index += 1
 
 
-def respond(asked: InferenceRequest, found: Sequence[bytes], card: ModelInfo) -> Response:
+def inference_response(asked: InferenceRequest, found: Sequence[bytes], card: ModelInfo) -> Response:
     """Return the answer to an inference request. For many images it takes tenths of a second.
 
     Args:
         asked: the request, which chooses the outputs and their encoding.
-        found: for each image the bytes that `ROWS` writes.
+        found: for each image, the bytes that `ROWS` writes.
         card: card of the model that answers.
     """
     tensors = _tensors(found)

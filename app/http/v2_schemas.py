@@ -5,7 +5,7 @@ https://github.com/kserve/open-inference-protocol, specification/protocol/infere
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, WithJsonSchema, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, JsonValue, WithJsonSchema, field_validator
 
 from app.schemas import MAX_LABELS, AnswerModel, SelectQuery
 
@@ -120,32 +120,23 @@ class ResponseOutput(AnswerModel):
     data: list[float] | None = Field(None, description="Values in row-major order; absent if they follow the JSON.")
 
 
+_RESPONSE: dict[str, JsonValue] = {
+    "model_name": "dice",
+    "model_version": "6",
+    "id": "42",
+    "outputs": [
+        {"name": "boxes", "datatype": "FP32", "shape": [1, 1, 4], "data": [442.39, 225.6, 523.68, 309.41]},
+        {"name": "labels", "datatype": "INT64", "shape": [1, 1], "data": [2]},
+        {"name": "scores", "datatype": "FP32", "shape": [1, 1], "data": [0.9999]},
+        {"name": "num_detections", "datatype": "INT32", "shape": [1], "data": [1]},
+    ],
+}
+
+
 class InferenceResponse(AnswerModel):
     """The objects found in the images of one request."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        json_schema_extra={
-            "examples": [
-                {
-                    "model_name": "dice",
-                    "model_version": "6",
-                    "id": "42",
-                    "outputs": [
-                        {
-                            "name": "boxes",
-                            "datatype": "FP32",
-                            "shape": [1, 1, 4],
-                            "data": [442.39, 225.6, 523.68, 309.41],
-                        },
-                        {"name": "labels", "datatype": "INT64", "shape": [1, 1], "data": [2]},
-                        {"name": "scores", "datatype": "FP32", "shape": [1, 1], "data": [0.9999]},
-                        {"name": "num_detections", "datatype": "INT32", "shape": [1], "data": [1]},
-                    ],
-                }
-            ]
-        },
-    )
+    model_config = ConfigDict(frozen=True, json_schema_extra={"examples": [_RESPONSE]})
 
     model_name: str = Field(description="Name of the model that answered.")
     model_version: str = Field(description="Version of the model that answered.")

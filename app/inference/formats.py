@@ -24,8 +24,8 @@ CSV_COLUMNS = ("label", "label_id", "score", "x0", "y0", "x1", "y1")
 _JPEG_QUALITY = 90
 _LEAST_PX = 320
 _PNG_LEVEL = 1  # at 12 megapixels level 6 takes four times as long and saves a tenth of the bytes
-_MOST_RANGES = 32  # read from an Accept header
-_MOST_NAME_CHARS = 100
+_MAX_RANGES = 32  # read from an Accept header
+_MAX_NAME_CHARS = 100
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class OutputFormat:
         """Return the header that names the answer's file (RFC 6266) after the photo."""
         if not self.suffix:
             return {}
-        stem = PureWindowsPath(image_name).stem[:_MOST_NAME_CHARS]
+        stem = PureWindowsPath(image_name).stem[:_MAX_NAME_CHARS]
         plain = re.sub(r"[^A-Za-z0-9._ -]", "_", stem) + self.suffix
         encoded = "" if plain == stem + self.suffix else f"; filename*=UTF-8''{quote(stem + self.suffix, safe='')}"
         return {"Content-Disposition": f'inline; filename="{plain}"{encoded}'}
@@ -162,7 +162,7 @@ def chosen_format(asked: FormatName | None, accept: str) -> OutputFormat:
 def _ranges(accept: str) -> dict[str, float]:
     """Return media range -> quality of an Accept header. An unreadable quality counts as 1."""
     ranges = {}
-    for text in accept.split(",")[:_MOST_RANGES]:
+    for text in accept.split(",")[:_MAX_RANGES]:
         kind, options = parse_options_header(text.strip())
         try:
             quality = float(options.get(b"q", b"1"))

@@ -18,8 +18,8 @@ from app.http.v2_protocol import (
     ROWS,
     check_headers,
     check_query,
+    inference_response,
     read_request,
-    respond,
 )
 from app.http.v2_schemas import ModelMetadata, ModelReady, ServerLive, ServerMetadata, ServerReady
 from app.inference.pipeline import DetectOptions
@@ -161,4 +161,6 @@ async def infer(
         answers = await unless_gone(request.receive, answer_together(pipeline, asked.images, options, detector))
     stages = answers[0].stages_s
     note_stages(request, {stage: sum(answer.stages_s[stage] for answer in answers) for stage in stages})
-    return await asyncio.to_thread(respond, asked.request, [answer.body for answer in answers], detector.card)
+    return await asyncio.to_thread(
+        inference_response, asked.request, [answer.body for answer in answers], detector.card
+    )

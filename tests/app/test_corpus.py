@@ -24,7 +24,7 @@ from PIL import Image
 
 from app.errors import ServiceError
 from app.http.multipart import FORM, FormLimits
-from app.http.uploads import IMAGE_TYPES, Upload
+from app.http.uploads import IMAGE_TYPES, UploadedBody
 from app.inference.decoding import decode
 from rendersight import images
 from rendersight.detections import Detections
@@ -239,7 +239,7 @@ def all_of_it(height: int, width: int) -> tuple[int, int]:
 def outcome(data: bytes, boundary: bytes | None = None) -> int:
     """Decode an upload and return the status of its answer; anything but a 4xx passes through."""
     try:
-        photo = decode(Upload(data, boundary, LIMITS).image, max_pixels=MAX_PIXELS, need=all_of_it)
+        photo = decode(UploadedBody(data, boundary, LIMITS).image(), max_pixels=MAX_PIXELS, need=all_of_it)
     except ServiceError as error:
         return error.status if str(error) else 0
     assert photo.pixels.dtype == np.uint8

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import errors
-from app.http.v2_protocol import LENGTH_HEADER, OUTPUTS, Asked, read_request, respond
+from app.http.v2_protocol import LENGTH_HEADER, OUTPUTS, ParsedRequest, inference_response, read_request
 from app.http.v2_schemas import InferenceRequest
 from tests.app.fakes import CARD
 from tests.app.v2_requests import binary_request, elements, json_request, outputs_of, tensor
@@ -20,7 +20,7 @@ from tests.app.v2_requests import binary_request, elements, json_request, output
 MAX_IMAGES, MAX_BYTES = 8, 2000
 
 
-def read(body: bytes, json_bytes: int | None = None) -> Asked:
+def read(body: bytes, json_bytes: int | None = None) -> ParsedRequest:
     return read_request(body, json_bytes, max_images=MAX_IMAGES, max_bytes=MAX_BYTES)
 
 
@@ -133,7 +133,7 @@ def rows(*values: tuple[float, ...]) -> bytes:
 
 def test_an_answer_worked_out_by_hand() -> None:
     found = [rows((1, 2, 3.5, 4, 2, 0.5)), rows(), rows((0, 0, 1, 1, 1, 0.75), (5, 6, 7, 8, 3, 0.25))]
-    response = respond(asked(id="i"), found, replace(CARD, name="n", version="v"))
+    response = inference_response(asked(id="i"), found, replace(CARD, name="n", version="v"))
     assert json.loads(response.body) == {
         "model_name": "n",
         "model_version": "v",
@@ -150,9 +150,9 @@ def test_an_answer_worked_out_by_hand() -> None:
             {"name": "num_detections", "datatype": "INT32", "shape": [3], "data": [1, 0, 2]},
         ],
     }
-    empty = json.loads(respond(asked(), [rows(), rows()], CARD).body)["outputs"]
+    empty = json.loads(inference_response(asked(), [rows(), rows()], CARD).body)["outputs"]
     assert [output["data"] for output in empty] == [[], [], [], [0, 0]]
-    behind = respond(asked(parameters={"binary_data_output": True}), found, CARD)
+    behind = inference_response(asked(parameters={"binary_data_output": True}), found, CARD)
     end = int(behind.headers[LENGTH_HEADER])
     labels, scores = struct.pack("<6q", 2, 0, 0, 0, 1, 3), struct.pack("<6f", 0.5, 0, 0, 0, 0.75, 0.25)
     assert bytes(behind.body[end + 96 :]) == labels + scores + struct.pack("<3i", 1, 0, 2)
@@ -173,7 +173,7 @@ def test_every_answer_has_the_shapes_that_the_metadata_tell(counts: list[int], b
 
     made = np.random.default_rng(0).random((max(counts), 6))
     request = asked(outputs=[{"name": name} for name in names], parameters={"binary_data_output": binary})
-    found = outputs_of(Answer(respond(request, [made[:count].tobytes() for count in counts], CARD)))
+    found = outputs_of(Answer(inference_response(request, [made[:count].tobytes() for count in counts], CARD)))
     assert list(found) == names
     for described in OUTPUTS:
         shape = found[described.name].shape
