@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2
@@ -24,7 +23,7 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 
-from model_store.errors import BrokenStateDict, UnknownArchitecture
+from model_store.errors import UnknownArchitecture
 
 StateDict = Mapping[str, Tensor]
 
@@ -257,7 +256,7 @@ def recognise(state_dict: StateDict) -> Recognised:
     """Recognise architecture, class count and batch-norm kind by names and shapes.
 
     Args:
-        state_dict: a state dict from `unwrap`, with torchvision's current or older key names.
+        state_dict: a state dict from `model_store.state_dict.unwrap`, with torchvision's current or older key names.
 
     Raises:
         UnknownArchitecture: no architecture in the table has these names.
@@ -292,46 +291,3 @@ def _today(name: str) -> str:
     if parent in ("backbone.fpn.inner_blocks", "backbone.fpn.layer_blocks") and index.isdigit():
         return f"{stem}.0.{kind}"
     return name
-
-
-_WRAPPERS = ("model", "state_dict", "model_state_dict")
-
-
-def unwrap(loaded: object) -> StateDict:
-    """Return the state dict inside the result of `torch.load`.
-
-    The function opens `{"model": ...}` and `{"state_dict": ...}`, and removes `module.` from names.
-
-    Returns:
-        Names -> finite tensors, the floating-point ones as float32.
-
-    Raises:
-        BrokenStateDict: there is no state dict; the message describes the content.
-    """
-    for wrapper in _WRAPPERS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
-            loaded = loaded[wrapper]
-            break
-    if not isinstance(loaded, Mapping):
-        raise BrokenStateDict(f"holds a {type(loaded).__name__}, not a state dict (names -> tensors)")
-    if not loaded:
-        raise BrokenStateDict("holds an empty dict")
-    foreign = [str(name) for name, value in loaded.items() if not _is_dense(value)]
-    if foreign:
-        raise BrokenStateDict(
-            f"is not a state dict: {', '.join(foreign[:3])} {'are' if len(foreign) > 1 else 'is'} not a tensor; a "
-            f"checkpoint may hold its state dict under {', '.join(_WRAPPERS)}"
-        )
-    tensors = {
-        str(name).removeprefix("module."): value.float() if value.is_floating_point() else value
-        for name, value in loaded.items()
-    }
-    broken = [name for name, value in tensors.items() if value.is_floating_point() and not torch.isfinite(value).all()]
-    if broken:
-        raise BrokenStateDict(f"has values that are not finite in {', '.join(broken[:3])}")
-    return tensors
-
-
-def _is_dense(value: object) -> bool:
-    """Return whether a value is a tensor with data: not sparse, and not on torch's `meta` device."""
-    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta

@@ -1,6 +1,5 @@
 """The table of networks: what is built, and what a state dict tells of it."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,9 +17,8 @@ from model_store.architectures import (
     freeze_stages,
     recognise,
     rename_old_keys,
-    unwrap,
 )
-from model_store.errors import BrokenStateDict, UnknownArchitecture
+from model_store.errors import UnknownArchitecture
 
 SMALL: dict[str, Any] = {"min_size": 64, "max_size": 96, "rpn_pre_nms_top_n": 30, "rpn_post_nms_top_n": 10}
 CLASS_COUNT = 4
@@ -61,7 +59,7 @@ class TestEachArchitecture:
             assert ((answer["boxes"] >= 0) & (answer["boxes"] <= limits)).all()
 
     def test_its_state_dict_tells_what_it_is(self, networks: dict[str, FasterRCNN], name: str) -> None:
-        recognised = recognise(unwrap(networks[name].state_dict()))
+        recognised = recognise(networks[name].state_dict())
         assert (recognised.name, recognised.class_count) == (name, CLASS_COUNT)
         assert recognised.options == ARCHITECTURES[name].options
 
@@ -92,7 +90,7 @@ def test_batch_norm_is_all_of_one_kind(
 def test_learned_batch_norm_is_recognised_by_its_counters() -> None:
     options = NetworkOptions(norm="batch", **SMALL)
     state_dict = build("fasterrcnn_resnet50_fpn", class_count=2, options=options).state_dict()
-    recognised = recognise(unwrap(state_dict))
+    recognised = recognise(state_dict)
     assert (recognised.name, recognised.class_count) == ("fasterrcnn_resnet50_fpn", 2)
     assert (recognised.options.norm, recognised.options.norm_eps) == ("batch", None)
     norm = recognised.build().backbone.body.bn1
@@ -258,53 +256,3 @@ class TestRecognise:
         del state_dict["rpn.head.bbox_pred.bias"]
         with pytest.raises(UnknownArchitecture, match=r"Missing key.*rpn\.head\.bbox_pred\.bias"):
             recognise(state_dict).build()
-
-
-class TestUnwrap:
-    TENSORS = {"a.weight": torch.ones(2), "a.count": torch.tensor(3)}  # noqa: RUF012
-
-    @pytest.mark.parametrize(
-        "wrap",
-        [
-            lambda tensors: tensors,
-            lambda tensors: {"model": tensors, "epoch": 3},
-            lambda tensors: {"state_dict": tensors, "optimizer": {"lr": 0.1}},
-            lambda tensors: {"model_state_dict": tensors},
-            lambda tensors: {f"module.{name}": tensor for name, tensor in tensors.items()},
-            lambda tensors: {"model": {f"module.{name}": tensor for name, tensor in tensors.items()}},
-        ],
-        ids=["bare", "model", "state_dict", "model_state_dict", "module.", "model and module."],
-    )
-    def test_the_state_dict_is_taken_out(self, wrap: Callable[[dict[str, Tensor]], object]) -> None:
-        taken = unwrap(wrap(self.TENSORS))
-        assert set(taken) == {"a.weight", "a.count"}
-        assert torch.equal(taken["a.weight"], torch.ones(2))
-        assert taken["a.count"].dtype == torch.int64
-
-    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-    def test_floats_become_float32(self, dtype: torch.dtype) -> None:
-        assert unwrap({"a": torch.ones(2, dtype=dtype)})["a"].dtype == torch.float32
-
-    @pytest.mark.parametrize(
-        ("loaded", "message"),
-        [
-            ([torch.ones(2)], "holds a list"),
-            (torch.ones(2), "holds a Tensor"),
-            (None, "holds a NoneType"),
-            ({}, "an empty dict"),
-            ({"model": {}}, "an empty dict"),
-            (
-                {"net": {"a": torch.ones(2)}, "epoch": 3},
-                "net, epoch are not a tensor; a checkpoint may hold its state dict under model",
-            ),
-            ({"a": torch.ones(2), "epoch": 3}, "epoch is not a tensor"),
-            ({"a": torch.ones(2).to_sparse()}, "a is not a tensor"),
-            ({"a": torch.ones(2, device="meta")}, "a is not a tensor"),
-            ({"a": torch.tensor([1.0, float("nan")])}, "values that are not finite in a"),
-            ({"module.a": torch.tensor([1.0, float("inf")])}, "values that are not finite in a"),
-            ({"a": torch.tensor([1e300], dtype=torch.float64)}, "values that are not finite in a"),
-        ],
-    )
-    def test_something_else_is_refused_with_what_was_found(self, loaded: object, message: str) -> None:
-        with pytest.raises(BrokenStateDict, match=message):
-            unwrap(loaded)
