@@ -20,7 +20,7 @@ ROOT = Path(__main__.__file__).parent.parent
         ({"RENDERSIGHT_MODEL": "none"}, "no release 'none' in "),
     ],
 )
-def test_a_failed_start_is_one_line_and_status_2(variables: dict[str, str], message: str) -> None:
+def test_failed_start_prints_one_line(variables: dict[str, str], message: str) -> None:
     environment = {**os.environ, "PYTHONWARNINGS": "error", **variables}
     command = [sys.executable, "-m", "app"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
@@ -29,13 +29,13 @@ def test_a_failed_start_is_one_line_and_status_2(variables: dict[str, str], mess
     assert line.startswith(f"rendersight: {message}")
 
 
-def test_an_unknown_setting_ends_the_start(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rejects_unknown_setting(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("RENDERSIGHT_TRESHOLD", "0.5")
     assert main([]) == 2
     assert capsys.readouterr().err.startswith("rendersight: RENDERSIGHT_TRESHOLD='0.5' is not a setting; ")
 
 
-def test_an_unknown_argument_ends_the_start(capsys: pytest.CaptureFixture[str]) -> None:
+def test_rejects_unknown_argument(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--port", "80"])
     assert ended.value.code == 2
@@ -50,7 +50,7 @@ def test_help_names_every_setting_and_imports_no_server() -> None:
         assert f"{variable(name)} {field.description} Accepted: " in text
 
 
-def test_names_a_package_that_is_not_installed() -> None:
+def test_names_missing_package() -> None:
     code = "import sys; sys.modules['uvicorn'] = None; from app.__main__ import main; sys.exit(main([]))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2

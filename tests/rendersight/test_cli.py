@@ -17,7 +17,7 @@ from tests.command_lines import SLOW, help_of
 ROOT = Path(cli.__file__).parents[1]
 
 
-def test_help_lists_every_verb_and_imports_nothing_for_it() -> None:
+def test_help_lists_verbs_and_imports_none() -> None:
     shown, packages = help_of("rendersight.cli")
     assert packages & SLOW == set()
     assert [name for name in PROGRAM.verbs if f"\n    {name}" not in shown] == []
@@ -31,16 +31,14 @@ def test_help_lists_every_verb_and_imports_nothing_for_it() -> None:
         (["detect"], "rendersight detect: error: the following arguments are required: photos"),
     ],
 )
-def test_a_wrong_command_line_is_a_usage_error(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_rejects_wrong_command_line(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
 
 
-def test_names_a_package_that_is_not_installed() -> None:
+def test_names_missing_package() -> None:
     code = "import sys; sys.modules['shtab'] = None; from rendersight.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "completion", "bash"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -48,7 +46,7 @@ def test_names_a_package_that_is_not_installed() -> None:
     assert done.stderr == "rendersight: the package shtab is not installed; run pip install rendersight\n"
 
 
-def test_ctrl_c_ends_with_130_and_a_line() -> None:
+def test_ctrl_c_ends_with_130_and_one_line() -> None:
     photo = str(ROOT / "examples" / "dice-1.jpg")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(60)
@@ -62,7 +60,7 @@ def test_ctrl_c_ends_with_130_and_a_line() -> None:
     assert (running.returncode, out, err) == (130, "", "rendersight: stopped\n")
 
 
-def test_it_is_installed_under_its_name_and_runs_as_a_module() -> None:
+def test_runs_as_script_and_module() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     module, _, function = project["scripts"]["rendersight"].partition(":")
     assert getattr(import_module(module), function) is main

@@ -5,7 +5,7 @@ import pytest
 from rendersight import flags
 
 
-def test_values_that_are_taken() -> None:
+def test_parses_values() -> None:
     assert flags.names("a, b,,c ") == ("a", "b", "c")
     assert [flags.count("0"), flags.positive("1"), flags.score("0"), flags.score("1")] == [0, 1, 0, 1]
 
@@ -21,7 +21,7 @@ def test_values_that_are_taken() -> None:
         (flags.score, "nan"),
     ],
 )
-def test_values_that_are_refused(take: object, text: str) -> None:
+def test_rejects_values(take: object, text: str) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("value", type=take)
     with pytest.raises(SystemExit):

@@ -6,7 +6,7 @@ from rendersight.annotations import AnnotationError
 from rendersight.photos import find_photos
 
 
-def test_files_and_folders_without_repeats(tmp_path: Path) -> None:
+def test_lists_files_and_folders_without_repeats(tmp_path: Path) -> None:
     for name in ("b.JPG", "sub/a.png", "notes.txt", "a.json"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -17,14 +17,14 @@ def test_files_and_folders_without_repeats(tmp_path: Path) -> None:
     assert find_photos([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"], "a file that is named is taken as one"
 
 
-def test_what_cannot_be_found(tmp_path: Path) -> None:
+def test_rejects_missing_photos(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match="nowhere is neither a file nor a folder"):
         find_photos([tmp_path / "nowhere"])
     with pytest.raises(AnnotationError, match="no images in"):
         find_photos([tmp_path])
 
 
-def test_two_of_one_stem(tmp_path: Path) -> None:
+def test_rejects_two_photos_of_one_stem(tmp_path: Path) -> None:
     twins = [tmp_path / "a.jpg", tmp_path / "a.png"]
     for path in twins:
         path.write_bytes(b"")

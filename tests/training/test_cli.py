@@ -77,7 +77,7 @@ def state_dict(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
     ],
 )
-def test_bad_input_ends_with_one_message_and_status_2(
+def test_rejects_bad_input_with_one_message(
     arguments: list[str],
     message: str,
     *,
@@ -110,7 +110,7 @@ def test_bad_input_ends_with_one_message_and_status_2(
         [],
     ],
 )
-def test_a_flag_out_of_range_is_a_usage_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_rejects_flag_out_of_range(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
@@ -145,7 +145,7 @@ def test_refuses_unwritable_output_before_the_work(
 
 
 @pytest.mark.parametrize(("sheet", "message"), [("", "is a folder"), ("x.sheet", "is not the name of an image file")])
-def test_inspect_refuses_a_sheet_that_cannot_be_saved(
+def test_inspect_rejects_unsaveable_sheet(
     tmp_path: Path, sheet: str, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["inspect", "nowhere", "--sheet", str(tmp_path / sheet)]) == 2
@@ -206,7 +206,7 @@ def test_sim2real_writes_one_report(
             assert picture.width > 200
 
 
-def test_predict_writes_pictures_and_labelme_files_that_can_be_trained_on(
+def test_predict_writes_pictures_and_labelme_files(
     shapes: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
@@ -231,7 +231,7 @@ def test_predict_writes_pictures_and_labelme_files_that_can_be_trained_on(
     assert f"1 images, {len(document['shapes'])} boxes" in capsys.readouterr().out
 
 
-def test_predict_names_the_photos_it_could_not_use_and_does_the_others(
+def test_predict_names_unusable_photos_and_continues(
     shapes: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = tmp_path / "broken.jpg"
@@ -242,7 +242,7 @@ def test_predict_names_the_photos_it_could_not_use_and_does_the_others(
     assert (out / "labelme" / "photo_01.json").exists()
 
 
-def test_two_photos_of_one_stem_are_not_predicted_over_each_other(
+def test_predict_rejects_two_photos_of_one_stem(
     shapes: Path, state_dict: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     twin = tmp_path / "photo_00.jpg"
@@ -252,7 +252,7 @@ def test_two_photos_of_one_stem_are_not_predicted_over_each_other(
     assert not (tmp_path / "out").exists()
 
 
-def test_names_a_package_that_is_not_installed() -> None:
+def test_names_missing_package() -> None:
     for package, arguments in (("torch", ["evaluate", "dice", "photos"]), ("pydantic", ["inspect", "photos"])):
         code = f"import runpy, sys; sys.modules[{package!r}] = None; runpy.run_module('training', run_name='__main__')"
         command = [sys.executable, "-c", code, *arguments]
@@ -264,7 +264,7 @@ def test_names_a_package_that_is_not_installed() -> None:
         )
 
 
-def test_help_lists_every_verb_and_imports_nothing_for_it() -> None:
+def test_help_lists_verbs_and_imports_none() -> None:
     shown, packages = help_of("training.cli")
     assert packages & SLOW == set()
     assert [name for name in VERBS if f"\n    {name}" not in shown] == []

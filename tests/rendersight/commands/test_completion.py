@@ -51,7 +51,7 @@ def test_bash_completes_verbs_flags_choices_and_files(bash_script: Path) -> None
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_have_a_script_with_every_verb(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_shells_get_every_verb(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["completion", shell]) == 0
     script = capsys.readouterr().out
     assert [name for name in PROGRAM.verbs if not re.search(rf"\b{name}\b", script)] == []

@@ -38,13 +38,13 @@ def photo(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_table(url: str, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prints_table(url: str, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["detect", str(photo), "--url", url]) == 0
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == (TABLE.format(photo=photo), "")
 
 
-def test_the_flags_are_the_services_parameters(photo: Path) -> None:
+def test_flags_become_parameters(photo: Path) -> None:
     with scripted(answers(200, FOUND)) as server:
         flags = ["--score-threshold", "0.5", "--labels", "apple, pear", "--iou-threshold", "0.4", "--class-agnostic"]
         assert main(["detect", str(photo), "--url", server.url, *flags, "--max-detections", "9"]) == 0
@@ -53,9 +53,7 @@ def test_the_flags_are_the_services_parameters(photo: Path) -> None:
         ]
 
 
-def test_json_is_a_line_for_each_photo_and_nothing_else(
-    url: str, photo: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_prints_one_json_line_per_photo(url: str, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = photo.with_name("b.png")
     broken.write_bytes(b"no image")
     twin = photo.with_suffix(".jpeg")
@@ -72,7 +70,7 @@ def test_json_is_a_line_for_each_photo_and_nothing_else(
     assert f"rendersight: {broken}: 415 Unknown image format: " in shown.err
 
 
-def test_pictures_are_written_into_a_folder(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_writes_pictures_into_folder(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "deep" / "out"
     with scripted(answers(200, b"\x89PNG", media_type="image/png")) as server:
         assert main(["detect", str(photo), "--url", server.url, "--format", "png", "--out", str(out)]) == 0
@@ -81,7 +79,7 @@ def test_pictures_are_written_into_a_folder(photo: Path, tmp_path: Path, capsys:
     assert capsys.readouterr().out == ""
 
 
-def test_a_labelme_file_leads_to_its_photo_from_where_it_lies(photo: Path, tmp_path: Path) -> None:
+def test_labelme_file_points_to_its_photo(photo: Path, tmp_path: Path) -> None:
     document = {"version": "5.5.0", "shapes": [], "imagePath": "a.jpg", "imageHeight": 45, "imageWidth": 60}
     out = tmp_path / "labelme"
     with scripted(answers(200, document, media_type="application/vnd.rendersight.labelme+json")) as server:
@@ -90,7 +88,7 @@ def test_a_labelme_file_leads_to_its_photo_from_where_it_lies(photo: Path, tmp_p
     assert written == {**document, "imagePath": "../photos/a.jpg"}
 
 
-def test_a_photo_is_never_replaced(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_never_replaces_photo(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with scripted(answers(200, b"\xff\xd8", media_type="image/jpeg")) as server:
         words = ["detect", str(photo), "--url", server.url, "--format", "jpeg", "--out", str(photo.parent)]
         assert main(words) == 2
@@ -99,7 +97,7 @@ def test_a_photo_is_never_replaced(photo: Path, capsys: pytest.CaptureFixture[st
     assert list(photo.parent.iterdir()) == [photo]
 
 
-def test_a_key_comes_from_a_file(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reads_key_from_file(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     key = tmp_path / "key"
     key.write_text("rs_secret\n")
     with scripted(answers(200, FOUND), problem(401, "unauthorized")) as server:
@@ -124,7 +122,7 @@ def test_a_key_comes_from_a_file(photo: Path, tmp_path: Path, capsys: pytest.Cap
         (["PHOTO", "--url", "URL/elsewhere"], "404 Not Found", 1),
     ],
 )
-def test_what_ends_it_is_one_line(
+def test_errors_are_one_line(
     flags: list[str],
     message: str,
     status: int,
@@ -148,13 +146,13 @@ def test_what_ends_it_is_one_line(
 @pytest.mark.parametrize(
     "flags", [["--json", "--format", "png"], ["--score-threshold", "2"], ["--max-detections", "0"]]
 )
-def test_a_flag_out_of_range_is_a_usage_error(flags: list[str]) -> None:
+def test_rejects_flag_out_of_range(flags: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["detect", "photo.jpg", *flags])
     assert ended.value.code == 2
 
 
-def test_a_terminal_sees_how_far_it_is(url: str, tmp_path: Path) -> None:
+def test_shows_progress_on_terminal(url: str, tmp_path: Path) -> None:
     for number in range(30):
         Image.new("RGB", (60, 45), (number, 0, 0)).save(tmp_path / f"{number}.png")
     command = [sys.executable, "-m", "rendersight", "detect", str(tmp_path), "--url", url, "--concurrency", "1"]
@@ -165,7 +163,7 @@ def test_a_terminal_sees_how_far_it_is(url: str, tmp_path: Path) -> None:
     assert "/30 [" in seen
 
 
-def test_a_reader_that_has_enough_ends_it_silently(url: str, tmp_path: Path) -> None:
+def test_ends_silently_when_output_is_closed(url: str, tmp_path: Path) -> None:
     for number in range(200):
         Image.new("RGB", (60, 45), (number, 0, 0)).save(tmp_path / f"{number}.png")
     command = [sys.executable, "-m", "rendersight", "detect", str(tmp_path), "--url", url]
@@ -178,7 +176,7 @@ def test_a_reader_that_has_enough_ends_it_silently(url: str, tmp_path: Path) -> 
     assert running.returncode == 141
 
 
-def test_a_picture_without_objects_is_said_so(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_counts_objects_in_words(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, none = {**FOUND, "detections": FOUND["detections"][:1]}, {**FOUND, "detections": []}
     with scripted(answers(200, one), answers(200, none)) as server:
         words = ["detect", str(photo), "--url", server.url]

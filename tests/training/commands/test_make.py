@@ -47,9 +47,7 @@ def command(tools: Path, *words: str, source: Sequence[str] = (str(PAWN), "--lab
     return ["make", *source, *tiny, *blender, "--device", "cpu", *words]
 
 
-def test_the_command_ends_with_the_lines_that_use_the_release(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_prints_how_to_use_the_release(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A recipe has its own name and classes, and weights may be a file."""
     weights = tmp_path / "backbone.pth"
     torch.save(build(CONFIG.architecture, class_count=1).backbone.state_dict(), weights)
@@ -82,7 +80,7 @@ def test_the_command_ends_with_the_lines_that_use_the_release(
     assert "was begun with epochs 1 and not 9" in capsys.readouterr().err
 
 
-def test_every_recipe_has_its_classes() -> None:
+def test_every_recipe_has_classes() -> None:
     assert set(recipes.RECIPE_LABELS) == set(recipes.RECIPES)
 
 
@@ -111,7 +109,7 @@ ABSENT = "if any(thing['source'] for thing in spec['things']): print('@error hol
         (["--label", "rook"], "1 mesh files and 2 --label"),
     ],
 )
-def test_careless_input_ends_with_one_line_before_anything_is_written(
+def test_rejects_bad_input_before_writing_anything(
     words: list[str],
     message: str,
     *,
@@ -151,7 +149,7 @@ def test_careless_input_ends_with_one_line_before_anything_is_written(
         (["dice", "--label", "a"], "leave out --label"),
     ],
 )
-def test_a_source_that_cannot_be_rendered_ends_with_one_line(
+def test_rejects_unrenderable_source(
     source: list[str], message: str, *, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(command(tmp_path / "tools", source=source)) == 2
@@ -162,7 +160,7 @@ def test_a_source_that_cannot_be_rendered_ends_with_one_line(
 
 
 @pytest.mark.long
-def test_several_objects_and_photos_of_them(
+def test_makes_release_of_several_meshes_measured_on_photos(
     place: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = [str(PAWN), str(PAWN), str(PAWN), "--label", "square", "--label", "disc", "--label", "square"]
@@ -180,7 +178,7 @@ def test_several_objects_and_photos_of_them(
 BREAK_ALL = "if spec['camera']['size_px'] > 32: print('@error out of order', flush=True); continue"
 
 
-def test_a_mesh_that_has_changed_is_another_job(
+def test_rejects_work_folder_after_mesh_changed(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mesh = tmp_path / "pawn.obj"
@@ -208,9 +206,7 @@ INTERRUPT = "import os, signal, time; os.kill(os.getppid(), signal.SIGINT); time
 
 
 @pytest.mark.usefixtures("plain_interrupts")
-def test_an_interrupt_of_the_checks_leaves_nothing(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_interrupted_checks_leave_nothing(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     blender = fake(tmp_path / "interrupting", behaviour=INTERRUPT)
     assert main(command(tmp_path / "tools", "--blender", str(blender))) == 130
     assert "stopped; repeat the command to go on" in capsys.readouterr().err
@@ -218,7 +214,7 @@ def test_an_interrupt_of_the_checks_leaves_nothing(
 
 
 @pytest.mark.long
-def test_interrupts_of_the_command_lose_nothing(place: Path, tmp_path: Path) -> None:
+def test_interrupted_stages_lose_nothing(place: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "training", *command(tmp_path / "tools", "--epochs", "40")]
     for wait_for in ("renders/000001.json", "run/metrics.jsonl"):
         process = subprocess.Popen(
@@ -246,7 +242,7 @@ def test_interrupts_of_the_command_lose_nothing(place: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", PRESETS.values())
-def test_the_presets_never_mirror_an_object(name: str) -> None:
+def test_presets_never_mirror_an_object(name: str) -> None:
     config = resolve(name, {})
     assert config.horizontal_flip == config.vertical_flip == 0
     assert config.rotate90 > 0

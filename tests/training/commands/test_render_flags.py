@@ -18,13 +18,13 @@ def workers(*flags: str) -> Workers:
     return workers_of(parser.parse_args(["dice", "--blender", "blender", *flags]))
 
 
-def test_each_process_has_twice_its_share_of_the_cores_unless_it_is_told_another() -> None:
+def test_threads_default_to_twice_the_share_of_cores() -> None:
     assert workers("--workers", "1") == Workers(Path("blender"), 1, threads=2 * usable_cores())
     assert workers("--workers", str(10 * usable_cores())).threads == 1
     assert workers("--workers", "3", "--threads", "5") == Workers(Path("blender"), 3, threads=5)
 
 
-def test_a_container_has_as_many_as_its_quota_is_worth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_follow_container_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quota = tmp_path / "cpu.max"
     quota.write_text("400000 100000\n")  # docker run --cpus=4
     monkeypatch.setattr(cpu, "_QUOTAS", (quota,))

@@ -12,7 +12,7 @@ from training.make.plan import MAKE, Progress, read_progress, write_progress
 from training.records.run_folder import RunError
 
 
-def test_progress_is_read_as_written(tmp_path: Path) -> None:
+def test_reads_progress_as_written(tmp_path: Path) -> None:
     plan, progress = plan_in(tmp_path), Progress(photo="a.jpg", publishing_after=2)
     assert read_progress(plan) == Progress()
     plan.out.mkdir()
@@ -30,7 +30,7 @@ def test_progress_is_read_as_written(tmp_path: Path) -> None:
         ({"config": CONFIG.model_copy(update={"epochs": 3, "weights": "coco"})}, "weights none and not coco, epochs 1"),
     ],
 )
-def test_refuses_the_work_folder_of_another_plan(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_rejects_work_folder_of_another_plan(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     plan = plan_in(tmp_path)
     plan.out.mkdir()
     write_progress(plan, Progress())
@@ -39,7 +39,7 @@ def test_refuses_the_work_folder_of_another_plan(tmp_path: Path, changes: dict[s
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"job": {}}', '{"job": {}, "done": {"colour": 1}}'])
-def test_names_a_broken_file(tmp_path: Path, content: str) -> None:
+def test_names_broken_file(tmp_path: Path, content: str) -> None:
     plan = plan_in(tmp_path)
     plan.out.mkdir()
     (plan.out / MAKE).write_text(content)

@@ -77,7 +77,7 @@ def made(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     return root, make_it(plan_in(root, photos=shapes))
 
 
-def test_the_chain_ends_with_a_release_of_what_was_rendered(made: tuple[Path, Release], shapes: Path) -> None:
+def test_publishes_release_trained_on_renders(made: tuple[Path, Release], shapes: Path) -> None:
     root, release = made
     assert store.find(root / "store", "shapes").manifest == release.manifest
     assert (release.ref, release.manifest.class_names) == ("shapes@1", ("disc", "square"))
@@ -96,10 +96,10 @@ def test_the_chain_ends_with_a_release_of_what_was_rendered(made: tuple[Path, Re
     assert release.manifest.score_threshold_from == (("photos",) if decides else ())
 
 
-def test_without_photos_the_report_is_on_renders_and_publishing_takes_over_what_it_found(tmp_path: Path) -> None:
+def test_publishing_reuses_detections_of_the_report(tmp_path: Path) -> None:
     said: list[str] = []
     release = make_it(plan_in(tmp_path), say=said.append)
-    assert [line.partition(": taken over")[0] for line in said if "taken over" in line] == [
+    assert [line.partition(": reused")[0] for line in said if ": reused" in line] == [
         "torch-fp32 on renders for shapes, held out"
     ]
     figures = json.loads((tmp_path / "work" / "report" / "figures.json").read_text())
@@ -107,18 +107,18 @@ def test_without_photos_the_report_is_on_renders_and_publishing_takes_over_what_
     assert release.manifest.score_threshold_from == ()
 
 
-def test_the_photos_are_never_trained_on(made: tuple[Path, Release]) -> None:
+def test_never_trains_on_photos(made: tuple[Path, Release]) -> None:
     root, _ = made
     names = [(root / "work" / "run" / name).read_text().split() for name in ("train.txt", "hold_out.txt")]
     assert sorted(itertools.chain(*names)) == [f"{seed:06d}.jpg" for seed in range(COUNT)]
 
 
-def test_it_remembers_a_real_photo_with_an_object_to_try(made: tuple[Path, Release], shapes: Path) -> None:
+def test_records_photo_to_try(made: tuple[Path, Release], shapes: Path) -> None:
     root, _ = made
     assert read_progress(plan_in(root, photos=shapes)).photo == str(shapes.resolve() / "photo_00.png")
 
 
-def test_the_same_call_again_changes_nothing(made: tuple[Path, Release], shapes: Path) -> None:
+def test_repeated_call_changes_nothing(made: tuple[Path, Release], shapes: Path) -> None:
     root, release = made
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file() and path.suffix != ".json"}
     assert make_it(plan_in(root, photos=shapes)).ref == release.ref
@@ -128,9 +128,7 @@ def test_the_same_call_again_changes_nothing(made: tuple[Path, Release], shapes:
 
 
 @pytest.mark.long
-def test_a_chain_that_is_stopped_in_every_stage_ends_as_one_that_is_not(
-    made: tuple[Path, Release], shapes: Path, tmp_path: Path
-) -> None:
+def test_stops_in_every_stage_change_no_figure(made: tuple[Path, Release], shapes: Path, tmp_path: Path) -> None:
     plan = plan_in(tmp_path, photos=shapes)
     for number, stage in enumerate(("render", "train", "report", "publish"), 1):
         stop = StopIn(stage, question=1 if stage == "publish" else 2)  # it takes over what the report found
@@ -162,23 +160,23 @@ def forget(plan: MakePlan, **changes: Any) -> None:
     path.write_text(json.dumps(content))
 
 
-def test_a_release_that_a_killed_command_published_is_found_again(copy: MakePlan) -> None:
+def test_finds_release_published_by_killed_command(copy: MakePlan) -> None:
     forget(copy, release=None)
     assert make_it(copy).ref == "shapes@1"
     assert store.versions(copy.store, "shapes") == [1]
 
 
-def test_a_release_of_another_job_is_not_taken_for_it(copy: MakePlan) -> None:
+def test_ignores_release_of_another_run(copy: MakePlan) -> None:
     forget(copy, release=None, publishing_after=1)
     assert make_it(copy).ref == "shapes@2"
 
 
-def test_a_release_that_was_deleted_is_published_again(copy: MakePlan) -> None:
+def test_publishes_deleted_release_again(copy: MakePlan) -> None:
     shutil.rmtree(copy.store / "shapes" / "1")
     assert make_it(copy).ref == "shapes@1"
 
 
-def test_few_scenes_that_fail_are_left_out_and_many_end_it(tmp_path: Path) -> None:
+def test_leaves_out_few_failed_scenes_but_not_many(tmp_path: Path) -> None:
     behaviour = "if spec['seed'] == 3: print('@error no such thing', flush=True); continue"
     said: list[str] = []
     stop = StopIn("train")
