@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(arguments: Sequence[str] | None) -> int:
-    """Each import follows the step that does not need it: help and a wrong setting do not wait for the server."""
+    """Read the settings and serve. Imports come late, so that help and a wrong setting do not wait for the server."""
     from app.settings import read_settings
 
     argparse.ArgumentParser(

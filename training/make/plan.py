@@ -79,7 +79,7 @@ class MakePlan:
 
 
 @dataclass(frozen=True)
-class Progress:
+class MakeProgress:
     """Progress of a plan. Rendering and training show theirs in `renders/` and `run/`.
 
     Attributes:
@@ -95,7 +95,7 @@ class Progress:
     release: str | None = None
 
 
-def read_progress(plan: MakePlan) -> Progress:
+def read_progress(plan: MakePlan) -> MakeProgress:
     """Return the progress of a plan in its work folder, which need not exist.
 
     Raises:
@@ -104,13 +104,13 @@ def read_progress(plan: MakePlan) -> Progress:
     path = plan.out / MAKE
     try:
         content = json.loads(path.read_text("utf-8"))
-        before, progress = dict(content["job"]), Progress(**content["done"])
+        before, progress = dict(content["job"]), MakeProgress(**content["done"])
     except FileNotFoundError:
         if plan.out.is_dir() and any(not path.name.startswith(".") for path in plan.out.iterdir()):
             raise RunError(
                 f"{plan.out} holds other files than those of `make`; choose another folder with --out"
             ) from None
-        return Progress()
+        return MakeProgress()
     except OSError as error:
         raise RunError(f"{path}: {error.strerror}") from error
     except (ValueError, TypeError, KeyError) as error:
@@ -128,7 +128,7 @@ def read_progress(plan: MakePlan) -> Progress:
     return progress
 
 
-def write_progress(plan: MakePlan, progress: Progress) -> Progress:
+def write_progress(plan: MakePlan, progress: MakeProgress) -> MakeProgress:
     """Write `make.json` and return the progress."""
     text = json.dumps({"job": plan.recorded(), "done": asdict(progress)}, indent=2) + "\n"
     atomic.write_bytes(plan.out / MAKE, text.encode())

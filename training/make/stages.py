@@ -26,7 +26,7 @@ from training.errors import Stopped
 from training.learning import run
 from training.learning.run import RunContext
 from training.make.estimates import EstimatingBar
-from training.make.plan import MakePlan, Progress, read_progress, write_progress
+from training.make.plan import MakePlan, MakeProgress, read_progress, write_progress
 from training.measuring.measured import Domain
 from training.measuring.sim2real import Sim2Real
 from training.records.loading import load_run
@@ -71,7 +71,7 @@ def make(plan: MakePlan, context: RunContext) -> Release:
     return release
 
 
-def published(plan: MakePlan, progress: Progress) -> Release | None:
+def published(plan: MakePlan, progress: MakeProgress) -> Release | None:
     """Return the plan's release if it was published and is still in the store, else None."""
     if progress.release is None:
         return None
@@ -81,7 +81,7 @@ def published(plan: MakePlan, progress: Progress) -> Release | None:
         return None
 
 
-def render(plan: MakePlan, progress: Progress, context: RunContext) -> Progress:
+def render(plan: MakePlan, progress: MakeProgress, context: RunContext) -> MakeProgress:
     """Render the missing scenes, unless training has begun."""
     if plan.has_begun_to_train:
         return progress
@@ -103,7 +103,7 @@ def render(plan: MakePlan, progress: Progress, context: RunContext) -> Progress:
     return progress
 
 
-def train(plan: MakePlan, progress: Progress, context: RunContext) -> Progress:
+def train(plan: MakePlan, progress: MakeProgress, context: RunContext) -> MakeProgress:
     """Train the remaining epochs."""
     epochs = plan.config.epochs - len(read_metrics(plan.run))
     if epochs <= 0:
@@ -116,7 +116,7 @@ def train(plan: MakePlan, progress: Progress, context: RunContext) -> Progress:
     return progress
 
 
-def report(plan: MakePlan, progress: Progress, context: RunContext) -> Progress:
+def report(plan: MakePlan, progress: MakeProgress, context: RunContext) -> MakeProgress:
     """Measure the run's best weights on held-out renders and on the photos, and write the report."""
     if progress.photo is not None:
         return progress
@@ -153,7 +153,7 @@ def report(plan: MakePlan, progress: Progress, context: RunContext) -> Progress:
     return replace(progress, photo=str(_example(photos, renders)), photos_decide=photos_decide)
 
 
-def publish(plan: MakePlan, progress: Progress, context: RunContext) -> Progress:
+def publish(plan: MakePlan, progress: MakeProgress, context: RunContext) -> MakeProgress:
     """Publish the run, unless a killed command published it before it could update `make.json`."""
     release = published(plan, progress) or _published_unrecorded(plan, progress)
     if release is None:
@@ -177,12 +177,12 @@ def publish(plan: MakePlan, progress: Progress, context: RunContext) -> Progress
     return replace(progress, release=release.ref)
 
 
-Stage = Callable[[MakePlan, Progress, RunContext], Progress]
+Stage = Callable[[MakePlan, MakeProgress, RunContext], MakeProgress]
 
 STAGES: Mapping[str, Stage] = {"render": render, "train": train, "report": report, "publish": publish}
 
 
-def _published_unrecorded(plan: MakePlan, progress: Progress) -> Release | None:
+def _published_unrecorded(plan: MakePlan, progress: MakeProgress) -> Release | None:
     """Return the release of this run that was published after publishing began and that `make.json` does not name."""
     if progress.publishing_after is None or progress.release is not None:
         return None

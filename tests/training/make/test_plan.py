@@ -8,13 +8,13 @@ import pytest
 
 from tests.training.fake_blender import CONFIG
 from tests.training.make.test_stages import plan_in
-from training.make.plan import MAKE, Progress, read_progress, write_progress
+from training.make.plan import MAKE, MakeProgress, read_progress, write_progress
 from training.records.run_folder import RunError
 
 
 def test_reads_progress_as_written(tmp_path: Path) -> None:
-    plan, progress = plan_in(tmp_path), Progress(photo="a.jpg", publishing_after=2)
-    assert read_progress(plan) == Progress()
+    plan, progress = plan_in(tmp_path), MakeProgress(photo="a.jpg", publishing_after=2)
+    assert read_progress(plan) == MakeProgress()
     plan.out.mkdir()
     write_progress(plan, progress)
     moved = dataclasses.replace(plan, blender=dataclasses.replace(plan.blender, count=1))
@@ -33,7 +33,7 @@ def test_reads_progress_as_written(tmp_path: Path) -> None:
 def test_rejects_work_folder_of_another_plan(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     plan = plan_in(tmp_path)
     plan.out.mkdir()
-    write_progress(plan, Progress())
+    write_progress(plan, MakeProgress())
     with pytest.raises(RunError, match=message):
         read_progress(dataclasses.replace(plan, **changes))
 
