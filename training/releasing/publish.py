@@ -4,6 +4,7 @@ import datetime
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -201,16 +202,17 @@ def _measure(
 ) -> _Measured:
     record = RunRecord.read(run)
     loaded = load_run(run)
-    data = read_dataset(dataset or Path(record.dataset), class_names=record.class_names, reading=record.reading)
+    read = partial(read_dataset, class_names=record.class_names, decode=False)  # detection decodes what is measured
+    data = read(dataset or Path(record.dataset), reading=record.reading)
     if data.fingerprint() != record.dataset_fingerprint:
         raise RunError(f"{dataset or record.dataset} has changed since {run} began")
     held_out = data.widened(record.config.box_margin).select(read_names(run / HOLD_OUT_LIST))
     candidates, golden_source = _golden_candidates(held_out, golden_from, with_photos=with_photos)
-    read = [(label, read_dataset(folder, class_names=record.class_names)) for label, folder in also_measure]
+    photos = [(label, read(folder)) for label, folder in also_measure]
     engine = TorchEngine(loaded.network, "cpu")
     held_out_name = with_margin(f"{data_name}, held out", record.config.box_margin)
     hold_out = measure_kept(engine, loaded, held_out_name, held_out, work=work, bar=bar)
-    others = tuple(measure_kept(engine, loaded, label, other, work=work, bar=bar) for label, other in read)
+    others = tuple(measure_kept(engine, loaded, label, other, work=work, bar=bar) for label, other in photos)
     deciding = tuple(item for item in others if item.name in threshold_from)
     best = pool(deciding or (hold_out,)).result.best_f1
     if deciding and best.f1 == 0:
@@ -243,7 +245,7 @@ def _golden_candidates(
         RunError: all of them are photos that the user has not agreed to publish.
     """
     if golden_from is not None:
-        return read_dataset(golden_from, class_names=held_out.class_names), f"images of {golden_from}"
+        return read_dataset(golden_from, class_names=held_out.class_names, decode=False), f"images of {golden_from}"
     if with_photos:
         return held_out, "held-out images of the run's dataset"
     renders = tuple(image for image in held_out.images if is_render(image.image_path))
