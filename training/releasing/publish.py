@@ -340,7 +340,7 @@ def check_release(release: Release) -> None:
 def _report(manifest: Manifest, measured: _Measured, gallery_from: Sequence[str]) -> Sim2Real:
     return Sim2Real.of(
         f"{manifest.name}@{manifest.version}",
-        sha256=measured.loaded.card.sha256,
+        sha256=measured.loaded.info.sha256,
         score_threshold=measured.score_threshold,
         synthetic=measured.hold_out,
         real=measured.others,
@@ -363,19 +363,19 @@ def origin_of(record: RunRecord) -> Origin:
 
 def _manifest(name: str, version: int, measured: _Measured, texts: ReleaseTexts) -> Manifest:
     """Return the manifest without the parts that depend on the written files: hashes, golden images and engines."""
-    record, options, card = measured.record, measured.loaded.options, measured.loaded.card
+    record, options, info = measured.record, measured.loaded.options, measured.loaded.info
     return Manifest(
         name=name,
         version=version,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         description=texts.description,
         licence=texts.licence,
-        architecture=card.architecture,
+        architecture=info.architecture,
         options=options.model_dump(mode="json"),
-        class_names=card.class_names,
-        input=card.input,
-        score_floor=card.score_floor,
-        detections_per_image=card.detections_per_image,
+        class_names=info.class_names,
+        input=info.input,
+        score_floor=info.score_floor,
+        detections_per_image=info.detections_per_image,
         score_threshold=measured.score_threshold,
         score_threshold_from=measured.threshold_from,
         provenance=texts.provenance,
