@@ -145,7 +145,7 @@ def test_refuses_engine_with_another_number_of_classes(
 
 
 def test_fp16_is_for_cuda(tiny_release: Release, engine_of: Callable[..., str]) -> None:
-    with pytest.raises(EngineNotAvailable, match="runs on CUDA"):
+    with pytest.raises(EngineNotAvailable, match="needs CUDA"):
         engine_of(tiny_release, "torch-fp16")
 
 
