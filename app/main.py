@@ -47,7 +47,7 @@ class _Service(FastAPI):
         if is_new:
             document.complete(made, _ROUTERS, has_keys=self.state.keys is not None)
         if self.state.scheduler is not None:
-            document.name_served_classes(made, self.state.scheduler.detector.card)
+            document.name_served_classes(made, self.state.scheduler.detector.info)
         return made
 
 

@@ -105,8 +105,8 @@ class ModelIdentity(AnswerModel):
     @classmethod
     def of(cls, detector: Detector) -> Self:
         """Return name, version, engine and device of a detector."""
-        card, engine = detector.card, detector.engine
-        return cls(name=card.name, version=card.version, engine=engine.name, device=engine.device)
+        info, engine = detector.info, detector.engine
+        return cls(name=info.name, version=info.version, engine=engine.name, device=engine.device)
 
 
 class ImageSize(AnswerModel):
@@ -161,7 +161,7 @@ class DetectionsOut(AnswerModel):
         low = boxes[:, :2].clip(0, (width - least, height - least)).round(BOX_DECIMALS)
         high = np.maximum(boxes[:, 2:].clip(0, size_wh), low + least).round(BOX_DECIMALS)
         scores = found.scores.astype(np.float64).round(SCORE_DECIMALS)
-        names = detector.card.class_names
+        names = detector.info.class_names
         return cls(
             model=ModelIdentity.of(detector),
             image=ImageSize(width=width, height=height),
@@ -218,17 +218,17 @@ class ModelOut(ModelIdentity):
     @classmethod
     def from_card(cls, detector: Detector, *, default_score_threshold: float) -> Self:
         """Describe a detector and the default threshold."""
-        card: ModelInfo = detector.card
+        info: ModelInfo = detector.info
         return cls(
             **ModelIdentity.of(detector).model_dump(),
-            architecture=card.architecture,
-            classes=list(card.class_names),
-            sha256=card.sha256,
-            score_floor=card.score_floor,
-            score_threshold=card.score_threshold,
+            architecture=info.architecture,
+            classes=list(info.class_names),
+            sha256=info.sha256,
+            score_floor=info.score_floor,
+            score_threshold=info.score_threshold,
             default_score_threshold=default_score_threshold,
-            detections_per_image=card.detections_per_image,
-            metrics=[MetricsOut.model_validate(metrics.model_dump()) for metrics in card.metrics],
+            detections_per_image=info.detections_per_image,
+            metrics=[MetricsOut.model_validate(metrics.model_dump()) for metrics in info.metrics],
             skipped_engines=[SkippedEngineOut(engine=item.name, reason=item.reason) for item in detector.skipped],
         )
 

@@ -56,7 +56,7 @@ def resizing_s(engine: OpenVinoEngine, rule: InputRule, pictures: Sequence[RgbIm
 def costs(model: str, *, rounds: int, seconds: float, concurrency: int) -> None:
     """Print the saturation and the CPU time outside the network."""
     detector = open_detector(model, store_root=store.DEFAULT_ROOT, device="cpu", engine=ENGINE)
-    engine, rule = detector.engine, detector.card.input
+    engine, rule = detector.engine, detector.info.input
     assert isinstance(engine, OpenVinoEngine)
     files = photos()
     pictures = [images.decode(file) for file in files]

@@ -44,7 +44,7 @@ def times(detector: Detector, *, rounds: int) -> dict[str, list[float]]:
     engine = detector.engine
     if not isinstance(engine, OpenVinoEngine):
         raise TypeError(f"the input is measured of an OpenVINO engine, not of {engine.name}")
-    rule = detector.card.input
+    rule = detector.info.input
     ways: dict[str, Need | None] = {"full": None, "reduced": rule.resized_hw}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     photo = images.read(min(PHOTOS.glob("*.jpg")))
@@ -71,7 +71,7 @@ def loss(detector: Detector, data: LabelledImages) -> dict[str, float]:
             results.append(Detections.of(one.boxes_xyxy * (pixels.shape[1] / photo.width), one.labels, one.scores))
         return results
 
-    need = detector.card.input.resized_hw
+    need = detector.info.input.resized_hw
     ways: dict[str, Callable[[bytes], Photo]] = {
         "full": images.decode_photo,
         "reduced": lambda data: images.decode_photo(data, need=need),
@@ -94,7 +94,7 @@ def main() -> None:
         f"12-megapixel JPEG to the input of {options.model}: full {full} reduced {reduced} ratio {spread(ratios, '')}"
     )
     if options.photos:
-        data = read_dataset(options.photos, class_names=detector.card.class_names)
+        data = read_dataset(options.photos, class_names=detector.info.class_names)
         figures = loss(detector, data)
         print(
             f"AP on {len(data.images)} photos of 12 megapixels, {detector.engine.name}: "

@@ -75,7 +75,7 @@ def _measure(model: str, folder: Path, *, seconds: float) -> None:
 
 
 def _decoded(detector: Detector, path: Path) -> images.Photo:
-    return images.decode_photo(path.read_bytes(), need=detector.card.input.resized_hw)
+    return images.decode_photo(path.read_bytes(), need=detector.info.input.resized_hw)
 
 
 def main() -> None:

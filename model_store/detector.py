@@ -53,13 +53,13 @@ class Detector:
     """A loaded model.
 
     Attributes:
-        card: description of the model.
+        info: description of the model.
         engine: the engine that runs the model; `engine.parallel` threads may call `detect` at once.
         skipped: faster engines that `auto` could not use, fastest first.
     """
 
-    def __init__(self, card: ModelInfo, engine: Engine, skipped: Sequence[SkippedEngine] = ()) -> None:
-        self.card = card
+    def __init__(self, info: ModelInfo, engine: Engine, skipped: Sequence[SkippedEngine] = ()) -> None:
+        self.info = info
         self.engine = engine
         self.skipped = tuple(skipped)
 
@@ -228,7 +228,7 @@ def _open_torch(precision: str, request: _Request) -> Detector:
     from model_store.network import load  # noqa: PLC0415
 
     loaded = load(request.found, request.class_names)
-    return Detector(loaded.card, TorchEngine(loaded.network, request.device, precision))
+    return Detector(loaded.info, TorchEngine(loaded.network, request.device, precision))
 
 
 def _open_openvino(name: str, request: _Request) -> Detector:
@@ -255,11 +255,11 @@ def _open_openvino(name: str, request: _Request) -> Detector:
         raise EngineNotAvailable("the model has no int8 engine; prepare one with `python -m training accelerate`")
     graphs, facts, sha256 = _converted(request)
     if isinstance(request.found, Path):
-        card = state_dict_info(request.found, sha256, facts, request.class_names)
+        info = state_dict_info(request.found, sha256, facts, request.class_names)
     else:
         _check_classes(request.found, facts.class_count)
-        card = release_info(request.found.manifest)
-    return Detector(card, run(graphs, rule=facts.input))
+        info = release_info(request.found.manifest)
+    return Detector(info, run(graphs, rule=facts.input))
 
 
 def _check_classes(release: store.Release, count: int) -> None:

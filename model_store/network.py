@@ -18,7 +18,7 @@ from model_store.state_dict import read_state_dict
 class LoadedNetwork:
     """A network with its weights, on the CPU, and its description; `release` is None for a bare state dict."""
 
-    card: ModelInfo
+    info: ModelInfo
     options: NetworkOptions
     network: FasterRCNN
     release: store.Release | None

@@ -286,6 +286,22 @@ def read(path: Path) -> RgbImage:
     return decode(path.read_bytes(), formats=None)
 
 
+def size_of(data: bytes, *, apply_exif: bool = True) -> tuple[int, int]:
+    """Return the width and height, px, of an upright image, from its header; the pixels are not decoded.
+
+    Raises:
+        BrokenImage: the header cannot be read.
+    """
+    try:
+        with Image.open(BytesIO(data)) as image:
+            width, height = image.size
+            is_turned = apply_exif and image.format != "TIFF"  # Pillow swaps the size of a TIFF itself
+            orientation = _orientation(image) if is_turned else 1
+    except Exception as error:  # decoders of untrusted bytes raise many kinds of error
+        raise BrokenImage(f"the image header cannot be read: {error or type(error).__name__}") from error
+    return (height, width) if orientation in SIDEWAYS else (width, height)
+
+
 def configure_pillow(*, max_pixels: int | None = None) -> None:
     """Configure Pillow for the whole process. Call this only at an application's entry point, before threads start.
 

@@ -117,7 +117,7 @@ async def _line(
             _log.exception("unexpected error", extra={"fields": {"request_id": request_id, "index": index}})
         outcome, member = failure.slug, "problem"
         body = json.dumps(problem_of(failure, request_id=request_id).body()).encode()
-    pipeline.metrics.asked(outcome, (detector.card.name, detector.card.version))
+    pipeline.metrics.asked(outcome, (detector.info.name, detector.info.version))
     return b'{"index":%d,"filename":%s,"%s":%s}\n' % (index, json.dumps(file.filename).encode(), member.encode(), body)
 
 

@@ -209,13 +209,13 @@ def _elements(data: memoryview, count: int) -> Iterator[memoryview]:
         index += 1
 
 
-def inference_response(asked: InferenceRequest, found: Sequence[bytes], card: ModelInfo) -> Response:
+def inference_response(asked: InferenceRequest, found: Sequence[bytes], info: ModelInfo) -> Response:
     """Return the answer to an inference request. For many images it takes tenths of a second.
 
     Args:
         asked: the request, which chooses the outputs and their encoding.
         found: for each image, the bytes that `ROWS` writes.
-        card: card of the model that answers.
+        info: description of the model that answers.
     """
     tensors = _tensors(found)
     datatypes = {output.name: output.datatype for output in OUTPUTS}
@@ -230,7 +230,7 @@ def inference_response(asked: InferenceRequest, found: Sequence[bytes], card: Mo
             outputs.append(_dumps({**output, "parameters": {"binary_data_size": len(behind[-1])}}))
         else:
             outputs.append(f'{_dumps(output)[:-1]},"data":[{_values(tensor)}]}}')
-    named = {"model_name": card.name, "model_version": card.version}
+    named = {"model_name": info.name, "model_version": info.version}
     head = _dumps({**named, **({} if asked.id is None else {"id": asked.id})})
     text = f'{head[:-1]},"outputs":[{",".join(outputs)}]}}'.encode()
     if not behind:

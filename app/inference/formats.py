@@ -102,7 +102,7 @@ def _annotations(write: Callable[..., str]) -> Callable[[Result], bytes]:
     def annotate(result: Result) -> bytes:
         text = write(
             result.selected,
-            class_names=result.detector.card.class_names,
+            class_names=result.detector.info.class_names,
             image_name=result.image_name,
             size_wh=result.size_wh,
         )
@@ -116,7 +116,7 @@ def _picture(image_format: str, **options: Any) -> Callable[[Result], bytes]:
         assert result.pixels is not None, "the pipeline passes the pixels to a format that draws"
         file = io.BytesIO()
         drawn = draw_detections(
-            result.pixels, result.selected, class_names=result.detector.card.class_names, least_px=_LEAST_PX
+            result.pixels, result.selected, class_names=result.detector.info.class_names, least_px=_LEAST_PX
         )
         drawn.save(file, image_format, **options)
         return file.getvalue()

@@ -66,7 +66,7 @@ class Pipeline:
             ServiceOverloaded: the request could not be answered in time.
             NotReady: the service is stopping, or the device is lost.
         """
-        check_labels(options.query.labels, self.scheduler.detector.card.class_names)
+        check_labels(options.query.labels, self.scheduler.detector.info.class_names)
         self.scheduler.admit(options.timeout_s)
 
     async def detect(self, image: EncodedImage, options: DetectOptions, detector: Detector) -> EncodedDetections:
@@ -80,12 +80,12 @@ class Pipeline:
         Raises:
             ServiceError: `decode` or `Scheduler.detect` raised it, or a label is unknown (InvalidParameter).
         """
-        card, query, output = detector.card, options.query, options.output
-        check_labels(query.labels, card.class_names)
-        threshold = threshold_of(query, card, self.score_threshold)
+        info, query, output = detector.info, options.query, options.output
+        check_labels(query.labels, info.class_names)
+        threshold = threshold_of(query, info, self.score_threshold)
 
         def encode(found: Detections, photo: Photo) -> tuple[Detections, bytes]:
-            selected = select(found, query, class_names=card.class_names, score_threshold=threshold)
+            selected = select(found, query, class_names=info.class_names, score_threshold=threshold)
             size_wh = (photo.width, photo.height)
             if output.draws_photo and photo.reduction > 1:
                 photo = decode(image, max_pixels=self.max_pixels)
@@ -94,10 +94,10 @@ class Pipeline:
 
         (selected, body), stages_s = await self.scheduler.detect(
             detector,
-            partial(decode, image, max_pixels=self.max_pixels, need=card.input.resized_hw),
+            partial(decode, image, max_pixels=self.max_pixels, need=info.input.resized_hw),
             encode,
             timeout_s=options.timeout_s,
             encode_blocks=output.draws_photo,
         )
-        self.metrics.detected(card.class_names, selected, stages_s)
+        self.metrics.detected(info.class_names, selected, stages_s)
         return EncodedDetections(body, stages_s)

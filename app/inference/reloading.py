@@ -208,10 +208,10 @@ class Reloader:
             await asyncio.wait(self._releasing)
         served = self._scheduler.detector
         detector = await self._on_loader(partial(self._open_model, self._ref))
-        card, known = detector.card, served.card.class_names
-        if card.class_names[: len(known)] != known and _identity(detector) not in self._served:
+        info, known = detector.info, served.info.class_names
+        if info.class_names[: len(known)] != known and _identity(detector) not in self._served:
             raise BrokenRelease(
-                f"{_ref_of(detector)} has the classes {', '.join(card.class_names)}, and {self._serving} has "
+                f"{_ref_of(detector)} has the classes {', '.join(info.class_names)}, and {self._serving} has "
                 f"{', '.join(known)}: a reload may only add classes at the end; restart the service to change them"
             )
         if _identity(detector) == _identity(served):
@@ -235,12 +235,12 @@ def _reload(outcome: Literal["swapped", "unchanged", "refused"], detail: str) ->
 
 
 def _ref_of(detector: Detector) -> str:
-    return f"{detector.card.name}@{detector.card.version}"
+    return f"{detector.info.name}@{detector.info.version}"
 
 
 def _identity(detector: Detector) -> tuple[object, ...]:
-    card = detector.card
-    return card.name, card.version, card.sha256, card.class_names
+    info = detector.info
+    return info.name, info.version, info.sha256, info.class_names
 
 
 def _without_paths(error: Exception, root: Path) -> str:

@@ -11,15 +11,15 @@ from model_store.model_info import ModelInfo
 from rendersight.detections import Detections
 
 
-def default_threshold(card: ModelInfo, configured: float | None) -> float:
+def default_threshold(info: ModelInfo, configured: float | None) -> float:
     """Return the default score threshold: the configured one, else the release's; never below the network's floor."""
-    return max(card.score_threshold if configured is None else configured, card.score_floor)
+    return max(info.score_threshold if configured is None else configured, info.score_floor)
 
 
-def threshold_of(query: SelectQuery, card: ModelInfo, configured: float | None) -> float:
+def threshold_of(query: SelectQuery, info: ModelInfo, configured: float | None) -> float:
     """Return the score threshold for one request: the query's, else the default; never below the network's floor."""
     asked = query.score_threshold
-    return default_threshold(card, configured) if asked is None else max(asked, card.score_floor)
+    return default_threshold(info, configured) if asked is None else max(asked, info.score_floor)
 
 
 def check_labels(labels: Sequence[str], class_names: Sequence[str]) -> None:

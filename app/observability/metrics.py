@@ -71,10 +71,10 @@ class ServiceMetrics:
 
     def serving(self, detector: Detector) -> None:
         """Record which model is in use."""
-        card = detector.card
-        self._served = (card.name, card.version)
+        info = detector.info
+        self._served = (info.name, info.version)
         self._info.clear()
-        self._info.labels(card.name, card.version, card.sha256, detector.engine.name).set(1)
+        self._info.labels(info.name, info.version, info.sha256, detector.engine.name).set(1)
 
     def watch_queue(self, depth: Callable[[], int]) -> None:
         """Set the function that returns the queue's depth; it is called whenever metrics are read."""

@@ -42,7 +42,7 @@ class RequestLog:
     """Middleware that gives each request an id, and logs, counts and times it.
 
     A client's own X-Request-ID is kept if it has 1 to 128 letters, digits, dots, underscores and hyphens. The app reads
-    the id from `request.state.request_id`. It stores further fields of the log line in `request.state`: `card`, the
+    the id from `request.state.request_id`. It stores further fields of the log line in `request.state`: `info`, the
     `ModelInfo` of the model that answers; `outcome`, the slug of a problem; `key`, the name of the API key; `stages_s`,
     set by `note_stages`. A W3C traceparent adds `trace_id` and `parent_id` to the line.
     """
@@ -80,7 +80,7 @@ class RequestLog:
     def _note(self, scope: Scope, status: int, took_s: float, trace: dict[str, str]) -> None:
         state = scope["state"]
         route: str = getattr(scope.get("route"), "path", "")
-        card: ModelInfo | None = state.get("card")
+        info: ModelInfo | None = state.get("info")
         outcome: str = state.get("outcome", "ok" if status < HTTPStatus.BAD_REQUEST else str(status))
         self._metrics.answered(scope["method"], route, status, took_s)
         fields = {
@@ -94,9 +94,9 @@ class RequestLog:
         if "key" in state:
             fields["key"] = state["key"]
         if scope["method"] == "POST" and (route in _ASKING or (route == "/detect/batch" and status >= _REFUSED)):
-            self._metrics.asked(outcome, (card.name, card.version) if card else None)
-            if card:
-                fields["model"] = f"{card.name}@{card.version}"
+            self._metrics.asked(outcome, (info.name, info.version) if info else None)
+            if info:
+                fields["model"] = f"{info.name}@{info.version}"
             fields |= {f"{stage}_ms": round(seconds * 1000, 1) for stage, seconds in state.get("stages_s", {}).items()}
         if "outcome" in state:
             fields["outcome"] = outcome

@@ -79,10 +79,10 @@ def _remove_null(schema: dict[str, Any]) -> None:
         schema.update(only)
 
 
-def name_served_classes(document: dict[str, Any], card: ModelInfo) -> None:
+def name_served_classes(document: dict[str, Any], info: ModelInfo) -> None:
     """Write the served model's name, version and classes into the schemas."""
     for path in ("/detect", "/detect/batch"):
         parameters = document["paths"][path]["post"]["parameters"]
         labels = next(item for item in parameters if item["name"] == "labels")
-        labels["schema"]["items"]["enum"] = list(card.class_names)
-    name_served_model(document, card)
+        labels["schema"]["items"]["enum"] = list(info.class_names)
+    name_served_model(document, info)

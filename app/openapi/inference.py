@@ -89,13 +89,13 @@ def add_request_schemas(document: dict[str, Any]) -> None:
     document["components"]["schemas"].update({**schema.pop("$defs"), "InferenceRequest": schema})
 
 
-def name_served_model(document: dict[str, Any], card: ModelInfo) -> None:
+def name_served_model(document: dict[str, Any], info: ModelInfo) -> None:
     """Write the served model's name, version and classes into the schemas."""
-    names = "|".join(_SYNTAX.sub(r"\\\g<0>", name) for name in card.class_names)
+    names = "|".join(_SYNTAX.sub(r"\\\g<0>", name) for name in info.class_names)
     one = f"({names})"
     labels = document["components"]["schemas"]["InferenceParameters"]["properties"]["labels"]
     labels["pattern"] = rf"^\s*{one}\s*(,\s*{one}\s*)*$"
-    known = {"model_name": card.name, "model_version": card.version}
+    known = {"model_name": info.name, "model_version": info.version}
     for path, item in document["paths"].items():
         if path.startswith(MODEL_PATH):
             for operation in item.values():

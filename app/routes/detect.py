@@ -52,7 +52,7 @@ async def detect(
             take=take,
         )
         detector = pipeline.scheduler.detector
-        request.state.card = detector.card
+        request.state.info = detector.info
         image = await asyncio.to_thread(upload.image)
         found = await unless_gone(request.receive, pipeline.detect(image, options, detector))
     note_stages(request, found.stages_s)

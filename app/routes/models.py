@@ -22,7 +22,7 @@ router = APIRouter(tags=["Models"])
 async def models(scheduler: SchedulerDep, reloader: ReloaderDep, settings: SettingsDep) -> ModelsOut:
     """List the served model: its classes, architecture, version, sha256, thresholds and figures."""
     detector = scheduler.detector
-    threshold = default_threshold(detector.card, settings.score_threshold)
+    threshold = default_threshold(detector.info, settings.score_threshold)
     return ModelsOut(
         models=[ModelOut.from_card(detector, default_score_threshold=threshold)],
         last_reload=None if reloader.last is None else ReloadOut.model_validate(reloader.last),

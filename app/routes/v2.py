@@ -41,16 +41,16 @@ _SEE = "GET /models shows the served model"
 _KEY = Depends(KeyCheck("detect"))
 
 
-def _check_model(request: Request, card: ModelInfo) -> None:
+def _check_model(request: Request, info: ModelInfo) -> None:
     """Raise an error if the request's path does not name the served model.
 
     Raises:
         UnknownModel: the name or the version differs.
     """
     name, version = request.path_params["model_name"], request.path_params.get("model_version")
-    if name != card.name:
+    if name != info.name:
         raise errors.UnknownModel(f"no model {errors.shown(name)!r} is served; {_SEE}")
-    if version not in (None, card.version):
+    if version not in (None, info.version):
         raise errors.UnknownModel(f"no version {errors.shown(version)!r} of the model is served; {_SEE}")
 
 
@@ -102,10 +102,10 @@ async def ready(scheduler: SchedulerDep, settings: SettingsDep) -> ServerReady:
 async def model_metadata(request: Request, scheduler: SchedulerDep) -> ModelMetadata:
     """Describe the inputs and outputs of the model. `GET /models` lists its classes and figures."""
     detector = scheduler.detector
-    card = detector.card
-    _check_model(request, card)
+    info = detector.info
+    _check_model(request, info)
     return ModelMetadata(
-        name=card.name, versions=[card.version], platform=detector.engine.name, inputs=INPUTS, outputs=OUTPUTS
+        name=info.name, versions=[info.version], platform=detector.engine.name, inputs=INPUTS, outputs=OUTPUTS
     )
 
 
@@ -113,8 +113,8 @@ async def model_metadata(request: Request, scheduler: SchedulerDep) -> ModelMeta
 async def model_ready(request: Request, scheduler: SchedulerDep, settings: SettingsDep) -> ModelReady:
     """Answer as `GET /readyz` for the served model. No API key is needed, because probes have none."""
     await health.readyz(scheduler, settings)
-    _check_model(request, scheduler.detector.card)
-    return ModelReady(name=scheduler.detector.card.name)
+    _check_model(request, scheduler.detector.info)
+    return ModelReady(name=scheduler.detector.info.name)
 
 
 _LENGTH = "Length of the JSON in bytes. Binary tensor data follows it. If absent, the whole body is JSON."
@@ -135,7 +135,7 @@ async def infer(
     INT32 `[N]`. M is the largest number of objects in one image; shorter rows are padded with 0. The values are the
     same as from `POST /detect`.
     """
-    _check_model(request, pipeline.scheduler.detector.card)
+    _check_model(request, pipeline.scheduler.detector.info)
     pipeline.check(DetectOptions(SelectQuery(), timeout_s))
     check_query(request.query_params)
     check_headers(request.headers)
@@ -155,12 +155,12 @@ async def infer(
         )
         options = DetectOptions(asked.request.parameters, timeout_s, ROWS)
         detector = pipeline.scheduler.detector
-        _check_model(request, detector.card)
-        request.state.card = detector.card
+        _check_model(request, detector.info)
+        request.state.info = detector.info
         pipeline.check(options)
         answers = await unless_gone(request.receive, answer_together(pipeline, asked.images, options, detector))
     stages = answers[0].stages_s
     note_stages(request, {stage: sum(answer.stages_s[stage] for answer in answers) for stage in stages})
     return await asyncio.to_thread(
-        inference_response, asked.request, [answer.body for answer in answers], detector.card
+        inference_response, asked.request, [answer.body for answer in answers], detector.info
     )

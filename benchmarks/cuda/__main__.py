@@ -145,7 +145,7 @@ def _requests_of(bench: Bench, model: Model, variant: str, *, most: int) -> list
     with bench.engine(model, variant) as engine:
         batching = BatchingEngine(engine, most)
         try:
-            detector = Detector(model.card, engine if most == 1 else batching)
+            detector = Detector(model.info, engine if most == 1 else batching)
             latencies_ms, seconds = asyncio.run(
                 saturate(
                     detector,

@@ -61,7 +61,7 @@ class Model:
 
     name: str
     ref: str
-    card: ModelInfo
+    info: ModelInfo
     network: FasterRCNN
 
 
@@ -149,8 +149,8 @@ def load(name: str, scratch: Path, *, min_size: int | None) -> Model:
         ref = str(scratch / f"{SEEDED}.pt")
         torch.save(seeded.network().state_dict(), ref)
     loaded = load_network(ref, store_root=store.DEFAULT_ROOT)
-    card, network = loaded.card, loaded.network.eval()
+    info, network = loaded.info, loaded.network.eval()
     if min_size is not None:
         network.transform.min_size = (min_size,)
-        card = replace(card, input=card.input.model_copy(update={"min_size": min_size}))
-    return Model(name if name == SEEDED else f"{card.name}@{card.version}", ref, card, network)
+        info = replace(info, input=info.input.model_copy(update={"min_size": min_size}))
+    return Model(name if name == SEEDED else f"{info.name}@{info.version}", ref, info, network)

@@ -90,7 +90,7 @@ async def saturate(
 
     async def latency_ms() -> float:
         began_s = time.perf_counter()
-        decode = partial(images.decode_photo, next(photos), need=detector.card.input.resized_hw)
+        decode = partial(images.decode_photo, next(photos), need=detector.info.input.resized_hw)
         await scheduler.detect(detector, decode, lambda found, _: found, timeout_s=_TIMEOUT_S)
         return 1000 * (time.perf_counter() - began_s)
 

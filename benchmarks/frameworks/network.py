@@ -45,7 +45,7 @@ def _eager(model: str) -> Callable[[BinaryIO], Answer]:
 
     loaded = load_network(model, store_root=DEFAULT_ROOT)
     network = loaded.network.eval()
-    names = loaded.card.class_names
+    names = loaded.info.class_names
 
     def detect(file: BinaryIO) -> Answer:
         pixels = to_tensor(Image.open(file).convert("RGB"))

@@ -37,10 +37,10 @@ class JobSettings:
     max_pixels: int
 
     @classmethod
-    def of(cls, card: ModelInfo, *, score_threshold: float | None, max_pixels: int) -> "JobSettings":
+    def of(cls, info: ModelInfo, *, score_threshold: float | None, max_pixels: int) -> "JobSettings":
         """Return the job of a model. No threshold means the model's own; one below its floor is raised to the floor."""
-        threshold = card.score_threshold if score_threshold is None else score_threshold
-        return cls(card.name, card.version, card.sha256, max(threshold, card.score_floor), max_pixels)
+        threshold = info.score_threshold if score_threshold is None else score_threshold
+        return cls(info.name, info.version, info.sha256, max(threshold, info.score_floor), max_pixels)
 
     def __str__(self) -> str:
         release = f"{self.model}@{self.version} ({self.sha256[:8]})"

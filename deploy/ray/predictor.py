@@ -115,8 +115,8 @@ class Predictor:
             return f"{name}: not enough memory for it"
 
     def _find(self, data: bytes) -> dict[str, Any]:
-        card = self._detector.card
-        photo = images.decode_photo(data, max_pixels=self._job.max_pixels, need=card.input.resized_hw, formats=None)
+        info = self._detector.info
+        photo = images.decode_photo(data, max_pixels=self._job.max_pixels, need=info.input.resized_hw, formats=None)
         with self._computing:
             found = self._detector.detect_photo(photo)
         found = found.above(self._job.score_threshold).by_score()
@@ -124,7 +124,7 @@ class Predictor:
             "width": photo.width,
             "height": photo.height,
             "boxes": found.boxes_xyxy.tolist(),
-            "labels": [card.class_names[label - 1] for label in found.labels.tolist()],
+            "labels": [info.class_names[label - 1] for label in found.labels.tolist()],
             "label_ids": found.labels.tolist(),
             "scores": found.scores.tolist(),
         }

@@ -103,16 +103,21 @@ class _Seen:
 
 
 def read_annotations(
-    source: Path, options: ReadOptions = _READ_ALL, *, bar: Callable[..., Iterable[Any]] = no_bar
+    source: Path,
+    options: ReadOptions = _READ_ALL,
+    *,
+    decode: bool = True,
+    bar: Callable[..., Iterable[Any]] = no_bar,
 ) -> AnnotatedDataset:
     """Read a dataset: a folder in any of `formats.FORMATS`, or a file that describes one, such as COCO's JSON.
 
-    Every file is used, or named with the reason. Every image is decoded once, so that faults appear now and not in the
-    middle of a training.
+    Every file is used, or named with the reason.
 
     Args:
         source: the folder or file.
         options: how to read it.
+        decode: decode every image, so that faults appear now and not in the middle of a training; False reads only the
+            headers, for a caller that decodes every image it needs at once.
         bar: wraps the images in a progress bar, as tqdm does.
 
     Raises:
@@ -123,7 +128,7 @@ def read_annotations(
     listing = _without_reserved(formats.format_of(name).read(index, options))
     unread_faults, unused = _unread(index, listing, name, options)
     with ThreadPoolExecutor() as pool:  # decoding releases the GIL
-        looks = pool.map(lambda record: _look(listing.root, record), listing.records)
+        looks = pool.map(lambda record: _look(listing.root, record, decode=decode), listing.records)
         seen: list[_Seen] = list(bar(looks, total=len(listing.records), desc=f"read {source.name}"))
     images_read = [item.image for item in seen if item.image is not None]
     faults = [
@@ -226,11 +231,15 @@ def _pixels(image_path: Path | None, annotation_path: Path | None) -> images.Rgb
     return images.decode(_bytes(image_path, annotation_path), formats=None, apply_exif=image_path is not None)
 
 
-def _look(root: Path, record: Record) -> _Seen:
-    """Decode a record's image, check its size and clip its boxes."""
+def _look(root: Path, record: Record, *, decode: bool) -> _Seen:
+    """Read a record's image or its header, check its size and clip its boxes."""
     try:
-        pixels = _pixels(record.image_path, record.annotation_path)
-        size_wh = (pixels.shape[1], pixels.shape[0])
+        if decode:
+            pixels = _pixels(record.image_path, record.annotation_path)
+            size_wh = (pixels.shape[1], pixels.shape[0])
+        else:
+            data = _bytes(record.image_path, record.annotation_path)
+            size_wh = images.size_of(data, apply_exif=record.image_path is not None)
         _check_size(record, size_wh)
     except AnnotationError as error:
         return _Seen(fault=Fault(name_below(root, record.path), str(error)))

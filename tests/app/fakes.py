@@ -80,13 +80,13 @@ class FailingEngine(FixedEngine):
         raise RuntimeError("secret internals")
 
 
-def opener(engine: Any, card: ModelInfo = CARD) -> Callable[..., Detector]:
+def opener(engine: Any, info: ModelInfo = CARD) -> Callable[..., Detector]:
     """Return what stands in for `open_detector`."""
-    return lambda *_args, **_kwargs: Detector(card, engine)
+    return lambda *_args, **_kwargs: Detector(info, engine)
 
 
-def app_with(engine: Any, *, card: ModelInfo = CARD, **settings: Any) -> FastAPI:
-    return create_app(Settings(**settings), open_detector=opener(engine, card))
+def app_with(engine: Any, *, info: ModelInfo = CARD, **settings: Any) -> FastAPI:
+    return create_app(Settings(**settings), open_detector=opener(engine, info))
 
 
 def encoded(image: Image.Image, image_format: str = "PNG", **options: Any) -> bytes:

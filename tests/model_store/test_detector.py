@@ -62,11 +62,11 @@ class TestRelease:
 
     def test_its_card_says_what_the_manifest_says(self, tiny_store: Path, tiny_cache: Path) -> None:
         detector = open_detector("tiny@1", store_root=tiny_store, device="cpu", cores=1, cache_dir=tiny_cache)
-        card = detector.card
-        assert (card.name, card.version, card.architecture) == ("tiny", "1", "fasterrcnn_mobilenet_v2_fpn")
-        assert card.class_names == ("ant", "bee", "cat")
-        assert (card.score_floor, card.score_threshold, card.detections_per_image) == (0.05, 0.5, 20)
-        assert card.sha256 == store.sha256_of(tiny_store / "tiny" / "1" / "model.pt")
+        info = detector.info
+        assert (info.name, info.version, info.architecture) == ("tiny", "1", "fasterrcnn_mobilenet_v2_fpn")
+        assert info.class_names == ("ant", "bee", "cat")
+        assert (info.score_floor, info.score_threshold, info.detections_per_image) == (0.05, 0.5, 20)
+        assert info.sha256 == store.sha256_of(tiny_store / "tiny" / "1" / "model.pt")
         assert (detector.engine.name, detector.engine.device) == ("openvino-fp32", "cpu")
 
     def test_its_golden_image_is_a_real_test(self, tiny_store: Path) -> None:
@@ -82,14 +82,14 @@ class TestRelease:
 
     def test_its_folder_is_as_good_as_its_name(self, tiny_store: Path, tmp_path: Path) -> None:
         loaded = load_network(str(tiny_store / "tiny" / "1"), store_root=tmp_path / "no store")
-        assert loaded.card == load_network("tiny", store_root=tiny_store).card
+        assert loaded.info == load_network("tiny", store_root=tiny_store).info
 
     def test_a_folder_of_its_name_does_not_hide_it(
         self, tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "tiny").mkdir()  # a data set, say
         monkeypatch.chdir(tmp_path)
-        assert load_network("tiny", store_root=tiny_store).card.name == "tiny"
+        assert load_network("tiny", store_root=tiny_store).info.name == "tiny"
 
     @pytest.mark.parametrize("name", ["model.pt", "golden.jpg"])
     def test_a_tampered_file_is_refused_before_it_is_read(self, tiny_release: Release, name: str) -> None:
@@ -177,7 +177,7 @@ class TestRelease:
         detector = open_detector(
             str(tiny_release.folder), store_root=tiny_release.folder, device="cpu", engine=engine, cores=1
         )
-        assert (detector.card.name, detector.engine.name) == ("dice", engine)
+        assert (detector.info.name, detector.engine.name) == ("dice", engine)
         (found,) = detector.detect([images.read(tiny_release.folder / "golden.jpg")])
         assert len(found.above(new["score_threshold"])) >= 3
 
@@ -252,17 +252,17 @@ class TestBareStateDict:
         torch.save(wrap(tiny_state_dict), path)
         loaded = load_network(str(path), store_root=tmp_path, class_names=["ant", "bee", "cat"])
         assert loaded.release is None
-        assert loaded.card.architecture == "fasterrcnn_mobilenet_v2_fpn"
-        assert loaded.card.class_names == ("ant", "bee", "cat")
-        assert (loaded.card.name, loaded.card.version) == ("my_model", store.sha256_of(path)[:12])
-        assert loaded.card.score_threshold == 0.5
+        assert loaded.info.architecture == "fasterrcnn_mobilenet_v2_fpn"
+        assert loaded.info.class_names == ("ant", "bee", "cat")
+        assert (loaded.info.name, loaded.info.version) == ("my_model", store.sha256_of(path)[:12])
+        assert loaded.info.score_threshold == 0.5
         restored = loaded.network.state_dict()
         assert all(torch.equal(restored[name], tensor) for name, tensor in tiny_state_dict.items())
 
     def test_without_names_its_classes_are_numbered(self, tmp_path: Path, tiny_state_dict: dict[str, Tensor]) -> None:
         torch.save(tiny_state_dict, tmp_path / "model.pt")
         loaded = load_network(str(tmp_path / "model.pt"), store_root=tmp_path)
-        assert loaded.card.class_names == ("class_1", "class_2", "class_3")
+        assert loaded.info.class_names == ("class_1", "class_2", "class_3")
 
     @pytest.mark.parametrize("names", [["ant"], ["ant", "bee", "cat", "dog"], ["ant", "bee", "bee"]])
     def test_names_that_do_not_fit_are_refused_with_the_count(
@@ -345,7 +345,7 @@ def test_the_notebook_s_state_dict_of_2021_is_served_unchanged(tmp_path: Path, n
     loaded = load_network(str(tmp_path / "Dragon_Model.tar"), store_root=tmp_path, class_names=["dragon", "knight"])
     (found,) = TorchEngine(loaded.network, "cpu").detect([picture])
 
-    assert (loaded.card.name, loaded.card.architecture) == ("Dragon_Model", "fasterrcnn_resnet50_fpn")
+    assert (loaded.info.name, loaded.info.architecture) == ("Dragon_Model", "fasterrcnn_resnet50_fpn")
     assert (loaded.options.min_size, loaded.options.max_size) == (800, 1333)
     assert len(found) == len(expected["scores"]) >= 5
     np.testing.assert_allclose(found.boxes_xyxy, expected["boxes"].numpy(), atol=1e-3)

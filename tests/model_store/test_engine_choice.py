@@ -145,7 +145,7 @@ def test_refuses_engine_with_another_number_of_classes(
 
 
 def test_fp16_is_for_cuda(tiny_release: Release, engine_of: Callable[..., str]) -> None:
-    with pytest.raises(EngineNotAvailable, match="runs on CUDA"):
+    with pytest.raises(EngineNotAvailable, match="needs CUDA"):
         engine_of(tiny_release, "torch-fp16")
 
 
@@ -171,8 +171,8 @@ def test_a_bare_state_dict_is_converted_once_and_then_needs_no_torch(
     monkeypatch.delattr(graphs, "write_graphs")  # a second conversion would fail
     again = open_on_one_core(path, tiny_cache, class_names=("a", "b", "c"))
     assert (first.engine.name, again.engine.name) == ("openvino-bf16", "openvino-fp32")
-    assert again.card.class_names == ("a", "b", "c")
-    assert again.card.sha256 == first.card.sha256 == store.sha256_of(path)
+    assert again.info.class_names == ("a", "b", "c")
+    assert again.info.sha256 == first.info.sha256 == store.sha256_of(path)
     picture = noise(100, 90)
     assert len(again.detect([picture])[0]) == len(first.detect([picture])[0]) > 0
 

@@ -203,6 +203,7 @@ class TestOrientation:
         options: dict[str, object] = {"lossless": True} if name == "WEBP" else {}
         data = encode(as_stored(picture(), orientation), name, exif=exif_of(orientation), **options)
         np.testing.assert_array_equal(decode(data), picture())
+        assert images.size_of(data) == (40, 24)
 
     @pytest.mark.parametrize("orientation", range(1, 9))
     @pytest.mark.parametrize("name", ["JPEG", "AVIF"])
@@ -210,6 +211,7 @@ class TestOrientation:
         data = encode(as_stored(picture(), orientation), name, exif=exif_of(orientation), quality=95)
         decoded = decode(data)
         assert decoded.shape == (24, 40, 3)
+        assert images.size_of(data) == (40, 24)
         assert np.abs(decoded.astype(int) - picture()).mean() < JPEG_ERROR / 4
 
     def test_a_compressed_tiff_comes_out_upright(self) -> None:
@@ -218,7 +220,9 @@ class TestOrientation:
 
     def test_it_can_be_left_as_stored(self) -> None:
         stored = as_stored(picture(), 6)
-        np.testing.assert_array_equal(decode(encode(stored, "PNG", exif=exif_of(6)), apply_exif=False), stored)
+        data = encode(stored, "PNG", exif=exif_of(6))
+        np.testing.assert_array_equal(decode(data, apply_exif=False), stored)
+        assert images.size_of(data, apply_exif=False) == (24, 40)
 
     @pytest.mark.parametrize("orientation", [0, 9, 65535])
     def test_an_orientation_that_does_not_exist_turns_nothing(self, orientation: int) -> None:

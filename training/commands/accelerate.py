@@ -110,7 +110,7 @@ def read_plan(options: argparse.Namespace, class_names: Sequence[str]) -> "Engin
     return EnginePlan(
         calibration=photos[:: -(-len(photos) // _MOST_CALIBRATION)],
         data_name=name,
-        data=read_dataset(folder, class_names=class_names),
+        data=read_dataset(folder, class_names=class_names, decode=False),
         engines=options.engine or _DEFAULT_ENGINES,
         rpn_score_floor=options.rpn_score_floor,
         even_if_unjudged=options.even_if_unjudged,
@@ -148,7 +148,8 @@ def run(options: argparse.Namespace) -> None:
     from training.releasing.work_folder import WorkFolder
 
     if options.golden_from is not None:
-        plan = replace(plan, golden=read_dataset(options.golden_from, class_names=release.manifest.class_names))
+        golden = read_dataset(options.golden_from, class_names=release.manifest.class_names, decode=False)
+        plan = replace(plan, golden=golden)
     work = WorkFolder(options.work or Path("runs/accelerate") / release.ref, say)
     for folder in (options.store, work.root):
         check_folder(folder)

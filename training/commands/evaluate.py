@@ -57,11 +57,11 @@ def run(options: argparse.Namespace) -> None:
     with joined(this_process(), device=options.device) as world:
         device = device_of(world, options.device)
         loaded = world.together(lambda: load_model(options.model, store_root=options.store, class_names=options.labels))
-        world.check_same(f"weights in {options.model}", loaded.card.sha256)
-        name = f"{loaded.card.name}-{loaded.card.version}-on-{options.dataset.resolve().name}"
+        world.check_same(f"weights in {options.model}", loaded.info.sha256)
+        name = f"{loaded.info.name}-{loaded.info.version}-on-{options.dataset.resolve().name}"
         out = options.out or Path("runs/evaluate") / (name + ("-one-class" if options.one_class else ""))
         world.first(lambda: check_folder(out))
-        known = None if options.one_class else loaded.card.class_names
+        known = None if options.one_class else loaded.info.class_names
         data = world.together(
             lambda: read_listed(
                 options.dataset, known, options.names, reading=flags.reading_of(options), split=options.split

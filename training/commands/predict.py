@@ -41,15 +41,15 @@ def run(options: argparse.Namespace) -> None:
     check_folder(options.out)
     photos = find_photos(options.photos)
     loaded, engine = flags.open_model(options)
-    threshold = loaded.card.score_threshold if options.score_threshold is None else options.score_threshold
+    threshold = loaded.info.score_threshold if options.score_threshold is None else options.score_threshold
     count = predict(
         engine,
         photos,
         options.out,
-        class_names=loaded.card.class_names,
+        class_names=loaded.info.class_names,
         score_threshold=threshold,
         progress=bar_of("photos"),
-        **({"tell": _line_of_json(loaded.card.class_names, threshold)} if options.json else {}),
+        **({"tell": _line_of_json(loaded.info.class_names, threshold)} if options.json else {}),
     )
     say(f"{count} objects above {threshold:g} in {len(photos)} photos: {options.out}")
 

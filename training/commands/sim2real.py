@@ -62,15 +62,15 @@ def run(options: argparse.Namespace) -> None:
 
     names = _lists_of(options.real_names, [name for name, _ in options.real])
     loaded, engine = flags.open_model(options)
-    out = options.out or Path("runs/sim2real") / f"{loaded.card.name}-{loaded.card.version}"
+    out = options.out or Path("runs/sim2real") / f"{loaded.info.name}-{loaded.info.version}"
     check_folder(out)
-    class_names = loaded.card.class_names
+    class_names = loaded.info.class_names
     synthetic = read_listed(options.synthetic, class_names, options.synthetic_names).widened(options.box_margin)
     real = [(name, read_listed(folder, class_names, names.get(name))) for name, folder in options.real]
     report = Sim2Real.of(
-        f"{loaded.card.name}@{loaded.card.version}",
-        sha256=loaded.card.sha256,
-        score_threshold=loaded.card.score_threshold if options.score_threshold is None else options.score_threshold,
+        f"{loaded.info.name}@{loaded.info.version}",
+        sha256=loaded.info.sha256,
+        score_threshold=loaded.info.score_threshold if options.score_threshold is None else options.score_threshold,
         synthetic=detect(engine, with_margin("synthetic", options.box_margin), synthetic, bar=progress_bar),
         real=[detect(engine, name, data, bar=progress_bar) for name, data in real],
     )

@@ -102,6 +102,7 @@ def read_dataset(
     *,
     class_names: Sequence[str] | None = None,
     reading: ReadOptions | None = None,
+    decode: bool = True,
     bar: Bar = progress_bar,
 ) -> LabelledImages:
     """Read a dataset for training or evaluation.
@@ -111,6 +112,7 @@ def read_dataset(
             `rendersight.annotations.dataset.read_annotations`.
         class_names: class names in label order; None takes the labels of the data, sorted.
         reading: how the files are read; None detects the format and takes nothing for granted.
+        decode: whether to decode every image, see `read_annotations`.
         bar: a progress bar with the interface of tqdm.
 
     Raises:
@@ -118,7 +120,7 @@ def read_dataset(
             lists every fault.
         AnnotationError: the folder does not exist, or holds no image or no class.
     """
-    found = read_annotations(folder, reading or ReadOptions(), bar=bar)
+    found = read_annotations(folder, reading or ReadOptions(), decode=decode, bar=bar)
     known = tuple(class_names or names_in(found))
     if faults := all_faults(found, known):
         raise BrokenDataset(faults)

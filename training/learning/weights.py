@@ -119,9 +119,9 @@ def _source(weights: str, *, architecture: str, class_names: Sequence[str], stor
     if path.is_dir() and not (path / FILE_NAME).is_file():
         raise WeightsNotFound(f"weights {weights!r} is a folder without {FILE_NAME}; a run's best weights are best.pt")
     loaded = load_network(weights, store_root=store_root)
-    ref = f"{loaded.card.name}@{loaded.card.version}"
+    ref = f"{loaded.info.name}@{loaded.info.version}"
     state_dict: StateDict = loaded.network.state_dict()
-    if loaded.card.class_names == tuple(class_names):
+    if loaded.info.class_names == tuple(class_names):
         return ref, state_dict
     return ref, {name: tensor for name, tensor in state_dict.items() if not name.startswith(_PREDICTOR)}
 

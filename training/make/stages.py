@@ -143,7 +143,7 @@ def report(plan: MakePlan, progress: MakeProgress, context: RunContext) -> MakeP
         deciding = on_photos if photos_decide else on_renders
         sim2real = Sim2Real.of(
             plan.name,
-            sha256=loaded.card.sha256,
+            sha256=loaded.info.sha256,
             score_threshold=deciding.result.best_f1.score_threshold,
             synthetic=on_renders,
             real=[on_photos],

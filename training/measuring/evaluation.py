@@ -12,10 +12,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from model_store.engines import Engine
-from rendersight.annotations import AnnotatedImage, coco_writing
+from rendersight.annotations import AnnotatedImage, Fault, coco_writing
 from rendersight.annotations.dataset import load_pixels
 from rendersight.detections import Detections
-from training.data.dataset import LabelledImages
+from rendersight.images import ImageError
+from training.data.dataset import BrokenDataset, LabelledImages
 from training.measuring.matching import IOU_50, Matches
 from training.measuring.thresholds import Curve, OperatingPoint, best_f1
 
@@ -92,9 +93,23 @@ def _number(value: float) -> str:
 
 
 def detect_all(engine: Engine, images: Sequence[AnnotatedImage], *, progress: Any = None) -> list[Detections]:
-    """Return the detections of an engine on every image; `progress` wraps the iterable, as tqdm does."""
+    """Return the detections of an engine on every image; `progress` wraps the iterable, as tqdm does.
+
+    Raises:
+        BrokenDataset: images do not decode. The message lists all of them.
+    """
     wrapped: Iterable[AnnotatedImage] = images if progress is None else progress(images)
-    return [engine.detect([load_pixels(image)])[0] for image in wrapped]
+    found, faults = [], []
+    for image in wrapped:
+        try:
+            pixels = load_pixels(image)
+        except (ImageError, OSError) as error:
+            faults.append(Fault(image.name, str(error)))
+        else:
+            found += engine.detect([pixels])
+    if faults:
+        raise BrokenDataset(faults)
+    return found
 
 
 def evaluate(data: LabelledImages, found: Sequence[Detections]) -> Evaluation:

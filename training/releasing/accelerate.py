@@ -147,7 +147,7 @@ def prepare(loaded: LoadedNetwork, plan: EnginePlan, *, work: WorkFolder, bar: B
     is_judged = ap50 >= MIN_AP50
     if not (is_judged or plan.even_if_unjudged):
         raise RunError(
-            f"AP50 of {loaded.card.name} on {plan.data_name} is {ap50:.3f}; below {MIN_AP50} the loss of an engine "
+            f"AP50 of {loaded.info.name} on {plan.data_name} is {ap50:.3f}; below {MIN_AP50} the loss of an engine "
             "cannot be judged"
         )
     prepared = PreparedEngines()

@@ -4,6 +4,7 @@ import datetime
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -201,16 +202,17 @@ def _measure(
 ) -> _Measured:
     record = RunRecord.read(run)
     loaded = load_run(run)
-    data = read_dataset(dataset or Path(record.dataset), class_names=record.class_names, reading=record.reading)
+    read = partial(read_dataset, class_names=record.class_names, decode=False)  # detection decodes what is measured
+    data = read(dataset or Path(record.dataset), reading=record.reading)
     if data.fingerprint() != record.dataset_fingerprint:
         raise RunError(f"{dataset or record.dataset} has changed since {run} began")
     held_out = data.widened(record.config.box_margin).select(read_names(run / HOLD_OUT_LIST))
     candidates, golden_source = _golden_candidates(held_out, golden_from, with_photos=with_photos)
-    read = [(label, read_dataset(folder, class_names=record.class_names)) for label, folder in also_measure]
+    photos = [(label, read(folder)) for label, folder in also_measure]
     engine = TorchEngine(loaded.network, "cpu")
     held_out_name = with_margin(f"{data_name}, held out", record.config.box_margin)
     hold_out = measure_kept(engine, loaded, held_out_name, held_out, work=work, bar=bar)
-    others = tuple(measure_kept(engine, loaded, label, other, work=work, bar=bar) for label, other in read)
+    others = tuple(measure_kept(engine, loaded, label, other, work=work, bar=bar) for label, other in photos)
     deciding = tuple(item for item in others if item.name in threshold_from)
     best = pool(deciding or (hold_out,)).result.best_f1
     if deciding and best.f1 == 0:
@@ -243,7 +245,7 @@ def _golden_candidates(
         RunError: all of them are photos that the user has not agreed to publish.
     """
     if golden_from is not None:
-        return read_dataset(golden_from, class_names=held_out.class_names), f"images of {golden_from}"
+        return read_dataset(golden_from, class_names=held_out.class_names, decode=False), f"images of {golden_from}"
     if with_photos:
         return held_out, "held-out images of the run's dataset"
     renders = tuple(image for image in held_out.images if is_render(image.image_path))
@@ -338,7 +340,7 @@ def check_release(release: Release) -> None:
 def _report(manifest: Manifest, measured: _Measured, gallery_from: Sequence[str]) -> Sim2Real:
     return Sim2Real.of(
         f"{manifest.name}@{manifest.version}",
-        sha256=measured.loaded.card.sha256,
+        sha256=measured.loaded.info.sha256,
         score_threshold=measured.score_threshold,
         synthetic=measured.hold_out,
         real=measured.others,
@@ -361,19 +363,19 @@ def origin_of(record: RunRecord) -> Origin:
 
 def _manifest(name: str, version: int, measured: _Measured, texts: ReleaseTexts) -> Manifest:
     """Return the manifest without the parts that depend on the written files: hashes, golden images and engines."""
-    record, options, card = measured.record, measured.loaded.options, measured.loaded.card
+    record, options, info = measured.record, measured.loaded.options, measured.loaded.info
     return Manifest(
         name=name,
         version=version,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         description=texts.description,
         licence=texts.licence,
-        architecture=card.architecture,
+        architecture=info.architecture,
         options=options.model_dump(mode="json"),
-        class_names=card.class_names,
-        input=card.input,
-        score_floor=card.score_floor,
-        detections_per_image=card.detections_per_image,
+        class_names=info.class_names,
+        input=info.input,
+        score_floor=info.score_floor,
+        detections_per_image=info.detections_per_image,
         score_threshold=measured.score_threshold,
         score_threshold_from=measured.threshold_from,
         provenance=texts.provenance,

@@ -113,7 +113,7 @@ def measure_kept(
 def identity_of(loaded: LoadedNetwork) -> dict[str, Any]:
     """Return the inputs of a loaded network's arithmetic, as plain JSON data: weights, architecture and options."""
     return {
-        "weights": loaded.card.sha256,
-        "architecture": loaded.card.architecture,
+        "weights": loaded.info.sha256,
+        "architecture": loaded.info.architecture,
         "options": loaded.options.model_dump(mode="json"),
     }

@@ -108,10 +108,13 @@ def gallery(data: LabelledImages, mistakes: Sequence[Mistake], *, most: int = MO
     font = ImageFont.load_default(size=_FONT_PX)
     if not chosen:
         pen.text((_GAP_PX, _GAP_PX), "none", fill="black", font=font)
-    for place, mistake in enumerate(chosen):
+    shown, photo = -1, sheet
+    for place, mistake in sorted(enumerate(chosen), key=lambda item: item[1].image):
+        if mistake.image != shown:  # a photo with two mistakes is decoded once
+            shown, photo = mistake.image, Image.fromarray(load_pixels(data.images[mistake.image]))
         row, column = divmod(place, columns)
         x, y = _GAP_PX + column * step_wh[0], _GAP_PX + row * step_wh[1]
-        sheet.paste(_crop(data, mistake), (x, y))
+        sheet.paste(_crop(photo, mistake), (x, y))
         for line, text in enumerate((mistake.caption, data.images[mistake.image].name)):
             fill = "grey" if line else "black"
             pen.text((x, y + _CELL_PX + 2 + line * _LINE_PX), _fitted(text, font), fill=fill, font=font)
@@ -156,10 +159,9 @@ def close_up(
     return shown, (boxes_xyxy - (left, top, left, top)) * scale
 
 
-def _crop(data: LabelledImages, mistake: Mistake) -> Image.Image:
+def _crop(photo: Image.Image, mistake: Mistake) -> Image.Image:
     """Return the area around a mistake with its boxes; what lies outside the photo is white."""
     boxes = [(box, colour) for box, colour in ((mistake.truth, _TRUTH), (mistake.found, _FOUND)) if box is not None]
-    photo = Image.fromarray(load_pixels(data.images[mistake.image]))
     boxes_xyxy = np.array([box for box, _ in boxes])
     shown, corners = close_up(photo, boxes_xyxy, context=_CONTEXT, least_px=_SHORTEST_CROP_PX, side_px=_CELL_PX)
     cell = Image.new("RGB", (_CELL_PX, _CELL_PX), "white")

@@ -138,8 +138,8 @@ def test_csv_has_a_line_for_each_object(client: TestClient) -> None:
 
 
 def test_a_label_with_a_comma_stays_one_field() -> None:
-    card = CARD.__class__(**{**CARD.__dict__, "class_names": ('apple, "red"', "pear", "plum")})
-    with TestClient(app_with(FixedEngine(), card=card)) as client:
+    info = CARD.__class__(**{**CARD.__dict__, "class_names": ('apple, "red"', "pear", "plum")})
+    with TestClient(app_with(FixedEngine(), info=info)) as client:
         rows = list(csv.DictReader(io.StringIO(post(client, format="csv").text)))
     assert rows[0]["label"] == 'apple, "red"'
 

@@ -1,5 +1,8 @@
 import contextlib
 import io
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +11,10 @@ from pycocotools.cocoeval import COCOeval
 
 from rendersight.annotations import coco_writing
 from rendersight.detections import Detections
+from rendersight.images import RgbImage
 from tests.training.truth import NOTHING, labelled, random_case
-from training.measuring.evaluation import FIGURES, as_one_class, evaluate
+from training.data.dataset import BrokenDataset, read_dataset
+from training.measuring.evaluation import FIGURES, as_one_class, detect_all, evaluate
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -118,3 +123,25 @@ def test_one_class_merges_labels_and_suppresses_nothing() -> None:
     assert result.figures["AP50"] == pytest.approx(1.0)
     assert result.best_f1.recall == 1.0
     assert evaluate(data, both).best_f1.precision == 0.5
+
+
+class Blind:
+    """An engine that finds nothing."""
+
+    name, device, parallel = "blind", "cpu", 1
+
+    def detect(self, images: Sequence[RgbImage]) -> list[Detections]:
+        return [Detections.of([], [], []) for _ in images]
+
+    def detect_on_every_lane(self, image: RgbImage) -> list[Detections]:
+        return self.detect([image])
+
+
+def test_detection_names_every_image_that_does_not_decode(shapes: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(shapes, tmp_path / "photos")
+    for name in ("photo_02.png", "photo_05.png"):
+        (folder / name).write_bytes((folder / name).read_bytes()[:2000])
+    data = read_dataset(folder, decode=False)
+    with pytest.raises(BrokenDataset) as caught:
+        detect_all(Blind(), data.images)
+    assert [fault.file for fault in caught.value.faults] == ["photo_02.png", "photo_05.png"]
