@@ -83,7 +83,7 @@ def _check(address: str | None) -> None:
     if not host or "/" in address or not port.isdigit():
         raise ValueError("accepted: HOST:PORT, auto, local")
     socket.create_connection((host, int(port)), _CONNECT_S).close()  # a refused connection fails at once
-    command = [Path(sys.executable).with_name("ray"), "health-check", "--address", address]
+    command = [str(Path(sys.executable).with_name("ray")), "health-check", "--address", address]
     try:
         subprocess.run(command, capture_output=True, text=True, check=True, timeout=_HEALTH_CHECK_S)  # noqa: S603
     except subprocess.TimeoutExpired as error:
