@@ -398,4 +398,4 @@ def test_follow_prints_lines_without_terminal(capsys: pytest.CaptureFixture[str]
 
 def test_names_missing_package(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert batch.main([str(photos), str(tmp_path / "out")]) == 2
-    assert "the package pyarrow is not installed: run `make ray-env`" in capsys.readouterr().err
+    assert "the package pyarrow is not installed; run `make ray-env`" in capsys.readouterr().err
