@@ -1,4 +1,4 @@
-"""All figures of docs/performance.md: `python -m benchmarks`, or `make bench`. Run it on an idle machine."""
+"""All figures of docs/performance.md: `python -m benchmarks`, or `make bench`."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Comparison with other servers: `python -m benchmarks.compare`, after `make bench-env`. Run it on an idle machine.
+"""Throughput and latency of this service and other servers: `python -m benchmarks.compare`, after `make bench-env`.
 
 The first table has the same eager network behind each server; our service appears with its fast engine and with the
 eager network. The second table replaces the network by a stand-in, which shows the cost of the servers themselves.

@@ -1,7 +1,4 @@
-"""This service with a stand-in for the network that costs nothing: `python -m benchmarks.constant`.
-
-It takes the settings of the service.
-"""
+"""This service with a network that costs nothing: `python -m benchmarks.constant`, with the service's settings."""
 
 from collections.abc import Sequence
 

@@ -1,11 +1,9 @@
-"""CPU time of an image by stage, and distance to the processor's limit: `python -m benchmarks.costs`.
+"""CPU time of an image, and distance to the processor's limit: `python -m benchmarks.costs`.
 
 - saturation: images per second over HTTP against the limit of the cores, which is the engine's own rate times
   E / (E + C); E is the engine's CPU time per image, C all other CPU time per image, including the load generator's
 - outside the network: the service's CPU time per request minus that of the graphs
 - int8: operations per second of the convolutions against those of a large int8 matrix product, both on one core
-
-Run it on an idle machine.
 """
 
 import argparse

@@ -1,7 +1,4 @@
-"""Throughput and latency over concurrency of our service and the naive one: `python -m benchmarks.curve [--out FILE]`.
-
-Run it on an idle machine.
-"""
+"""Throughput and latency against concurrency, of this service and the naive one: `python -m benchmarks.curve`."""
 
 import argparse
 from functools import partial

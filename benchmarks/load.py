@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """The answer to one request.
 
     Attributes:
@@ -43,7 +43,7 @@ class Load:
         seconds: time from the first request to the last answer.
     """
 
-    answers: tuple[Answer, ...]
+    answers: tuple[Reply, ...]
     seconds: float
 
     @property
@@ -139,7 +139,7 @@ def throughput(work: Callable[[Item], object], items: Sequence[Item], *, threads
 def _run(port: int, photos: Sequence[bytes], due: Iterator[float | None], concurrency: int) -> Load:
     bodies = [form(photo) for photo in photos]
     lock = threading.Lock()
-    answers: list[Answer] = []
+    answers: list[Reply] = []
     taken = 0
 
     def work() -> None:
@@ -157,7 +157,7 @@ def _run(port: int, photos: Sequence[bytes], due: Iterator[float | None], concur
                 time.sleep(max(0.0, at - time.perf_counter()))
             began = time.perf_counter() if at is None else at
             status, content = _ask(connection, *bodies[photo])
-            answer = Answer(time.perf_counter() - began, status, photo, content)
+            answer = Reply(time.perf_counter() - began, status, photo, content)
             with lock:
                 answers.append(answer)
         connection.close()

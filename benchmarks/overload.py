@@ -1,4 +1,4 @@
-"""Four times the service's capacity for a minute: `python -m benchmarks.overload`. Run it on an idle machine.
+"""Answers and latency at four times the service's capacity: `python -m benchmarks.overload`.
 
 Requests arrive at their due times, even if earlier ones are unanswered. The service should answer each accepted request
 before its deadline and refuse the others. Health checks run at the same time.
@@ -22,9 +22,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overload", description=__doc__)
     parser.add_argument("--model", default="dice")
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--times", type=float, default=4, help="so many times what the service can do")
-    parser.add_argument("--timeout", type=float, default=1, help="the deadline of a request, s")
-    parser.add_argument("--queue", type=int, default=64, help="so many requests may wait")
+    parser.add_argument("--times", type=float, default=4, help="load as a multiple of the capacity")
+    parser.add_argument("--timeout", type=float, default=1, help="deadline of a request, s")
+    parser.add_argument("--queue", type=int, default=64, help="largest number of waiting requests")
     options = parser.parse_args()
     pictures = photos()
     settings = {"RENDERSIGHT_REQUEST_TIMEOUT_S": str(options.timeout), "RENDERSIGHT_QUEUE_SIZE": str(options.queue)}

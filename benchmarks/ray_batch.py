@@ -1,6 +1,6 @@
-"""The Ray batch job compared with its engine alone: `python -m benchmarks.ray_batch`, after `make ray-env`.
+"""Photos per second of the batch job and of its engine alone: `python -m benchmarks.ray_batch`, after `make ray-env`.
 
-Run it on an idle machine. It measures in turns, on the same JPEGs of 640 x 640 px and all cores:
+It measures in turns, on the same JPEGs of 640 x 640 px and all cores:
 
 - the engine alone: one thread per stream passes decoded photos to it, over and over;
 - decoding and the engine without Ray: the threads of an actor of the job, from reading a file to its boxes;
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--model", default="dice")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8)
-    parser.add_argument("--images", type=int, default=800, help="of the job (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=800, help="photos of the job (default: %(default)s)")
     parser.add_argument("--without-ray", type=Path, help=argparse.SUPPRESS)  # the benchmark starts itself with it
     options = parser.parse_args()
     if options.without_ray is not None:

@@ -1,8 +1,8 @@
-"""The service on Ray Serve compared with uvicorn: `python -m benchmarks.ray_serve`, after `make ray-env`.
+"""Throughput and latency on Ray Serve and on uvicorn: `python -m benchmarks.ray_serve`, after `make ray-env`.
 
-Run it on an idle machine. The first table has the embedded release, with one replica and with two, each with its own
-cores. The second table has a network that costs nothing, which shows the cost of Serve's proxy and its path to the
-replica. On two cores, the load generator, the proxy and the replicas share the cores.
+The first table has the embedded release, with one replica and with two, each with its own cores. The second table has a
+network that costs nothing, which shows the cost of Serve's proxy and its path to the replica. On two cores, the load
+generator, the proxy and the replicas share the cores.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Total seconds per rendered photo: `python -m benchmarks.render_speed dice`. Run it on an idle machine.
+"""Seconds per rendered photo: `python -m benchmarks.render_speed dice`.
 
 It renders seeds that no dataset uses into a temporary folder, as `python -m training render` does. It prints the mean
 seconds per photo, from the first photo to the last. It also prints the median of that over all windows of as many

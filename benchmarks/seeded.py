@@ -1,4 +1,4 @@
-"""The notebook's network with seeded weights, for measuring speed: `python -m benchmarks.seeded FOLDER`.
+"""Writes the notebook's network with seeded weights, for measuring speed: `python -m benchmarks.seeded FOLDER`.
 
 It writes `resnet50.pt`, a bare state dict of `fasterrcnn_resnet50_fpn`, and in `store/` the release `resnet50` of the
 same weights with an int8 engine. The network's detections are useless, but it is as large as a trained one, and its box

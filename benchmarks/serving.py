@@ -1,4 +1,4 @@
-"""This service against the naive one over HTTP: `python -m benchmarks.serving`. Run it on an idle machine.
+"""Throughput, latency and memory of this service and the naive one: `python -m benchmarks.serving`.
 
 Both serve the same release with the same uvicorn and receive the same photos, in alternating rounds. The table has the
 median and range over the rounds, of each figure and of its ratio to the naive service in the same round.
@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--concurrency", type=int, default=8)
-    parser.add_argument("--brief", action="store_true", help="requests per second alone")
+    parser.add_argument("--brief", action="store_true", help="only measure requests per second")
     options = parser.parse_args()
     print(f"{options.model}, {options.concurrency} at a time, {options.rounds} rounds")
     engines = {engine: partial(service, options.model, {"RENDERSIGHT_ENGINE": engine}) for engine in options.engine}

@@ -1,4 +1,4 @@
-"""A long mixed load that detects leaks and wrong answers: `make soak`, or `python -m benchmarks.soak --minutes 30`.
+"""Leaks and wrong answers under a long mixed load: `make soak`, or `python -m benchmarks.soak --minutes 30`.
 
 It sends good, broken, slow, cancelled and oversized requests at one and a half times the service's capacity, while
 newer releases take over and bad ones are refused. All of it runs on this machine's loopback. The exit status is 1 after

@@ -1,4 +1,4 @@
-"""Releases that take over while the service is half busy: `python -m benchmarks.swaps`. Run it on an idle machine.
+"""Latency and answers while newer releases take over: `python -m benchmarks.swaps`.
 
 The same load runs twice: without a swap, then with a newer release every few seconds. Each release appears atomically,
 as with `training publish`, and the service finds it by itself. Every second release reports slightly smaller boxes, so
@@ -34,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.swaps", description=__doc__)
     parser.add_argument("--model", default="dice", help="a release with an int8 engine")
     parser.add_argument("--swaps", type=int, default=20)
-    parser.add_argument("--every", type=float, default=8, help="so many seconds apart")
+    parser.add_argument("--every", type=float, default=8, help="seconds between two releases")
     options = parser.parse_args()
     source = store.find(store.DEFAULT_ROOT, options.model)
     pictures = photos()

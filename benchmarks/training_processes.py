@@ -1,8 +1,7 @@
-"""Training with one process against several: images per second, and the difference of the epochs' losses.
+"""Speed and losses of training with one process and with several: `python -m benchmarks.training_processes`.
 
-`python -m benchmarks.training_processes [--processes 1 2]` draws pictures of discs and squares and trains the small
-network on them with torchrun: in fp32, in bf16, and on pictures of mixed sizes, each first with one process. Run it on
-an idle machine.
+It draws pictures of discs and squares and trains the small network on them with torchrun: in fp32, in bf16, and on
+pictures of mixed sizes, each first with one process.
 """
 
 import argparse
@@ -69,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training_processes", description=__doc__)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--images", type=int, default=40, help="to train on")
+    parser.add_argument("--images", type=int, default=40, help="pictures to train on")
     parser.add_argument("--size", type=int, default=320, help="side of the pictures and of the network's input, px")
     parser.add_argument("--epochs", type=int, default=4)
     options = parser.parse_args()

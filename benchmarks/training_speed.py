@@ -2,7 +2,7 @@
 
 Both train the same `fasterrcnn_resnet50_fpn` (min_size 512, seeded weights) on the same images in batches of two, in
 turns, in one process. The notebook's loop is fp32 in the default memory format; ours is `train_one_epoch` with the
-defaults of `TrainConfig`. Run it on an idle machine.
+defaults of `TrainConfig`.
 """
 
 import argparse

@@ -177,16 +177,18 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--device", default="cuda", help="cuda, cuda:N or cpu (default: cuda)")
     parser.add_argument(
-        "--model", nargs="+", default=["dice", SEEDED], help="releases, state dicts' files, or " + SEEDED
+        "--model", nargs="+", default=["dice", SEEDED], help=f"releases, files of state dicts, or {SEEDED}"
     )
-    parser.add_argument("--precision", nargs="+", choices=VARIANTS, help="default: all that the device has")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8, 16], help="images a batch")
-    parser.add_argument("--repeats", type=int, default=10, help="timed runs, of which the median is taken")
+    parser.add_argument("--precision", nargs="+", choices=VARIANTS, help="default: all that the device supports")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8, 16], help="images per batch")
+    parser.add_argument("--repeats", type=int, default=10, help="number of timed runs")
     parser.add_argument("--concurrency", type=int, default=32, help="requests at a time (default: 32)")
-    parser.add_argument("--decoders", type=int, default=2, help="threads that decode (default: 2, as the service has)")
-    parser.add_argument("--seconds", type=float, default=3, help="of each load of requests")
-    parser.add_argument("--min-size", type=int, help="px of a photo's shorter side, to try the command with less work")
-    parser.add_argument("--budget", type=float, default=300, help="seconds after which no row is begun (default: 300)")
+    parser.add_argument("--decoders", type=int, default=2, help="decoding threads (default: 2, as in the service)")
+    parser.add_argument("--seconds", type=float, default=3, help="duration of each load")
+    parser.add_argument("--min-size", type=int, help="length of a photo's shorter side, px, for a quick try")
+    parser.add_argument(
+        "--budget", type=float, default=300, help="seconds after which no row is started (default: 300)"
+    )
     options = parser.parse_args(words)
     report = Report(options.budget)
     try:

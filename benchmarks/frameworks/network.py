@@ -16,27 +16,25 @@ CONSTANT = "constant"
 
 _THRESHOLD = 0.5
 
-Answer = dict[str, Any]
 
-
-def load(model: str) -> Callable[[BinaryIO], Answer]:
+def load(model: str) -> Callable[[BinaryIO], dict[str, Any]]:
     """Return a function from image file to answer; `model` is a release, a bare state dict's file, or `CONSTANT`."""
     if model == CONSTANT:
         return _constant
     return _eager(model)
 
 
-def from_environment() -> Callable[[BinaryIO], Answer]:
+def from_environment() -> Callable[[BinaryIO], dict[str, Any]]:
     """Load the model that the environment names."""
     return load(os.environ[MODEL])
 
 
-def _constant(file: BinaryIO) -> Answer:
+def _constant(file: BinaryIO) -> dict[str, Any]:
     height, width, _ = np.asarray(Image.open(file).convert("RGB")).shape  # decode the pixels, as for a network
     return {"detections": [{"box": [0, 0, width, height], "label": "object", "score": 1.0}]}
 
 
-def _eager(model: str) -> Callable[[BinaryIO], Answer]:
+def _eager(model: str) -> Callable[[BinaryIO], dict[str, Any]]:
     import torch  # noqa: PLC0415 - takes seconds to import
     from torchvision.transforms.functional import to_tensor  # noqa: PLC0415
 
@@ -47,7 +45,7 @@ def _eager(model: str) -> Callable[[BinaryIO], Answer]:
     network = loaded.network.eval()
     names = loaded.info.class_names
 
-    def detect(file: BinaryIO) -> Answer:
+    def detect(file: BinaryIO) -> dict[str, Any]:
         pixels = to_tensor(Image.open(file).convert("RGB"))
         with torch.no_grad():
             (answer,) = network([pixels])

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from app.settings import Settings
-from deploy.ray.errors import FAILED, JobError, exit_status
+from deploy.ray.errors import JobError, exit_status
 from deploy.ray.job_settings import JobSettings, parts_of
 from deploy.ray.resources import fit_actors
 from deploy.ray.storage import Storage
@@ -22,6 +22,7 @@ from model_store import store
 from model_store.model_info import release_info
 from model_store.store import Release
 from rendersight import flags
+from rendersight.command_line import FAILED
 from rendersight.console import progress_bar, say
 
 PROGRAM = "python -m deploy.ray.batch"

@@ -3,13 +3,11 @@
 from collections.abc import Callable
 
 from model_store.errors import ModelError
+from rendersight import command_line
+from rendersight.command_line import BAD_INPUT, FAILED
 from rendersight.console import say
 
-FAILED = 1
-
-_USAGE = 2
-_INTERRUPTED = 130
-_OURS = ("deploy", "app", "model_store", "rendersight")
+_CONTINUE = "repeat the command to continue"
 
 
 class JobError(Exception):
@@ -29,20 +27,15 @@ def exit_status(program: str, job: Callable[[], int]) -> int:
     Returns:
         The job's own exit status, or 1 if it failed, 2 for bad input, 130 if it was interrupted.
     """
-    try:
-        return job()
-    except (JobError, ModelError) as error:
-        say(f"{program}: {error}")
-        return _USAGE
-    except JobFailed as error:
-        say(f"{program}: {error}; fix the cause, then repeat the command to continue")
-        return FAILED
-    except ModuleNotFoundError as error:
-        package = str(error.name).partition(".")[0]
-        if package in _OURS:
-            raise
-        say(f"{program}: the package {package} is not installed: run `make ray-env` and use .venv-ray/bin/python")
-        return _USAGE
-    except KeyboardInterrupt:
-        say(f"{program}: stopped; repeat the command to continue")
-        return _INTERRUPTED
+
+    def report(message: str, error: BaseException) -> None:
+        advice = {KeyboardInterrupt: f"; {_CONTINUE}", JobFailed: f"; fix the cause, then {_CONTINUE}"}
+        say(f"{program}: {message}{advice.get(type(error), '')}")
+
+    def status_of(error: Exception) -> int | None:
+        if isinstance(error, JobError | ModelError):
+            return BAD_INPUT
+        return FAILED if isinstance(error, JobFailed) else None
+
+    install = "`make ray-env`, then use .venv-ray/bin/python"
+    return command_line.exit_status(job, say=report, status_of=status_of, install=install)

@@ -13,9 +13,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from deploy.ray.errors import FAILED, JobError, exit_status
+from deploy.ray.errors import JobError, exit_status
 from deploy.ray.resources import fit_actors
 from rendersight import flags
+from rendersight.command_line import FAILED
 from rendersight.console import progress_bar, say
 from training.commands.render import add_flags
 
