@@ -1,4 +1,4 @@
-"""References to models: the name of a release in the store, such as `dice` or `dice@2`, or a path.
+"""References to models: the name of a release in the store, such as `dice` or `dice@6`, or a path.
 
 A path leads to a release's folder or to the file of a state dict. This module alone parses references.
 """
