@@ -43,7 +43,7 @@ def process(*command: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
             running.kill()
 
 
-def test_a_model_that_cannot_be_served_ends_the_start(tmp_path: Path) -> None:
+def test_start_fails_without_a_usable_model(tmp_path: Path) -> None:
     broken = tmp_path / "broken.pt"
     torch.save({"weight": torch.zeros(1)}, broken)
     for model, reason in (("dice", "no release 'dice' in "), (str(broken), f"{broken}: ")):
@@ -51,7 +51,7 @@ def test_a_model_that_cannot_be_served_ends_the_start(tmp_path: Path) -> None:
             serve_model(Settings(model=model, model_store=tmp_path, port=free_port()))
 
 
-def test_a_taken_port_ends_the_start_before_the_model_is_loaded(tmp_path: Path) -> None:
+def test_rejects_a_port_in_use_before_loading_the_model(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         told = f"RENDERSIGHT_HOST='127.0.0.1' RENDERSIGHT_PORT='{port}' cannot be used: Address already in use"
@@ -59,7 +59,7 @@ def test_a_taken_port_ends_the_start_before_the_model_is_loaded(tmp_path: Path) 
             serve_model(Settings(model_store=tmp_path, port=port))
 
 
-def test_a_host_of_another_machine_ends_the_start(tmp_path: Path) -> None:
+def test_rejects_a_host_of_another_machine(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="RENDERSIGHT_HOST='192"):  # RFC 5737: nobody's
         serve_model(Settings(host="192.0.2.1", model_store=tmp_path, port=free_port()))
 
