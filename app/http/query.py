@@ -1,16 +1,17 @@
 """Checks of every query: no unknown parameter, and no repeated one unless it is a list."""
 
 from collections import Counter
+from collections.abc import Callable, Coroutine
 from itertools import islice
 from typing import Any, get_origin
 
-from fastapi import Depends, Request
+from fastapi import Request
 from pydantic import BaseModel
 
 from app import errors
 
 
-def known_once(query: type[BaseModel]) -> Any:
+def known_once(query: type[BaseModel]) -> Callable[[Request], Coroutine[Any, Any, None]]:
     """Return the dependency that checks the query of a route whose parameters are the fields of `query`."""
     known = query.model_fields
 
@@ -32,4 +33,4 @@ def known_once(query: type[BaseModel]) -> Any:
             listed = "; ".join(f"query parameter {item.name}: {item.accepted}" for item in wrong)
             raise errors.InvalidParameter(listed, errors=wrong)
 
-    return Depends(check)
+    return check

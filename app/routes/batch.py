@@ -22,7 +22,7 @@ router = APIRouter(tags=["Detection"])
 @router.post(
     "/detect/batch",
     response_class=LinesResponse,
-    dependencies=[Depends(KeyCheck("detect")), known_once(SelectQuery)],
+    dependencies=[Depends(KeyCheck("detect")), Depends(known_once(SelectQuery))],
     **BATCH,
 )
 async def detect_batch(

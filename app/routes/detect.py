@@ -20,7 +20,7 @@ from app.schemas import DetectQuery
 router = APIRouter(tags=["Detection"])
 
 
-@router.post("/detect", dependencies=[Depends(KeyCheck("detect")), known_once(DetectQuery)], **DETECT)
+@router.post("/detect", dependencies=[Depends(KeyCheck("detect")), Depends(known_once(DetectQuery))], **DETECT)
 async def detect(
     request: Request,
     query: Annotated[DetectQuery, Query()],

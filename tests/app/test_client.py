@@ -81,7 +81,7 @@ def test_a_picture_comes_in_every_format(client: Client, picture_format: Picture
 
 
 @pytest.mark.parametrize("annotation_format", get_args(AnnotationFormat))
-def test_an_annotation_file_comes_in_every_format(client: Client, annotation_format: AnnotationFormat) -> None:
+def test_writes_every_annotation_format(client: Client, annotation_format: AnnotationFormat) -> None:
     text = client.annotate(PHOTO, annotation_format, labels="apple")
     assert "apple" in text
     assert text.startswith("label,") == (annotation_format == "csv")

@@ -13,7 +13,7 @@ def made(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]
     return shown.out, shown.err.rpartition(": ")[2].strip()
 
 
-def test_a_key_that_was_made_is_found_and_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_finds_only_keys_that_were_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (line, key), (other_line, other) = (
         made(capsys, "alice"),
         made(capsys, "bob-2", "--scope", "admin", "--scope", "detect"),

@@ -40,7 +40,7 @@ def test_the_settings_reach_the_model_store() -> None:
     assert asked == [("fruit@3", options)]
 
 
-def test_a_model_that_cannot_be_served_ends_the_start(tmp_path: Path) -> None:
+def test_start_fails_without_a_usable_model(tmp_path: Path) -> None:
     app = create_app(Settings(model="dice", model_store=tmp_path))
     with pytest.raises(ModelError, match="no release 'dice'"), TestClient(app):
         pass

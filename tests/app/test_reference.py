@@ -18,7 +18,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_the_committed_page_is_the_one_that_is_written(name: str, tmp_path: Path) -> None:
+def test_committed_pages_are_current(name: str, tmp_path: Path) -> None:
     assert main([str(tmp_path)]) == 0
     assert (DOCS / name).read_text("utf-8") == (tmp_path / name).read_text("utf-8"), "run: make reference"
 
@@ -40,7 +40,7 @@ def test_the_environment_does_not_change_the_pages(monkeypatch: pytest.MonkeyPat
     assert {name: page() for name, page in PAGES.items()} == before
 
 
-def test_every_path_of_the_service_is_on_the_page_with_a_command_for_each_endpoint() -> None:
+def test_page_has_every_path_and_a_command() -> None:
     page = PAGES["api.md"]()
     document = create_app(Settings()).openapi()
     modules = [import_module(f"app.routes.{found.name}") for found in iter_modules(app.routes.__path__)]

@@ -30,12 +30,12 @@ def test_no_objects_are_an_empty_list() -> None:
     assert answer(Detections.of([], [], [])).detections == []
 
 
-def test_a_box_that_leaves_the_image_by_a_rounding_error_is_brought_back() -> None:
+def test_clips_boxes_to_the_image() -> None:
     out = answer(Detections.of([[-1e-5, -1e-5, 64.00001, 48.00001]], [1], [1.0]))
     assert out.detections[0].box == (0.0, 0.0, 64.0, 48.0)
 
 
-def test_a_box_too_thin_for_the_decimals_keeps_an_area() -> None:
+def test_rounding_keeps_an_area() -> None:
     out = answer(Detections.of([[3.001, 4.001, 3.002, 4.002], [63.999, 47.999, 64, 48]], [1, 1], [1.0, 0.9]))
     assert out.detections[0].box == (3.0, 4.0, 3.01, 4.01)
     assert out.detections[1].box == (63.99, 47.99, 64.0, 48.0)
@@ -50,13 +50,13 @@ def test_rounded_values_are_near_and_inside(score: float, x0: float, width: floa
     assert 0 <= found.box[0] < found.box[2] <= 64
 
 
-def test_the_scores_and_boxes_have_the_decimals_that_the_document_names() -> None:
+def test_document_names_the_decimals() -> None:
     properties = DetectionsOut.model_json_schema()["$defs"]["DetectionOut"]["properties"]
     assert "rounded to 4 decimals" in properties["score"]["description"]
     assert "rounded to 2 decimals" in properties["box"]["description"]
 
 
-def test_a_problem_without_inputs_at_fault_has_no_list_of_them() -> None:
+def test_problem_without_faults_has_no_errors_member() -> None:
     problem = Problem(type="about:blank", title="Not Found", status=404, detail="there is no /x", request_id="1")
     assert set(problem.body()) == {"type", "title", "status", "detail", "request_id"}
 

@@ -54,7 +54,7 @@ def test_every_field_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) 
         assert value is None or getattr(settings, field) == value
 
 
-def test_a_variable_set_to_nothing_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     for field in Settings.model_fields:
         monkeypatch.setenv(variable(field), "")
     assert read_settings() == Settings()
@@ -86,7 +86,7 @@ def test_a_variable_set_to_nothing_counts_as_unset(monkeypatch: pytest.MonkeyPat
         ("labels", "one,one"),
     ],
 )
-def test_a_wrong_value_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, field: str, value: str) -> None:
+def test_reports_an_invalid_value_in_one_line(monkeypatch: pytest.MonkeyPatch, field: str, value: str) -> None:
     monkeypatch.setenv(variable(field), value)
     with pytest.raises(InvalidSetting) as raised:
         read_settings()
@@ -97,7 +97,7 @@ def test_a_wrong_value_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, fiel
 
 
 @pytest.mark.parametrize("name", ["RENDERSIGHT_TRESHOLD", "RENDERSIGHT_", "rendersight_modell"])
-def test_an_unknown_variable_with_our_prefix_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_rejects_an_unknown_variable_with_the_prefix(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "0.5")
     with pytest.raises(InvalidSetting, match=rf"^{name}='0.5' is not a setting; accepted: RENDERSIGHT_API_KEYS_FILE, "):
         read_settings()
@@ -115,18 +115,18 @@ def test_settings_are_frozen() -> None:
 
 
 @pytest.mark.parametrize("name", list(Settings.model_fields))
-def test_every_setting_says_what_it_is_and_what_it_takes(name: str) -> None:
+def test_every_setting_has_a_description(name: str) -> None:
     field = Settings.model_fields[name]
     assert field.description
     assert accepted(field)
     assert variable(name).startswith(PREFIX)
 
 
-def test_the_engines_to_choose_from_are_those_of_the_store() -> None:
+def test_accepts_exactly_the_engines_of_the_store() -> None:
     assert set(get_args(Settings.model_fields["engine"].annotation)) == {"auto", *ENGINES}
 
 
-def test_what_is_given_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_override_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable("model"), "of-the-environment")
     monkeypatch.setenv(variable("queue_size"), "5")
     settings = read_settings({"model": "dice@3", "labels": "one, two", "streams": 2})
@@ -134,7 +134,7 @@ def test_what_is_given_goes_before_the_environment(monkeypatch: pytest.MonkeyPat
     assert (settings.labels, settings.streams) == (("one", "two"), 2)
 
 
-def test_a_wrong_argument_is_told_by_its_name_and_value() -> None:
+def test_names_an_invalid_argument() -> None:
     with pytest.raises(
         InvalidSetting, match=r"^queue_size=-1 is not accepted; accepted: a whole number from 0 to 10000$"
     ):

@@ -46,7 +46,7 @@ def ask(client: TestClient, method: str, path: str, **headers: str) -> tuple[int
 
 
 @pytest.mark.parametrize(("method", "path"), NEEDED)
-def test_each_endpoint_takes_the_key_of_its_scope_alone(keyed: TestClient, method: str, path: str) -> None:
+def test_each_endpoint_requires_its_scope(keyed: TestClient, method: str, path: str) -> None:
     refused = (401, "" if path.startswith("/v2") else "unauthorized", "Bearer")
     assert ask(keyed, method, path) == refused
     assert ask(keyed, method, path, Authorization="Bearer rs_unknown") == refused
@@ -68,7 +68,7 @@ def test_health_and_the_docs_page_need_no_key(keyed: TestClient, path: str) -> N
     assert keyed.get(path).status_code == 200
 
 
-def test_without_keys_everybody_may_detect_and_nobody_may_reload(client: TestClient) -> None:
+def test_without_keys_anyone_detects_and_nobody_reloads(client: TestClient) -> None:
     for method, path in NEEDED:
         assert ask(client, method, path)[0] == (401 if path == "/models/reload" else 200)
     assert ask(client, "POST", "/models/reload", Authorization="Bearer rs_three")[0] == 401
@@ -88,7 +88,7 @@ def test_a_key_is_never_logged_and_its_name_is(keyed: TestClient, caplog: pytest
     assert not any(key in str(vars(record)) for record in caplog.records for key in (*KEYS.values(), "rs_unknown"))
 
 
-def test_the_document_says_what_takes_a_key(keyed: TestClient, client: TestClient) -> None:
+def test_document_names_endpoints_that_require_a_key(keyed: TestClient, client: TestClient) -> None:
     def secured(document: dict[str, dict[str, dict[str, dict[str, object]]]]) -> set[tuple[str, str]]:
         return {
             (method.upper(), path.format(model_name="fruit", model_version="3"))

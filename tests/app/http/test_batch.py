@@ -34,7 +34,7 @@ def sized(width: int) -> tuple[str, bytes]:
     return f"{width}.png", encoded(Image.new("RGB", (width, 45)))
 
 
-def test_the_answers_are_in_the_order_of_the_files_and_as_each_alone(client: TestClient) -> None:
+def test_answers_in_order_as_for_single_photos(client: TestClient) -> None:
     widths = [40, 50, 60, 70, 44, 41, 42]
     found = lines(client, *map(sized, widths), score_threshold=0, labels="pear")
     assert [line["index"] for line in found] == list(range(7))
@@ -47,7 +47,7 @@ def test_the_answers_are_in_the_order_of_the_files_and_as_each_alone(client: Tes
     assert all("problem" not in line for line in found)
 
 
-def test_a_bad_file_fails_alone_with_its_own_problem(client: TestClient) -> None:
+def test_bad_file_gets_its_own_problem(client: TestClient) -> None:
     found = lines(
         client,
         ("good.jpg", PHOTO),
@@ -74,7 +74,7 @@ def test_a_bad_file_fails_alone_with_its_own_problem(client: TestClient) -> None
     assert found[0]["result"] == found[6]["result"]
 
 
-def test_an_unforeseen_error_fails_alone_and_tells_no_internals(log: Any) -> None:
+def test_unexpected_error_fails_one_photo(log: Any) -> None:
     with TestClient(app_with(FailingEngine())) as client:
         response = post(client, ("a.jpg", PHOTO), ("b.txt", b"no image"))
     first, second = (json.loads(line) for line in response.text.splitlines())
@@ -95,7 +95,7 @@ def test_an_unforeseen_error_fails_alone_and_tells_no_internals(log: Any) -> Non
     ],
     ids=["other field", "text", "too many"],
 )
-def test_a_form_that_is_wrong_as_a_whole_is_refused(client: TestClient, fields: Any, kind: str) -> None:
+def test_rejects_an_invalid_form(client: TestClient, fields: Any, kind: str) -> None:
     response = client.post("/detect/batch", files=fields)
     assert response.json()["type"] == f"urn:rendersight:problem:{kind}"
 
@@ -105,7 +105,7 @@ def test_a_body_that_is_no_form_is_refused(client: TestClient) -> None:
     assert (response.status_code, response.json()["type"]) == (415, "urn:rendersight:problem:unsupported-media-type")
 
 
-def test_the_body_of_a_batch_has_a_limit_of_its_own() -> None:
+def test_batch_body_has_its_own_limit() -> None:
     with TestClient(app_with(FixedEngine(), max_bytes=len(PHOTO), max_batch_bytes=4 * len(PHOTO))) as client:
         assert len(lines(client, *[("a.jpg", PHOTO)] * 3)) == 3
         refused = post(client, *[("a.jpg", PHOTO)] * 5)
@@ -114,7 +114,7 @@ def test_the_body_of_a_batch_has_a_limit_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("query", [{"format": "csv"}, {"labels": "fig"}, {"iou_threshold": 2}])
-def test_a_query_that_cannot_be_taken_is_refused_as_a_whole(client: TestClient, query: dict[str, Any]) -> None:
+def test_rejects_an_invalid_query(client: TestClient, query: dict[str, Any]) -> None:
     assert post(client, ("a.jpg", PHOTO), **query).status_code == 422
 
 
@@ -144,7 +144,7 @@ def form(*files: tuple[str, bytes]) -> bytes:
     return f"{head}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
 
 
-def test_on_the_wire_the_first_results_come_before_the_last_is_done() -> None:
+def test_sends_lines_as_soon_as_ready_on_the_wire() -> None:
     engine = CountingEngine(held_width=77)
     with serving(app_with(engine)) as port, connect(port) as connection:
         connection.sendall(form(sized(40), sized(41), sized(77)))
@@ -159,7 +159,7 @@ def test_on_the_wire_the_first_results_come_before_the_last_is_done() -> None:
     assert received.endswith(b"0\r\n\r\n")
 
 
-def test_on_the_wire_a_client_that_goes_away_costs_no_more_inference() -> None:
+def test_cancels_inference_on_disconnect_on_the_wire() -> None:
     engine = HeldEngine()
     app = app_with(engine)
     with serving(app) as port:

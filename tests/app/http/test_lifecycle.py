@@ -24,7 +24,7 @@ def test_a_service_that_stops_refuses_what_comes(path: str, prefix: str) -> None
         assert [client.get(watched).status_code for watched in ("/livez", "/v2/health/live", "/metrics")] == [200] * 3
 
 
-def test_draining_waits_for_what_is_in_flight_and_not_for_ever() -> None:
+def test_draining_waits_for_requests_in_flight() -> None:
     async def run() -> None:
         lifecycle = Lifecycle()
         assert lifecycle.left_s() == math.inf

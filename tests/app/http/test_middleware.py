@@ -31,7 +31,7 @@ async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
     await PlainTextResponse("no", 413)(scope, receive, send)
 
 
-def test_the_answer_arrives_though_the_client_is_still_sending() -> None:
+def test_answers_while_the_client_is_still_sending() -> None:
     with serving(LingeringClose(refuse)) as port, connect(port) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n")
         connection.sendall(bytes(9_000_000))  # more than the buffers of the connection hold
@@ -41,7 +41,7 @@ def test_the_answer_arrives_though_the_client_is_still_sending() -> None:
     assert answer.endswith(b"no")
 
 
-def test_a_client_that_never_ends_is_not_waited_for() -> None:
+def test_gives_up_on_an_endless_body() -> None:
     with serving(LingeringClose(refuse, linger_s=0.2)) as port, connect(port) as connection:
         began_s = time.monotonic()
         connection.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n")
@@ -50,7 +50,7 @@ def test_a_client_that_never_ends_is_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize("request_line", [b"GET /read", b"POST /read"])
-def test_a_body_that_was_read_leaves_the_connection_open(request_line: bytes) -> None:
+def test_keeps_the_connection_open_after_reading_the_body(request_line: bytes) -> None:
     with serving(HeadAsGet(LingeringClose(refuse))) as port, connect(port) as connection:
         for _ in range(2):
             connection.sendall(request_line + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc")
@@ -61,7 +61,7 @@ def test_a_body_that_was_read_leaves_the_connection_open(request_line: bytes) ->
 
 
 @pytest.mark.parametrize("path", ["/livez", "/nothing", "/docs", "/models", "/docs/assets/docs.js"])
-def test_every_answer_tells_browsers_to_run_and_embed_nothing(client: TestClient, path: str) -> None:
+def test_adds_security_headers_to_every_answer(client: TestClient, path: str) -> None:
     headers = client.get(path).headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-frame-options"] == "DENY"
@@ -71,7 +71,7 @@ def test_every_answer_tells_browsers_to_run_and_embed_nothing(client: TestClient
     assert headers["cache-control"] == ("max-age=3600" if "assets" in path else "no-store")
 
 
-def test_other_sites_are_let_in_only_where_they_are_named(client: TestClient) -> None:
+def test_allows_only_configured_origins(client: TestClient) -> None:
     asked = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
     assert "access-control-allow-origin" not in client.get("/models", headers=asked).headers
     with TestClient(app_with(FixedEngine(), cors_origins=("https://a.example",))) as named:

@@ -49,11 +49,11 @@ def test_every_service_error_becomes_its_problem(error: type[ServiceError]) -> N
     }
 
 
-def test_kinds_of_problem_can_be_told_apart_by_their_type() -> None:
+def test_problem_types_are_unique() -> None:
     assert len({problems.type_of(error) for error in ERRORS}) == len(ERRORS)
 
 
-def test_the_tree_in_the_docstring_is_the_tree() -> None:
+def test_docstring_has_the_whole_tree() -> None:
     for error in ERRORS:
         assert any(
             line.split()[1:3] == [error.__name__, str(error.status)]
@@ -61,7 +61,7 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
         ), error
 
 
-def test_an_unforeseen_error_tells_the_log_and_not_the_client(caplog: pytest.LogCaptureFixture) -> None:
+def test_unexpected_error_is_logged_not_shown(caplog: pytest.LogCaptureFixture) -> None:
     with TestClient(app_with(FailingEngine())) as client, caplog.at_level(logging.ERROR):
         response = client.post("/detect", content=PHOTO, headers={"X-Request-ID": "find-me"})
     assert response.status_code == 500
@@ -80,7 +80,7 @@ ROUTES += [("GET", "/page/page.js"), ("GET", "/examples"), ("GET", "/examples/di
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
-def test_another_method_is_a_405_that_names_the_right_one(client: TestClient, method: str, path: str) -> None:
+def test_wrong_method_is_a_405_with_the_allowed_ones(client: TestClient, method: str, path: str) -> None:
     for wrong in {"GET", "POST", "PUT", "DELETE", "PATCH"} - {method}:
         response = client.request(wrong, path)
         assert response.status_code == 405
@@ -108,7 +108,7 @@ def test_a_path_that_does_not_exist_is_a_404(client: TestClient, path: str) -> N
 
 
 @pytest.mark.parametrize("mounted", ["", "/somewhere"])
-def test_errors_below_v2_have_the_shape_of_that_protocol_wherever_the_app_is(client: TestClient, mounted: str) -> None:
+def test_errors_below_v2_have_the_protocols_shape(client: TestClient, mounted: str) -> None:
     outer = FastAPI()
     outer.mount(mounted, client.app)
     asking = TestClient(outer)

@@ -17,14 +17,14 @@ from tests.app.wire import connect, read_to_end, serving
     "content_type",
     ["multipart/form-data", "multipart/form-data; boundary=", f"multipart/form-data; boundary={'b' * 300}"],
 )
-def test_a_boundary_that_is_none_is_a_400(client: TestClient, content_type: str) -> None:
+def test_rejects_an_invalid_boundary(client: TestClient, content_type: str) -> None:
     assert kind(refused(client, part() + END, content_type)) == (400, "malformed-body")
 
 
 @pytest.mark.parametrize(
     ("body", "content_type"), [(b"", None), (b"", "image/png"), (b"", FORM), (part(b"") + END, FORM)]
 )
-def test_nothing_is_a_400(client: TestClient, body: bytes, content_type: str | None) -> None:
+def test_rejects_an_empty_body(client: TestClient, body: bytes, content_type: str | None) -> None:
     assert kind(refused(client, body, content_type)) == (400, "empty-upload")
 
 
@@ -32,28 +32,28 @@ def test_nothing_is_a_400(client: TestClient, body: bytes, content_type: str | N
     "content_type",
     ["application/json", "application/x-www-form-urlencoded", "text/plain", "multipart/mixed", "nonsense"],
 )
-def test_another_media_type_is_a_415_that_names_the_accepted(client: TestClient, content_type: str) -> None:
+def test_rejects_another_media_type(client: TestClient, content_type: str) -> None:
     problem = refused(client, PHOTO, content_type)
     assert kind(problem) == (415, "unsupported-media-type")
     for accepted in (content_type, "multipart/form-data", "image/*", "application/octet-stream"):
         assert accepted in problem["detail"]
 
 
-def test_encodings_on_top_of_the_image_are_a_415(client: TestClient) -> None:
+def test_rejects_encoded_bodies(client: TestClient) -> None:
     zipped = refused(client, PHOTO, "image/jpeg", **{"Content-Encoding": "gzip"})
     assert kind(zipped) == (415, "unsupported-media-type")
     mailed = refused(client, part(b"/9j/", "image", "a.jpg", "Content-Transfer-Encoding: base64") + END)
     assert kind(mailed) == (415, "unsupported-media-type")
 
 
-def test_bytes_are_counted_as_announced(client: TestClient) -> None:
+def test_rejects_an_announced_length_above_the_limit(client: TestClient) -> None:
     assert client.post("/detect", content=PHOTO.ljust(200_000, b"\0")).status_code == 200
     problem = refused(client, PHOTO.ljust(200_001, b"\0"), "image/jpeg")
     assert kind(problem) == (413, "upload-too-large")
     assert problem["detail"] == "the body has 200001 bytes, the limit is 200000"
 
 
-def test_reading_stops_at_the_limit_where_no_length_was_announced() -> None:
+def test_stops_reading_at_the_limit() -> None:
     taken = 0
 
     async def receive() -> dict[str, Any]:
@@ -67,7 +67,7 @@ def test_reading_stops_at_the_limit_where_no_length_was_announced() -> None:
     assert taken == 11
 
 
-def test_a_connection_that_closes_early_is_a_malformed_body() -> None:
+def test_rejects_a_body_cut_off_by_the_client() -> None:
     messages = iter([{"type": "http.request", "body": b"abc", "more_body": True}, {"type": "http.disconnect"}])
 
     async def receive() -> dict[str, Any]:
@@ -78,7 +78,7 @@ def test_a_connection_that_closes_early_is_a_malformed_body() -> None:
         asyncio.run(read_upload(request, max_bytes=1000, limits=LIMITS, timeout_s=10, take=lambda _: None))
 
 
-def test_on_the_wire_a_chunked_body_without_end_is_a_413() -> None:
+def test_endless_chunked_body_is_a_413_on_the_wire() -> None:
     with serving(app_with(FixedEngine(), max_bytes=50_000)) as port, connect(port) as connection:
         connection.sendall(b"POST /detect HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         for _ in range(60):
@@ -88,7 +88,7 @@ def test_on_the_wire_a_chunked_body_without_end_is_a_413() -> None:
     assert b'"the body has more bytes than the limit of 50000"' in answer
 
 
-def test_on_the_wire_a_body_that_does_not_come_is_a_408() -> None:
+def test_slow_body_is_a_408_on_the_wire() -> None:
     with serving(app_with(FixedEngine(), upload_timeout_s=0.2)) as port, connect(port) as connection:
         began_s = time.monotonic()
         connection.sendall(b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n0123456789")
@@ -99,7 +99,7 @@ def test_on_the_wire_a_body_that_does_not_come_is_a_408() -> None:
     assert b"within 0.2 s; 10 bytes were received" in answer
 
 
-def test_on_the_wire_a_refused_body_is_never_asked_for() -> None:
+def test_does_not_ask_for_a_refused_body_on_the_wire() -> None:
     with serving(app_with(FixedEngine(), max_bytes=1000)) as port, connect(port) as connection:
         connection.sendall(b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\nExpect: 100-continue\r\n\r\n")
         answer = connection.recv(65536)

@@ -32,7 +32,7 @@ images = st.lists(st.binary(min_size=1, max_size=50), min_size=1, max_size=MAX_I
 
 
 @given(images)
-def test_images_come_out_as_they_went_in_by_either_way(made: list[bytes]) -> None:
+def test_images_arrive_unchanged_as_json_and_binary(made: list[bytes]) -> None:
     body, headers = binary_request(*made)
     behind = read(body, int(headers[LENGTH_HEADER]))
     within = read(json.dumps(json_request(*made)).encode())
@@ -49,7 +49,7 @@ def test_both_alphabets_of_base64_are_read(encode: Any) -> None:
     assert read(text.replace("/", "\\/").encode()).images[0].data == data
 
 
-def test_whole_numbers_may_be_written_with_a_point() -> None:
+def test_accepts_whole_numbers_with_a_point() -> None:
     behind = elements(b"image")
     inputs = {"inputs": [tensor(1, parameters={"binary_data_size": float(len(behind))})]}
     inputs["inputs"][0]["shape"] = [1.0]
@@ -74,7 +74,7 @@ def outcome(body: bytes, json_bytes: int | None = None) -> int:
     json_bytes=st.none() | st.integers(0, 500),
 )
 @settings(max_examples=300)
-def test_a_body_that_was_damaged_is_read_or_refused(
+def test_damaged_body_is_read_or_refused(
     made: list[bytes], at: int, put: bytes, cut: int, json_bytes: int | None
 ) -> None:
     behind, headers = binary_request(*made)
@@ -96,7 +96,7 @@ def test_any_json_is_read_or_refused(value: Any) -> None:
         assert outcome(json.dumps(document).encode()) in (200, 400, 413, 422)
 
 
-def test_a_text_is_refused_before_it_takes_memory() -> None:
+def test_rejects_long_json_before_parsing() -> None:
     with pytest.raises(errors.UploadTooLarge, match="the JSON has 2001 bytes, the limit is 2000"):
         read(b" " * 2001)
     few = {**json_request(b"image"), "of no meaning": [{}] * 100}
@@ -114,7 +114,7 @@ def test_the_errors_are_no_longer_than_twenty() -> None:
 @pytest.mark.parametrize(
     "value", ['"%s"' % ("x\\n" * 999), "9" * 4300, "-" + "9" * 4300, "null", "-1e400", '"\\u0000"']
 )
-def test_the_value_is_told_unless_it_could_be_huge(value: str) -> None:
+def test_shows_short_values(value: str) -> None:
     for spaces in (0, 2**16):
         text = f'{{"inputs": [{{"shape": [0], "datatype": {value}{" " * spaces}}}]}}'.encode()
         with pytest.raises(errors.InvalidInference) as told:
@@ -164,7 +164,7 @@ def test_an_answer_worked_out_by_hand() -> None:
 @given(
     st.lists(st.integers(0, 5), min_size=1, max_size=5), st.booleans(), st.permutations([one.name for one in OUTPUTS])
 )
-def test_every_answer_has_the_shapes_that_the_metadata_tell(counts: list[int], binary: bool, names: list[str]) -> None:
+def test_outputs_match_the_metadata(counts: list[int], binary: bool, names: list[str]) -> None:
     class Answer:
         """What `outputs_of` reads of a response."""
 

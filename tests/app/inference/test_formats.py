@@ -27,7 +27,7 @@ def post(client: TestClient, name: str = "photo.jpg", data: bytes = PHOTO, accep
     return response
 
 
-def test_every_format_that_can_be_asked_for_is_there() -> None:
+def test_every_format_name_has_a_writer() -> None:
     accepted = DetectQuery.model_json_schema()["properties"]["format"]["anyOf"][0]["enum"]
     assert set(accepted) == set(FORMATS)
     assert len(set(MEDIA_TYPES.values())) == len(FORMATS)
@@ -57,12 +57,12 @@ def test_accept_chooses_the_form(accept: str, expected: FormatName) -> None:
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json;q=0", "image/webp, text/plain", "*/*;q=0"])
-def test_where_nothing_is_taken_the_forms_are_named(accept: str) -> None:
+def test_names_the_formats_if_none_is_acceptable(accept: str) -> None:
     with pytest.raises(NotAcceptable, match=r"allows no answer format; available: application/json, image/jpeg"):
         chosen_format(None, accept)
 
 
-def test_the_parameter_comes_before_the_header(client: TestClient) -> None:
+def test_parameter_has_priority_over_the_header(client: TestClient) -> None:
     assert post(client, accept="image/png", format="csv").headers["content-type"].startswith("text/csv")
     refused = client.post("/detect", content=PHOTO, headers={"Accept": "text/html"})
     assert (refused.status_code, refused.json()["type"]) == (406, "urn:rendersight:problem:not-acceptable")
@@ -72,7 +72,7 @@ def test_the_parameter_comes_before_the_header(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_an_answer_says_what_it_is(client: TestClient, name: FormatName) -> None:
+def test_names_the_type_and_file_of_the_answer(client: TestClient, name: FormatName) -> None:
     response = post(client, format=name)
     assert response.headers["content-type"].partition(";")[0] == MEDIA_TYPES[name]
     suffixes = {"jpeg": ".boxes.jpg", "png": ".boxes.png", "labelme": ".json", "coco": ".coco.json", "csv": ".csv"}
@@ -82,9 +82,7 @@ def test_an_answer_says_what_it_is(client: TestClient, name: FormatName) -> None
 
 
 @pytest.mark.parametrize("image_format", ["png", "jpeg"])
-def test_a_picture_is_the_upright_photo_in_full_with_boxes_in_the_colours_of_their_classes(
-    client: TestClient, image_format: FormatName
-) -> None:
+def test_draws_boxes_on_the_upright_photo(client: TestClient, image_format: FormatName) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     stored = Image.new("RGB", (90, 60), (128, 128, 128))
@@ -115,7 +113,7 @@ def test_labelme_is_read_back_beside_the_photo(tmp_path: Path, client: TestClien
     assert np.abs(image.boxes_xyxy - np.array(expected)).max() <= 0.01
 
 
-def test_coco_counts_from_one_and_has_widths_and_heights(client: TestClient) -> None:
+def test_coco_has_ids_from_one_and_box_sizes(client: TestClient) -> None:
     document = json.loads(post(client, "a.jpg", format="coco").text)
     assert document["images"] == [{"id": 1, "file_name": "a.jpg", "width": 60, "height": 45}]
     assert [(one["id"], one["name"]) for one in document["categories"]] == [(1, "apple"), (2, "pear"), (3, "plum")]
@@ -145,7 +143,7 @@ def test_a_label_with_a_comma_stays_one_field() -> None:
 
 
 @pytest.mark.parametrize(("image_format", "expected"), [("JPEG", "photo.csv"), ("PNG", "photo.csv")])
-def test_a_bare_body_has_a_name_too(client: TestClient, image_format: str, expected: str) -> None:
+def test_names_a_bare_image(client: TestClient, image_format: str, expected: str) -> None:
     data = encoded(Image.new("RGB", (9, 7)), image_format)
     response = client.post("/detect?format=csv", content=data)
     assert response.headers["content-disposition"] == f'inline; filename="{expected}"'
@@ -153,7 +151,7 @@ def test_a_bare_body_has_a_name_too(client: TestClient, image_format: str, expec
     assert client.post("/detect?format=labelme", content=data).json()["imagePath"] == f"photo.{suffix}"
 
 
-def test_no_name_breaks_out_of_its_header(client: TestClient) -> None:
+def test_escapes_file_names_in_the_header(client: TestClient) -> None:
     hostile = 'a"; evil=1\u00e9' + "x" * 300 + ".jpg"
     header = post(client, hostile, format="csv").headers["content-disposition"]
     assert header.startswith('inline; filename="a_22_ evil_1_xxx')

@@ -146,7 +146,7 @@ def test_refuses_bad_release_and_serves_the_old_one(
     assert str(service.root) not in refused.text  # clients are not to know it
 
 
-def test_a_newer_release_takes_over_and_one_that_is_removed_gives_way(service: Service) -> None:
+def test_swaps_to_a_newer_release_and_back(service: Service) -> None:
     """The newer one is still being copied when the service looks at it first."""
     assert service.reload().json()["outcome"] == "unchanged"
     service.add(2, half_copied)
@@ -185,7 +185,7 @@ def change(root: Path, text: str) -> None:
     (root / "fruit" / "1" / "file").write_text(text)
 
 
-def test_the_service_looks_by_itself_and_tries_a_bad_release_once(tmp_path: Path) -> None:
+def test_checks_periodically_and_tries_a_bad_release_once(tmp_path: Path) -> None:
     def others() -> Iterator[Detector]:
         yield Detector(replace(CARD, version="4"), FixedEngine())
         yield Detector(replace(CARD, class_names=("fig",)), FixedEngine())
@@ -204,7 +204,7 @@ def test_the_service_looks_by_itself_and_tries_a_bad_release_once(tmp_path: Path
 
 
 @pytest.mark.parametrize("error", [MemoryError("too much"), RuntimeError("odd"), OSError(5, "Input/output error")])
-def test_whatever_goes_wrong_with_a_load_the_old_one_serves_on(tmp_path: Path, error: Exception) -> None:
+def test_old_model_serves_on_after_a_failed_load(tmp_path: Path, error: Exception) -> None:
     def others() -> Iterator[Detector]:
         raise error
         yield
@@ -217,7 +217,7 @@ def test_whatever_goes_wrong_with_a_load_the_old_one_serves_on(tmp_path: Path, e
         assert client.post("/detect", content=PHOTO).status_code == 200
 
 
-def test_the_old_one_finishes_what_it_has_and_is_released(tmp_path: Path) -> None:
+def test_releases_the_old_model_after_its_requests(tmp_path: Path) -> None:
     engine = HeldEngine()
     old = Detector(CARD, engine)
     watched = weakref.ref(old)
@@ -256,7 +256,7 @@ def test_two_who_ask_at_once_wait_for_each_other(tmp_path: Path) -> None:
         assert sorted(answer.result().json()["outcome"] for answer in asked) == ["swapped", "unchanged"]
 
 
-def test_a_release_with_more_classes_can_be_taken_back(tmp_path: Path) -> None:
+def test_rolls_back_a_release_with_more_classes(tmp_path: Path) -> None:
     def others() -> Iterator[Detector]:
         yield Detector(replace(CARD, version="4", class_names=(*CARD.class_names, "fig")), FixedEngine())
         yield Detector(CARD, FixedEngine())
@@ -268,9 +268,7 @@ def test_a_release_with_more_classes_can_be_taken_back(tmp_path: Path) -> None:
             wait_until(lambda version=version: client.get("/models").json()["models"][0]["version"] == version)
 
 
-def test_a_store_that_cannot_be_read_is_told_and_looked_at_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_retries_an_unreadable_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     new = Detector(replace(CARD, version="4"), FixedEngine())
     app = swapping(Detector(CARD, FixedEngine()), iter([new]), tmp_path, reload_interval_s=0.02)
     with TestClient(app) as client:
@@ -287,7 +285,7 @@ def test_a_store_that_cannot_be_read_is_told_and_looked_at_again(
         wait_until(lambda: client.get("/models").json()["models"][0]["version"] == "4")
 
 
-def test_a_start_takes_the_newest_release_that_opens(
+def test_start_serves_the_newest_release_that_opens(
     tmp_path: Path, release_store: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     service = Service(tmp_path, release_store)
@@ -302,9 +300,7 @@ def test_a_start_takes_the_newest_release_that_opens(
 
 
 @pytest.mark.parametrize("ref", ["tiny@2", "tiny"])
-def test_a_start_takes_nothing_else_where_one_is_pinned_or_none_opens(
-    tmp_path: Path, release_store: Path, ref: str
-) -> None:
+def test_start_does_not_replace_a_pinned_release(tmp_path: Path, release_store: Path, ref: str) -> None:
     service = Service(tmp_path, release_store)
     service.add(2, truncated)
     if ref == "tiny":
@@ -314,9 +310,7 @@ def test_a_start_takes_nothing_else_where_one_is_pinned_or_none_opens(
         pass
 
 
-def test_a_start_does_not_replace_a_broken_folder_by_a_release_of_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_start_does_not_replace_a_broken_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for version in "12":
         (tmp_path / "store" / "tiny" / version).mkdir(parents=True)
     (tmp_path / "tiny").mkdir()

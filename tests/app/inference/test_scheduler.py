@@ -50,7 +50,7 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-def test_one_thread_detects_and_it_is_not_the_event_loops() -> None:
+def test_detects_on_one_thread_off_the_event_loop() -> None:
     engine = FixedEngine()
 
     async def test(scheduler: Scheduler) -> None:
@@ -63,7 +63,7 @@ def test_one_thread_detects_and_it_is_not_the_event_loops() -> None:
     assert threading.get_ident() not in engine.threads
 
 
-def test_a_few_photos_are_decoded_ahead_of_the_network_and_no_more() -> None:
+def test_decodes_only_a_few_photos_ahead() -> None:
     engine = HeldEngine()
     decoded: list[int] = []
 
@@ -85,7 +85,7 @@ def test_a_few_photos_are_decoded_ahead_of_the_network_and_no_more() -> None:
     assert len(decoded) == 8
 
 
-def test_work_raises_where_it_is_awaited() -> None:
+def test_raises_errors_to_the_caller() -> None:
     def broken() -> Photo:
         raise ZeroDivisionError
 
@@ -112,7 +112,7 @@ def test_encoding_that_blocks_leaves_the_event_loop(encode_blocks: bool) -> None
     run(FixedEngine(), test)
 
 
-def test_closing_finishes_what_was_taken_and_takes_no_more() -> None:
+def test_closing_finishes_admitted_requests() -> None:
     engine = HeldEngine()
 
     async def test(scheduler: Scheduler) -> None:
@@ -130,7 +130,7 @@ def test_closing_finishes_what_was_taken_and_takes_no_more() -> None:
     run(engine, test)
 
 
-def test_closing_does_not_wait_for_ever() -> None:
+def test_closing_stops_waiting_in_time() -> None:
     engine = HeldEngine()
 
     async def test(scheduler: Scheduler) -> None:
@@ -145,7 +145,7 @@ def test_closing_does_not_wait_for_ever() -> None:
     run(engine, test)
 
 
-def test_as_many_wait_as_may_beside_those_that_are_computed() -> None:
+def test_limits_the_queue() -> None:
     engine = HeldEngine()
 
     async def test(scheduler: Scheduler) -> None:
@@ -170,7 +170,7 @@ class SlowEngine(FixedEngine):
         return super().detect(images)
 
 
-def test_what_could_not_be_done_in_time_is_refused_at_once() -> None:
+def test_refuses_requests_that_would_miss_their_deadline() -> None:
     async def test(scheduler: Scheduler) -> None:
         await asked(scheduler)  # now it is known how long one takes
         jobs = [asked(scheduler) for _ in range(5)]
@@ -188,7 +188,7 @@ def test_what_could_not_be_done_in_time_is_refused_at_once() -> None:
     run(SlowEngine(), test)
 
 
-def test_a_deadline_that_passes_ends_the_wait_and_keeps_the_place_until_the_thread_is_done() -> None:
+def test_missed_deadline_keeps_its_slot_until_the_thread_ends() -> None:
     engine = HeldEngine()
 
     async def test(scheduler: Scheduler) -> None:
@@ -207,7 +207,7 @@ def test_a_deadline_that_passes_ends_the_wait_and_keeps_the_place_until_the_thre
 
 
 @pytest.mark.parametrize("way", ["deadline", "cancelled"])
-def test_what_waits_and_is_given_up_is_never_computed(way: str) -> None:
+def test_never_computes_abandoned_requests(way: str) -> None:
     engine = HeldEngine()
 
     async def test(scheduler: Scheduler) -> None:
@@ -232,7 +232,7 @@ def test_what_waits_and_is_given_up_is_never_computed(way: str) -> None:
     assert len(engine.images) == 2
 
 
-def test_a_swap_takes_new_requests_and_leaves_the_others_what_they_had() -> None:
+def test_swap_affects_only_new_requests() -> None:
     old, new = HeldEngine(), FixedEngine(Detections.of([], [], []))
     new.parallel = 3
 
@@ -273,7 +273,7 @@ class OnceSlowEngine(FixedEngine):
         return super().detect(images)
 
 
-def test_one_slow_photo_does_not_close_the_service() -> None:
+def test_recovers_from_one_slow_photo() -> None:
     async def test(scheduler: Scheduler) -> None:
         with pytest.raises(DeadlineExceeded):
             await asked(scheduler, timeout_s=0.2)
@@ -286,7 +286,7 @@ def test_one_slow_photo_does_not_close_the_service() -> None:
     run(OnceSlowEngine(), test)
 
 
-def test_a_mean_forgets_and_bears_an_outlier() -> None:
+def test_mean_forgets_and_limits_outliers() -> None:
     mean = MovingMean()
     assert mean.value == 0
     mean.add(1.0)

@@ -18,9 +18,7 @@ def selected(found: Detections = FOUND, **query: object) -> Detections:
     [(None, 0.6), (0.9, 0.9), (0.0, 0.05), (0.05, 0.05)],
     ids=["release", "set", "0", "floor"],
 )
-def test_the_default_is_the_configured_else_the_releases_never_below_the_floor(
-    configured: float | None, expected: float
-) -> None:
+def test_default_threshold_is_at_least_the_floor(configured: float | None, expected: float) -> None:
     assert default_threshold(CARD, configured) == expected
 
 
@@ -34,7 +32,7 @@ def test_below_the_floor_the_floor_is_used() -> None:
     assert len(selected(score_threshold=0.01)) == 5
 
 
-def test_of_those_that_overlap_the_better_one_is_kept() -> None:
+def test_keeps_the_better_of_overlapping_objects() -> None:
     inside = [[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 9, 9], [20, 20, 30, 30]]
     crowded = Detections.of(inside, [1, 2, 1, 1], [0.9, 0.8, 0.7, 0.6])
     by_class = selected(crowded, score_threshold=0, iou_threshold=0.5)
@@ -44,7 +42,7 @@ def test_of_those_that_overlap_the_better_one_is_kept() -> None:
     assert len(selected(crowded, score_threshold=0, class_agnostic=True)) == 4
 
 
-def test_a_label_does_not_bring_up_the_second_guess_on_an_object() -> None:
+def test_label_does_not_report_the_second_guess() -> None:
     die = Detections.of([[0, 0, 10, 10], [0, 0, 10, 10], [20, 0, 30, 10]], [1, 2, 2], [0.9, 0.8, 0.7])
     kept = selected(die, score_threshold=0.5, iou_threshold=0.5, class_agnostic=True, labels=["pear"])
     assert kept.scores.tolist() == pytest.approx([0.7])
@@ -55,7 +53,7 @@ def test_labels_filter_before_the_count_cuts() -> None:
     assert kept.labels.tolist() == [2, 3]
 
 
-def test_the_best_are_kept_whatever_the_order_they_came_in() -> None:
+def test_keeps_the_best_in_any_input_order() -> None:
     shuffled = FOUND.select(np.array([3, 0, 4, 2, 1]))
     kept = selected(shuffled, score_threshold=0.0, max_detections=3)
     assert kept.scores.tolist() == pytest.approx([0.95, 0.8, 0.6])
@@ -65,7 +63,7 @@ def test_nothing_found_stays_nothing() -> None:
     assert selected(Detections.of([], [], []), labels=["plum"], max_detections=1).boxes_xyxy.shape == (0, 4)
 
 
-def test_unknown_labels_are_all_named_with_the_known_ones() -> None:
+def test_names_unknown_labels() -> None:
     with pytest.raises(InvalidParameter, match="no such class: 'fig', 'kiwi'; accepted: apple, pear, plum") as raised:
         check_labels(["apple", "fig", "kiwi"], CARD.class_names)
     assert [(item.name, item.value) for item in raised.value.errors] == [("labels", "fig"), ("labels", "kiwi")]

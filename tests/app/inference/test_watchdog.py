@@ -36,7 +36,7 @@ def test_lasting_trouble_ends_the_process(caplog: pytest.LogCaptureFixture) -> N
     assert all("the worker hangs" in record.getMessage() for record in caplog.records)
 
 
-def test_passing_trouble_does_not_end_the_process() -> None:
+def test_process_survives_trouble_that_passes() -> None:
     async def run() -> None:
         ending, troubles = Ending(), iter(["slow", "slow", *[None] * 100_000])
         watching = Watchdog(lambda: next(troubles), limit_s=20, exit_s=0.1, look_s=LOOK_S, end=ending)

@@ -7,7 +7,7 @@ import pytest
 from app.inference.workers import WorkerPool, at_work
 
 
-def test_work_is_done_in_its_order_by_the_threads_there_are() -> None:
+def test_runs_work_in_order() -> None:
     threads = WorkerPool(1, "tested")
     done: list[int] = []
     futures = [threads.submit(lambda number=number: done.append(number)) for number in range(20)]  # type: ignore[misc]
@@ -17,7 +17,7 @@ def test_work_is_done_in_its_order_by_the_threads_there_are() -> None:
     assert threads.join(20)
 
 
-def test_an_error_is_the_works_own_and_the_thread_lives_on() -> None:
+def test_thread_survives_an_error() -> None:
     threads = WorkerPool(1, "tested")
 
     def exits() -> None:
@@ -32,7 +32,7 @@ def test_an_error_is_the_works_own_and_the_thread_lives_on() -> None:
     assert threads.join(20)
 
 
-def test_what_is_cancelled_before_it_begins_is_not_done() -> None:
+def test_skips_cancelled_work() -> None:
     threads = WorkerPool(1, "tested")
     held = threading.Event()
     first, second = threads.submit(lambda: held.wait(20)), threads.submit(pytest.fail)
@@ -45,7 +45,7 @@ def test_what_is_cancelled_before_it_begins_is_not_done() -> None:
     assert threads.join(20)
 
 
-def test_a_thread_that_hangs_and_work_that_nobody_takes_are_seen() -> None:
+def test_sees_hanging_threads_and_stuck_work() -> None:
     threads = WorkerPool(2, "tested")
     held = threading.Event()
     began_s = time.monotonic()
@@ -64,7 +64,7 @@ def test_a_thread_that_hangs_and_work_that_nobody_takes_are_seen() -> None:
     assert threads.stalled_s() == 0  # nobody is at work any more
 
 
-def test_there_are_as_many_threads_as_were_asked_for_last() -> None:
+def test_resizes_the_pool() -> None:
     threads = WorkerPool(1, "tested-resize")
     for count in (3, 1, 2):
         threads.resize(count)

@@ -11,7 +11,7 @@ from app.observability.logging import _JsonFormatter, _TextFormatter
 TOO_MANY_SAMPLES = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in [(256, 9), (257, 9), (277, 9999)])
 
 
-def test_what_libraries_say_of_a_refused_body_is_left_to_the_answer(client: TestClient, log: io.StringIO) -> None:
+def test_libraries_do_not_log_refused_bodies(client: TestClient, log: io.StringIO) -> None:
     for body in (b"II*\0\x08\0\0\0\3\0" + TOO_MANY_SAMPLES, b"--cut\r\nno form"):
         for content_type in ("image/tiff", "multipart/form-data; boundary=cut"):
             assert client.post("/detect", content=body, headers={"Content-Type": content_type}).status_code >= 400
@@ -32,7 +32,7 @@ def a_record(*, failed: bool = False) -> logging.LogRecord:
     return record
 
 
-def test_json_is_one_object_a_line_with_the_fields() -> None:
+def test_logs_one_json_object_per_line() -> None:
     text = _JsonFormatter().format(a_record(failed=True))
     assert "\n" not in text
     line = json.loads(text)
@@ -42,7 +42,7 @@ def test_json_is_one_object_a_line_with_the_fields() -> None:
     assert line["time"].endswith("Z")
 
 
-def test_text_ends_with_the_fields_and_then_the_traceback() -> None:
+def test_logs_fields_then_traceback() -> None:
     assert _TextFormatter().format(a_record()).endswith(" INFO it took 3 status=200 path=/x")
     first, *rest = _TextFormatter().format(a_record(failed=True)).splitlines()
     assert first.endswith("path=/x")

@@ -7,7 +7,7 @@ from app.openapi.inference import name_served_model
 from tests.app.fakes import CARD
 
 
-def test_a_pattern_escapes_no_more_of_a_class_name_than_json_schema_may(client: TestClient) -> None:
+def test_escapes_class_names_as_json_schema_allows(client: TestClient) -> None:
     names = ("red apple", "half-pear", "größe", r"^$\.*+?()[]{}|/", "a&b~#")
     document = client.get("/openapi.json").json()
     name_served_model(document, replace(CARD, class_names=names))

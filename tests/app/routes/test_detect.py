@@ -31,7 +31,7 @@ def found(client: TestClient, **query: Any) -> list[tuple[str, float]]:
     return [(item["label"], item["score"]) for item in response.json()["detections"]]
 
 
-def test_a_form_and_a_bare_body_give_what_the_network_finds(tiny_client: TestClient, release_store: Path) -> None:
+def test_form_and_bare_image_give_the_same_detections(tiny_client: TestClient, release_store: Path) -> None:
     detector = open_detector("tiny", store_root=release_store, device="cpu", engine=NOT_CONVERTED)
     (expected,) = detector.detect([images.decode(PHOTO)])
     expected = expected.above(0.4)
@@ -51,7 +51,7 @@ def test_a_form_and_a_bare_body_give_what_the_network_finds(tiny_client: TestCli
 
 
 @pytest.mark.parametrize("content_type", ["image/png", "image/x-anything", "application/octet-stream", None])
-def test_the_signature_counts_and_not_the_declared_type(client: TestClient, content_type: str | None) -> None:
+def test_signature_decides_the_format(client: TestClient, content_type: str | None) -> None:
     headers = {"Content-Type": content_type} if content_type else {}
     assert client.post("/detect", content=PHOTO, headers=headers).status_code == 200
 
@@ -67,12 +67,12 @@ def test_a_rotated_photo_is_turned_upright(client: TestClient, engine: FixedEngi
     assert engine.images[0][24:].mean() < 15
 
 
-def test_without_parameters_the_recommended_threshold_holds(client: TestClient) -> None:
+def test_applies_the_recommended_threshold_by_default(client: TestClient) -> None:
     assert found(client) == [("apple", 0.95), ("pear", 0.8)]  # the plum's score is the threshold itself
     assert post(client).json()["score_threshold"] == 0.6
 
 
-def test_a_threshold_below_the_floor_is_answered_at_the_floor(client: TestClient) -> None:
+def test_raises_the_threshold_to_the_floor(client: TestClient) -> None:
     response = post(client, score_threshold=0).json()
     assert response["score_threshold"] == 0.05
     assert [item["score"] for item in response["detections"]] == [0.95, 0.8, 0.6, 0.3, 0.07]
@@ -130,7 +130,7 @@ def test_no_request_is_a_500(
     assert response.headers["content-type"] == "application/problem+json"
 
 
-def test_one_more_than_may_wait_is_refused_and_told_when_to_ask_again() -> None:
+def test_full_queue_is_a_503_with_retry_after() -> None:
     engine = HeldEngine()
     with TestClient(app_with(engine, queue_size=0)) as client, ThreadPoolExecutor() as threads:
         first = threads.submit(post, client)
@@ -143,7 +143,7 @@ def test_one_more_than_may_wait_is_refused_and_told_when_to_ask_again() -> None:
         assert post(client).status_code == 200
 
 
-def test_a_client_that_leaves_while_it_waits_costs_no_inference(caplog: pytest.LogCaptureFixture) -> None:
+def test_cancels_inference_if_the_client_leaves(caplog: pytest.LogCaptureFixture) -> None:
     engine = HeldEngine()
     app = app_with(engine)
 
@@ -171,7 +171,7 @@ def test_a_client_that_leaves_while_it_waits_costs_no_inference(caplog: pytest.L
     assert sample(app.state.metrics, "detect_requests_total", outcome="client-gone", version="3") == 4
 
 
-def test_what_all_bodies_take_is_bounded(engine: FixedEngine) -> None:
+def test_bounds_the_memory_of_all_bodies(engine: FixedEngine) -> None:
     app = app_with(engine, max_bytes=1000, max_held_bytes=1500)
     with serving(app) as port, connect(port) as slow, connect(port) as other:
         slow.sendall(b"POST /detect HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n" + bytes(900))
@@ -203,7 +203,7 @@ class FaultyEngine(FixedEngine):
 @pytest.mark.parametrize(
     "fault", [MemoryError("CUDA out of memory"), FloatingPointError("a box that is not finite"), RuntimeError("odd")]
 )
-def test_a_fault_in_the_network_fails_its_own_request_alone(fault: Exception, caplog: pytest.LogCaptureFixture) -> None:
+def test_network_error_fails_one_request(fault: Exception, caplog: pytest.LogCaptureFixture) -> None:
     with TestClient(app_with(FaultyEngine(fault))) as client:
         failed = client.post("/detect", content=PHOTO)
         assert failed.status_code == 500
@@ -217,7 +217,7 @@ def test_a_fault_in_the_network_fails_its_own_request_alone(fault: Exception, ca
         assert client.post("/detect", content=PHOTO).status_code == 200
 
 
-def test_a_device_that_is_lost_is_the_end() -> None:
+def test_lost_device_is_not_alive() -> None:
     with TestClient(app_with(FaultyEngine(DeviceLost("cuda:0 is lost: an illegal memory access")))) as client:
         assert client.post("/detect", content=PHOTO).status_code == 500
         for path in ("/livez", "/readyz"):

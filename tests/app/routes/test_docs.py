@@ -6,7 +6,7 @@ from fastapi.testclient import TestClient
 from tests.app.references import References
 
 
-def test_all_that_the_page_needs_comes_from_this_service(client: TestClient) -> None:
+def test_page_loads_only_from_this_service(client: TestClient) -> None:
     page = client.get("/docs")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     references = References(page.text)
@@ -19,7 +19,7 @@ def test_all_that_the_page_needs_comes_from_this_service(client: TestClient) -> 
     assert client.get(re.search(r'url: "(.+?)"', script)[1]).json()["openapi"]  # type: ignore[index]
 
 
-def test_the_page_may_load_nothing_from_elsewhere(client: TestClient) -> None:
+def test_policy_forbids_other_sites(client: TestClient) -> None:
     page = client.get("/docs")
     references = References(page.text)
     assert references.inline == 0

@@ -55,7 +55,7 @@ def test_a_detection_is_counted_in_all_its_parts() -> None:
         assert b'detect_model_info{engine="fixed",name="fruit",' in metrics.text()
 
 
-def test_requests_are_timed_by_route_and_never_by_what_a_client_invents() -> None:
+def test_times_requests_by_known_route_and_method() -> None:
     app = app_with(FixedEngine())
     with TestClient(app) as client:
         client.get("/livez")

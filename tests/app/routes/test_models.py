@@ -38,7 +38,7 @@ def test_skipped_engines_are_listed_with_the_reason() -> None:
     assert model["skipped_engines"] == [{"engine": "openvino-int8", "reason": "the graphs cannot be used"}]
 
 
-def test_a_configured_threshold_is_the_default_one() -> None:
+def test_configured_threshold_is_the_default() -> None:
     with TestClient(app_with(FixedEngine(), score_threshold=0.9)) as client:
         (model,) = client.get("/models").json()["models"]
     assert (model["score_threshold"], model["default_score_threshold"]) == (0.6, 0.9)

@@ -45,7 +45,7 @@ def test_the_root_is_the_page(page: httpx.Response) -> None:
     assert "docs" in References(page.text).found
 
 
-def test_every_file_of_the_page_is_served_and_none_is_left_over(client: TestClient, page: httpx.Response) -> None:
+def test_serves_exactly_the_files_of_the_page(client: TestClient, page: httpx.Response) -> None:
     assets = served(client, page.text)
     for address, answer in assets.items():
         assert answer.status_code == 200, address
@@ -55,7 +55,7 @@ def test_every_file_of_the_page_is_served_and_none_is_left_over(client: TestClie
     assert unused == {"page.html", "docs.html", "docs.js"}
 
 
-def test_the_page_loads_nothing_from_elsewhere_and_has_nothing_inline(client: TestClient, page: httpx.Response) -> None:
+def test_page_loads_nothing_external_or_inline(client: TestClient, page: httpx.Response) -> None:
     assert References(page.text).inline == 0
     for text in (page.text, *(answer.text for answer in served(client, page.text).values())):
         assert set(re.findall(r"https?://[^\s\"']+", text)) <= {"http://www.w3.org/2000/svg"}

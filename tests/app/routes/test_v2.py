@@ -93,7 +93,7 @@ def test_json_and_bytes_and_detect_say_the_same(tiny_client: TestClient) -> None
         assert found["num_detections"].tolist() == [len(of_detect["detections"])]
 
 
-def test_images_with_fewer_objects_are_filled_up_with_zeros() -> None:
+def test_pads_images_with_fewer_objects() -> None:
     widths = [30, 10, 70, 5, 20, 20, 40]
     with TestClient(app_with(BySize())) as client:
         answer = infer(client, *map(wide, widths))
@@ -123,7 +123,7 @@ def test_images_without_an_object_have_empty_tensors(client: TestClient) -> None
         assert found["num_detections"].tolist() == [0, 0]
 
 
-def test_the_parameters_mean_what_they_mean_in_the_query_of_detect(client: TestClient) -> None:
+def test_parameters_mean_the_same_as_in_detect(client: TestClient) -> None:
     for parameters in (
         {},
         {"score_threshold": 0},
@@ -176,7 +176,7 @@ def test_the_id_comes_back(client: TestClient) -> None:
     assert asked.headers["X-Request-ID"] == "mine"
 
 
-def test_members_that_the_protocol_does_not_know_are_passed_over(client: TestClient) -> None:
+def test_ignores_unknown_members(client: TestClient) -> None:
     assert infer(client, PHOTO, model_name="fruit").status_code == 200
 
 
@@ -186,7 +186,7 @@ def test_json_is_taken_however_it_is_declared(client: TestClient, content_type: 
     assert client.post(INFER, content=json.dumps(json_request(PHOTO)), headers=headers).status_code == 200
 
 
-def test_before_the_model_is_loaded_nothing_is_ready() -> None:
+def test_nothing_is_ready_before_the_model_is_loaded() -> None:
     client = TestClient(create_app(Settings()))  # not entered: its start has not happened
     assert client.get("/v2/health/live").status_code == 200
     for path in ("/v2/health/ready", "/v2/models/fruit", "/v2/models/fruit/ready"):
@@ -196,7 +196,7 @@ def test_before_the_model_is_loaded_nothing_is_ready() -> None:
     assert infer(client, PHOTO).status_code == 503
 
 
-def test_a_service_that_stops_is_alive_and_takes_nothing() -> None:
+def test_stopping_service_is_alive_but_not_ready() -> None:
     app = app_with(FixedEngine())
     with TestClient(app) as client:
         app.state.lifecycle.stopping = True
@@ -206,7 +206,7 @@ def test_a_service_that_stops_is_alive_and_takes_nothing() -> None:
             assert error_of(answer) == "the service is stopping"
 
 
-def test_all_images_together_have_the_time_of_one_request() -> None:
+def test_time_limit_covers_all_images() -> None:
     class Slow(FixedEngine):
         def detect(self, images: Sequence[RgbImage]) -> list[Detections]:
             time.sleep(0.1)
@@ -225,7 +225,7 @@ def test_all_images_together_have_the_time_of_one_request() -> None:
         assert client.post(INFER, json=json_request(PHOTO), headers={"X-Request-Timeout": "no"}).status_code == 422
 
 
-def test_what_waits_beyond_the_queue_is_a_503_with_a_time_to_come_back() -> None:
+def test_full_queue_is_a_503_with_retry_after() -> None:
     engine = HeldEngine()
     app = app_with(engine, queue_size=0)
     with TestClient(app) as client:
@@ -241,7 +241,7 @@ def test_what_waits_beyond_the_queue_is_a_503_with_a_time_to_come_back() -> None
         assert outputs_of(infer(client, PHOTO, PHOTO, PHOTO))["num_detections"].tolist() == [2, 2, 2]
 
 
-def test_the_answer_names_the_model_that_gave_it_though_another_took_over() -> None:
+def test_answer_names_its_model_after_a_swap() -> None:
     engine = HeldEngine()
     app = app_with(engine)
     with TestClient(app) as client:
@@ -260,7 +260,7 @@ def test_the_answer_names_the_model_that_gave_it_though_another_took_over() -> N
         assert (gone.status_code, "no version '3'" in error_of(gone)) == (404, True)
 
 
-def test_a_swap_while_the_body_comes_does_not_answer_for_the_version_that_was_asked_for() -> None:
+def test_swap_during_upload_rejects_the_requested_version() -> None:
     app = app_with(FixedEngine())
     with TestClient(app) as client:
         text = json.dumps(json_request(PHOTO)).encode()
@@ -297,7 +297,7 @@ def on_the_wire(body: bytes, headers: dict[str, str], length: int | None = None)
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def test_on_the_wire_a_client_that_goes_away_costs_no_more_inference() -> None:
+def test_cancels_inference_on_disconnect_on_the_wire() -> None:
     engine = HeldEngine()
     app = app_with(engine)
     with serving(app) as port:
@@ -312,7 +312,7 @@ def test_on_the_wire_a_client_that_goes_away_costs_no_more_inference() -> None:
     assert len(engine.images) == 1
 
 
-def test_on_the_wire_one_request_does_not_fill_the_queue() -> None:
+def test_one_request_does_not_fill_the_queue_on_the_wire() -> None:
     engine = FixedEngine()
     with serving(app_with(engine, queue_size=1)) as port, connect(port) as connection:
         connection.sendall(on_the_wire(*binary_request(*[wide(40)] * 20)))
@@ -321,7 +321,7 @@ def test_on_the_wire_one_request_does_not_fill_the_queue() -> None:
     assert len(engine.images) == 20
 
 
-def test_on_the_wire_a_body_that_trickles_is_a_408() -> None:
+def test_trickling_body_is_a_408_on_the_wire() -> None:
     with serving(app_with(FixedEngine(), upload_timeout_s=0.2)) as port, connect(port) as connection:
         connection.sendall(on_the_wire(b'{"inputs"', {}, length=1000))
         head, _, body = read_to_end(connection).partition(b"\r\n\r\n")

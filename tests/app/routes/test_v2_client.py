@@ -74,7 +74,7 @@ def test_it_reads_what_detect_answers(
     assert (response["model_name"], response["model_version"], response["id"]) == ("fruit", "3", "7")
 
 
-def test_without_a_word_on_outputs_all_come_as_bytes(triton: InferenceServerClient) -> None:
+def test_returns_all_outputs_by_default(triton: InferenceServerClient) -> None:
     answer = triton.infer("fruit", [images_of(PHOTO)], model_version="3")
     assert [one["parameters"]["binary_data_size"] for one in answer.get_response()["outputs"]] == [32, 16, 8, 4]
     assert answer.as_numpy("scores").tolist() == np.float32([[0.95, 0.8]]).tolist()
@@ -111,7 +111,7 @@ def test_it_understands_what_is_refused(
     assert said in told.value.message()
 
 
-def test_it_may_ask_for_a_compressed_answer_and_gets_a_plain_one(triton: InferenceServerClient) -> None:
+def test_ignores_a_request_for_compression(triton: InferenceServerClient) -> None:
     answer = triton.infer("fruit", [images_of(PHOTO)], response_compression_algorithm="gzip")
     assert answer.as_numpy("num_detections").tolist() == [2]
 

@@ -46,7 +46,7 @@ from tests.app.v2_requests import (
         ("null", "parameters: Input should be"),
     ],
 )  # fmt: skip
-def test_a_parameter_that_cannot_be_taken_is_named(client: TestClient, parameters: str, said: str) -> None:
+def test_rejects_invalid_parameters_by_name(client: TestClient, parameters: str, said: str) -> None:
     body = json.dumps(json_request(PHOTO))[:-1] + f', "parameters": {parameters}}}'
     status, error = refused(client, body)
     assert (status, said in error) == (422, True), error
@@ -56,7 +56,7 @@ def test_a_parameter_that_cannot_be_taken_is_named(client: TestClient, parameter
 @pytest.mark.parametrize(
     "query", ["score_threshold=0.9", "score_treshold=0.9&x=1", "score_threshold", "%s=1" % ("x" * 999)]
 )
-def test_a_query_is_refused_for_parameters_belong_in_the_body(client: TestClient, query: str) -> None:
+def test_rejects_query_parameters(client: TestClient, query: str) -> None:
     for path in (INFER, "/v2/models/fruit/versions/3/infer"):
         answer = client.post(f"{path}?{query}", json=json_request(PHOTO))
         assert answer.status_code == 422
@@ -106,7 +106,7 @@ def test_a_query_is_refused_for_parameters_belong_in_the_body(client: TestClient
         ({"inputs": [tensor(1, data=["AAAA"], parameters={"content_type": "str"})]}, "content_type: no such parameter"),
     ],
 )  # fmt: skip
-def test_a_request_that_is_none_is_a_400_that_names_the_place(client: TestClient, body: Any, said: str) -> None:
+def test_names_the_place_of_an_invalid_request(client: TestClient, body: Any, said: str) -> None:
     status, error = refused(client, body if isinstance(body, bytes) else json.dumps(body))
     assert (status, said in error) == (400, True), error
     assert len(error) < 500
@@ -137,7 +137,7 @@ def test_binary_data_that_does_not_fit_is_a_400(
     assert (status, said in error) == (400, True), error
 
 
-def test_the_length_of_the_json_is_held_against_the_body(client: TestClient) -> None:
+def test_checks_the_json_length_against_the_body(client: TestClient) -> None:
     body, headers = binary_request(PHOTO)
     for wrong, status, said in (
         (str(len(body) + 1), 400, f"header {LENGTH} is {len(body) + 1}, but the body has {len(body)} bytes"),
@@ -165,7 +165,7 @@ def test_the_length_of_the_json_is_held_against_the_body(client: TestClient) -> 
         (PHOTO + bytes(200_001 - len(PHOTO)), 413, "image 1 has 200001 bytes, the limit is 200000"),
     ],
 )
-def test_one_bad_image_fails_the_request_and_is_named(client: TestClient, bad: bytes, status: int, said: str) -> None:
+def test_names_the_image_that_fails_the_request(client: TestClient, bad: bytes, status: int, said: str) -> None:
     for binary in (False, True):
         if binary:
             body, headers = binary_request(PHOTO, bad, PHOTO)
@@ -196,7 +196,7 @@ def test_a_body_that_is_too_large_is_a_413(engine: FixedEngine) -> None:
         assert client.post(INFER, content=body, headers=headers).status_code == 200
 
 
-def test_bodies_share_their_memory_and_give_it_back(engine: FixedEngine) -> None:
+def test_bodies_share_one_memory_budget(engine: FixedEngine) -> None:
     app = app_with(engine, max_held_bytes=30_000, max_bytes=20_000)
     with TestClient(app) as client:
         assert infer(client, PHOTO).status_code == 200
@@ -232,7 +232,7 @@ def test_a_model_that_is_not_served_is_a_404(client: TestClient, end: str) -> No
 
 
 @pytest.mark.parametrize("path", ["/v2/none", "/v2/models", "/v2/models/", "/v2/models/fruit/", "/v2/health", "/v2//"])
-def test_a_path_that_does_not_exist_is_a_404_in_the_same_shape(client: TestClient, path: str) -> None:
+def test_unknown_path_is_a_404_in_the_protocols_shape(client: TestClient, path: str) -> None:
     answer = client.get(path)
     assert (answer.status_code, error_of(answer)) == (404, f"no such path: {path}")
 
@@ -242,7 +242,7 @@ def test_paths_beside_it_keep_their_problems(client: TestClient, path: str) -> N
     assert client.get(path).headers["content-type"] == "application/problem+json"
 
 
-def test_another_method_is_a_405_in_the_same_shape(client: TestClient) -> None:
+def test_wrong_method_is_a_405_in_the_protocols_shape(client: TestClient) -> None:
     for path, allowed in (("/v2", "GET, HEAD"), ("/v2/models/fruit/ready", "GET, HEAD"), (INFER, "POST")):
         for method in ("PUT", "DELETE", "OPTIONS"):
             answer = client.request(method, path)
@@ -250,7 +250,7 @@ def test_another_method_is_a_405_in_the_same_shape(client: TestClient) -> None:
             assert error_of(answer) == f"{path} does not accept {method}"
 
 
-def test_an_unforeseen_error_tells_no_internals(caplog: pytest.LogCaptureFixture) -> None:
+def test_unexpected_error_shows_no_internals(caplog: pytest.LogCaptureFixture) -> None:
     with TestClient(app_with(FailingEngine())) as client, caplog.at_level(logging.ERROR):
         answer = infer(client, PHOTO, PHOTO)
     assert answer.status_code == 500
