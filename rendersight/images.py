@@ -10,13 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import GifImagePlugin, Image, UnidentifiedImageError, _imaging, features
+from PIL import GifImagePlugin, Image, ImageFile, UnidentifiedImageError, _imaging, features
 
-from rendersight import limits
+from rendersight import limits, sample_depth
 
 # Pillow steps through JPEG segments, PNG chunks and GIF blocks in Python, a few reads each, and remembers many: 20 MB
 # of empty blocks took 8 s and 900 MB. A photo of that size needs some thousand reads; a million take less than 1 s.
@@ -139,8 +138,8 @@ def decode(
         apply_exif: apply the EXIF orientation; Pillow always applies that of a TIFF.
 
     Returns:
-        uint8 (H, W, 3), RGB. Grey and palette images are expanded, transparency is laid over white, CMYK is
-        converted without a colour profile, and 16-bit samples keep their high byte.
+        uint8 (H, W, 3), RGB. Grey and palette images are expanded, transparency is laid over white, and CMYK is
+        converted without a colour profile. Wider samples are scaled; see `sample_depth.eight_bits`.
 
     Raises:
         UnknownImageFormat: no known signature.
@@ -186,17 +185,15 @@ def _decode(
     if name is not None and (reason := limits.exceeded(data, name, max_pixels=limit)):
         raise BrokenImage(reason)
     accepted = (name,) if name is not None else tuple(dict.fromkeys(file_formats().values()))
-    # a run-length encoded bitmap needs many reads of two bytes
-    file = BytesIO(data) if name in (None, "BMP") else _FewReads(data)
     try:
-        with _FirstFrame(file) if name == "GIF" else Image.open(file, formats=accepted) as image:
+        with _open(data, name, accepted) as image:
             width, height = image.size
             if limit is not None and width * height > limit:
                 raise ImageTooLarge(f"image has {width * height} px, the limit is {limit}")
             reduction = _reduce(image, need)
-            image.load()
+            pixels = _load(image, data, name, accepted)
             orientation = _orientation(image) if apply_exif else 1  # only now: loading a TIFF has already turned it
-            return _upright(_to_rgb(image), (width, height), reduction, orientation)
+            return _upright(_to_rgb(pixels), (width, height), reduction, orientation)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -209,6 +206,24 @@ def _decode(
         raise
     except Exception as error:  # decoders of untrusted bytes raise many kinds of error
         raise BrokenImage(f"the image does not decode: {error or type(error).__name__}") from error
+
+
+def _open(data: bytes, name: str | None, accepted: Sequence[str]) -> ImageFile.ImageFile:
+    """Open an image whose format is `name`, or unknown and one of the accepted formats."""
+    # a run-length encoded bitmap needs many reads of two bytes
+    file = BytesIO(data) if name in (None, "BMP") else _FewReads(data)
+    return _FirstFrame(file) if name == "GIF" else Image.open(file, formats=accepted)
+
+
+def _load(image: ImageFile.ImageFile, data: bytes, name: str | None, accepted: Sequence[str]) -> Image.Image:
+    """Decode an opened image; twice if it has 16-bit colours of lower depth, because Pillow drops their low bytes."""
+    low_bytes = sample_depth.tiles_of_low_bytes(image)
+    image.load()
+    if not low_bytes or not sample_depth.is_shallow(image):
+        return image
+    with _open(data, name, accepted) as again:
+        again.tile = low_bytes
+        return sample_depth.join_bytes(image, again)
 
 
 def _pixel_limit(max_pixels: int | None) -> int | None:
@@ -328,20 +343,9 @@ def _orientation(image: Image.Image) -> int:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_high_byte(np.asarray(image))).convert("RGB")
+        return Image.fromarray(sample_depth.eight_bits(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")  # a copy takes as long as decoding does
-
-
-def _high_byte(samples: NDArray[Any]) -> NDArray[np.uint8]:
-    """Reduce wide grey samples to 8 bits: integers above 255 as 16-bit, floats up to 1 as fractions of white."""
-    if samples.dtype.kind == "f":
-        finite = np.nan_to_num(samples, nan=0.0, posinf=255.0, neginf=0.0).clip(0, 255)
-        scale = 255.0 if finite.max(initial=0.0) <= 1.0 else 1.0
-        return np.asarray((finite * scale).round(), np.uint8)
-    if samples.dtype.itemsize == 2 or samples.max(initial=0) > 255:  # noqa: PLR2004
-        samples = samples >> 8
-    return np.asarray(samples.clip(0, 255), np.uint8)

@@ -5,6 +5,8 @@ import json
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -46,6 +48,28 @@ def test_inspect_prints_boxes_and_findings_as_json(shapes: Path, capsys: pytest.
     ]
     assert (data["format"], data["network"]["min_size"]) == ("labelme", 96)
     assert {finding["check"] for finding in data["findings"]} == {"balance"}
+
+
+@pytest.mark.parametrize("depth", ["12 bits", "10 bits in colour", "float"])
+def test_images_of_more_than_8_bits_show_their_contrast(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], depth: str
+) -> None:
+    ramp = np.linspace(0, 4095, 64 * 48).reshape(48, 64)
+    if depth == "float":
+        Image.fromarray(ramp.astype(np.float32)).save(tmp_path / "a.tif")
+    elif depth == "12 bits":
+        Image.fromarray(ramp.astype(np.uint16)).save(tmp_path / "a.png")
+    else:
+        cv2.imwrite(str(tmp_path / "a.png"), np.stack([ramp / 4] * 3, axis=2).astype(np.uint16))
+    assert main(["inspect", str(tmp_path)]) == 0
+    assert "exposure" not in capsys.readouterr().out
+
+
+def test_inspect_names_images_that_show_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (40, 30), (9, 9, 9)).save(tmp_path / "a.png")
+    assert main(["inspect", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "warning: exposure: As read, 1 image shows next to nothing: nearly black 1.\n  a.png\n" in out
 
 
 def test_inspect_reports_every_fault_and_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
