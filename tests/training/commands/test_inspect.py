@@ -7,9 +7,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
+from rendersight import heif, images
 from training.cli import main
 
 
@@ -63,6 +65,32 @@ def test_images_of_more_than_8_bits_show_their_contrast(
         cv2.imwrite(str(tmp_path / "a.png"), np.stack([ramp / 4] * 3, axis=2).astype(np.uint16))
     assert main(["inspect", str(tmp_path)]) == 0
     assert "exposure" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_inspect_names_heic_photos_that_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_readable: bool
+) -> None:
+    monkeypatch.setattr(heif, "IS_READABLE", is_readable)
+    if not is_readable:
+        monkeypatch.setattr(images, "WEB_FORMATS", ("JPEG", "PNG"))
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "a.png")
+    (tmp_path / "IMG_0.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(300))
+    reason = (
+        "the HEIC has a box that is cut short" if is_readable else "HEIC is not read here: convert the photo to JPEG"
+    )
+    assert main(["inspect", str(tmp_path)]) == 2
+    assert f"IMG_0.HEIC: {reason}" in capsys.readouterr().out
+
+
+def test_heic_photos_are_read_with_the_plugin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pillow_heif.from_pillow(Image.linear_gradient("L").convert("RGB")).save(tmp_path / "IMG_0.HEIC")
+    (tmp_path / "IMG_0.json").write_text(
+        '{"shapes": [{"label": "nut", "points": [[9, 9], [99, 99]], "shape_type": "rectangle"}], '
+        '"imagePath": "IMG_0.HEIC", "imageData": null}'
+    )
+    assert main(["inspect", str(tmp_path)]) == 0
+    assert "1 images, 1 boxes" in capsys.readouterr().out
 
 
 def test_inspect_names_images_that_show_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
