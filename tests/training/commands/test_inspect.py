@@ -33,6 +33,14 @@ def test_inspect_prints_counts_and_writes_a_page_and_a_sheet(shapes: Path, capsy
     assert "report: b/report.html" in captured.err
 
 
+@pytest.mark.parametrize("name", ["sheet.heic", "sheet.txt"])
+def test_refuses_a_sheet_in_a_format_that_is_not_written(
+    shapes: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert main(["inspect", str(shapes), "--sheet", name]) == 2
+    assert f"{name} is not the name of an image file" in capsys.readouterr().err
+
+
 def test_the_results_lie_in_runs_under_the_dataset_s_name(shapes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(shapes)]) == 0
     assert sorted(path.name for path in Path("runs/inspect").iterdir()) == [f"{shapes.name}.html", f"{shapes.name}.jpg"]
