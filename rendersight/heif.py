@@ -28,6 +28,9 @@ MAX_PASSES = 5
 MAX_DEPTH = 4
 """Maximum number of images that one image passes through: an overlay of grids of tiles with alpha images."""
 
+MAX_BOXES = 10_000
+"""Maximum number of boxes in a row."""
+
 MAX_BOX_BYTES = 1 << 18
 """Maximum size of a box that describes items. A phone's photo of fifty tiles needs a few kilobytes."""
 
@@ -48,7 +51,7 @@ def open_heif(data: bytes) -> ImageFile.ImageFile:
     """Open an encoded image with the plugin's own class; Pillow's registry of formats stays as it is."""
     from pillow_heif import HeifImageFile  # noqa: PLC0415 - optional
 
-    image: ImageFile.ImageFile = HeifImageFile(BytesIO(data))
+    image: ImageFile.ImageFile = HeifImageFile(BytesIO(data))  # type: ignore[no-untyped-call]
     return image
 
 
@@ -138,6 +141,9 @@ def _read_items(data: bytes) -> _Items:
     for kind, box in _boxes(memoryview(data)):
         if kind != b"meta":
             continue
+        if kind in seen:
+            raise _Unusual("the box meta twice")
+        seen.add(kind)
         for inner, content in _boxes(box[4:]):
             if inner not in _DESCRIBING:
                 continue
@@ -157,9 +163,16 @@ def _read_items(data: bytes) -> _Items:
 
 
 def _boxes(data: memoryview) -> Iterator[tuple[bytes, memoryview]]:
-    """Yield the type and the content of each box (ISO/IEC 14496-12, 4.2)."""
-    at = 0
+    """Yield the type and the content of each box (ISO/IEC 14496-12, 4.2).
+
+    Raises:
+        _Unusual: there are too many boxes.
+    """
+    at = count = 0
     while at + 8 <= len(data):
+        count += 1
+        if count > MAX_BOXES:
+            raise _Unusual(f"more than {MAX_BOXES} boxes in a row, the limit")
         size, kind, head = int.from_bytes(data[at : at + 4], "big"), bytes(data[at + 4 : at + 8]), 8
         if size == 1:
             size, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
@@ -224,15 +237,19 @@ def _lengths(iloc: memoryview, file_size: int) -> dict[int, int]:
     for _ in range(numbers.next(2 if version < 2 else 4)):  # noqa: PLR2004
         item = numbers.next(2 if version < 2 else 4)  # noqa: PLR2004
         numbers.next((2 if version else 0) + 2 + base_size)  # construction method, data reference, base offset
-        for _ in range(numbers.next(2)):
-            numbers.next((index_size if version else 0) + offset_size)
+        extents, skipped = numbers.next(2), (index_size if version else 0) + offset_size
+        if skipped + length_size == 0:  # any number of extents takes no bytes, and each is the whole file
+            lengths[item] = extents * file_size
+            continue
+        for _ in range(extents):
+            numbers.next(skipped)
             lengths[item] = lengths.get(item, 0) + (numbers.next(length_size) or file_size)
     return lengths
 
 
 def _read_references(iref: memoryview, lengths: Mapping[int, int], items: _Items) -> None:
     """Read which images are made of which others (`dimg`, `auxl`), and which metadata they have (`cdsc`)."""
-    id_size = 4 if iref[:1] == b"\1" else 2
+    id_size = 4 if bytes(iref[:1]) == b"\1" else 2
     for kind, box in _boxes(iref[4:]):
         numbers = _Numbers(box)
         item = numbers.next(id_size)

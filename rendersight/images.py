@@ -227,7 +227,7 @@ def _format_of(data: bytes, formats: Sequence[str] | None) -> str | None:
     return name
 
 
-def _open(data: bytes, name: str | None, accepted: Sequence[str]) -> ImageFile.ImageFile:
+def _open(data: bytes, name: str | None, accepted: tuple[str, ...]) -> ImageFile.ImageFile:
     """Open an image whose format is `name`, or unknown and one of the accepted formats."""
     if name == "HEIF":
         return heif.open_heif(data)
@@ -236,7 +236,7 @@ def _open(data: bytes, name: str | None, accepted: Sequence[str]) -> ImageFile.I
     return _FirstFrame(file) if name == "GIF" else Image.open(file, formats=accepted)
 
 
-def _load(image: ImageFile.ImageFile, data: bytes, name: str | None, accepted: Sequence[str]) -> Image.Image:
+def _load(image: ImageFile.ImageFile, data: bytes, name: str | None, accepted: tuple[str, ...]) -> Image.Image:
     """Decode an opened image; twice if it has 16-bit colours of lower depth, because Pillow drops their low bytes."""
     low_bytes = sample_depth.tiles_of_low_bytes(image)
     image.load()

@@ -34,7 +34,9 @@ def box(kind: bytes, *content: bytes) -> bytes:
 def container(
     sizes: dict[int, tuple[int, int]],
     references: list[tuple[bytes, int, list[int]]] = [],  # noqa: B006 - not changed
+    *,
     lengths: dict[int, int] = {},  # noqa: B006 - not changed
+    iloc: bytes = b"",
     properties: bytes = b"",
     more: bytes = b"",
 ) -> bytes:
@@ -47,7 +49,7 @@ def container(
         box(b"pitm", struct.pack(">IH", 0, 1)),
         box(b"iprp", box(b"ipco", sized, properties), box(b"ipma", struct.pack(">II", 0, len(owned)), *owned)),
         box(b"iref", bytes(4), *linked),
-        box(b"iloc", bytes(4), b"\x44\x00", struct.pack(">H", len(placed)), *placed),
+        iloc or box(b"iloc", bytes(4), b"\x44\x00", struct.pack(">H", len(placed)), *placed),
     ]
     return box(b"ftyp", b"heic\0\0\0\0mif1heic") + box(b"meta", bytes(4), *inside, more)
 
@@ -113,7 +115,7 @@ class TestBombs:
         tiles = dict.fromkeys(range(2, 50), (512, 512))
         sizes = {1: (4032, 3024), **tiles, 50: (2016, 1512), 51: (320, 240)}
         references = [(b"dimg", 1, list(tiles)), (b"auxl", 50, [1]), (b"thmb", 51, [1]), (b"cdsc", 52, [1])]
-        assert heif.exceeded(container(sizes, references, {52: 60_000}), 4032 * 3024) is None
+        assert heif.exceeded(container(sizes, references, lengths={52: 60_000}), 4032 * 3024) is None
 
     def test_an_image_that_is_used_many_times(self) -> None:
         data = container({1: (100, 100), 2: (100, 100)}, [(b"dimg", 1, [2] * 500)])
@@ -136,8 +138,15 @@ class TestBombs:
 
     def test_metadata_counts_for_each_image_that_has_it(self) -> None:
         sizes = dict.fromkeys(range(1, 21), (64, 64))
-        data = container(sizes, [(b"cdsc", 99, list(sizes))], {99: 5_000_000})
+        data = container(sizes, [(b"cdsc", 99, list(sizes))], lengths={99: 5_000_000})
         assert heif.exceeded(data, None) == "the HEIC has 100000000 bytes of metadata, the limit is 67108864"
+
+    def test_extents_without_bytes_are_not_counted_one_by_one(self) -> None:
+        """Each of a thousand items has 65,535 extents, and each extent is the whole file."""
+        items = b"".join(struct.pack(">HHH", item, 0, 65_535) for item in range(1000))
+        iloc = box(b"iloc", bytes(4), b"\0\0", struct.pack(">H", 1000), items)
+        data = container({1: (8, 8)}, [(b"cdsc", 7, [1])], iloc=iloc)
+        assert "bytes of metadata, the limit is" in str(heif.exceeded(data, None))
 
     @pytest.mark.parametrize(
         ("data", "reason"),
@@ -147,8 +156,10 @@ class TestBombs:
             (container({1: (8, 8)}, more=box(b"pitm", bytes(6))), "the box pitm twice"),
             (container({1: (8, 8)}, [(b"free", 1, [1] * 60_000)] * 3), "360040 bytes in the box iref, the limit is"),
             (container({1: (8, 8)})[:-20], "a box that is cut short"),
+            (container({1: (8, 8)}) + box(b"meta", bytes(4)), "the box meta twice"),
+            (container({1: (8, 8)}) + box(b"free") * 10_000, "more than 10000 boxes in a row"),
         ],
-        ids=["loop", "no size", "twice", "large", "cut"],
+        ids=["loop", "no size", "twice", "large", "cut", "two", "many"],
     )
     def test_unusual_structures_are_refused(self, data: bytes, reason: str) -> None:
         found = heif.exceeded(data, None)
