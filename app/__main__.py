@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import sys
+import tempfile
 import textwrap
 from collections.abc import Sequence
 from typing import NoReturn
@@ -48,11 +49,23 @@ def _serve(arguments: Sequence[str] | None) -> int:
 
     configure_logging(settings.log_format)
     malloc.keep_few_heaps()  # before a library starts threads
+    _do_without_temporary_folder()
 
     from app.server import serve_model
 
     serve_model(settings)
     return 0
+
+
+def _do_without_temporary_folder() -> None:
+    """Let torch be imported where no temporary folder can be written; it then makes no folder for compiled code.
+
+    The service does not use that folder.
+    """
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.sep)
 
 
 def _settings_help() -> str:

@@ -1,9 +1,11 @@
 """`create_app`: the lifespan, routes and error handlers of the service."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -26,6 +28,8 @@ from app.routes import batch, detect, docs, health, metrics, models, page, v2
 from app.settings import Settings
 from model_store import store
 from model_store.detector import Detector, open_detector
+
+_log = logging.getLogger(__name__)
 
 API_VERSION = "1.0.0"
 """Version of the HTTP contract. It is independent of the software's version."""
@@ -64,6 +68,7 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
     Raises:
         InvalidKeysFile: the file of API keys is unreadable or invalid.
     """
+    cache_dir = _cache_dir(settings)
 
     def open_model(ref: str, share: float = 1.0) -> Detector:
         return open_detector(
@@ -73,7 +78,7 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
             engine=settings.engine,
             class_names=settings.labels,
             streams=settings.streams,
-            cache_dir=settings.cache_dir.expanduser(),
+            cache_dir=cache_dir,
             share=share,
         )
 
@@ -140,6 +145,15 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
     for router in _ROUTERS:
         app.include_router(router)
     return app
+
+
+def _cache_dir(settings: Settings) -> Path | None:
+    """Return the cache folder; None if it is in the home folder of a user without one."""
+    try:
+        return settings.cache_dir.expanduser()
+    except RuntimeError:
+        _log.warning("the user has no home folder: each start converts anew; RENDERSIGHT_CACHE_DIR names a folder")
+        return None
 
 
 def _cross_origin(origins: Sequence[str]) -> list[Middleware]:

@@ -90,7 +90,8 @@ class Settings(BaseSettings):
     )
     cache_dir: Path = Field(
         Path("~/.cache/rendersight"),
-        description="Folder that keeps networks converted at the start, for the next start. It is created if missing.",
+        description="Folder that keeps networks converted at the start, for the next start. It is created if missing. "
+        "If it cannot be written, each start takes longer.",
         json_schema_extra=_accepts("a folder"),
     )
     score_threshold: float | None = Field(

@@ -14,6 +14,7 @@ are used here.
 """
 
 import copy
+import errno
 import math
 import warnings
 from collections.abc import Sequence
@@ -46,9 +47,16 @@ def write_graphs(network: FasterRCNN, folder: Path, *, compress: bool = False) -
         network: a network in eval mode.
         folder: an existing folder.
         compress: store weights as fp16, in half the space; fp16 is finer than bfloat16 and coarser than fp32.
+
+    Raises:
+        OSError: a graph cannot be written, for example because the disk is full.
     """
     for name, graph in convert(network).items():
-        ov.save_model(graph, folder / f"{name}.xml", compress_to_fp16=compress)
+        path = folder / f"{name}.xml"
+        try:
+            ov.save_model(graph, path, compress_to_fp16=compress)
+        except RuntimeError as error:  # OpenVINO does not say why
+            raise OSError(errno.EIO, "the graph cannot be written", str(path)) from error
 
 
 def convert(network: FasterRCNN) -> dict[str, ov.Model]:

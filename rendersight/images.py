@@ -10,13 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import GifImagePlugin, Image, UnidentifiedImageError, _imaging, features
+from PIL import GifImagePlugin, Image, ImageFile, UnidentifiedImageError, _imaging, features
 
-from rendersight import limits
+from rendersight import heif, limits, sample_depth
 
 # Pillow steps through JPEG segments, PNG chunks and GIF blocks in Python, a few reads each, and remembers many: 20 MB
 # of empty blocks took 8 s and 900 MB. A photo of that size needs some thousand reads; a million take less than 1 s.
@@ -27,7 +26,8 @@ RgbImage = NDArray[np.uint8]
 Need = Callable[[int, int], tuple[int, int]]
 """Height and width of an image, px -> the height and width needed from it, px."""
 
-WEB_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", *(["AVIF"] if features.check("avif") else []))
+_OPTIONAL = {"AVIF": features.check("avif"), "HEIF": heif.IS_READABLE}
+WEB_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", *(name for name, is_there in _OPTIONAL.items() if is_there))
 """Formats that the service accepts, by Pillow's names."""
 
 # Pillow passes these to Ghostscript, or knows them only by name
@@ -99,16 +99,20 @@ class BrokenImage(ImageError):
 
 
 def file_formats() -> dict[str, str]:
-    """Return the formats that `read` accepts: file suffix in lower case with its dot -> Pillow's name of the format."""
+    """Return the formats of photos: file suffix in lower case with its dot -> Pillow's name of the format.
+
+    HEIF is always one of them, so that photos that cannot be read are named and not passed over.
+    """
     known = Image.registered_extensions()
-    return {suffix: name for suffix, name in known.items() if name in Image.OPEN and name not in _NOT_PHOTOS}
+    photos = {suffix: name for suffix, name in known.items() if name in Image.OPEN and name not in _NOT_PHOTOS}
+    return {**photos, **dict.fromkeys(heif.SUFFIXES, "HEIF")}
 
 
 def sniff(data: bytes) -> str | None:
     """Return the format of an encoded image by its first bytes, or None if it is not one of `WEB_FORMATS`.
 
     Signatures: JPEG (ITU T.81), PNG (RFC 2083), GIF89a, BMP, TIFF 6.0, BigTIFF (only little-endian, as in Pillow),
-    RIFF/WebP, ISO BMFF `ftyp` for AVIF.
+    RIFF/WebP, ISO BMFF `ftyp` for AVIF and HEIF.
     """
     table = (
         ("JPEG", data.startswith(b"\xff\xd8\xff")),
@@ -118,6 +122,7 @@ def sniff(data: bytes) -> str | None:
         ("TIFF", data.startswith((b"II*\0", b"MM\0*", b"II+\0"))),
         ("WEBP", data.startswith(b"RIFF") and data[8:12] == b"WEBP"),
         ("AVIF", data[4:8] == b"ftyp" and any(brand in data[8:64] for brand in _AVIF_BRANDS)),
+        ("HEIF", heif.is_heif(data)),
     )
     return next((name for name, matches in table if matches and name in WEB_FORMATS), None)
 
@@ -136,11 +141,11 @@ def decode(
         max_pixels: maximum width x height in the header, checked before memory is allocated. Pillow's own limit, twice
             `PIL.Image.MAX_IMAGE_PIXELS`, applies in any case.
         formats: Pillow's names of the accepted formats; None accepts those of `file_formats`.
-        apply_exif: apply the EXIF orientation; Pillow always applies that of a TIFF.
+        apply_exif: apply the EXIF orientation; Pillow always applies that of a TIFF, and the plugin that of a HEIC.
 
     Returns:
-        uint8 (H, W, 3), RGB. Grey and palette images are expanded, transparency is laid over white, CMYK is
-        converted without a colour profile, and 16-bit samples keep their high byte.
+        uint8 (H, W, 3), RGB. Grey and palette images are expanded, transparency is laid over white, and CMYK is
+        converted without a colour profile. Wider samples are scaled; see `sample_depth.eight_bits`.
 
     Raises:
         UnknownImageFormat: no known signature.
@@ -178,25 +183,21 @@ def decode_photo(
 def _decode(
     data: bytes, max_pixels: int | None, formats: Sequence[str] | None, *, apply_exif: bool, need: Need | None
 ) -> Photo:
-    name = sniff(data)
-    if formats is not None and name not in formats:
-        start = data[:8].hex(" ") or "nothing"
-        raise UnknownImageFormat(f"no signature of {', '.join(formats)}; the data begins with {start}")
+    name = _format_of(data, formats)
     limit = _pixel_limit(max_pixels)
     if name is not None and (reason := limits.exceeded(data, name, max_pixels=limit)):
         raise BrokenImage(reason)
-    accepted = (name,) if name is not None else tuple(dict.fromkeys(file_formats().values()))
-    # a run-length encoded bitmap needs many reads of two bytes
-    file = BytesIO(data) if name in (None, "BMP") else _FewReads(data)
+    known = dict.fromkeys(file_formats().values())
+    accepted = (name,) if name is not None else tuple(other for other in known if other in Image.OPEN)
     try:
-        with _FirstFrame(file) if name == "GIF" else Image.open(file, formats=accepted) as image:
+        with _open(data, name, accepted) as image:
             width, height = image.size
             if limit is not None and width * height > limit:
                 raise ImageTooLarge(f"image has {width * height} px, the limit is {limit}")
             reduction = _reduce(image, need)
-            image.load()
+            pixels = _load(image, data, name, accepted)
             orientation = _orientation(image) if apply_exif else 1  # only now: loading a TIFF has already turned it
-            return _upright(_to_rgb(image), (width, height), reduction, orientation)
+            return _upright(_to_rgb(pixels), (width, height), reduction, orientation)
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -209,6 +210,41 @@ def _decode(
         raise
     except Exception as error:  # decoders of untrusted bytes raise many kinds of error
         raise BrokenImage(f"the image does not decode: {error or type(error).__name__}") from error
+
+
+def _format_of(data: bytes, formats: Sequence[str] | None) -> str | None:
+    """Return what `sniff` does.
+
+    Raises:
+        UnknownImageFormat: the format is not among `formats`, or is HEIF without the plugin.
+    """
+    name = sniff(data)
+    if name is None and heif.is_heif(data) and not heif.IS_READABLE:
+        raise UnknownImageFormat(heif.NOT_READ)
+    if formats is not None and name not in formats:
+        start = data[:8].hex(" ") or "nothing"
+        raise UnknownImageFormat(f"no signature of {', '.join(formats)}; the data begins with {start}")
+    return name
+
+
+def _open(data: bytes, name: str | None, accepted: tuple[str, ...]) -> ImageFile.ImageFile:
+    """Open an image whose format is `name`, or unknown and one of the accepted formats."""
+    if name == "HEIF":
+        return heif.open_heif(data)
+    # a run-length encoded bitmap needs many reads of two bytes
+    file = BytesIO(data) if name in (None, "BMP") else _FewReads(data)
+    return _FirstFrame(file) if name == "GIF" else Image.open(file, formats=accepted)
+
+
+def _load(image: ImageFile.ImageFile, data: bytes, name: str | None, accepted: tuple[str, ...]) -> Image.Image:
+    """Decode an opened image; twice if it has 16-bit colours of lower depth, because Pillow drops their low bytes."""
+    low_bytes = sample_depth.tiles_of_low_bytes(image)
+    image.load()
+    if not low_bytes or not sample_depth.is_shallow(image):
+        return image
+    with _open(data, name, accepted) as again:
+        again.tile = low_bytes
+        return sample_depth.join_bytes(image, again)
 
 
 def _pixel_limit(max_pixels: int | None) -> int | None:
@@ -277,7 +313,7 @@ def _upright(rgb: Image.Image, stored_wh: tuple[int, int], reduction: int, orien
 
 
 def read(path: Path) -> RgbImage:
-    """Read an image file of any format that Pillow knows, as `decode` does.
+    """Read an image file of any format in `file_formats`, as `decode` does.
 
     Raises:
         ImageError: as `decode`; the message does not repeat the path.
@@ -306,12 +342,13 @@ def configure_pillow(*, max_pixels: int | None = None) -> None:
     """Configure Pillow for the whole process. Call this only at an application's entry point, before threads start.
 
     The function silences Pillow's warnings and libtiff's messages: a corrupt EXIF block does not harm the pixels, and
-    real damage raises an error.
+    real damage raises an error. The plugin for HEIC, if it is there, decodes in the calling thread.
 
     Args:
         max_pixels: maximum size of an image that Pillow opens, so that `decode` may have a limit above Pillow's own;
             None keeps Pillow's limit.
     """
+    heif.configure_plugin()
     if max_pixels is not None:
         Image.MAX_IMAGE_PIXELS = -(-max_pixels // 2)  # Pillow refuses an image of more than twice this
     for category in (UserWarning, Image.DecompressionBombWarning):
@@ -344,20 +381,9 @@ def _orientation(image: Image.Image) -> int:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_high_byte(np.asarray(image))).convert("RGB")
+        return Image.fromarray(sample_depth.eight_bits(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")  # a copy takes as long as decoding does
-
-
-def _high_byte(samples: NDArray[Any]) -> NDArray[np.uint8]:
-    """Reduce wide grey samples to 8 bits: integers above 255 as 16-bit, floats up to 1 as fractions of white."""
-    if samples.dtype.kind == "f":
-        finite = np.nan_to_num(samples, nan=0.0, posinf=255.0, neginf=0.0).clip(0, 255)
-        scale = 255.0 if finite.max(initial=0.0) <= 1.0 else 1.0
-        return np.asarray((finite * scale).round(), np.uint8)
-    if samples.dtype.itemsize == 2 or samples.max(initial=0) > 255:  # noqa: PLR2004
-        samples = samples >> 8
-    return np.asarray(samples.clip(0, 255), np.uint8)

@@ -2,12 +2,15 @@
 
 The cost of decoding must depend only on the number of pixels, which is limited. Some parts of a file escape that
 limit: the scans of a JPEG, each of which passes over all pixels; the colour profiles of a PNG, each decompressed; the
-runs of a BMP, expanded in Python; the strips and tiles of a TIFF, which need not fit the image.
+runs of a BMP, expanded in Python; the strips and tiles of a TIFF, which need not fit the image; the images that a HEIC
+is made of (see `rendersight.heif`).
 """
 
 import re
 import struct
 from collections.abc import Callable, Iterator
+
+from rendersight import heif
 
 MAX_SCANS = 100
 """Maximum number of scans in a JPEG.
@@ -128,4 +131,5 @@ _SEARCHES: dict[str, Callable[[bytes, int | None], str | None]] = {
     "PNG": _in_png,
     "BMP": _in_bmp,
     "TIFF": _in_tiff,
+    "HEIF": heif.exceeded,
 }

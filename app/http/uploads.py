@@ -18,8 +18,10 @@ from app.http.multipart import FIELD, FORM, FormLimits, Part, default_name, file
 from app.inference.decoding import EncodedImage
 from rendersight import images
 
-IMAGE_TYPES = tuple(f"image/{name.lower()}" for name in images.WEB_FORMATS)
-"""Media types of the formats that can be decoded. The data's signature decides the format, not the declared type."""
+IMAGE_TYPES = tuple(
+    dict.fromkeys((*(f"image/{name.lower()}" for name in images.WEB_FORMATS), "image/heif", "image/heic"))
+)
+"""Media types of photos; HEIC takes an optional plugin. The data's signature decides the format, not the type."""
 
 _ACCEPTED = (
     f"accepted: {FORM} with the file in the field {FIELD}, or the image itself as image/* or application/octet-stream"

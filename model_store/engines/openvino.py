@@ -1,6 +1,7 @@
 """The OpenVINO engine: runs a prepared detector on the CPU, without torch."""
 
 import itertools
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from model_store.manifest import InputRule
 from model_store.throttle import Throttle
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
+
+_log = logging.getLogger(__name__)
 
 # OpenCV's threads cost more than they save on one image, and the other cores have images of their own.
 cv2.setNumThreads(1)
@@ -103,7 +106,8 @@ class OpenVinoEngine:
             rule: conversion of images into the network's input.
             cores: number of cores to keep busy; None is all that this process may use.
             streams: images computed at the same time; one for each core gives the highest throughput.
-            cache_dir: folder that keeps OpenVINO's compiled code for the next start; None keeps none.
+            cache_dir: folder that keeps OpenVINO's compiled code for the next start; None keeps none. If the folder
+                cannot be made, a warning is logged and nothing is kept.
             throttle: pauses between the steps; None is full speed.
 
         Raises:
@@ -113,6 +117,8 @@ class OpenVinoEngine:
         self._rule = rule
         self._throttle = throttle or Throttle()
         threads = cores or usable_cores()
+        if cache_dir is not None and not _is_made(cache_dir):
+            cache_dir = None
         compiled = partial(_compile, graphs, name, threads=threads, cache_dir=cache_dir, throttle=self._throttle)
         self._wide = compiled(streams=1)[0] if streams > 1 else None
         self._narrow: SimpleQueue[Lane] = SimpleQueue()
@@ -199,6 +205,16 @@ def _compile(
             f"the graphs take {', '.join(taken)} instead of pixels; prepare them again: `python -m training accelerate`"
         )
     return [Lane([graph.create_infer_request() for graph in compiled]) for _ in range(streams)]
+
+
+def _is_made(cache_dir: Path) -> bool:
+    """Return whether a folder exists, after making it if need be. OpenVINO compiles nothing if it cannot make it."""
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _log.warning("the cache %s cannot be made (%s): each start compiles anew", cache_dir, error.strerror)
+        return False
+    return True
 
 
 class Lane:

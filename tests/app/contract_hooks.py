@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from schemathesis.openapi import format as register_format
 
+from app.http.uploads import IMAGE_TYPES
 from rendersight.images import WEB_FORMATS
 from tests.app.fakes import encoded
 from tests.app.v2_requests import LENGTH, binary_request
@@ -20,8 +21,8 @@ TENSORS = [binary_request(image)[0] for image in IMAGES]
 register_format("binary", st.sampled_from(IMAGES))
 register_format("byte", st.sampled_from(IN_BASE64))
 
-for name in WEB_FORMATS:
-    schemathesis.openapi.media_type(f"image/{name.lower()}", st.sampled_from(IMAGES))
+for media_type in IMAGE_TYPES:
+    schemathesis.openapi.media_type(media_type, st.sampled_from(IMAGES))
 schemathesis.openapi.media_type("application/octet-stream", st.sampled_from(TENSORS))
 
 

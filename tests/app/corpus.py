@@ -2,7 +2,7 @@
 
 A case is known by its name, from which `build` makes the same bytes again: `JPEG/progressive/flip-12`. Nothing is
 stored. The formats' fields: ITU T.81, RFC 2083 and the APNG specification, RFC 9649 (WebP), GIF89a, TIFF 6.0, MP-CIPA
-DC-007, and ISO/IEC 14496-12 for AVIF's boxes.
+DC-007, and ISO/IEC 14496-12 for the boxes of AVIF and HEIF.
 """
 
 import struct
@@ -200,14 +200,16 @@ def _tiff_fields(data: bytes) -> Iterator[_Field]:
     yield _Field("next", start + head + entries * (4 + 2 * size), size, "little")
 
 
-def _avif_fields(data: bytes) -> Iterator[_Field]:
+def _box_fields(data: bytes) -> Iterator[_Field]:
     for kind in (
         b"ftyp",
         b"meta",
         b"iloc",
         b"iinf",
+        b"iref",
         b"iprp",
         b"ipco",
+        b"hvcC",
         b"ipma",
         b"mdat",
         b"moov",
@@ -233,5 +235,6 @@ _FIELDS: dict[str, Callable[[bytes], Iterator[_Field]]] = {
     "GIF": _gif_fields,
     "BMP": _bmp_fields,
     "TIFF": _tiff_fields,
-    "AVIF": _avif_fields,
+    "AVIF": _box_fields,
+    "HEIF": _box_fields,
 }

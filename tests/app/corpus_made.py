@@ -3,6 +3,7 @@
 import struct
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -90,10 +91,11 @@ def _box(kind: bytes, body: bytes, length: int | None = None) -> bytes:
 
 
 _FTYP = _box(b"ftyp", b"avif\0\0\0\0avifmif1")
+_HEIC_FTYP = _box(b"ftyp", b"heic\0\0\0\0mif1heic")
 
 
-def _avif_that_holds_a_larger_one() -> bytes:
-    data = encoded(Image.new("RGB", (2048, 2048), "red"), "AVIF", speed=10)
+def _larger_than_announced(image_format: str, **options: Any) -> bytes:
+    data = encoded(Image.new("RGB", (2048, 2048), "red"), image_format, **options)
     at = data.index(b"ispe") + 8
     return data[:at] + struct.pack(">II", 32, 32) + data[at + 8 :]
 
@@ -125,6 +127,7 @@ _SIGNATURES = {
     "BMP": b"BM\x90\1\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0",
     "TIFF": b"II*\0\x08\0\0\0\x08\0",
     "AVIF": _FTYP,
+    "HEIF": _HEIC_FTYP,
 }
 
 MADE: dict[str, Callable[[], bytes]] = {
@@ -257,7 +260,14 @@ MADE: dict[str, Callable[[], bytes]] = {
     "avif-many-boxes": lambda: _FTYP + _box(b"free", b"") * 90_000,
     "avif-nested-boxes": lambda: _FTYP + b"".join(_box(b"meta", bytes(4), length=8 * (9999 - n)) for n in range(9999)),
     "avif-many-frames": lambda: animation("AVIF", 100, speed=10),
-    "avif-holds-a-larger-one": _avif_that_holds_a_larger_one,
+    "avif-holds-a-larger-one": lambda: _larger_than_announced("AVIF", speed=10),
+    "heic-holds-a-larger-one": lambda: _larger_than_announced("HEIF"),
+    "heic-type-alone": lambda: _HEIC_FTYP,
+    "heic-many-boxes": lambda: _HEIC_FTYP + _box(b"free", b"") * 90_000,
+    "heic-nested-boxes": lambda: (
+        _HEIC_FTYP + b"".join(_box(b"meta", bytes(4), length=8 * (999 - n)) for n in range(999))
+    ),
+    "heic-brand-on-an-avif": lambda: _HEIC_FTYP + image("AVIF/colour")[len(_FTYP) :],
     "both-bmp-and-avif": lambda: b"BM\0\x20ftypavif" + image("AVIF/colour")[12:],
     "both-gif-and-jpeg": lambda: b"GIF89a" + image("JPEG/baseline"),
     "both-jpeg-and-html": lambda: _jpeg_with(_segment(0xFE, b"<html><script>alert(1)</script>")),

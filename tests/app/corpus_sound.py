@@ -182,4 +182,7 @@ VARIANTS: dict[str, Callable[[], bytes]] = {
     "AVIF/colour": lambda: encoded(picture(), "AVIF", exif=exif_block()),
     "AVIF/alpha": lambda: encoded(picture("RGBA"), "AVIF"),
     "AVIF/animated": lambda: animation("AVIF"),
+    "HEIF/colour": lambda: encoded(picture(), "HEIF", exif=exif_block()),
+    "HEIF/alpha": lambda: encoded(picture("RGBA"), "HEIF"),
+    "HEIF/tiles": lambda: encoded(picture(width=160, height=128), "HEIF", tile_size=64),
 }

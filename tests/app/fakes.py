@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pillow_heif
 from fastapi import FastAPI
 from PIL import Image
 
@@ -92,7 +93,10 @@ def app_with(engine: Any, *, info: ModelInfo = CARD, **settings: Any) -> FastAPI
 def encoded(image: Image.Image, image_format: str = "PNG", **options: Any) -> bytes:
     """Return an image file's bytes."""
     file = io.BytesIO()
-    image.save(file, image_format, **options)
+    if image_format == "HEIF":  # is not registered with Pillow
+        pillow_heif.from_pillow(image).save(file, **options)
+    else:
+        image.save(file, image_format, **options)
     return file.getvalue()
 
 

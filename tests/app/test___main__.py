@@ -29,6 +29,20 @@ def test_failed_start_prints_one_line(variables: dict[str, str], message: str) -
     assert line.startswith(f"rendersight: {message}")
 
 
+def test_torch_is_imported_without_a_temporary_folder() -> None:
+    """Takes seconds: a process imports torch, which asks for the folder while it is imported."""
+    program = """
+import tempfile
+def refuse(): raise FileNotFoundError(2, "No usable temporary directory found")
+tempfile._get_default_tempdir = refuse
+from app.__main__ import main
+assert main([]) == 2
+import torchvision
+"""
+    environment = {**os.environ, "RENDERSIGHT_MODEL": "nowhere"}
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=True, timeout=60)
+
+
 def test_rejects_unknown_setting(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("RENDERSIGHT_TRESHOLD", "0.5")
     assert main([]) == 2

@@ -1,3 +1,4 @@
+import pwd
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,26 @@ def test_the_settings_reach_the_model_store() -> None:
         "share": 1.0,
     }
     assert asked == [("fruit@3", options)]
+
+
+def test_a_user_without_home_folder_has_no_cache(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    asked = []
+
+    def record(ref: str, **options: Any) -> Detector:
+        asked.append(options["cache_dir"])
+        return Detector(CARD, FixedEngine())
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with TestClient(create_app(Settings(), open_detector=record)):
+        pass
+    assert asked == [None]
+    assert "each start converts anew; RENDERSIGHT_CACHE_DIR names a folder" in caplog.text
 
 
 def test_start_fails_without_a_usable_model(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Which engine runs a model: the fastest that is known to be accurate and that works here."""
 
 import logging
+import resource
 import shutil
 import subprocess
 import sys
@@ -195,6 +196,31 @@ except EngineNotAvailable as error:
     assert prepared_release == cached == "openvino 1"
     assert "model.pt is a bare state dict, which only torch can read" in unknown
     assert (done.stderr, done.returncode) == ("", 0)
+
+
+@pytest.mark.parametrize("cache", ["file/below", "file"])
+def test_a_cache_that_cannot_be_made_costs_no_prepared_engine(
+    prepared: Callable[..., Release], tmp_path: Path, caplog: pytest.LogCaptureFixture, cache: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    detector = open_on_one_core(prepared(openvino_int8=True).folder, tmp_path / cache, engine="openvino-int8")
+    assert detector.engine.name == "openvino-int8"
+    assert f"the cache {tmp_path / cache} cannot be made" in caplog.text
+
+
+def test_a_full_disk_costs_no_converted_engine(
+    tiny_store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A limit on the size of files stands for the full disk: OpenVINO sees the same failed write."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        detector = open_on_one_core(tiny_store / "tiny/1", tmp_path / "cache", engine="openvino-fp32")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert detector.engine.name == "openvino-fp32"
+    assert "cannot be written" in caplog.text
+    assert not list(tmp_path.rglob("*.xml"))
 
 
 def run_without_torch(program: str) -> subprocess.CompletedProcess[str]:

@@ -17,6 +17,12 @@ def test_lists_files_and_folders_without_repeats(tmp_path: Path) -> None:
     assert find_photos([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"], "a file that is named is taken as one"
 
 
+def test_heic_photos_are_found_whether_or_not_they_can_be_read(tmp_path: Path) -> None:
+    for name in ("IMG_0.HEIC", "IMG_1.heif", "IMG_2.hif"):
+        (tmp_path / name).write_bytes(b"")
+    assert [path.name for path in find_photos([tmp_path])] == ["IMG_0.HEIC", "IMG_1.heif", "IMG_2.hif"]
+
+
 def test_rejects_missing_photos(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match="nowhere is neither a file nor a folder"):
         find_photos([tmp_path / "nowhere"])

@@ -40,9 +40,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Inspect the dataset and print or write the report."""
+    from PIL import Image
+
     from rendersight.annotations import AnnotationError
     from rendersight.annotations.dataset import read_annotations
-    from rendersight.images import file_formats
     from training.config import parse_assignments, resolve
     from training.data import inspection
     from training.data.anchor_fit import geometry_of
@@ -57,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
     path, sheet = options.report or _RESULTS / f"{name}.html", options.sheet or _RESULTS / f"{name}.jpg"
     check_file(path)
     check_file(sheet)
-    if sheet.suffix.lower() not in file_formats():
+    if Image.registered_extensions().get(sheet.suffix.lower()) not in Image.SAVE:
         raise RunError(f"{sheet} is not the name of an image file; accepted: a name such as sheet.jpg or sheet.png")
     given = {"architecture": options.architecture} if options.architecture else {}
     geometry = geometry_of(resolve(options.preset, {**given, **parse_assignments(options.set)}))

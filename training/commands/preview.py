@@ -5,9 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from rendersight.annotations.dataset import read_annotations
-from training.commands.render_flags import add_sources, draw_of, workers_of
+from training.commands.render_flags import add_sources, check_blender, draw_of, workers_of
 from training.console import bar_of, progress_bar, say, stop_on_signals
-from training.synthetic.renderer import check_python
 
 PREVIEW_COUNT = 16
 
@@ -32,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
     sheet = out.parent / f"{out.resolve().name}.jpg"
     check_folder(out)
     check_file(sheet)
-    check_python(options.blender)
+    check_blender(options)
     seeds = range(options.first_seed, options.first_seed + PREVIEW_COUNT)
     for seed in seeds:  # the recipe may have changed since
         for path in out.glob(f"{name_of(seed)}.*"):

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.commands import flags
-from training.commands.render_flags import add_sources, draw_of, workers_of
+from training.commands.render_flags import add_sources, check_blender, draw_of, workers_of
 from training.console import bar_of, say, stop_on_signals
 from training.errors import Stopped
-from training.synthetic.renderer import check_python
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
 
     draw = draw_of(options.what, options.label)
     check_folder(options.out)
-    check_python(options.blender)
+    check_blender(options)
     seeds = options.shard.of(range(options.first_seed, options.first_seed + options.count))
     stop_asked = stop_on_signals()
     count = render_dataset(

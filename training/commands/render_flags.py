@@ -9,8 +9,9 @@ from model_store.cpu import usable_cores
 from rendersight.annotations import AnnotationError
 from training.commands import flags
 from training.synthetic import recipes
+from training.synthetic.mesh_check import try_mesh
 from training.synthetic.recipes import Draw
-from training.synthetic.renderer import Workers
+from training.synthetic.renderer import Workers, check_python
 
 MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".stl", ".ply", ".blend")
 
@@ -70,3 +71,15 @@ def draw_of(what: Sequence[str], labels: Sequence[str]) -> Draw:
         raise AnnotationError("a --label is empty")
     objects = [recipes.MeshObject(str(Path(item).resolve()), label) for item, label in zip(what, labels, strict=True)]
     return lambda seed, attempt: recipes.meshes(objects, seed, attempt)
+
+
+def check_blender(options: argparse.Namespace) -> None:
+    """Check that Blender runs and can read each mesh, before the first scene.
+
+    Raises:
+        BlenderMissing: the interpreter has no bpy.
+        AnnotationError: a mesh, or a file that it names, cannot be read.
+    """
+    check_python(options.blender)
+    for item, label in zip(options.what, options.label, strict=False):  # a recipe has no labels
+        try_mesh(draw_of([item], [label]), options.blender)

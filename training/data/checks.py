@@ -24,6 +24,7 @@ _RARE_BOXES = 20
 _IMBALANCE = 10
 _TYPO_RATIO = 0.8
 _TYPO_SHARE = 0.1
+_BLACK, _WHITE = 16.0, 239.0
 _UNION_SPLITS = ("trainval",)
 
 
@@ -55,6 +56,7 @@ def examine(
     return in_order(
         [
             *check_files(faults),
+            *check_exposure(looks),
             *check_orientation(looks, is_upright=FORMATS[found.format].is_upright),
             *check_duplicates(looks, pairs),
             *check_leaks(found.images, pairs),
@@ -76,6 +78,25 @@ def check_files(faults: Sequence[Fault]) -> list[Finding]:
     what = f"{counted(len({fault.file for fault in faults}), 'file')} cannot be used."
     spots = tuple(Spot(fault.file, words=fault.reason) for fault in faults)
     return [Finding("files", "fault", what, "Fix or remove them. Training stops until then.", spots)]
+
+
+def check_exposure(looks: Sequence[Look]) -> list[Finding]:
+    """Report images that are nearly black, nearly white or flat as read."""
+    spots = []
+    for look in looks:
+        darkest, brightest = look.grey_range
+        if brightest < _BLACK:
+            spots.append(Spot(look.name, words="nearly black"))
+        elif darkest > _WHITE:
+            spots.append(Spot(look.name, words="nearly white"))
+        elif look.is_flat:
+            spots.append(Spot(look.name, words="flat"))
+    if not spots:
+        return []
+    told = ", ".join(f"{kind} {count}" for kind, count in sorted(Counter(spot.words for spot in spots).items()))
+    what = f"As read, {counted(len(spots), 'image shows', 'images show')} next to nothing: {told}."
+    advice = "Look at them; save images of more than 8 bits per sample with 8 if their brightness is wrong."
+    return [Finding("exposure", "warning", what, advice, tuple(spots))]
 
 
 def check_orientation(looks: Sequence[Look], *, is_upright: bool) -> list[Finding]:

@@ -44,6 +44,7 @@ class Look:
         thumbnail: float32 (32, 32), grey, normalised to the same mean and standard deviation in every image.
         bits: float32 (256,), 1 if a cell is brighter than its left neighbour, else -1.
         is_flat: whether the image is almost uniform, such as a white picture. A flat image only equals the same file.
+        grey_range: darkest and brightest of 32 x 32 grey cells, 0 to 255.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Look:
     thumbnail: NDArray[np.float32]
     bits: NDArray[np.float32]
     is_flat: bool
+    grey_range: tuple[float, float]
 
 
 def look_at(found: Sequence[AnnotatedImage]) -> list[Look]:
@@ -81,6 +83,7 @@ def _look(image: AnnotatedImage) -> Look:
         thumbnail=(small - small.mean()) * np.float32(_SPREAD / max(spread, _FLAT)),
         bits=np.where(hashed[:, 1:] > hashed[:, :-1], np.float32(1), np.float32(-1)).ravel(),
         is_flat=spread < _FLAT,
+        grey_range=(float(small.min()), float(small.max())),
     )
 
 

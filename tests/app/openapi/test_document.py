@@ -100,7 +100,7 @@ def test_documents_every_accepted_body() -> None:
     assert form["required"] == ["image"]
     assert form["properties"]["image"]["format"] == "binary"
     bare = set(body["content"]) - {"multipart/form-data"}
-    assert bare == {f"image/{name.lower()}" for name in WEB_FORMATS}
+    assert bare == {f"image/{name.lower()}" for name in (*WEB_FORMATS, "HEIF", "HEIC")}
     assert all(body["content"][media_type]["schema"]["format"] == "binary" for media_type in bare)
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from app.schemas import BOX_DECIMALS, SCORE_DECIMALS
 from model_store.detector import open_detector
 from model_store.engines import DeviceLost
-from rendersight import images
+from rendersight import heif, images
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
 from tests.app.conftest import NOT_CONVERTED
@@ -54,6 +54,17 @@ def test_form_and_bare_image_give_the_same_detections(tiny_client: TestClient, r
 def test_signature_decides_the_format(client: TestClient, content_type: str | None) -> None:
     headers = {"Content-Type": content_type} if content_type else {}
     assert client.post("/detect", content=PHOTO, headers=headers).status_code == 200
+
+
+def test_heic_without_the_plugin_is_refused_with_what_to_do(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = encoded(Image.new("RGB", (9, 7)), "HEIF")
+    monkeypatch.setattr(heif, "IS_READABLE", False)
+    monkeypatch.setattr(images, "WEB_FORMATS", ("JPEG", "PNG"))
+    response = client.post("/detect", content=data)
+    assert response.status_code == 415
+    assert response.json()["detail"].startswith("HEIC is not read here: convert the photo to JPEG")
 
 
 def test_a_rotated_photo_is_turned_upright(client: TestClient, engine: FixedEngine) -> None:

@@ -5,9 +5,13 @@ import json
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
+from rendersight import heif, images
 from training.cli import main
 
 
@@ -29,6 +33,14 @@ def test_inspect_prints_counts_and_writes_a_page_and_a_sheet(shapes: Path, capsy
     assert "report: b/report.html" in captured.err
 
 
+@pytest.mark.parametrize("name", ["sheet.heic", "sheet.txt"])
+def test_refuses_a_sheet_in_a_format_that_is_not_written(
+    shapes: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert main(["inspect", str(shapes), "--sheet", name]) == 2
+    assert f"{name} is not the name of an image file" in capsys.readouterr().err
+
+
 def test_the_results_lie_in_runs_under_the_dataset_s_name(shapes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(shapes)]) == 0
     assert sorted(path.name for path in Path("runs/inspect").iterdir()) == [f"{shapes.name}.html", f"{shapes.name}.jpg"]
@@ -46,6 +58,54 @@ def test_inspect_prints_boxes_and_findings_as_json(shapes: Path, capsys: pytest.
     ]
     assert (data["format"], data["network"]["min_size"]) == ("labelme", 96)
     assert {finding["check"] for finding in data["findings"]} == {"balance"}
+
+
+@pytest.mark.parametrize("depth", ["12 bits", "10 bits in colour", "float"])
+def test_images_of_more_than_8_bits_show_their_contrast(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], depth: str
+) -> None:
+    ramp = np.linspace(0, 4095, 64 * 48).reshape(48, 64)
+    if depth == "float":
+        Image.fromarray(ramp.astype(np.float32)).save(tmp_path / "a.tif")
+    elif depth == "12 bits":
+        Image.fromarray(ramp.astype(np.uint16)).save(tmp_path / "a.png")
+    else:
+        cv2.imwrite(str(tmp_path / "a.png"), np.stack([ramp / 4] * 3, axis=2).astype(np.uint16))
+    assert main(["inspect", str(tmp_path)]) == 0
+    assert "exposure" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_inspect_names_heic_photos_that_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_readable: bool
+) -> None:
+    monkeypatch.setattr(heif, "IS_READABLE", is_readable)
+    if not is_readable:
+        monkeypatch.setattr(images, "WEB_FORMATS", ("JPEG", "PNG"))
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "a.png")
+    (tmp_path / "IMG_0.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(300))
+    reason = (
+        "the HEIC has a box that is cut short" if is_readable else "HEIC is not read here: convert the photo to JPEG"
+    )
+    assert main(["inspect", str(tmp_path)]) == 2
+    assert f"IMG_0.HEIC: {reason}" in capsys.readouterr().out
+
+
+def test_heic_photos_are_read_with_the_plugin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pillow_heif.from_pillow(Image.linear_gradient("L").convert("RGB")).save(tmp_path / "IMG_0.HEIC")
+    (tmp_path / "IMG_0.json").write_text(
+        '{"shapes": [{"label": "nut", "points": [[9, 9], [99, 99]], "shape_type": "rectangle"}], '
+        '"imagePath": "IMG_0.HEIC", "imageData": null}'
+    )
+    assert main(["inspect", str(tmp_path)]) == 0
+    assert "1 images, 1 boxes" in capsys.readouterr().out
+
+
+def test_inspect_names_images_that_show_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (40, 30), (9, 9, 9)).save(tmp_path / "a.png")
+    assert main(["inspect", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "warning: exposure: As read, 1 image shows next to nothing: nearly black 1.\n  a.png\n" in out
 
 
 def test_inspect_reports_every_fault_and_exits_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from rendersight.annotations.dataset import AnnotatedDataset, Misfit
 from training.data.checks import (
     check_balance,
     check_duplicates,
+    check_exposure,
     check_files,
     check_label_names,
     check_leaks,
@@ -24,7 +25,7 @@ from training.data.checks import (
 from training.data.duplicates import Look
 
 BOX = [10, 10, 30, 30]
-LOOK = Look("a.png", "sha", 1, np.zeros((32, 32), np.float32), np.ones(256, np.float32), is_flat=False)
+LOOK = Look("a.png", "sha", 1, np.zeros((32, 32), np.float32), np.ones(256, np.float32), False, (20.0, 200.0))
 
 
 def photo(
@@ -43,6 +44,20 @@ def test_unusable_files_are_a_fault() -> None:
     assert (finding.severity, finding.what) == ("fault", "2 files cannot be used.")
     assert [(spot.file, spot.words) for spot in finding.spots] == [("a.json", "not JSON"), ("b.png", "broken")]
     assert check_files([]) == []
+
+
+def test_images_that_show_nothing_are_one_finding() -> None:
+    looks = [
+        replace(LOOK, name="a.png", grey_range=(0, 15)),
+        replace(LOOK, name="b.png", grey_range=(240, 255)),
+        replace(LOOK, name="c.png", grey_range=(0, 12), is_flat=True),
+        replace(LOOK, name="d.png", grey_range=(100, 101), is_flat=True),
+        LOOK,
+    ]
+    (finding,) = check_exposure(looks)
+    assert finding.what == "As read, 4 images show next to nothing: flat 1, nearly black 2, nearly white 1."
+    assert [spot.words for spot in finding.spots] == ["nearly black", "nearly white", "nearly black", "flat"]
+    assert check_exposure([LOOK]) == []
 
 
 def test_orientation_severity_depends_on_format() -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import os
 
 import bpy
 
@@ -12,6 +11,7 @@ import numpy as np
 from mathutils import Matrix, Vector
 
 from training.synthetic.blender.materials import material_of
+from training.synthetic.blender.mesh_files import read_mesh_file
 
 
 def add_mesh(scene: bpy.types.Scene, spec: dict) -> bpy.types.Object:
@@ -36,10 +36,7 @@ def add_mesh(scene: bpy.types.Scene, spec: dict) -> bpy.types.Object:
 
 def _import(scene: bpy.types.Scene, path: str) -> bpy.types.Object:
     """Read a mesh file and join its meshes into one template that is in no collection and is not rendered."""
-    before = set(bpy.data.objects)
-    suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122
-    _IMPORTERS[suffix](path)
-    fresh = [item for item in bpy.data.objects if item not in before]
+    fresh = read_mesh_file(path)
     meshes = [item for item in fresh if item.type == "MESH" and len(item.data.polygons)]
     if not meshes:
         raise ValueError(f"{path} holds no mesh with faces")
@@ -66,30 +63,6 @@ def _import(scene: bpy.types.Scene, path: str) -> bpy.types.Object:
 
 def _name_of(path: str) -> str:
     return hashlib.sha256(path.encode()).hexdigest()[:40]  # Blender cuts names after 63 bytes
-
-
-def _import_gltf(path: str) -> None:
-    import addon_utils  # noqa: PLC0415 - part of bpy
-
-    addon_utils.enable("io_scene_gltf2")
-    bpy.ops.import_scene.gltf(filepath=path)
-
-
-def _import_blend(path: str) -> None:
-    with bpy.data.libraries.load(path) as (there, here):
-        here.objects = there.objects
-    for item in here.objects:
-        bpy.context.scene.collection.objects.link(item)
-
-
-_IMPORTERS = {
-    ".glb": _import_gltf,
-    ".gltf": _import_gltf,
-    ".obj": lambda path: bpy.ops.wm.obj_import(filepath=path),
-    ".stl": lambda path: bpy.ops.wm.stl_import(filepath=path),
-    ".ply": lambda path: bpy.ops.wm.ply_import(filepath=path),
-    ".blend": _import_blend,
-}
 
 
 def _resting_turn(mesh: bpy.types.Mesh, pose: float) -> Matrix:
