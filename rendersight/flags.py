@@ -1,14 +1,22 @@
 """Types of command-line values."""
 
 import argparse
+import csv
+from collections.abc import Sequence
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Parse different names, separated by commas."""
-    found = tuple(name.strip() for name in text.split(",") if name.strip())
+    """Parse different names, separated by commas; a name with a comma stands in double quotes, as in CSV."""
+    words = next(csv.reader([text], skipinitialspace=True), [])
+    found = tuple(name.strip() for name in words if name.strip())
     if not found or len(set(found)) != len(found):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of different names, such as one,two")
     return found
+
+
+def joined(names: Sequence[str]) -> str:
+    """Return the text that `names` parses to these names."""
+    return ",".join('"' + name.replace('"', '""') + '"' if set(name) & set(',"') else name for name in names)
 
 
 def count(text: str) -> int:

@@ -203,7 +203,8 @@ class _File:
         found: dict[_Id, Record] = {}
         names: set[str] = set()
         folders = self._folders()
-        splits = split_of(self.path.stem) or split_of(self.path.parent.name)
+        parent = self.path.parent
+        splits = split_of(self.path.stem) or (split_of(parent.name) if parent != self.index.root else ())
         for i, item in enumerate(items):
             number = _id_or_none(item, "id")
             try:

@@ -7,13 +7,15 @@ top-left corner. `subset` is the split. A task that is exported as "CVAT for vid
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from rendersight.annotations import AnnotationError, Fault, LabelledBox, Listing, ReadOptions, Record
+from rendersight.annotations import AnnotationError, LabelledBox, Listing, ReadOptions
 from rendersight.annotations.boxes import BoxXyxy, extent_of_polygon, from_origin, whole_number
-from rendersight.annotations.index import IMAGE_FOLDERS, FileIndex, split_of, split_of_folders
+from rendersight.annotations.index import FileIndex, split_of
+from rendersight.annotations.listed import Entry, number, read_listed
 from rendersight.annotations.voc import parse_xml
 
 _ROOT = re.compile(rb"<annotations[\s/>]")
@@ -32,8 +34,7 @@ def owns(_index: FileIndex, path: Path) -> bool:
 def read(index: FileIndex, options: ReadOptions) -> Listing:
     """Read the XML files of a folder, or the given file. Their images define the dataset.
 
-    An image is the file that `name` means in the folder of the XML or of the dataset, in a folder `images` there, or
-    anywhere in the dataset if only one file has that name. Boxes, polygons, ellipses and masks give a box; polylines,
+    Boxes, polygons, ellipses and masks give a box; polylines,
     points, tags, skeletons and cuboids give none and are counted.
 
     Raises:
@@ -42,44 +43,19 @@ def read(index: FileIndex, options: ReadOptions) -> Listing:
     paths = [path for path in index.with_suffix(".xml") if owns(index, path)]
     if not paths:
         raise AnnotationError(f"{index.root} holds no CVAT file: an XML with <annotations>")
-    faults: list[Fault] = []
-    records: dict[str, Record] = {}
     names: dict[str, None] = {}
-    ignored: Counter[str] = Counter()
-    for path in paths:
-        try:
-            top = parse_xml(path)
-            if top.find("track") is not None:
-                raise AnnotationError("is CVAT for video; export the task as CVAT for images 1.1")
-        except AnnotationError as error:
-            faults.append(Fault(index.name(path), str(error)))
-            continue
+
+    def parse(path: Path, ignored: Counter[str]) -> Iterator[Entry]:
+        top = parse_xml(path)
+        if top.find("track") is not None:
+            raise AnnotationError("is CVAT for video; export the task as CVAT for images 1.1")
         names.update(dict.fromkeys(name for label in top.iterfind(".//labels/label/name") if (name := label.text)))
-        for item in top.iterfind("image"):
-            try:
-                record = _record(index, path, item, options, ignored)
-                if record.name in records:
-                    raise AnnotationError("is listed twice; list each image once")
-            except AnnotationError as error:
-                faults.append(Fault(index.name(path), f"image {item.get('name', '')!r}: {error}"))
-            else:
-                records[record.name] = record
-    used = {record.image_path for record in records.values()}
-    return Listing(
-        root=index.root,
-        records=tuple(records.values()),
-        faults=tuple(faults),
-        ignored_shapes=ignored,
-        class_names=tuple(names),
-        unlisted=tuple(index.name(path) for path in index.images if path not in used) if index.entry is None else (),
-        used=tuple(paths),
-    )
+        return (_entry(item, options, ignored) for item in top.iterfind("image"))
+
+    return replace(read_listed(index, paths, parse), class_names=tuple(names))
 
 
-def _record(index: FileIndex, path: Path, item: Element, options: ReadOptions, ignored: Counter[str]) -> Record:
-    places = [folder for base in (path.parent, index.root) for folder in (base, *sorted(base.glob("*")))]
-    folders = [folder for folder in places if folder in (path.parent, index.root) or folder.name in IMAGE_FOLDERS]
-    image_path = index.image_named(item.get("name", ""), folders)
+def _entry(item: Element, options: ReadOptions, ignored: Counter[str]) -> Entry:
     objects = []
     for i, shape in enumerate(item):
         if shape.tag in _NO_BOX:
@@ -88,16 +64,13 @@ def _record(index: FileIndex, path: Path, item: Element, options: ReadOptions, i
         try:
             found = _object(shape)
         except AnnotationError as error:
-            raise AnnotationError(f"shape {i + 1} ({shape.get('label')}): {error}") from error
+            return Entry(item.get("name", ""), error=f"shape {i + 1} ({shape.get('label')}): {error}")
         objects.append(replace(found, box_xyxy=from_origin(found.box_xyxy, options.pixel_origin or 0)))
-    name = index.name(image_path)
-    return Record(
-        name=name,
-        image_path=image_path,
-        annotation_path=path,
+    return Entry(
+        name=item.get("name", ""),
         objects=tuple(objects),
         stated_wh=(whole_number(item.get("width", "")), whole_number(item.get("height", ""))),
-        splits=split_of(item.get("subset", "")) or split_of_folders(name),
+        splits=split_of(item.get("subset", "")),
     )
 
 
@@ -117,8 +90,8 @@ def _object(shape: Element) -> LabelledBox:
 
 def _box(shape: Element) -> BoxXyxy:
     """Return a box; one with a `rotation`, in degrees around its centre, gives its extent."""
-    x0, y0, x1, y1 = (_number(shape, key) for key in _CORNERS)
-    angle = math.radians(_number(shape, "rotation", "0"))
+    x0, y0, x1, y1 = (number(shape.get(key), key) for key in _CORNERS)
+    angle = math.radians(number(shape.get("rotation", 0), "rotation"))
     if not angle:
         return x0, y0, x1, y1
     cosine, sine = abs(math.cos(angle)), abs(math.sin(angle))
@@ -142,24 +115,13 @@ def _polygon(shape: Element) -> BoxXyxy:
 
 
 def _ellipse(shape: Element) -> BoxXyxy:
-    x, y, rx, ry = (_number(shape, key) for key in ("cx", "cy", "rx", "ry"))
+    x, y, rx, ry = (number(shape.get(key), key) for key in ("cx", "cy", "rx", "ry"))
     return x - rx, y - ry, x + rx, y + ry
 
 
 def _mask(shape: Element) -> BoxXyxy:
-    left, top, width, height = (_number(shape, key) for key in ("left", "top", "width", "height"))
+    left, top, width, height = (number(shape.get(key), key) for key in ("left", "top", "width", "height"))
     return left, top, left + width, top + height
 
 
 _SHAPES = {"box": _box, "polygon": _polygon, "ellipse": _ellipse, "mask": _mask}
-
-
-def _number(shape: Element, key: str, default: str = "") -> float:
-    text = shape.get(key, default)
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise AnnotationError(f"{key} is {text!r:.40}; accepted: a number")
-    return value

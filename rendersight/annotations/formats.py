@@ -10,9 +10,12 @@ from rendersight.annotations import (
     Listing,
     ReadOptions,
     coco,
+    createml,
+    csv_table,
     cvat,
     labelme_folder,
     unread,
+    via,
     voc,
     yolo,
 )
@@ -65,6 +68,9 @@ FORMATS = {
     "voc": Format("Pascal VOC", (".xml",), voc.owns, voc.read, voc.write, voc.IMAGES, flags=voc.FLAGS),
     "yolo": Format("YOLO", (".yaml", ".yml", ".txt"), yolo.owns, yolo.read, yolo.write, yolo.IMAGES, is_upright=True),
     "cvat": Format("CVAT for images", (".xml",), cvat.owns, cvat.read, has_file_each=False),
+    "via": Format("VGG Image Annotator", (".json",), via.owns, via.read, has_file_each=False),
+    "createml": Format("CreateML", (".json",), createml.owns, createml.read, has_file_each=False),
+    "csv": Format("CSV", (".csv",), csv_table.owns, csv_table.read, has_file_each=False),
 }
 WRITABLE = tuple(name for name, row in FORMATS.items() if row.write is not None)
 """Names of the formats that datasets can be written in."""

@@ -23,6 +23,8 @@ _HEAD_BYTES = 4096
 _SPLIT_NAMES = {"valid": "val", "validation": "val", "dev": "val"}
 _SPLIT = re.compile(r"(?<![a-z])(trainval|train|validation|valid|val|minival|dev|test)(?![a-z])", re.IGNORECASE)
 
+_FILLER = re.compile(r"[_-]|images?|imgs?|photos?|data|obj|set|20\d\d")
+
 
 class FileIndex:
     """The files below a dataset's folder; hidden files and folders are left out, links to files are followed.
@@ -76,6 +78,13 @@ class FileIndex:
         return frozenset(path.stem for path in self.images)
 
     @cached_property
+    def _by_stem(self) -> dict[str, list[Path]]:
+        found = defaultdict(list)
+        for path in self.images:
+            found[path.stem.lower()].append(path)
+        return dict(found)
+
+    @cached_property
     def _by_file_name(self) -> dict[str, list[Path]]:
         found = defaultdict(list)
         for path in self.images:
@@ -112,9 +121,15 @@ class FileIndex:
             told = ", ".join(self.name(path) for path in found[:3])
             raise AnnotationError(f"several images have this name: {told}; write more of the path")
         if not found:
-            stem = PurePosixPath(windows.name).stem
-            other = next((path for path in self.images if stem and path.stem.lower() == stem.lower()), None)
-            raise AnnotationError("no such image file" + (f", but there is {self.name(other)}" if other else ""))
+            return self._of_stem(windows.name)
+        return found[0]
+
+    def _of_stem(self, written: str) -> Path:
+        """Return the only image with the stem of a name, if the name itself has no image suffix."""
+        has_suffix = PurePosixPath(written).suffix.lower() in images.file_formats()
+        found = self._by_stem.get((PurePosixPath(written).stem if has_suffix else written).lower(), [])
+        if has_suffix or len(found) != 1:
+            raise AnnotationError("no such image file" + (f", but there is {self.name(found[0])}" if found else ""))
         return found[0]
 
 
@@ -173,10 +188,10 @@ def split_of(name: str) -> tuple[str, ...]:
 
 
 def split_of_folders(name: str) -> tuple[str, ...]:
-    """Return the split named by a folder in an image's name: `train/a.jpg` is in `train`."""
+    """Return the split named by a folder in an image's name: `train/a.jpg`, `train2017/a.jpg`, `train_images/a.jpg`."""
     for part in name.split("/")[:-1]:
-        if _SPLIT.fullmatch(part):
-            return split_of(part)
+        if _SPLIT.fullmatch(word := _FILLER.sub("", part.lower())):
+            return split_of(word)
     return ()
 
 

@@ -7,6 +7,9 @@ from rendersight import flags
 
 def test_parses_values() -> None:
     assert flags.names("a, b,,c ") == ("a", "b", "c")
+    assert flags.names('"nut, M8", bolt') == ("nut, M8", "bolt")
+    awkward = ("nut, M8", '3" pipe', "plain")
+    assert flags.names(flags.joined(awkward)) == awkward
     assert [flags.count("0"), flags.positive("1"), flags.score("0"), flags.score("1")] == [0, 1, 0, 1]
 
 

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from rendersight.annotations import AnnotationError
+from rendersight.flags import joined
 from training.config import TrainConfig
 from training.data.dataset import LabelledImages, own_split, split
 from training.records.run_folder import HOLD_OUT_LIST, RunRecord
@@ -25,8 +26,7 @@ def training_command(run: Path, record: RunRecord, *, train: LabelledImages, hol
     words += ["--negatives"] if reading.negatives else []
     words += ["--ignore-unread"] if reading.ignore_unread else []
     words += ["--pixel-origin", str(reading.pixel_origin)] if reading.pixel_origin is not None else []
-    if not any("," in name for name in record.class_names):  # --labels is split at commas
-        words.append(f"--labels={','.join(record.class_names)}")  # a name may start with a hyphen
+    words.append(f"--labels={joined(record.class_names)}")  # a name may start with a hyphen
     for name in _FLAGS:
         words += [f"--{name.replace('_', '-')}", str(changed[name])] if name in changed else []
     words += _division(run, record.config, train, hold_out)

@@ -32,7 +32,15 @@ def test_a_split_is_a_word_in_a_name(name: str, split: str | None) -> None:
 
 @pytest.mark.parametrize(
     ("name", "split"),
-    [("train/a.png", ("train",)), ("x/valid/y/a.png", ("val",)), ("test.png", ()), ("test 1/a.png", ())],
+    [
+        ("train/a.png", ("train",)),
+        ("x/valid/y/a.png", ("val",)),
+        ("test.png", ()),
+        ("test 1/a.png", ()),
+        ("contest/a.png", ()),
+        ("val2017/a.png", ("val",)),
+        ("test_images/a.png", ("test",)),
+    ],
 )
 def test_a_folder_is_a_split_by_its_whole_name(name: str, split: tuple[str, ...]) -> None:
     assert split_of_folders(name) == split

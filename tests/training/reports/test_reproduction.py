@@ -93,9 +93,9 @@ def test_command_follows_split_of_dataset() -> None:
     assert (options.hold_out_names, options.hold_out, options.group_by) == (None, None, None)
 
 
-def test_command_leaves_out_labels_with_commas() -> None:
+def test_command_quotes_labels_with_commas() -> None:
     record = replace(RECORD, class_names=("disc, red", "square"))
-    assert told(record, *split_by_names(photos(), ["03.png"])).labels is None
+    assert told(record, *split_by_names(photos(), ["03.png"])).labels == ("disc, red", "square")
 
 
 @pytest.mark.parametrize(
