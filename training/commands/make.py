@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
     try:
         release = _make(options)
     except KeyboardInterrupt:  # before the stages, or at the second Ctrl-C
-        raise Stopped("stopped; repeat the command to go on") from None
+        raise Stopped("stopped; repeat the command to continue") from None
     if options.json:
         flags.print_release(release)
 

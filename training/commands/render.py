@@ -72,6 +72,6 @@ def run(options: argparse.Namespace) -> None:
         stop_asked=stop_asked,
     )
     if stop_asked():
-        raise Stopped(f"stopped after {count} images; repeat the command to go on")
+        raise Stopped(f"stopped after {count} images; repeat the command to continue")
     part = f" (part {options.shard} of {options.count})" if options.shard.total > 1 else ""
     say(f"{count} images rendered, {len(seeds)} in {options.out}{part}")

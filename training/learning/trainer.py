@@ -142,7 +142,7 @@ class Trainer:
 
     def _stop(self) -> None:
         self._world.wait()  # until the checkpoint is written: torchrun ends all processes once one has ended
-        raise Stopped(f"stopped in epoch {self._progress.epoch + 1}; go on with --out {self._out} --resume")
+        raise Stopped(f"stopped in epoch {self._progress.epoch + 1}; continue with --out {self._out} --resume")
 
     def _steps(self) -> Iterable[Step]:
         config, progress = self._record.config, self._progress

@@ -65,7 +65,7 @@ def make(plan: MakePlan, context: RunContext) -> Release:
             _stop_if_asked(context)
             progress = write_progress(plan, stage(plan, progress, context))
         except Stopped:
-            raise Stopped(f"stopped in {number}/{len(STAGES)}, {name}; repeat the command to go on") from None
+            raise Stopped(f"stopped in {number}/{len(STAGES)}, {name}; repeat the command to continue") from None
     release = published(plan, progress)
     assert release is not None
     return release

@@ -209,7 +209,7 @@ INTERRUPT = "import os, signal, time; os.kill(os.getppid(), signal.SIGINT); time
 def test_interrupted_checks_leave_nothing(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     blender = fake(tmp_path / "interrupting", behaviour=INTERRUPT)
     assert main(command(tmp_path / "tools", "--blender", str(blender))) == 130
-    assert "stopped; repeat the command to go on" in capsys.readouterr().err
+    assert "stopped; repeat the command to continue" in capsys.readouterr().err
     assert list(place.iterdir()) == []
 
 
@@ -236,7 +236,7 @@ def test_interrupted_stages_lose_nothing(place: Path, tmp_path: Path) -> None:
             process.kill()
             process.wait()
         assert process.returncode == 130
-        assert "repeat the command to go on" in errors
+        assert "repeat the command to continue" in errors
         assert "Traceback" not in errors
     assert 1 <= len(read_metrics(place / "runs/make/old-pawn/run")) < 40
 

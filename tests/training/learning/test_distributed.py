@@ -72,7 +72,7 @@ def test_a_kill_and_a_stop_of_one_process_end_both_and_lose_nothing(
     assert "Traceback" not in first.errors
     first, second = processes.run(train(shapes, out), processes=2, signals=[(out / METRICS, 1, signal.SIGTERM)])
     assert (first.status, second.status) == (130, 130), first.errors + second.errors
-    assert len(re.findall(rf"stopped in epoch \d; go on with --out {out} --resume", first.errors)) == 1
+    assert len(re.findall(rf"stopped in epoch \d; continue with --out {out} --resume", first.errors)) == 1
     assert sum("2 processes" in line for line in first.errors.splitlines()) == 1
     assert (second.out, second.errors) == ("", "")
     (last,) = processes.run(["train", "--resume", "--out", out, "--workers", 0, "--device", "cpu"])
@@ -174,7 +174,7 @@ def test_a_stop_of_one_process_stops_all_and_another_number_of_them_goes_on(
     signals = [(out / LAST, before - 1, signal.SIGTERM)]
     ended = processes.run(train(shapes, out), processes=before, signals=signals)
     assert [process.status for process in ended] == [130] * before, [process.errors for process in ended]
-    assert ended[0].errors.count(f"stopped in epoch 1; go on with --out {out} --resume") == 1
+    assert ended[0].errors.count(f"stopped in epoch 1; continue with --out {out} --resume") == 1
     assert all(process.out == process.errors == "" for process in ended[1:])
     assert read_metrics(out) == []
     ended = processes.run(["train", "--resume", "--out", out, "--workers", 0, "--device", "cpu"], processes=after)
@@ -229,7 +229,7 @@ def test_a_stop_of_torchrun_reaches_readers_too_and_saves_the_run(
         _, errors = agent.communicate(timeout=60)
     assert agent.returncode == 1  # torchrun's own, whatever its workers ended with
     assert errors.count("stopping after this step") == 1
-    assert errors.count(f"go on with --out {out} --resume") == 1
+    assert errors.count(f"continue with --out {out} --resume") == 1
     assert "DataLoader worker" not in errors
 
 

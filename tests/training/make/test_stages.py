@@ -132,7 +132,7 @@ def test_stops_in_every_stage_change_no_figure(made: tuple[Path, Release], shape
     plan = plan_in(tmp_path, photos=shapes)
     for number, stage in enumerate(("render", "train", "report", "publish"), 1):
         stop = StopIn(stage, question=1 if stage == "publish" else 2)  # it takes over what the report found
-        with pytest.raises(Stopped, match=f"stopped in {number}/4, {stage}; repeat the command to go on"):
+        with pytest.raises(Stopped, match=f"stopped in {number}/4, {stage}; repeat the command to continue"):
             make_it(plan, say=stop.say, stop_asked=stop.asked)
         assert store.versions(tmp_path / "store", "shapes") == []
     release = make_it(plan)
