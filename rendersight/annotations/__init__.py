@@ -72,8 +72,8 @@ class Fault:
 
 
 _MOST_ALIKE = 3
-# what differs between faults of one kind: numbers, quoted paths, and names in brackets
-_DETAILS = re.compile(r"'[^']*[./\\][^']*'|\([^)]*\)|-?\d[\d.e+-]*")
+# what differs between faults of one kind: quoted paths, names in brackets, files and numbers
+_DETAILS = re.compile(r"'[^']*[./\\][^']*'|\([^)]*\)|\S+\.[A-Za-z]{2,4}\b|-?\d[\d.e+-]*")
 
 
 def summary(faults: Iterable[Fault]) -> list[str]:

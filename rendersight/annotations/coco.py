@@ -25,13 +25,15 @@ from rendersight.annotations import (
     coco_writing,
 )
 from rendersight.annotations.boxes import BoxXyxy, extent_of_polygon, whole_number
-from rendersight.annotations.index import FileIndex, read_text, split_of, split_of_folders
+from rendersight.annotations.index import FileIndex, read_text
+from rendersight.annotations.splits import split_of, split_of_folders
 
 IMAGES = "images"
 ANNOTATIONS = "annotations"
 CROWD, RLE = "crowd", "rle"
 
 _LISTS = ("images", "annotations")
+_HEAD_BYTES = 4096
 _MOST_PX = 1e9
 _POLYGON_NUMBERS = 6
 
@@ -40,7 +42,9 @@ _Id = int | float | str  # 1.0 is the id 1: they are equal, and so one key of a 
 
 def owns(_index: FileIndex, path: Path) -> bool:
     """Return whether a JSON file is COCO, with or without its categories."""
-    data = path.read_bytes()
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+        data = head if b'"shapes"' in head else head + file.read()  # LabelMe's file may embed a large photo
     has_lists = all(re.search(rb'"%s"\s*:\s*\[' % name.encode(), data) for name in _LISTS)
     return has_lists and b'"shapes"' not in data and re.search(rb'"(categories|bbox|segmentation)"', data) is not None
 

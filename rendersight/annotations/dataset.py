@@ -1,5 +1,6 @@
 """Reading of a dataset in any format: its annotated images and all its faults."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,10 +25,12 @@ from rendersight.annotations import (
 )
 from rendersight.annotations.boxes import BoxXyxy, clipped
 from rendersight.annotations.index import FileIndex, name_below
+from rendersight.annotations.splits import is_image_list, read_lists, split_of
 
 NO_CLASSES = ("__ignore__", "_background_")
 """Labels that LabelMe reserves: its exporters leave out shapes of the first, and the second is the background."""
 
+_ASTRAY = "is the label file of no image; put it beside its image, or into a folder labels beside the folder images"
 _ROUNDING_PX = 0.01
 _READ_ALL = ReadOptions()
 
@@ -125,7 +128,7 @@ def read_annotations(
     """
     index = FileIndex(source)
     name = options.format or formats.recognise(index)
-    listing = _without_reserved(formats.format_of(name).read(index, options))
+    listing = _with_listed_splits(index, _without_reserved(formats.format_of(name).read(index, options)))
     unread_faults, unused = _unread(index, listing, name, options)
     with ThreadPoolExecutor() as pool:  # decoding releases the GIL
         looks = pool.map(lambda record: _look(listing.root, record, decode=decode), listing.records)
@@ -167,13 +170,31 @@ def _without_reserved(listing: Listing) -> Listing:
     )
 
 
+def _with_listed_splits(index: FileIndex, listing: Listing) -> Listing:
+    """Assign splits by lists such as `train.txt` that the format's own reader did not read."""
+    known = set(listing.used)
+    lists = {path: split_of(path.stem)[0] for path in index.files if path not in known and is_image_list(index, path)}
+    if index.entry is not None or not lists:
+        return listing
+    if any(record.splits for record in listing.records):
+        told = ", ".join(index.name(path) for path in lists)
+        remark = f"lists of images are not used, because other files or folders give the split: {told}"
+        return replace(listing, used=(*listing.used, *lists), remarks=(*listing.remarks, remark))
+    splits, faults = read_lists(index, lists)
+    records = [
+        replace(record, splits=splits.get(record.image_path, ()) if record.image_path else ())
+        for record in listing.records
+    ]
+    return replace(listing, records=tuple(records), faults=(*listing.faults, *faults), used=(*listing.used, *lists))
+
+
 def _unread(index: FileIndex, listing: Listing, name: str, options: ReadOptions) -> tuple[list[Fault], list[Fault]]:
     """Return faults for label files and photos that are not read, and all other files that are not used."""
     if index.entry is not None:  # the file says what belongs to the dataset
         return [], []
-    told = [listing.root / fault.file for fault in listing.faults]
+    told = [Path(os.path.normpath(listing.root / fault.file)) for fault in listing.faults]
     labels = [record.annotation_path for record in listing.records if record.annotation_path is not None]
-    serious, harmless = unread.unread(index, [*listing.used, *labels, *(path.resolve() for path in told)])
+    serious, harmless = unread.unread(index, [*listing.used, *labels, *told])
     faults = []
     for fault in serious:
         other = formats.owner(index, index.root / fault.file)
@@ -184,7 +205,8 @@ def _unread(index: FileIndex, listing: Listing, name: str, options: ReadOptions)
         elif options.format is not None and other not in (None, name):
             harmless.append(Fault(fault.file, f"is {other}, and --format {name} leaves it out"))
         else:
-            faults.append(Fault(fault.file, f"{fault.reason}. Or go on without it: --ignore-unread"))
+            reason = fault.reason if other != name else _ASTRAY
+            faults.append(Fault(fault.file, f"{reason}. Or go on without it: --ignore-unread"))
     return faults, sorted(harmless, key=lambda fault: fault.file)
 
 

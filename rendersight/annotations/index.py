@@ -1,7 +1,6 @@
 """The files of a dataset's folder, listed once, and the lookup of images by name."""
 
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -18,12 +17,6 @@ IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "photos", "phot
 
 ENTRY_SUFFIXES = (".json", ".yaml", ".yml", ".xml", ".csv")
 """Suffixes of single files that can describe a whole dataset."""
-
-_HEAD_BYTES = 4096
-_SPLIT_NAMES = {"valid": "val", "validation": "val", "dev": "val"}
-_SPLIT = re.compile(r"(?<![a-z])(trainval|train|validation|valid|val|minival|dev|test)(?![a-z])", re.IGNORECASE)
-
-_FILLER = re.compile(r"[_-]|images?|imgs?|photos?|data|obj|set|20\d\d")
 
 
 class FileIndex:
@@ -129,7 +122,7 @@ class FileIndex:
         has_suffix = PurePosixPath(written).suffix.lower() in images.file_formats()
         found = self._by_stem.get((PurePosixPath(written).stem if has_suffix else written).lower(), [])
         if has_suffix or len(found) != 1:
-            raise AnnotationError("no such image file" + (f", but there is {self.name(found[0])}" if found else ""))
+            raise AnnotationError("no such image file" + (f", but there is {self.name(found[0])!r}" if found else ""))
         return found[0]
 
 
@@ -172,36 +165,6 @@ def counterparts(folder: Path, root: Path, *, names: Sequence[str], others: Sequ
     beside = [path for path in before.glob("*") if path.name.lower() in others and path.is_dir()]
     beside.sort(key=lambda path: (others.index(path.name.lower()), path.name))
     return [mirror for path in beside if (mirror := path.joinpath(*after)).is_dir()]
-
-
-def split_of(name: str) -> tuple[str, ...]:
-    """Return the split in the name of a file or folder, such as `valid` or `instances_val2017`.
-
-    Returns:
-        One of `train`, `val`, `test`, `trainval` and `minival`, or nothing; `valid`, `validation` and `dev` are `val`.
-    """
-    found = _SPLIT.search(PurePosixPath(name).name)
-    if found is None:
-        return ()
-    word = found.group(1).lower()
-    return (_SPLIT_NAMES.get(word, word),)
-
-
-def split_of_folders(name: str) -> tuple[str, ...]:
-    """Return the split named by a folder in an image's name: `train/a.jpg`, `train2017/a.jpg`, `train_images/a.jpg`."""
-    for part in name.split("/")[:-1]:
-        if _SPLIT.fullmatch(word := _FILLER.sub("", part.lower())):
-            return split_of(word)
-    return ()
-
-
-def is_image_list(path: Path) -> bool:
-    """Return whether a text file lists the images of a split, such as `train.txt`, by its name and first line."""
-    if path.suffix.lower() not in (".txt", ".lst", ".list") or not split_of(path.stem) or "_" in path.stem:
-        return False
-    with path.open("rb") as file:
-        first = file.read(_HEAD_BYTES).strip().split(b"\n")[0].strip()
-    return PurePosixPath(first.decode("utf-8", "replace")).suffix.lower() in images.file_formats()
 
 
 def without_twins(index: FileIndex, paths: Iterable[Path]) -> tuple[list[Path], list[Fault]]:

@@ -19,7 +19,15 @@ from rendersight.annotations import (
     labelme,
 )
 from rendersight.annotations.boxes import flags_of, from_origin, plain
-from rendersight.annotations.index import FileIndex, read_text, split_of_folders, without_twins
+from rendersight.annotations.index import (
+    IMAGE_FOLDERS,
+    LABEL_FOLDERS,
+    FileIndex,
+    counterparts,
+    read_text,
+    without_twins,
+)
+from rendersight.annotations.splits import split_of_folders
 
 _SHAPES = re.compile(rb'"shapes"\s*:')
 _HEAD_BYTES = 4096
@@ -93,8 +101,13 @@ def _pair(index: FileIndex) -> tuple[list[_Pair], list[Fault]]:
     unclaimed = {path.with_suffix(""): path for path in image_files}
     pairs: list[_Pair] = []
     orphans: list[tuple[Path, labelme.Document, bool]] = []  # the bool: whether the JSON embeds its image
+    mirrors: dict[Path, list[Path]] = {}
     for path in index.with_suffix(".json"):
-        image_path = unclaimed.pop(path.with_suffix(""), None)
+        folder = path.parent
+        if folder not in mirrors:
+            mirrors[folder] = counterparts(folder, index.root, names=LABEL_FOLDERS, others=IMAGE_FOLDERS)
+        stems = (place / path.stem for place in (folder, *mirrors[folder]))
+        image_path = next((unclaimed.pop(stem) for stem in stems if stem in unclaimed), None)
         try:
             document = _parse(path, must_be_labelme=image_path is not None)
         except AnnotationError as error:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rendersight.annotations import AnnotationError, Fault, LabelledBox, Listing, Record
 from rendersight.annotations.boxes import BoxXyxy
-from rendersight.annotations.index import IMAGE_FOLDERS, FileIndex, split_of, split_of_folders
+from rendersight.annotations.index import IMAGE_FOLDERS, FileIndex
+from rendersight.annotations.splits import split_of, split_of_folders
 
 _MOST_PX = 1e9
 

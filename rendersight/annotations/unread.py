@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rendersight.annotations import Fault
-from rendersight.annotations.index import FileIndex, is_image_list
+from rendersight.annotations.index import FileIndex
 
 _HEAD_BYTES = 65536
 
@@ -37,18 +37,22 @@ _BINARY = {
     **dict.fromkeys((".npz", ".npy"), "a NumPy file"),
     ".mat": "a MATLAB file",
     ".parquet": "Parquet",
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "a spreadsheet"),
 }
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 _BY_SUFFIX = {
     **{suffix: f"{name} is not read; convert it to JPEG" for suffix, name in _PHOTOS.items()},
     **{suffix: f"{name} is not read; export another format, or remove it" for suffix, name in _BINARY.items()},
+    **dict.fromkeys(_ARCHIVES, "is an archive; unpack it or remove it"),
 }
 _TEXT = (".json", ".jsonl", ".ndjson", ".xml", ".csv", ".tsv", ".yaml", ".yml", ".txt", ".plist")
 _WORDS = re.compile(
-    rb"\b(bbox|bndbox|box2d|boxes|annotations?|shapes|regions|polygons?|segmentation|points|objects|coordinates"
-    rb"|rectanglelabels|category_id|x_?min|classTitle)\b",
+    rb"\b(bbox|bndbox|box2d|box(es)?|bounding_?box(es)?|annotations?|shapes?|regions?|polygons?|segmentation|points"
+    rb"|objects?|coordinates|rect(angle)?s?|labels?|rectanglelabels|category_id|x_?min|classTitle)\b",
     re.IGNORECASE,
 )
-_NUMBERS = re.compile(rb"\S+([ \t,]+-?[\d.]+(e-?\d+)?){4,}", re.IGNORECASE)
+_NUMBERS = re.compile(rb"^[ \t]*\S+([ \t,]+-?[\d.]+(e-?\d+)?){4,}", re.IGNORECASE | re.MULTILINE)
+_DATA_KEYS = (rb"^names\s*:", rb"^(train|val|path)\s*:")  # of a YOLO data.yaml
 _NOTHING = re.compile(rb'"annotations"\s*:\s*\[\s*\]')
 _SCENE = ".scene.json"
 
@@ -86,8 +90,6 @@ def _reason(index: FileIndex, path: Path) -> str | None:
     suffix = path.suffix.lower()
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix]
-    if is_image_list(path):
-        return "is a list of the images of a split; put these images into a folder of that name, such as val"
     if suffix not in _TEXT or path.name.endswith(_SCENE) or not _is_label(index, path):
         return None
     return guess(path) or "looks like a label file, but is in no format that is read; export another one, or remove it"
@@ -98,6 +100,9 @@ def _is_label(index: FileIndex, path: Path) -> bool:
         head = file.read(_HEAD_BYTES)
     if not head.strip() or _NOTHING.search(head) or (b'"caption"' in head and b'"bbox"' not in head):  # COCO's captions
         return False
-    if path.suffix.lower() == ".txt":
-        return path.stem in index.stems or _NUMBERS.match(head.lstrip()) is not None
+    suffix = path.suffix.lower()
+    if suffix == ".txt":
+        return path.stem in index.stems or _NUMBERS.search(head) is not None
+    if suffix in (".yaml", ".yml"):
+        return all(re.search(key, head, re.MULTILINE) for key in _DATA_KEYS)
     return _WORDS.search(head) is not None

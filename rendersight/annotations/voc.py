@@ -31,10 +31,9 @@ from rendersight.annotations.index import (
     FileIndex,
     counterparts,
     read_text,
-    split_of,
-    split_of_folders,
     without_twins,
 )
+from rendersight.annotations.splits import split_of, split_of_folders
 
 IMAGES = "JPEGImages"
 ANNOTATIONS = "Annotations"

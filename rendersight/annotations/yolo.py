@@ -31,13 +31,11 @@ from rendersight.annotations.index import (
     counterparts,
     images_below,
     images_in,
-    is_image_list,
     name_below,
     read_text,
-    split_of,
-    split_of_folders,
     without_twins,
 )
+from rendersight.annotations.splits import is_image_list, read_lists, split_of, split_of_folders
 
 IMAGES = "images"
 LABELS = "labels"
@@ -103,7 +101,7 @@ def _read_folder(index: FileIndex, options: ReadOptions) -> Listing:
     images, faults = without_twins(index, index.images)
     find = _label_finder(index.root)
     texts = [path for image in images if (path := find(image)) is not None]
-    if not texts and not _names_files(index):
+    if not texts and not any(owns(index, path) for path in index.with_suffix(".txt")):
         raise AnnotationError(
             f"{index.root} holds neither a {DATA} with names and train, val or test, nor label files (.txt)"
         )
@@ -161,25 +159,14 @@ def _declared_splits(index: FileIndex) -> tuple[dict[Path, tuple[str, ...]], lis
     The lists are those that `obj.data` names (`train = data/train.txt`), and lists that are named for a split.
     """
     data_files = [path for path in index.files if path.suffix.lower() == ".data"]
-    lists: dict[Path, str] = {}
-    for path in index.files:
-        if is_image_list(path):
-            lists[path] = split_of(path.stem)[0]
+    lists = {path: split_of(path.stem)[0] for path in index.files if is_image_list(index, path)}
     for path in data_files:
         for line in read_text(path).split("\n"):
             key, _, value = (part.strip() for part in line.partition("="))
             if key in _SPLIT_KEYS and (found := _ending_with(index, value)) is not None:
                 lists[found] = _SPLIT_KEYS[key]
-    splits: dict[Path, dict[str, None]] = {}
-    faults = []
-    for path, name in lists.items():
-        for number, line in enumerate(read_text(path).split("\n"), 1):
-            try:
-                if line.strip():
-                    splits.setdefault(index.image_named(line.strip(), (path.parent, index.root)), {})[name] = None
-            except AnnotationError as error:
-                faults.append(Fault(index.name(path), f"line {number}: {line.strip()!r}: {error}"))
-    return {path: tuple(found) for path, found in splits.items()}, [*data_files, *lists], faults
+    splits, faults = read_lists(index, lists)
+    return splits, [*data_files, *lists], faults
 
 
 def _ending_with(index: FileIndex, written: str) -> Path | None:
@@ -322,7 +309,7 @@ class _Data:
             with_points="kpt_shape" in data,
         )
         unlisted = [path for path in self.index.images if path not in splits] if self.index.entry is None else []
-        others = [path for path in self.index.files if is_image_list(path) and path not in self.lists]
+        others = [path for path in self.index.files if is_image_list(self.index, path) and path not in self.lists]
         if others and self.index.entry is None:
             unnamed = ", ".join(self.index.name(path) for path in others)
             self.remarks.append(f"lists that {self.index.name(self.path)} does not name are not used: {unnamed}")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rendersight.annotations import AnnotatedImage, AnnotationError, ReadOptions
+from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, ReadOptions, summary
 from rendersight.annotations.dataset import AnnotatedDataset, load_pixels, read_annotations
 
 WIDTH, HEIGHT = 40, 30
@@ -269,6 +269,74 @@ class TestShapes:
         image = the_image(read_annotations(tmp_path))
         assert image.labels == ("c", "a", "b")
         assert image.boxes_xyxy[:, 2].tolist() == [1, 2, 3]
+
+    @pytest.mark.parametrize(
+        ("groups", "labels", "boxes"),
+        [
+            ([1, 1], ["bar", "bar"], [[2, 3, 30, 20]]),
+            ([0, 0], ["bar", "bar"], [[2, 3, 30, 20]]),
+            ([1, 2], ["bar", "bar"], [[2, 3, 10, 9], [20, 8, 30, 20]]),
+            ([1, 1], ["bar", "nut"], [[2, 3, 10, 9], [20, 8, 30, 20]]),
+            ([None, None], ["bar", "bar"], [[2, 3, 10, 9], [20, 8, 30, 20]]),
+        ],
+    )
+    def test_shapes_of_one_label_and_group_are_one_object(
+        self, tmp_path: Path, groups: list[int | None], labels: list[str], boxes: list[list[float]]
+    ) -> None:
+        write_image(tmp_path / "photo.png")
+        corners = [[[2, 3], [10, 9]], [[20, 8], [30, 20]]]
+        rows = zip(corners, groups, labels, strict=True)
+        write_json(
+            tmp_path / "photo.json",
+            *({**RECTANGLE, "points": points, "group_id": group, "label": label} for points, group, label in rows),
+        )
+        found = read_annotations(tmp_path)
+        assert the_image(found).boxes_xyxy.tolist() == boxes
+        assert len(found.remarks) == 2 - len(boxes)
+
+    def test_difficult_is_a_flag(self, tmp_path: Path) -> None:
+        write_image(tmp_path / "photo.png")
+        write_json(tmp_path / "photo.json", {**RECTANGLE, "difficult": True, "flags": {"blurred": True, "dark": False}})
+        assert the_image(read_annotations(tmp_path)).flags == (frozenset({"difficult", "blurred"}),)
+
+    def test_pixels_may_count_from_1(self, tmp_path: Path) -> None:
+        write_image(tmp_path / "photo.png")
+        write_json(tmp_path / "photo.json")
+        assert the_image(read_annotations(tmp_path, ReadOptions(pixel_origin=1))).boxes_xyxy.tolist() == [
+            [4, 5, 15, 26]
+        ]
+
+    @pytest.mark.parametrize("folder", ["labels", "Annotations", "ann"])
+    def test_json_may_lie_in_a_folder_of_labels(self, tmp_path: Path, folder: str) -> None:
+        write_image(tmp_path / "images" / "photo.png")
+        write_json(tmp_path / folder / "photo.json", imagePath="photo.png")
+        assert the_image(read_annotations(tmp_path)).labels == ("six",)
+
+    def test_folders_and_lists_give_the_split(self, tmp_path: Path) -> None:
+        for name in ("train/a", "val/b"):
+            write_image(tmp_path / f"{name}.png")
+            write_json(tmp_path / f"{name}.json")
+        assert [image.splits for image in read_annotations(tmp_path).images] == [("train",), ("val",)]
+        (tmp_path / "train").rename(tmp_path / "one")
+        (tmp_path / "val").rename(tmp_path / "two")
+        (tmp_path / "train.txt").write_text("a\n")
+        (tmp_path / "test.txt").write_text("two/b.png\n")
+        assert [image.splits for image in read_annotations(tmp_path).images] == [("train",), ("test",)]
+
+
+def test_summary_has_one_line_for_each_kind_of_fault() -> None:
+    lost = [
+        Fault("a.json", f"images[{i}]: file_name 'p{i}.jpg': no such image file, but there is 'p{i}.png'")
+        for i in range(339)
+    ]
+    bare = [Fault(f"{name}.png", "has no label file") for name in "abcde"]
+    labels = [Fault("x.json", f"label {name!r} is not a class") for name in ("nut", "bolt")]
+    assert summary([*lost, *bare, *labels]) == [
+        f"a.json: {lost[0].reason} (and 338 faults like it)",
+        "a.png, b.png, c.png and 2 more files: has no label file",
+        "x.json: label 'nut' is not a class",
+        "x.json: label 'bolt' is not a class",
+    ]
 
 
 class TestFaults:

@@ -1,49 +1,12 @@
-"""What files' and folders' names tell: splits, and which image a name means."""
+"""Which image a name means, and which folder a file stands for."""
 
 from pathlib import Path
 
 import pytest
 
 from rendersight.annotations import AnnotationError
-from rendersight.annotations.index import FileIndex, split_of, split_of_folders
+from rendersight.annotations.index import FileIndex
 from tests.rendersight.annotations.test_dataset import write_image
-
-
-@pytest.mark.parametrize(
-    ("name", "split"),
-    [
-        ("train", "train"),
-        ("instances_val2017", "val"),
-        ("valid", "val"),
-        ("Validation", "val"),
-        ("dev", "val"),
-        ("test-dev2017", "test"),
-        ("my.trainval", "trainval"),
-        ("instances", None),
-        ("latest", None),
-        ("validate_me", None),
-        ("retrain", None),
-        ("train/instances", None),
-    ],
-)
-def test_a_split_is_a_word_in_a_name(name: str, split: str | None) -> None:
-    assert split_of(name) == (() if split is None else (split,))
-
-
-@pytest.mark.parametrize(
-    ("name", "split"),
-    [
-        ("train/a.png", ("train",)),
-        ("x/valid/y/a.png", ("val",)),
-        ("test.png", ()),
-        ("test 1/a.png", ()),
-        ("contest/a.png", ()),
-        ("val2017/a.png", ("val",)),
-        ("test_images/a.png", ("test",)),
-    ],
-)
-def test_a_folder_is_a_split_by_its_whole_name(name: str, split: tuple[str, ...]) -> None:
-    assert split_of_folders(name) == split
 
 
 def test_an_image_is_found_in_the_likeliest_folder_first(tmp_path: Path) -> None:

@@ -28,7 +28,6 @@ def labelme_set(folder: Path) -> Path:
         ("dota.txt", "1.0 2.0 9.0 2.0 9.0 8.0 1.0 8.0 plane 0\n", "DOTA"),
         ("numbers.txt", "0 0.5 0.5 0.25 0.25\n", "in no format that is read"),
         ("a.txt", "a photo of a dog\n", "in no format that is read"),
-        ("train.txt", "images/a.png\n", "a list of the images of a split"),
         ("data.tfrecord", "binary", "TFRecord is not read"),
         ("digitStruct.mat", "binary", "MATLAB"),
         ("b.HEIC", "binary", "HEIC is not read; convert it to JPEG"),

@@ -1,6 +1,7 @@
 """Pascal VOC: pixels counted from 1, the devkit's layout, and every fault at once."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from PIL import Image
@@ -54,6 +55,22 @@ class TestBoxes:
         found = read_one(tmp_path, box(6, 7, 15, 26))
         assert [image.boxes_xyxy.tolist() for image in found.images] == [[[6, 7, 15, 26]], [[0, 7.5, 15, 26]]]
         assert "counts pixels from 0" in found.remarks[0]
+
+    @pytest.mark.parametrize(("origin", "left"), [(0, 6), (1, 5)])
+    def test_the_pixel_origin_decides(self, tmp_path: Path, origin: Literal[0, 1], left: int) -> None:
+        read_one(tmp_path, box(6, 7, 15, 26))
+        found = read_annotations(tmp_path, ReadOptions(pixel_origin=origin))
+        assert the_image(found).boxes_xyxy.tolist() == [[left, left + 1, 15, 26]]
+        assert found.remarks == ()
+
+    @pytest.mark.parametrize("folders", [("images", "annotations"), ("img", "xmls"), ("JPEGImages", "Annotations")])
+    def test_an_image_lies_in_the_folder_beside(self, tmp_path: Path, folders: tuple[str, str]) -> None:
+        for part in ("train", "test"):
+            write_image(tmp_path / part / folders[0] / "0.png")
+            write_xml(tmp_path / part / folders[1] / "0.xml", box())
+        found = read_annotations(tmp_path)
+        assert found.faults == ()
+        assert [image.splits for image in found.images] == [("test",), ("train",)]
 
     def test_flags_are_kept_and_difficult_objects_are_objects(self, tmp_path: Path) -> None:
         flags = "<truncated>0</truncated><difficult>1</difficult>"

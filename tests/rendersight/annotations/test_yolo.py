@@ -127,9 +127,97 @@ class TestData:
         found = read_annotations(tmp_path)
         assert (found.format, the_image(found).labels) == ("yolo", ("dog",))
 
+    @pytest.mark.parametrize("written", ["nuts-1/train/images", "/content/nuts-1/train/images", "train\\\\images"])
+    def test_a_path_of_another_folder_is_shortened(self, tmp_path: Path, written: str) -> None:
+        write_image(tmp_path / "train" / "images" / "a.png")
+        write(tmp_path / "train" / "labels" / "a.txt", LINE)
+        write(tmp_path / "data.yaml", f'train: "{written}"\nnames: [cat, dog]\n')
+        assert the_image(read_annotations(tmp_path)).labels == ("dog",)
+
+    def test_a_lone_val_part_is_still_val(self, tmp_path: Path) -> None:
+        assert the_image(read_one(tmp_path, data="val: images\nnames: [cat, dog]\n")).splits == ("val",)
+
+    def test_names_that_are_text_are_the_only_fault(self, tmp_path: Path) -> None:
+        found = read_one(tmp_path, data="train: images\nnames: cat\n")
+        assert [str(fault) for fault in found.faults] == [
+            "data.yaml: names is 'cat'; accepted: a list of names, such as names: [nut, bolt]"
+        ]
+
+    def test_has_no_pixel_origin(self, tmp_path: Path) -> None:
+        read_one(tmp_path)
+        with pytest.raises(AnnotationError, match="--pixel-origin does not apply"):
+            read_annotations(tmp_path, ReadOptions(pixel_origin=1))
+
     def test_images_that_no_split_holds_are_told(self, tmp_path: Path) -> None:
         write_image(tmp_path / "more" / "b.png")
         assert read_one(tmp_path).unlisted == ("more/b.png",)
+
+
+class TestFolders:
+    """Datasets without data.yaml, as labelImg, makesense.ai, Darknet and CVAT write them."""
+
+    @pytest.mark.parametrize(
+        ("image", "label", "names"),
+        [
+            ("images/a.png", "labels/a.txt", "labels/classes.txt"),
+            ("images/a.png", "labels/a.txt", "classes.txt"),
+            ("Images/a.png", "Labels/a.txt", "Classes.txt"),
+            ("image/a.png", "label/a.txt", "labels.txt"),
+            ("img/x/a.png", "labels/x/a.txt", "obj.names"),
+            ("a.png", "labels/a.txt", "labels/classes.txt"),
+            ("a.png", "a.txt", "data.names"),
+            ("data/obj/a.png", "data/obj/a.txt", "data/obj.names"),
+            ("JPEGImages/a.png", "annotations/a.txt", "predefined_classes.txt"),
+            ("a.png", "a.txt", "_darknet.labels"),
+        ],
+    )
+    def test_finds_labels_and_names(self, tmp_path: Path, image: str, label: str, names: str) -> None:
+        write_image(tmp_path / image)
+        write(tmp_path / label, LINE)
+        write(tmp_path / names, "cat\ndog\n\n")
+        found = read_annotations(tmp_path)
+        assert (found.format, found.class_names, found.unused) == ("yolo", ("cat", "dog"), ())
+        assert the_image(found).labels == ("dog",)
+
+    def test_takes_names_from_the_options_else_numbers(self, tmp_path: Path) -> None:
+        write_image(tmp_path / "a.png")
+        write(tmp_path / "a.txt", LINE)
+        found = read_annotations(tmp_path)
+        assert the_image(found).labels == ("1",)
+        assert "name them with --labels" in found.remarks[0]
+        named = read_annotations(tmp_path, ReadOptions(class_names=("cat", "dog")))
+        assert (the_image(named).labels, named.remarks) == (("dog",), ())
+        assert "class 1 has no name" in read_annotations(tmp_path, ReadOptions(class_names=("cat",))).faults[0].reason
+
+    def test_accepts_the_same_names_twice_and_refuses_different_ones(self, tmp_path: Path) -> None:
+        for part in ("train", "val"):
+            write_image(tmp_path / part / "images" / "a.png")
+            write(tmp_path / part / "labels" / "a.txt", LINE)
+            write(tmp_path / part / "labels" / "classes.txt", "cat\ndog\n")
+        found = read_annotations(tmp_path)
+        assert [(image.splits, image.labels) for image in found.images] == [
+            (("train",), ("dog",)),
+            (("val",), ("dog",)),
+        ]
+        write(tmp_path / "classes.txt", "dog\ncat\n")
+        with pytest.raises(AnnotationError, match="give different class names"):
+            read_annotations(tmp_path)
+
+    @pytest.mark.parametrize("listed", ["a.png", "data/a.png", "./a.png", "C:\\old\\a.png"])
+    def test_reads_lists_as_splits(self, tmp_path: Path, listed: str) -> None:
+        for name in "ab":
+            write_image(tmp_path / f"{name}.png")
+            write(tmp_path / f"{name}.txt", LINE)
+        write(tmp_path / "valid.txt", f"{listed}\n")
+        found = read_annotations(tmp_path)
+        assert [image.splits for image in found.images] == [("val",), ()]
+        write(tmp_path / "valid.txt", "a.png\nlost.png\n")
+        assert [fault.file for fault in read_annotations(tmp_path).faults] == ["valid.txt"]
+
+    def test_a_label_file_away_from_its_image_is_a_fault(self, tmp_path: Path) -> None:
+        write_image(tmp_path / "a.png")
+        write(tmp_path / "elsewhere" / "a.txt", LINE)
+        assert "elsewhere/a.txt: is the label file of no image" in str(read_annotations(tmp_path).faults[0])
 
 
 @pytest.mark.parametrize(
