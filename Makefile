@@ -21,7 +21,7 @@ test: $(VENV)/dev.stamp ## run the linter, the type checker and the everyday tes
 	$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "$(EVERYDAY)"; tests=$$?; \
 	wait $$types && exit $$tests
 
-test-all: $(VENV)/dev.stamp render-env ray-env ## all tests, including the slow ones
+test-all: $(VENV)/dev.stamp render-env ray-env ## run all tests, including the slow ones
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy

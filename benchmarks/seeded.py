@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 from torchvision.models.detection import FasterRCNN
-from torchvision.ops import FrozenBatchNorm2d
 
 from benchmarks.serving import PHOTOS
 from model_store import architectures, store
+from model_store.architectures import NetworkOptions
 from model_store.manifest import Manifest
 from model_store.network import input_rule
 
@@ -25,15 +25,14 @@ _RESIDUAL = 0.2
 """Weight of the last norm of each block, chosen so that seeded activations neither fade nor overflow."""
 
 
-def network() -> FasterRCNN:
-    """Return the network, in eval mode."""
+def network(class_count: int = len(_CLASSES), options: NetworkOptions | None = None) -> FasterRCNN:
+    """Return the network, in eval mode; `options` are those of `architectures.build`."""
     torch.manual_seed(0)
-    built = architectures.build(ARCHITECTURE, class_count=len(_CLASSES))
-    for name, module in built.named_modules():
-        if isinstance(module, FrozenBatchNorm2d) and name.endswith("bn3"):
-            module.weight.fill_(_RESIDUAL)
-    built.eval()
-    return built
+    built = architectures.build(ARCHITECTURE, class_count=class_count, options=options)
+    for name, buffer in built.named_buffers():
+        if name.endswith("bn3.weight"):
+            buffer.fill_(_RESIDUAL)
+    return built.eval()
 
 
 def publish(root: Path, weights: Path) -> store.Release:

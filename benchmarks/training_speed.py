@@ -15,7 +15,8 @@ import torch
 from torch.optim import SGD
 from torchvision.models.detection import FasterRCNN
 
-from model_store.architectures import build, freeze_stages
+from benchmarks import seeded
+from model_store.architectures import freeze_stages
 from training.config import resolve
 from training.data.dataset import DetectionDataset, LabelledImages, read_dataset
 from training.data.transforms import Sample, augmentation
@@ -28,12 +29,8 @@ DEFAULT_DATASET = Path(__file__).parent.parent / "examples"
 
 
 def make_network(class_count: int) -> FasterRCNN:
-    """Build the network with seeded weights that keep activations small, as trained weights do."""
-    torch.manual_seed(0)
-    network = build(CONFIG.architecture, class_count=class_count, options=CONFIG.network_options())
-    for name, buffer in network.named_buffers():
-        if name.endswith("bn3.weight"):
-            buffer.fill_(0.2)
+    """Return the seeded network in training mode, with the notebook's stages frozen."""
+    network = seeded.network(class_count, CONFIG.network_options())
     freeze_stages(network, CONFIG.architecture, CONFIG.frozen_stages)
     return network.train()
 
