@@ -98,10 +98,18 @@ def no_bar(items: Iterable[Any], **_words: Any) -> Iterable[Any]:
 
 @dataclass
 class _Seen:
-    """The result of checking one record."""
+    """The result of checking one record.
+
+    Attributes:
+        image: the image with its boxes; None if it cannot be used.
+        fault: why it cannot be used.
+        is_unread: whether the image's format is not read.
+        misfits: boxes that do not fit into the image.
+    """
 
     image: AnnotatedImage | None = None
     fault: Fault | None = None
+    is_unread: bool = False
     misfits: list[Misfit] = field(default_factory=list)
 
 
@@ -138,8 +146,9 @@ def read_annotations(
         *listing.faults,
         *unread_faults,
         *_unlabelled(images_read, options),
-        *(item.fault for item in seen if item.fault is not None),
+        *(item.fault for item in seen if item.fault is not None and not (item.is_unread and options.ignore_unread)),
     ]
+    unused += [item.fault for item in seen if item.fault is not None and item.is_unread and options.ignore_unread]
     return AnnotatedDataset(
         images=tuple(sorted(images_read, key=lambda image: image.name)),
         faults=tuple(sorted(faults, key=lambda fault: fault.file)),
@@ -266,7 +275,8 @@ def _look(root: Path, record: Record, *, decode: bool) -> _Seen:
     except AnnotationError as error:
         return _Seen(fault=Fault(name_below(root, record.path), str(error)))
     except images.ImageError as error:
-        return _Seen(fault=Fault(name_below(root, record.image_path or record.path), str(error)))
+        fault = Fault(name_below(root, record.image_path or record.path), str(error))
+        return _Seen(fault=fault, is_unread=isinstance(error, images.UnknownImageFormat))
     except OSError as error:
         return _Seen(
             fault=Fault(name_below(root, record.image_path or record.path), f"cannot be read: {error.strerror}")

@@ -23,10 +23,13 @@ _KNOWN = (
     ),
     (rb'"image_id"', "COCO without the list categories", "add it, or name the classes with --labels"),
     (rb"^\w+ \d(\.\d+)? -?\d+ -?[\d.]+( -?[\d.]+){11}", "a KITTI label file", "convert it to YOLO or COCO"),
-    (rb"^(-?[\d.]+ ){8}\w+ \d\s*$|^imagesource:", "a DOTA label file", "convert it to YOLO's oriented boxes"),
+    (
+        rb"^(-?[\d.]+ ){8}[A-Za-z][\w-]* \d\s*$|^imagesource:",
+        "a DOTA label file",
+        "convert it to YOLO's oriented boxes",
+    ),
 )
 _PHOTOS = {
-    **dict.fromkeys((".heic", ".heif"), "HEIC"),
     **dict.fromkeys((".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2"), "a camera's raw format"),
     ".avif": "AVIF",
     ".jxl": "JPEG XL",

@@ -30,7 +30,17 @@ def labelme_set(folder: Path) -> Path:
         ("a.txt", "a photo of a dog\n", "in no format that is read"),
         ("data.tfrecord", "binary", "TFRecord is not read"),
         ("digitStruct.mat", "binary", "MATLAB"),
-        ("b.HEIC", "binary", "HEIC is not read; convert it to JPEG"),
+        ("labels.zip", "binary", "an archive; unpack it"),
+        (
+            "wider_face_train_bbx_gt.txt",
+            "0--Parade/a.jpg\n1\n449 330 122 149 0 0 0 0 0 0\n",
+            "in no format that is read",
+        ),
+        (
+            "imglab.xml",
+            "<dataset><images><image file='a.png'><box top='1'/></image></images></dataset>",
+            "in no format",
+        ),
         ("c.dng", "binary", "camera's raw format"),
     ],
 )
@@ -64,6 +74,14 @@ def test_another_file_is_named_and_no_fault(tmp_path: Path, name: str, content: 
     found = read_annotations(tmp_path)
     assert the_image(found).labels == ("six",)
     assert [str(fault) for fault in found.unused] == [f"{name}: is no label file"]
+
+
+def test_a_photo_in_a_format_that_is_not_read_may_be_left_out(tmp_path: Path) -> None:
+    (labelme_set(tmp_path) / "b.png").write_bytes(b"no image")
+    assert list(reasons(read_annotations(tmp_path))) == ["b.png"]
+    found = read_annotations(tmp_path, ReadOptions(ignore_unread=True))
+    assert the_image(found).name == "a.png"
+    assert [fault.file for fault in found.unused] == ["b.png"]
 
 
 def test_a_folder_of_two_formats_is_refused_and_half_of_it_is_no_negative(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,12 @@ from training.data.dataset import (
     collate,
     epoch_batches,
     epoch_order,
+    own_split,
     read_dataset,
     split,
     split_by_names,
     to_network,
+    trainable,
 )
 from training.data.transforms import augmentation
 
@@ -104,6 +107,44 @@ def test_split_divides_dataset(data: LabelledImages, hold_out: float, expected: 
     assert len(held.images) == expected
     assert names(train) | names(held) == names(data)
     assert not names(train) & names(held)
+
+
+@pytest.mark.parametrize(
+    ("splits", "train", "held"),
+    [
+        (["train", "train", "val", "test", ""], [0, 1], [2]),
+        (["", "", "val", "test", "test"], [0, 1], [2]),  # a val folder beside the other images
+        (["trainval", "train val", "val", "test", "minival"], [0, 1], [2]),
+    ],
+)
+def test_follows_declared_splits(data: LabelledImages, splits: list[str], train: list[int], held: list[int]) -> None:
+    parts = own_split(with_splits(data, splits))
+    assert parts is not None
+    assert [names(part) for part in parts] == [{data.images[i].name for i in numbers} for numbers in (train, held)]
+
+
+@pytest.mark.parametrize(
+    ("splits", "train"),
+    [
+        (["train", "test", "", "trainval test", "val"], [0, 2]),
+        (["val", "val", "test", "minival", "val test"], []),
+    ],
+)
+def test_never_trains_on_val_or_test(data: LabelledImages, splits: list[str], train: list[int]) -> None:
+    declared = with_splits(data, splits)
+    if not train:
+        with pytest.raises(AnnotationError, match="nothing is left to train on"):
+            trainable(declared)
+        return
+    assert names(trainable(declared)) == {data.images[i].name for i in train}
+    held = data.images[train[0]].name
+    assert names(split_by_names(declared, [held])[0]) == {data.images[i].name for i in train[1:]}
+
+
+def with_splits(data: LabelledImages, splits: list[str]) -> LabelledImages:
+    """The first images of a dataset, with splits."""
+    images = [replace(image, splits=tuple(words.split())) for image, words in zip(data.images, splits, strict=False)]
+    return replace(data, images=tuple(images))
 
 
 def test_split_depends_on_seed_alone(data: LabelledImages) -> None:
