@@ -205,9 +205,9 @@ class Trainer:
     def _keep(self, weights: dict[str, Tensor], found: list[Detections], *, began: float) -> None:
         progress = self._progress
         result = evaluate(self._hold_out, found)
-        ap = result.summary()["AP"]  # rounded as in the metrics, from which `best_epoch` finds this epoch again
-        if ap > progress.best_ap or ap < 0:  # AP below 0 means no held-out object: keep the latest weights
-            progress.best_ap = ap
+        ap = result.summary().get("AP")  # rounded as in the metrics, from which `best_epoch` finds this epoch again
+        if ap is None or ap > progress.best_ap:  # without a held-out object, keep the latest weights
+            progress.best_ap = -1.0 if ap is None else ap
             checkpoint.save_best(self._out, {name: tensor.cpu() for name, tensor in weights.items()})
         self._log(result, epoch_s=progress.seconds + time.monotonic() - began)
         write_run_plots(self._out, self._hold_out, found, result, train=self._train)
@@ -240,15 +240,17 @@ class Trainer:
             "loss": round(sum(losses.values()), 5),
             **losses,
             "images_per_s": round(len(self._train.images) / progress.seconds, 3),
-            **result.summary(),
+            **result.every_figure(),
             "per_class_ap": result.per_class_ap,
         }
         earlier = [epoch for epoch in run_folder.read_metrics(self._out) if epoch["epoch"] <= progress.epoch]
         run_folder.write_metrics(self._out, [*earlier, line])
         left = self._record.config.epochs - progress.epoch - 1
+        measured = "AP not measurable: no object in the hold-out"
+        if result.object_count:
+            measured = f"AP {line['AP']:.3f}, AP50 {line['AP50']:.3f}, {result.best_in_words()}"
         self._context.say(
-            f"epoch {progress.epoch + 1}: loss {line['loss']:.3f}, AP {line['AP']:.3f}, AP50 {line['AP50']:.3f}, "
-            f"best F1 {line['f1']:.3f} above {line['threshold']:.2f}, {line['images_per_s']:.2f} images/s"
+            f"epoch {progress.epoch + 1}: loss {line['loss']:.3f}, {measured}, {line['images_per_s']:.2f} images/s"
             + (f", {clock(epoch_s * left)} left" if left else "")
         )
 

@@ -196,11 +196,9 @@ def _published_unrecorded(plan: MakePlan, progress: Progress) -> Release | None:
 
 
 def _figures(measured: Domain) -> str:
-    figures, best = measured.figures(), measured.result.best_f1
-    return (
-        f"{measured.name}: {measured.result.image_count} images, AP {figures['AP']:.3f}, AP50 {figures['AP50']:.3f}, "
-        f"best F1 {best.f1:.3f} above {best.score_threshold:.2f}"
-    )
+    figures, result = measured.figures(), measured.result
+    numbers = [f"{name} {figures[name]:.3f}" for name in ("AP", "AP50") if name in figures]
+    return f"{measured.name}: {', '.join([f'{result.image_count} images', *numbers, result.best_in_words()])}"
 
 
 def _example(photos: LabelledImages | None, renders: LabelledImages) -> Path:

@@ -9,7 +9,7 @@ from pycocotools.cocoeval import COCOeval
 from rendersight.annotations import coco_writing
 from rendersight.detections import Detections
 from tests.training.truth import NOTHING, labelled, random_case
-from training.measuring.evaluation import FIGURES, as_one_class, evaluate
+from training.measuring.evaluation import FIGURES, POINT, as_one_class, evaluate
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -24,7 +24,7 @@ def test_the_twelve_figures_are_those_of_pycocotools_on_the_same_files(seed: int
         reference.evaluate()
         reference.accumulate()
         reference.summarize()
-    assert [result.figures[name] for name in FIGURES] == pytest.approx(list(reference.stats))
+    assert [result.figures.get(name, -1) for name in FIGURES] == pytest.approx(list(reference.stats))
     assert 0 < result.figures["AP"] < result.figures["AP50"] < 1
 
 
@@ -94,8 +94,9 @@ def test_without_a_true_object_nothing_is_measured() -> None:
     false_alarm = Detections.of([(0, 0, 50, 50)], [1], [0.9])
     for found in ([NOTHING, NOTHING], [false_alarm, NOTHING]):
         result = evaluate(data, found)
-        assert result.figures["AP"] == -1
-        assert result.per_class_ap == {}
+        assert result.figures == result.summary() == result.per_class_ap == {}
+        assert {result.as_json()[name] for name in (*FIGURES, *POINT)} == {None}
+        assert result.table() == "2 images, 0 objects\n\nnot measurable: the images show no object"
         assert result.best_f1.f1 == 0
         assert result.best_f1.score_threshold == 0.5
 
