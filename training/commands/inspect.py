@@ -40,6 +40,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Inspect the dataset and print or write the report."""
+    from model_store.devices import choose_device
     from rendersight.annotations import AnnotationError
     from rendersight.annotations.dataset import read_annotations
     from rendersight.images import file_formats
@@ -60,7 +61,8 @@ def run(options: argparse.Namespace) -> None:
     if sheet.suffix.lower() not in file_formats():
         raise RunError(f"{sheet} is not the name of an image file; accepted: a name such as sheet.jpg or sheet.png")
     given = {"architecture": options.architecture} if options.architecture else {}
-    geometry = geometry_of(resolve(options.preset, {**given, **parse_assignments(options.set)}))
+    overrides = {**given, **parse_assignments(options.set)}
+    geometry = geometry_of(resolve(options.preset, overrides, device=choose_device("auto")))
     found = read_annotations(options.dataset, flags.reading_of(options), bar=progress_bar)
     class_names = options.labels or tuple(names_in(found))
     others = None

@@ -105,7 +105,10 @@ def plan_of(options: argparse.Namespace, device: str) -> "MakePlan":
     kind = device.partition(":")[0]
     given = {"epochs": options.epochs, "weights": options.weights}
     config = resolve(
-        options.preset or PRESETS[kind], {name: value for name, value in given.items() if value is not None}
+        options.preset or PRESETS[kind],
+        {name: value for name, value in given.items() if value is not None},
+        device=device,
+        store_root=options.store,
     )
     draw = draw_of(options.what, options.label)
     name = options.name or _name_from(options.label or options.what)
