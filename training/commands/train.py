@@ -5,8 +5,9 @@ from pathlib import Path
 
 from rendersight.annotations import ReadOptions
 from training.commands import flags
-from training.console import progress_bar, say, stop_on_signals
+from training.console import progress_bar, say
 from training.presets import preset_names
+from training.stopping import stop_on_signals
 from training.torchrun import this_process
 
 
@@ -76,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
         names = read_names(options.hold_out_names) if options.hold_out_names else None
         return config, names, not {"hold_out", "group_by"} & set(overrides)
 
-    with joined(this_process(), device=options.device) as world:
+    with stop_on_signals() as stop_asked, joined(this_process(), device=options.device) as world:
         device = device_of(world, options.device)
         context = runs.RunContext(
             device=device,
@@ -84,7 +85,7 @@ def run(options: argparse.Namespace) -> None:
             store_root=options.store,
             say=say,
             bar=progress_bar,
-            stop_asked=stop_on_signals(),
+            stop_asked=stop_asked,
             world=world,
         )
         asked = world.together(lambda: ask(device))
