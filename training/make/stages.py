@@ -108,7 +108,6 @@ def train(plan: MakePlan, progress: Progress, context: RunContext) -> Progress:
     epochs = plan.config.epochs - len(read_metrics(plan.run))
     if epochs <= 0:
         return progress
-    context = replace(context, bar=EstimatingBar(context.bar, context.say, passes=epochs))
     if plan.has_begun_to_train:
         run.resume(plan.run, context=context, dataset=plan.renders)
     else:

@@ -121,7 +121,7 @@ def test_none_leaves_the_network_as_it_is() -> None:
 
 def test_what_cannot_be_begun_from_is_named(tmp_path: Path) -> None:
     torch.save({"elsewhere.weight": torch.zeros(3)}, tmp_path / "other.pt")
-    with pytest.raises(WeightsNotFound, match="fit 0 of the .* tensors of fasterrcnn_mobilenet_v2_fpn; accepted"):
+    with pytest.raises(WeightsNotFound, match=r"fit 0 of the .* tensors of fasterrcnn_mobilenet_v2_fpn; accepted"):
         load(network(), tmp_path / "other.pt")
     with pytest.raises(WeightsNotFound, match=r"best\.pt"):
         load(network(), tmp_path)
