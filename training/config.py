@@ -22,11 +22,20 @@ from pydantic import (
     model_validator,
 )
 
+from model_store import store
 from model_store.architectures import ARCHITECTURES, NetworkOptions
+from model_store.errors import ReleaseNotFound
+from model_store.store import DEFAULT_ROOT, Release
 from training.errors import TrainingError
 from training.presets import CONFIGS, preset_names
 
 Probability = float
+
+AUTO = "auto"
+ARCHITECTURE_FOR = {"cpu": "fasterrcnn_mobilenet_v2_fpn", "cuda": "fasterrcnn_resnet50_fpn"}
+"""The architecture that `auto` means, by the kind of device. ResNet-50 takes minutes for a step on a CPU."""
+
+_INPUT = ("min_size", "max_size")
 
 
 class ConfigError(TrainingError, ValueError):
@@ -37,8 +46,10 @@ class TrainConfig(BaseModel):
     """The settings that, together with the images, determine a training run.
 
     Attributes:
-        architecture: a key of `model_store.architectures.ARCHITECTURES`.
-        weights: initial weights: `coco`, `imagenet`, `none`, a file, or a release.
+        architecture: a key of `model_store.architectures.ARCHITECTURES`. `resolve` replaces `auto` by the architecture
+            of the release in `weights`, else by one that suits the device.
+        weights: initial weights: `coco`, `imagenet`, `none`, a file, or a release. `resolve` replaces `auto` by `coco`,
+            or by `imagenet` if the architecture has no COCO weights.
         frozen_stages: number of backbone stages, counted from the input, that are not trained.
         rois_per_image: proposals per image that the box head learns from; at most a quarter are on objects.
         rpn_proposals: most proposals per image that training keeps after suppression. The same limit applies to each
@@ -84,8 +95,8 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    architecture: str = "fasterrcnn_resnet50_fpn"
-    weights: str = "coco"
+    architecture: str = AUTO
+    weights: str = AUTO
     frozen_stages: NonNegativeInt = 0
     rois_per_image: PositiveInt = 512
     rpn_proposals: PositiveInt = 2000
@@ -126,8 +137,8 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.architecture not in ARCHITECTURES:
-            raise ValueError(f"architecture {self.architecture!r} is unknown; known: {', '.join(ARCHITECTURES)}")
+        if self.architecture not in (AUTO, *ARCHITECTURES):
+            raise ValueError(f"architecture {self.architecture!r} is unknown; known: auto, {', '.join(ARCHITECTURES)}")
         if self.scale_jitter[0] > self.scale_jitter[1]:
             raise ValueError(f"scale_jitter {self.scale_jitter} is not smallest, largest")
         try:
@@ -146,17 +157,45 @@ class TrainConfig(BaseModel):
         return ARCHITECTURES[self.architecture].options.model_copy(update=given)
 
 
-def resolve(preset: str | None, overrides: Mapping[str, Any]) -> TrainConfig:
+def resolve(
+    preset: str | None, overrides: Mapping[str, Any], *, device: str = "cpu", store_root: Path = DEFAULT_ROOT
+) -> TrainConfig:
     """Build a configuration from the defaults, a preset and single values; the later ones win.
+
+    If `weights` is a release, its architecture and input sizes replace the defaults.
 
     Args:
         preset: a name from `preset_names`, or the path of a TOML file; None takes the defaults alone.
         overrides: field -> value; text is converted to the field's type.
+        device: device to train on, `cpu` or `cuda:N`; it chooses the architecture if nothing else does.
+        store_root: folder of the model store.
 
     Raises:
         ConfigError: a preset or field is unknown, or a value is out of range. The message names every fault.
+        BrokenRelease: the release in `weights` is invalid.
     """
-    return validate({**(_read_preset(preset) if preset else {}), **overrides})
+    values = {**(_read_preset(preset) if preset else {}), **overrides}
+    config = validate(values)
+    chosen: dict[str, Any] = {}
+    release = _release(config.weights, store_root)
+    if config.architecture == AUTO:
+        kind = device.partition(":")[0]
+        chosen["architecture"] = release.manifest.architecture if release else ARCHITECTURE_FOR[kind]
+    architecture = chosen.get("architecture", config.architecture)
+    if release and release.manifest.architecture == architecture and not set(_INPUT) & values.keys():
+        chosen |= {name: getattr(release.manifest.input, name) for name in _INPUT}
+    if config.weights == AUTO:
+        chosen["weights"] = "imagenet" if architecture == ARCHITECTURE_FOR["cpu"] else "coco"
+    return validate({**values, **chosen})
+
+
+def _release(weights: str, store_root: Path) -> Release | None:
+    """Return the release that initial weights name; None for other weights, and for a release that does not exist."""
+    try:
+        found = store.locate(store_root, weights)
+    except ReleaseNotFound:  # `load_initial_weights` reports it
+        return None
+    return found if isinstance(found, Release) else None
 
 
 def validate(values: Mapping[str, Any]) -> TrainConfig:

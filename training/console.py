@@ -1,14 +1,16 @@
-"""Messages, progress bars and graceful stops. Of several processes, only the first one writes to the terminal."""
+"""Messages and progress. Of several processes, only the first one writes to the terminal."""
 
-import signal
-from collections.abc import Callable, Iterable
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sized
 from datetime import timedelta
 from functools import partial
-from types import FrameType
+from threading import Event, Thread
 from typing import Any, TypeVar
 
 from rendersight import console
 from rendersight.console import Bar, show
+from training.pace import Pace
 from training.torchrun import this_process
 
 __all__ = [
@@ -18,10 +20,12 @@ __all__ = [
     "progress_bar",
     "say",
     "show",
-    "stop_on_signals",
 ]
 
 T = TypeVar("T")
+
+LINE_EVERY_S = 10.0
+"""Seconds between two lines of progress, where there is no terminal for a bar."""
 
 
 def say(line: str) -> None:
@@ -31,9 +35,39 @@ def say(line: str) -> None:
 
 
 def progress_bar(items: Iterable[T], **options: Any) -> Iterable[T]:
-    """Wrap items in a progress bar, shown only on a terminal."""
-    shown: Iterable[T] = console.progress_bar(items, **options) if this_process().is_first else items
+    """Wrap items in a progress bar, or print a line every ten seconds if standard error is no terminal."""
+    if not this_process().is_first:
+        return items
+    shown: Iterable[T] = console.progress_bar(items, **options) if sys.stderr.isatty() else _lines(items, **options)
     return shown
+
+
+def _lines(
+    items: Iterable[T], *, desc: str = "progress", total: int | None = None, initial: int = 0, **_: Any
+) -> Iterator[T]:
+    """Yield the items, and print how far they are every ten seconds. A thread prints: one item may take minutes."""
+    count = len(items) if total is None and isinstance(items, Sized) else total
+    began, done, pace, ended = time.monotonic(), initial, Pace(), Event()
+
+    def tell() -> None:
+        while not ended.wait(LINE_EVERY_S):
+            each = pace.each_s
+            text = f"{desc}: {done}" + (f" of {count}" if count else "")
+            left = f", about {clock(each * (count - done))} left" if each is not None and count else ""
+            say(f"{text} after {clock(time.monotonic() - began)}{left}")
+
+    Thread(target=tell, name="progress", daemon=True).start()
+    try:
+        before = began
+        for item in items:
+            yield item
+            done += 1
+            now = time.monotonic()
+            if done > initial + 1:  # the first item waits for processes to start
+                pace.add(now - before)
+            before = now
+    finally:
+        ended.set()
 
 
 def bar_of(what: str) -> Bar:
@@ -44,21 +78,3 @@ def bar_of(what: str) -> Bar:
 def clock(seconds: float) -> str:
     """Format a duration as h:mm:ss, with any days in front."""
     return str(timedelta(seconds=round(seconds)))
-
-
-def stop_on_signals() -> Callable[[], bool]:
-    """Install signal handlers and return a function that reports whether a stop was requested.
-
-    The first Ctrl-C or SIGTERM requests a stop after the current step. The second one raises KeyboardInterrupt.
-    """
-    asked: list[int] = []
-
-    def handle(number: int, _frame: FrameType | None) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-        say("stopping after this step; press Ctrl-C again to stop at once")
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handle)
-    return lambda: bool(asked)

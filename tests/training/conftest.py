@@ -168,7 +168,7 @@ RECORD = RunRecord(
     config=TrainConfig(epochs=3),
     commit=None,
     library_versions={"torch": "2.14.0"},
-    weights="0 of 286 tensors from nothing",
+    weights="random weights",
     continued_from=None,
 )
 

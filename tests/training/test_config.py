@@ -1,6 +1,11 @@
+from pathlib import Path
+
 import pytest
 
-from training.config import ConfigError, TrainConfig, parse_assignments, resolve
+from model_store.architectures import ARCHITECTURES
+from model_store.manifest import InputRule, Manifest
+from training.config import AUTO, ConfigError, TrainConfig, parse_assignments, resolve
+from training.learning import weights
 from training.presets import preset_names
 
 
@@ -18,7 +23,57 @@ def test_the_notebook_preset_has_the_notebooks_hyperparameters() -> None:
 
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_resolves(name: str) -> None:
-    assert isinstance(resolve(name, {}), TrainConfig)
+    assert AUTO not in (resolve(name, {}).architecture, resolve(name, {}).weights)
+
+
+@pytest.mark.parametrize(
+    ("device", "given", "expected"),
+    [
+        ("cpu", {}, ("fasterrcnn_mobilenet_v2_fpn", "imagenet")),
+        ("cuda:1", {}, ("fasterrcnn_resnet50_fpn", "coco")),
+        ("cpu", {"architecture": "auto", "weights": "none"}, ("fasterrcnn_mobilenet_v2_fpn", "none")),
+        ("cpu", {"architecture": "fasterrcnn_resnet50_fpn"}, ("fasterrcnn_resnet50_fpn", "coco")),
+    ],
+)
+def test_device_chooses_what_is_left_open(device: str, given: dict[str, str], expected: tuple[str, str]) -> None:
+    config = resolve(None, given, device=device)
+    assert (config.architecture, config.weights) == expected
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_chosen_weights_exist(architecture: str) -> None:
+    table = {"coco": weights._COCO, "imagenet": weights._IMAGENET}
+    assert architecture in table[resolve(None, {"architecture": architecture}).weights]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ("fasterrcnn_mobilenet_v3_large_fpn", 480, 900)),
+        ({"min_size": 320}, ("fasterrcnn_mobilenet_v3_large_fpn", 320, None)),
+        ({"architecture": "fasterrcnn_resnet50_fpn"}, ("fasterrcnn_resnet50_fpn", None, None)),
+    ],
+)
+def test_release_brings_its_architecture_and_input(
+    tmp_path: Path, given: dict[str, object], expected: tuple[object, ...]
+) -> None:
+    folder = tmp_path / "mine" / "1"
+    folder.mkdir(parents=True)
+    Manifest(
+        name="mine",
+        version=1,
+        created="",
+        architecture="fasterrcnn_mobilenet_v3_large_fpn",
+        options={},
+        class_names=("a",),
+        input=InputRule(min_size=480, max_size=900, mean=(0, 0, 0), std=(1, 1, 1)),
+        score_floor=0.05,
+        detections_per_image=100,
+        score_threshold=0.5,
+        files={},
+    ).write(folder)
+    config = resolve(None, {"weights": "mine", **given}, device="cuda", store_root=tmp_path)
+    assert (config.architecture, config.min_size, config.max_size) == expected
 
 
 def test_single_values_win_over_the_preset_and_the_preset_over_the_defaults() -> None:

@@ -42,6 +42,7 @@ def run(options: argparse.Namespace) -> None:
     """Inspect the dataset and print or write the report."""
     from PIL import Image
 
+    from model_store.devices import choose_device
     from rendersight.annotations import AnnotationError
     from rendersight.annotations.dataset import read_annotations
     from training.config import parse_assignments, resolve
@@ -61,7 +62,8 @@ def run(options: argparse.Namespace) -> None:
     if Image.registered_extensions().get(sheet.suffix.lower()) not in Image.SAVE:
         raise RunError(f"{sheet} is not the name of an image file; accepted: a name such as sheet.jpg or sheet.png")
     given = {"architecture": options.architecture} if options.architecture else {}
-    geometry = geometry_of(resolve(options.preset, {**given, **parse_assignments(options.set)}))
+    overrides = {**given, **parse_assignments(options.set)}
+    geometry = geometry_of(resolve(options.preset, overrides, device=choose_device("auto")))
     found = read_annotations(options.dataset, flags.reading_of(options), bar=progress_bar)
     class_names = options.labels or tuple(names_in(found))
     others = None

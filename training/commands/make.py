@@ -11,9 +11,10 @@ from model_store import store
 from model_store.cpu import usable_cores
 from training.commands import flags
 from training.commands.render_flags import add_sources, draw_of, workers_of
-from training.console import progress_bar, say, stop_on_signals
+from training.console import progress_bar, say
 from training.errors import Stopped
 from training.presets import preset_names
+from training.stopping import stop_on_signals
 from training.synthetic import recipes
 
 if TYPE_CHECKING:
@@ -75,15 +76,16 @@ def _make(options: argparse.Namespace) -> "Release":
     else:
         check(plan, bar=progress_bar)
         say(summary(plan, device))
-        context = RunContext(
-            device=device,
-            workers=1 if device == "cpu" else max(1, usable_cores() // 2),
-            store_root=plan.store,
-            say=say,
-            bar=progress_bar,
-            stop_asked=stop_on_signals(),
-        )
-        release = make(plan, context)
+        with stop_on_signals() as stop_asked:
+            context = RunContext(
+                device=device,
+                workers=1 if device == "cpu" else max(1, usable_cores() // 2),
+                store_root=plan.store,
+                say=say,
+                bar=progress_bar,
+                stop_asked=stop_asked,
+            )
+            release = make(plan, context)
         say(f"published {release.ref}: {release.folder}")
     photo = read_progress(plan).photo
     assert photo is not None
@@ -105,7 +107,10 @@ def plan_of(options: argparse.Namespace, device: str) -> "MakePlan":
     kind = device.partition(":")[0]
     given = {"epochs": options.epochs, "weights": options.weights}
     config = resolve(
-        options.preset or PRESETS[kind], {name: value for name, value in given.items() if value is not None}
+        options.preset or PRESETS[kind],
+        {name: value for name, value in given.items() if value is not None},
+        device=device,
+        store_root=options.store,
     )
     draw = draw_of(options.what, options.label)
     name = options.name or _name_from(options.label or options.what)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rendersight.annotations.dataset import read_annotations
 from training.commands.render_flags import add_sources, check_blender, draw_of, workers_of
-from training.console import bar_of, progress_bar, say, stop_on_signals
+from training.console import bar_of, progress_bar, say
+from training.stopping import stop_on_signals
 
 PREVIEW_COUNT = 16
 
@@ -36,14 +37,8 @@ def run(options: argparse.Namespace) -> None:
     for seed in seeds:  # the recipe may have changed since
         for path in out.glob(f"{name_of(seed)}.*"):
             path.unlink()
-    render_dataset(
-        draw,
-        seeds,
-        out,
-        workers=workers_of(options),
-        progress=bar_of("scenes"),
-        stop_asked=stop_on_signals(),
-    )
+    with stop_on_signals() as stop_asked:
+        render_dataset(draw, seeds, out, workers=workers_of(options), progress=bar_of("scenes"), stop_asked=stop_asked)
     found = read_annotations(out)
     wanted = {f"{name_of(seed)}.jpg" for seed in seeds}
     found = replace(found, images=tuple(image for image in found.images if image.name in wanted))

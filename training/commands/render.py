@@ -7,8 +7,9 @@ from pathlib import Path
 
 from training.commands import flags
 from training.commands.render_flags import add_sources, check_blender, draw_of, workers_of
-from training.console import bar_of, say, stop_on_signals
+from training.console import bar_of, say
 from training.errors import Stopped
+from training.stopping import stop_on_signals
 
 
 @dataclass(frozen=True)
@@ -62,16 +63,17 @@ def run(options: argparse.Namespace) -> None:
     check_folder(options.out)
     check_blender(options)
     seeds = options.shard.of(range(options.first_seed, options.first_seed + options.count))
-    stop_asked = stop_on_signals()
-    count = render_dataset(
-        draw,
-        seeds,
-        options.out,
-        workers=workers_of(options),
-        progress=bar_of("images"),
-        stop_asked=stop_asked,
-    )
-    if stop_asked():
+    with stop_on_signals() as stop_asked:
+        count = render_dataset(
+            draw,
+            seeds,
+            options.out,
+            workers=workers_of(options),
+            progress=bar_of("images"),
+            stop_asked=stop_asked,
+        )
+        is_stopped = stop_asked()
+    if is_stopped:
         raise Stopped(f"stopped after {count} images; repeat the command to continue")
     part = f" (part {options.shard} of {options.count})" if options.shard.total > 1 else ""
     say(f"{count} images rendered, {len(seeds)} in {options.out}{part}")

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from rendersight.annotations import ReadOptions
 from training.commands import flags
-from training.console import progress_bar, say, stop_on_signals
+from training.console import progress_bar, say
 from training.presets import preset_names
+from training.stopping import stop_on_signals
 from training.torchrun import this_process
 
 
@@ -21,7 +22,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the run folder")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument("--preset", help=f"set of hyperparameters: {', '.join(preset_names())}, or a TOML file")
-    parser.add_argument("--architecture", help="name of the network; docs/training.md lists them")
+    parser.add_argument(
+        "--architecture", help="name of the network; docs/training.md lists them (default: by the device)"
+    )
     parser.add_argument("--weights", help=flags.WEIGHTS)
     parser.add_argument("--epochs", type=int, help="passes over the images")
     parser.add_argument("--batch-size", type=int, help="images per step")
@@ -56,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
     reading = flags.reading_of(options)
     given = {name: getattr(options, name) for name in _DIRECT if getattr(options, name) is not None}
 
-    def ask() -> tuple[TrainConfig, list[str] | None, bool] | None:
+    def ask(device: str) -> tuple[TrainConfig, list[str] | None, bool] | None:
         """Return the configuration, the images to hold out and whether to use the dataset's own split; None resumes."""
         overrides = {**given, **parse_assignments(options.set)}
         if options.resume:
@@ -70,21 +73,22 @@ def run(options: argparse.Namespace) -> None:
             raise ConfigError("the dataset is missing: give its folder, or --resume to continue a run")
         if options.hold_out_names and (options.hold_out is not None or options.group_by is not None):
             raise ConfigError("--hold-out-names replaces --hold-out and --group-by; leave those out")
-        config = resolve(options.preset, overrides)
+        config = resolve(options.preset, overrides, device=device, store_root=options.store)
         names = read_names(options.hold_out_names) if options.hold_out_names else None
         return config, names, not {"hold_out", "group_by"} & set(overrides)
 
-    with joined(this_process(), device=options.device) as world:
+    with stop_on_signals() as stop_asked, joined(this_process(), device=options.device) as world:
+        device = device_of(world, options.device)
         context = runs.RunContext(
-            device=device_of(world, options.device),
+            device=device,
             workers=options.workers,
             store_root=options.store,
             say=say,
             bar=progress_bar,
-            stop_asked=stop_on_signals(),
+            stop_asked=stop_asked,
             world=world,
         )
-        asked = world.together(ask)
+        asked = world.together(lambda: ask(device))
         world.check_same("--resume", asked is None)
         if world.process.restarts_hang:
             say("a restart by torchrun will hang: on several machines set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 on each")

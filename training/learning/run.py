@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from model_store import architectures
-from rendersight.annotations import ReadOptions
+from rendersight.annotations import AnnotationError, ReadOptions
 from training.config import ConfigError, TrainConfig
 from training.data.dataset import (
     LabelledImages,
@@ -66,7 +66,9 @@ def start(
 
     def read() -> tuple[LabelledImages, LabelledImages, LabelledImages]:
         data = read_dataset(dataset, class_names=class_names, reading=reading)
-        return data, *_divide(data, config, hold_out_names, follow_splits=follow_splits, say=context.say)
+        train, hold_out = _divide(data, config, hold_out_names, follow_splits=follow_splits, say=context.say)
+        _check_objects(dataset, train, hold_out, say=context.say)
+        return data, train, hold_out
 
     data, train, hold_out = world.together(read)
     fingerprint = data.fingerprint()
@@ -174,6 +176,17 @@ def _check_batch(config: TrainConfig, world: World) -> None:
                 f"{world.size} processes; accepted: at least as many"
             )
         )
+
+
+def _check_objects(dataset: Path, train: LabelledImages, hold_out: LabelledImages, *, say: Say) -> None:
+    """Refuse to train on no object at all, and say what the hold-out cannot measure."""
+    if not any(image.labels for image in train.images):
+        raise AnnotationError(
+            f"none of the {len(train.images)} images to train on has a labelled object, so there is nothing to learn; "
+            f"look at what is read: python -m training inspect {dataset}"
+        )
+    if not any(image.labels for image in hold_out.images):
+        say("no held-out image has a labelled object: nothing is measured, and the last epoch's weights are kept")
 
 
 def _divide(

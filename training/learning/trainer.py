@@ -18,6 +18,7 @@ from model_store import architectures
 from model_store.engines.torch import TorchEngine
 from rendersight.annotations import AnnotatedImage
 from rendersight.detections import Detections
+from training.config import ARCHITECTURE_FOR, TrainConfig
 from training.console import Bar, clock
 from training.data.dataset import DetectionDataset, LabelledImages, batch_part, collate, epoch_batches
 from training.data.transforms import augmentation
@@ -28,6 +29,7 @@ from training.learning.loop import Schedule, Step, WeightAverage, train_one_epoc
 from training.learning.network import apply_speed_ups, make_optimizer, size_for_training
 from training.learning.sampling import SeededSampling
 from training.measuring.evaluation import Evaluation, detect_all, evaluate
+from training.pace import Announcer
 from training.records import checkpoint, run_folder
 from training.records.checkpoint import Progress
 from training.records.run_folder import RunRecord
@@ -63,6 +65,17 @@ class RunContext:
     world: World = field(default_factory=World)
 
 
+def faster_ways(config: TrainConfig, device: torch.device) -> str:
+    """Return what would make a training faster, as the end of a line."""
+    ways = {
+        f"architecture {ARCHITECTURE_FOR['cpu']}": config.architecture != ARCHITECTURE_FOR["cpu"],
+        "crop_px=448": config.crop_px is None,
+        "fewer epochs": config.epochs > 1,
+        "a GPU": device.type == "cpu",
+    }
+    return f" and the evaluations; faster: {', '.join(way for way, applies in ways.items() if applies)}"
+
+
 class Trainer:
     """A running training. Each process has its own Trainer, and all of them hold the same state."""
 
@@ -90,6 +103,7 @@ class Trainer:
         self._average = WeightAverage(network, config.ema_decay) if config.ema_decay else None
         self._optimizer = make_optimizer(network, config)
         self._progress = Progress()
+        self._announcer = Announcer(context.say, unit="a step", advice=faster_ways(config, self._device))
         self._batches = -(-len(train.images) // config.batch_size)
 
     def _set_threads(self) -> None:
@@ -123,7 +137,7 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         config, progress = self._record.config, self._progress
-        saved = time.monotonic()
+        saved, began = time.monotonic(), None
         for step in self._context.bar(
             self._steps(),
             desc=f"epoch {progress.epoch + 1}/{config.epochs}",
@@ -131,6 +145,11 @@ class Trainer:
             initial=progress.batch,
         ):
             progress.batch += 1
+            now = time.monotonic()
+            if began is not None:  # the first step waits for the readers
+                epochs_left = config.epochs - progress.epoch
+                self._announcer.add(now - began, left=self._batches * epochs_left - progress.batch)
+            began = now
             sums = progress.loss_sums or dict.fromkeys(step.losses, 0.0)
             progress.loss_sums = {name: sums[name] + value for name, value in step.losses.items()}
             is_last = self._world.any(self._context.stop_asked())
@@ -205,9 +224,9 @@ class Trainer:
     def _keep(self, weights: dict[str, Tensor], found: list[Detections], *, began: float) -> None:
         progress = self._progress
         result = evaluate(self._hold_out, found)
-        ap = result.summary()["AP"]  # rounded as in the metrics, from which `best_epoch` finds this epoch again
-        if ap > progress.best_ap or ap < 0:  # AP below 0 means no held-out object: keep the latest weights
-            progress.best_ap = ap
+        ap = result.summary().get("AP")  # rounded as in the metrics, from which `best_epoch` finds this epoch again
+        if ap is None or ap > progress.best_ap:  # without a held-out object, keep the latest weights
+            progress.best_ap = -1.0 if ap is None else ap
             checkpoint.save_best(self._out, {name: tensor.cpu() for name, tensor in weights.items()})
         self._log(result, epoch_s=progress.seconds + time.monotonic() - began)
         write_run_plots(self._out, self._hold_out, found, result, train=self._train)
@@ -240,15 +259,17 @@ class Trainer:
             "loss": round(sum(losses.values()), 5),
             **losses,
             "images_per_s": round(len(self._train.images) / progress.seconds, 3),
-            **result.summary(),
+            **result.every_figure(),
             "per_class_ap": result.per_class_ap,
         }
         earlier = [epoch for epoch in run_folder.read_metrics(self._out) if epoch["epoch"] <= progress.epoch]
         run_folder.write_metrics(self._out, [*earlier, line])
         left = self._record.config.epochs - progress.epoch - 1
+        measured = "AP not measurable: no object in the hold-out"
+        if result.object_count:
+            measured = f"AP {line['AP']:.3f}, AP50 {line['AP50']:.3f}, {result.best_in_words()}"
         self._context.say(
-            f"epoch {progress.epoch + 1}: loss {line['loss']:.3f}, AP {line['AP']:.3f}, AP50 {line['AP50']:.3f}, "
-            f"best F1 {line['f1']:.3f} above {line['threshold']:.2f}, {line['images_per_s']:.2f} images/s"
+            f"epoch {progress.epoch + 1}: loss {line['loss']:.3f}, {measured}, {line['images_per_s']:.2f} images/s"
             + (f", {clock(epoch_s * left)} left" if left else "")
         )
 
@@ -286,6 +307,7 @@ def _stand_apart(_number: int) -> None:
     """
     if not hasattr(os, "setpgid"):  # Windows
         return
+    signal.set_wakeup_fd(-1)  # inherited: it would tell this process's signals to the parent
     os.setpgid(0, 0)
     while signal.SIGTERM in signal.sigpending():  # sent to the whole group before this process left it
         signal.sigwait({signal.SIGTERM})

@@ -14,8 +14,8 @@ from torchvision.models.detection import (
     FasterRCNN_ResNet50_FPN_Weights,
 )
 
-from model_store.architectures import StateDict, rename_old_keys
-from model_store.errors import ModelError
+from model_store.architectures import StateDict, recognise, rename_old_keys
+from model_store.errors import ModelError, UnknownArchitecture
 from model_store.manifest import FILE_NAME
 from model_store.network import load_network
 from model_store.state_dict import read_state_dict
@@ -33,6 +33,8 @@ _IMAGENET: dict[str, WeightsEnum] = {
     "fasterrcnn_mobilenet_v2_fpn": MobileNet_V2_Weights.IMAGENET1K_V1,
 }
 _PREDICTOR = "roi_heads.box_predictor."
+_FEWEST = 0.5
+"""Smallest share of the tensors of the weights, or of the network, that must fit. Fewer come from another network."""
 
 
 class WeightsNotFound(ModelError):
@@ -59,7 +61,9 @@ class Loaded:
     unused: tuple[str, ...]
 
     def __str__(self) -> str:
-        text = f"weights: {self.loaded} of {self.total} tensors from {self.source or 'nothing'}"
+        if self.source is None:
+            return "random weights"
+        text = f"weights: {self.loaded} of {self.total} tensors from {self.source}"
         for label, names in (("random", self.missing), ("unused", self.unused)):
             if names:
                 text += f"; {label}: {', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''}"  # noqa: PLR2004
@@ -80,7 +84,7 @@ def load_initial_weights(
         store_root: folder of the model store.
 
     Raises:
-        WeightsNotFound: the weights do not exist, cannot be downloaded, or fit no tensor.
+        WeightsNotFound: the weights do not exist, cannot be downloaded, or fit few of the tensors.
         ModelError: the file or release cannot be read.
     """
     target = network.state_dict()
@@ -91,8 +95,8 @@ def load_initial_weights(
         (_matching(candidate, target) for candidate in _readings(source)),
         key=len,
     )
-    if not fitting:
-        raise WeightsNotFound(f"weights {weights!r} have no tensor that fits {architecture}")
+    if not fitting or len(fitting) < _FEWEST * min(len(source), len(target)):
+        raise WeightsNotFound(_mismatch(weights, source, len(fitting), architecture, len(target)))
     network.load_state_dict({**target, **fitting})
     used = {tensor.data_ptr() for tensor in fitting.values()}
     return Loaded(
@@ -106,6 +110,15 @@ def load_initial_weights(
             if tensor.data_ptr() not in used and not name.endswith("num_batches_tracked")
         ),
     )
+
+
+def _mismatch(weights: str, source: StateDict, fitting: int, architecture: str, count: int) -> str:
+    text = f"weights {weights!r} fit {fitting} of the {count} tensors of {architecture}"
+    try:
+        name = recognise(source).name
+    except UnknownArchitecture:
+        return f"{text}; accepted: weights of that network or of its backbone"
+    return f"{text}; they are weights of {name}: choose --architecture {name}, or other weights"
 
 
 def _source(weights: str, *, architecture: str, class_names: Sequence[str], store_root: Path) -> tuple[str, StateDict]:

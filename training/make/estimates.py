@@ -1,4 +1,4 @@
-"""Estimates of how long `make` takes: assumed before it begins, measured after the first items of a stage."""
+"""Estimates of how long `make` takes: assumed before it begins, measured while it renders."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -8,6 +8,7 @@ from model_store.cpu import usable_cores
 from training.console import Bar
 from training.learning.run import Say
 from training.make.plan import MakePlan
+from training.pace import Announcer, duration
 
 RENDER_CORE_S = 3.0
 """Seconds of one core to render an image, assumed until it is measured; pawns and dice took 2.7 to 3.1."""
@@ -16,8 +17,6 @@ TRAIN_CORE_S = 0.4
 
 With bfloat16 it took 0.3.
 """
-
-_MEASURED_ITEMS = 16
 
 
 def summary(plan: MakePlan, device: str) -> str:
@@ -33,42 +32,26 @@ def summary(plan: MakePlan, device: str) -> str:
     return f"{work}; about {render} to render and {train} to train, until measured"
 
 
-def duration(seconds: float) -> str:
-    """Format a duration as minutes, or as hours from two hours on."""
-    minutes = max(1, round(seconds / 60))
-    if minutes < 120:  # noqa: PLR2004
-        return f"{minutes} min"
-    return f"{minutes / 60:.1f} h"
-
-
 class EstimatingBar:
-    """A progress bar that estimates the remaining time once, after its first items."""
+    """A progress bar that announces the remaining time."""
 
-    def __init__(self, bar: Bar, say: Say, *, passes: int = 1) -> None:
-        """Wrap a bar.
-
-        Args:
-            bar: progress bar with the interface of tqdm.
-            say: writes a line for the user.
-            passes: number of passes over the items.
-        """
-        self._bar, self._say, self._passes = bar, say, passes
+    def __init__(self, bar: Bar, say: Say) -> None:
+        """Wrap a bar with the interface of tqdm; `say` writes a line for the user."""
+        self._bar, self._say = bar, say
 
     def __call__(self, items: Iterable[Any], **options: Any) -> Iterable[Any]:
         """Wrap an iterable. Without `total` in `options` there is no estimate."""
         total = options.get("total")
         if total is not None:
-            items = self._timed(items, left=self._passes * total - options.get("initial", 0))
+            items = self._timed(items, total)
         wrapped: Iterable[Any] = self._bar(items, **options)
         return wrapped
 
-    def _timed(self, items: Iterable[Any], *, left: int) -> Iterator[Any]:
-        began = time.monotonic()
+    def _timed(self, items: Iterable[Any], total: int) -> Iterator[Any]:
+        announcer, before = Announcer(self._say), time.monotonic()
         for number, item in enumerate(items):
-            if number == 0:
-                began = time.monotonic()  # the first item waits for processes to start
-            elif number == _MEASURED_ITEMS and self._passes:
-                each = (time.monotonic() - began) / number
-                self._say(f"{each:.2f} s each, {left - number} left: about {duration(each * (left - number))}")
-                self._passes = 0
+            now = time.monotonic()
+            if number:  # the first item waits for processes to start
+                announcer.add(now - before, left=total - number - 1)
+            before = now
             yield item

@@ -108,7 +108,6 @@ def train(plan: MakePlan, progress: MakeProgress, context: RunContext) -> MakePr
     epochs = plan.config.epochs - len(read_metrics(plan.run))
     if epochs <= 0:
         return progress
-    context = replace(context, bar=EstimatingBar(context.bar, context.say, passes=epochs))
     if plan.has_begun_to_train:
         run.resume(plan.run, context=context, dataset=plan.renders)
     else:
@@ -196,11 +195,9 @@ def _published_unrecorded(plan: MakePlan, progress: MakeProgress) -> Release | N
 
 
 def _figures(measured: Domain) -> str:
-    figures, best = measured.figures(), measured.result.best_f1
-    return (
-        f"{measured.name}: {measured.result.image_count} images, AP {figures['AP']:.3f}, AP50 {figures['AP50']:.3f}, "
-        f"best F1 {best.f1:.3f} above {best.score_threshold:.2f}"
-    )
+    figures, result = measured.figures(), measured.result
+    numbers = [f"{name} {figures[name]:.3f}" for name in ("AP", "AP50") if name in figures]
+    return f"{measured.name}: {', '.join([f'{result.image_count} images', *numbers, result.best_in_words()])}"
 
 
 def _example(photos: LabelledImages | None, renders: LabelledImages) -> Path:

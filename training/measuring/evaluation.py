@@ -21,10 +21,10 @@ from training.measuring.matching import IOU_50, Matches
 from training.measuring.thresholds import Curve, OperatingPoint, best_f1
 
 FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
-"""COCO's twelve figures in pycocotools' order (cocodataset.org/#detection-eval).
+"""COCO's twelve figures in pycocotools' order (cocodataset.org/#detection-eval)."""
 
-A figure is -1 if the data has no object that it measures.
-"""
+POINT = ("f1", "precision", "recall", "threshold")
+"""The best operating point, in `Evaluation.summary`."""
 
 _ALL_AREAS = 0
 _MOST_DETECTIONS = 2
@@ -35,10 +35,11 @@ class Evaluation:
     """Accuracy of detections against the true boxes.
 
     Attributes:
-        figures: COCO's twelve, by the names in `FIGURES`; AP and AR are averages over IoU .5:.95.
+        figures: COCO's twelve, by the names in `FIGURES`; AP and AR are averages over IoU .5:.95. A figure that
+            measures objects of which the data has none is absent.
         per_class_ap: class name -> AP over IoU .5:.95; classes without a true object are absent.
         per_class_ap50: class name -> AP at IoU 0.5; classes without a true object are absent.
-        best_f1: threshold with the highest F1.
+        best_f1: threshold with the highest F1; the default threshold without a correct detection.
         curve: precision over recall at IoU 0.5.
         matches: matches of each image, from which all figures are computed.
         image_count: number of images evaluated.
@@ -55,18 +56,34 @@ class Evaluation:
     object_count: int
 
     def summary(self) -> dict[str, float]:
-        """Return the figures that a run logs and a release records, rounded to 4 digits; the threshold is exact."""
+        """Return the figures that a release records, rounded to 4 digits; the threshold is exact.
+
+        The figures of `POINT` are absent too if there is no object.
+        """
+        rounded = {name: round(value, 4) for name, value in self.figures.items()}
+        if not self.object_count:
+            return rounded
         best = self.best_f1
         point = {"f1": best.f1, "precision": best.precision, "recall": best.recall}
-        rounded = {name: round(value, 4) for name, value in {**self.figures, **point}.items()}
+        rounded |= {name: round(value, 4) for name, value in point.items()}
         return {**rounded, "threshold": best.score_threshold}
+
+    def every_figure(self) -> dict[str, float | None]:
+        """Return the summary with None for each figure that cannot be measured."""
+        return {**dict.fromkeys((*FIGURES, *POINT)), **self.summary()}
+
+    def best_in_words(self) -> str:
+        """Return the best F1 and its threshold as text."""
+        if not self.object_count:
+            return "not measurable: the images show no object"
+        return f"best F1 {self.best_f1.f1:.3f} above {self.best_f1.score_threshold:.2f}"
 
     def as_json(self) -> dict[str, Any]:
         """Return all fields except the curve and the matches, ready for JSON."""
         return {
             "image_count": self.image_count,
             "object_count": self.object_count,
-            **self.summary(),
+            **self.every_figure(),
             "per_class_ap": self.per_class_ap,
             "per_class_ap50": self.per_class_ap50,
         }
@@ -75,7 +92,9 @@ class Evaluation:
         """Return the figures as lines for a terminal."""
         best = self.best_f1
         lines = [f"{self.image_count} images, {self.object_count} objects", ""]
-        lines += [f"  {name:<6} {_number(value)}" for name, value in self.figures.items()]
+        if not self.object_count:
+            return "\n".join([*lines, self.best_in_words()])
+        lines += [f"  {name:<6} {_number(self.figures.get(name))}" for name in FIGURES]
         lines += ["", "  class: AP, AP50"]
         lines += [
             f"  {name}: {value:.3f}, {self.per_class_ap50[name]:.3f}" for name, value in self.per_class_ap.items()
@@ -88,8 +107,8 @@ class Evaluation:
         return "\n".join(lines)
 
 
-def _number(value: float) -> str:
-    return "    –" if value < 0 else f"{value:.3f}"
+def _number(value: float | None) -> str:
+    return "    –" if value is None else f"{value:.3f}"
 
 
 def detect_all(engine: Engine, images: Sequence[AnnotatedImage], *, progress: Any = None) -> list[Detections]:
@@ -125,7 +144,7 @@ def evaluate(data: LabelledImages, found: Sequence[Detections]) -> Evaluation:
     matches = Matches.of(evaluation)
     curve = _curve(matches)
     return Evaluation(
-        figures={name: float(value) for name, value in zip(FIGURES, evaluation.stats, strict=True)},
+        figures={name: float(value) for name, value in zip(FIGURES, evaluation.stats, strict=True) if value >= 0},
         per_class_ap=_per_class(precision, data.class_names),
         per_class_ap50=_per_class(precision[IOU_50 : IOU_50 + 1], data.class_names),
         best_f1=best_f1(curve),

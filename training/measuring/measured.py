@@ -40,8 +40,9 @@ class Domain:
     resamples: Mapping[str, NDArray[np.float64]]
 
     def figures(self) -> dict[str, float]:
-        """Return COCO's figures, AP50 of any class, and the best F1; -1 if the data has no object for a figure."""
-        return {**self.result.summary(), ANY_AP50: round(self.any_class.figures["AP50"], 4)}
+        """Return COCO's figures, AP50 of any class, and the best F1, without those that cannot be measured."""
+        any_ap50 = self.any_class.figures.get("AP50")
+        return {**self.result.summary(), **({} if any_ap50 is None else {ANY_AP50: round(any_ap50, 4)})}
 
     def intervals(self) -> dict[str, Interval]:
         """Return the 95 % intervals, rounded to 4 digits, of the figures that have one."""

@@ -72,7 +72,7 @@ class Sim2Real:
         values = {
             name: round(above[name] / value, 4)
             for name, value in below.items()
-            if value > 0 and above[name] >= 0 and name not in _NO_RATIO
+            if value > 0 and name in above and name not in _NO_RATIO
         }
         return Column(f"ratio to {self.synthetic.name}", values, self._ratio_intervals(real))
 
@@ -96,8 +96,7 @@ class Sim2Real:
         for item in self.domains:
             column = column_of(item.metrics())
             lines.append(f"{column.title}: {', '.join(f'{name} {cell(column, name)}' for name in item.resamples)}")
-        best = self.photos.result.best_f1
-        return [*lines, f"best F1 on {self.photos.name}: {best.f1:.3f} above score {best.score_threshold:g}"]
+        return [*lines, f"{self.photos.name}: {self.photos.result.best_in_words()}"]
 
     def reliability(self) -> Reliability:
         """Return the calibration of scores on the real photos."""

@@ -32,10 +32,13 @@ NO_VALUE = "–"
 
 @dataclass(frozen=True)
 class Column:
-    """A title and values, by the names in `LABELS`; a value that is absent or below 0 was not measurable."""
+    """A title and values, by the names in `LABELS`; a value that is absent or None was not measurable.
+
+    Older releases and runs record it as -1.
+    """
 
     title: str
-    values: Mapping[str, float]
+    values: Mapping[str, float | None]
     intervals: Mapping[str, Interval] = field(default_factory=dict)
 
 

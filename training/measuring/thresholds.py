@@ -70,8 +70,8 @@ def at_precision(curve: Curve, precision: float) -> OperatingPoint | None:
 
 def worth_recommending(curve: Curve) -> dict[str, OperatingPoint]:
     """Return purpose -> recommended threshold; a threshold that cannot be reached is absent."""
-    sure = at_precision(curve, SURE)
-    return {"best F1": best_f1(curve), **({} if sure is None else {f"{SURE:.0%} precision": sure})}
+    best, sure = best_f1(curve), at_precision(curve, SURE)
+    return {**({"best F1": best} if best.f1 else {}), **({} if sure is None else {f"{SURE:.0%} precision": sure})}
 
 
 def at_score(curve: Curve, score_threshold: float) -> OperatingPoint:

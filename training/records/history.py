@@ -72,7 +72,7 @@ class History:
 def best_epoch(epochs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Return the metrics of the epoch saved as `best.pt`: the first one with the highest AP.
 
-    If no object is held out, the AP is below 0, and the latest epoch is returned.
+    If no object is held out, there is no AP, and the latest epoch is returned.
     """
-    best = max(epochs, key=lambda epoch: float(epoch["AP"]))
-    return best if float(best["AP"]) >= 0 else epochs[-1]
+    measured = [epoch for epoch in epochs if epoch["AP"] is not None and epoch["AP"] >= 0]  # -1 in older runs
+    return max(measured, key=lambda epoch: float(epoch["AP"])) if measured else epochs[-1]

@@ -48,12 +48,12 @@ def load_run(folder: Path) -> LoadedNetwork:
         state_dict=read_state_dict(path),
     )
     epochs = read_metrics(folder)
-    best = best_epoch(epochs) if epochs else {"threshold": DEFAULT_SCORE_THRESHOLD}
+    threshold = best_epoch(epochs)["threshold"] if epochs else None
     facts = facts_of(recognised)
     info = replace(
         state_dict_info(path, sha256_of(path), facts, record.class_names),
         name=folder.resolve().name,
         version="run",
-        score_threshold=float(best["threshold"]),
+        score_threshold=DEFAULT_SCORE_THRESHOLD if threshold is None else float(threshold),
     )
     return LoadedNetwork(info, options, recognised.build(), None, facts)

@@ -142,7 +142,9 @@ def prepare(loaded: LoadedNetwork, plan: EnginePlan, *, work: WorkFolder, bar: B
         RunError: eager fp32 is too weak on the images to judge a loss.
     """
     reference = _measure(TorchEngine(loaded.network, "cpu"), identity_of(loaded), plan, work=work, bar=bar)
-    ap50 = reference.figures["AP50"]
+    ap50 = reference.figures.get("AP50")
+    if ap50 is None:
+        raise RunError(f"{plan.data_name} shows no object, so the loss of an engine cannot be judged on it")
     work.say(f"eager fp32 on {plan.data_name}: AP {reference.figures['AP']:.4f}, AP50 {ap50:.4f}")
     is_judged = ap50 >= MIN_AP50
     if not (is_judged or plan.even_if_unjudged):

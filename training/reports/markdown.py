@@ -116,6 +116,11 @@ def _point_words(point: OperatingPoint | None) -> str:
 
 def _calibration_words(report: Sim2Real) -> str:
     best, error = report.photos.result.best_f1, report.reliability().error
+    best_words = (
+        f"F1 is best above **{best.score_threshold:g}** ({best.f1:.3f})"
+        if best.f1
+        else "no detection is correct, so no threshold can be recommended"
+    )
     sure = report.thresholds().get(f"{SURE:.0%} precision")
     reached = (
         f"No threshold reaches {SURE:.0%} precision on {report.photos.name}."
@@ -123,6 +128,6 @@ def _calibration_words(report: Sim2Real) -> str:
         else f"{SURE:.0%} precision is reached above {sure.score_threshold:g}, where {sure.recall:.1%} of the objects "
         "are found."
     )
-    return f"On {report.photos.name}, F1 is best above **{best.score_threshold:g}** ({best.f1:.3f}). {reached} " + (
+    return f"On {report.photos.name}, {best_words}. {reached} " + (
         "There are no detections." if error is None else f"The expected calibration error is {error:.3f}."
     )

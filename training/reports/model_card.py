@@ -33,8 +33,7 @@ def card_text(manifest: Manifest, report: Sim2Real | None = None, *, with_photos
         "",
         *(_figures(manifest) if report is None else figures(report)),
         "",
-        f"Measured in eager fp32. Recommended score threshold: **{manifest.score_threshold}**, where F1 is best on "
-        f"{' + '.join(manifest.score_threshold_from) or 'the held-out images'}.",
+        f"Measured in eager fp32. {_threshold(manifest)}",
         "",
         *(
             [f"![precision over recall]({PRECISION_RECALL})"]
@@ -63,6 +62,16 @@ def card_text(manifest: Manifest, report: Sim2Real | None = None, *, with_photos
         "",
     ]
     return "\n".join(lines)
+
+
+def _threshold(manifest: Manifest) -> str:
+    if not manifest.score_threshold_from and manifest.metrics and not manifest.metrics[0].figures.get("f1"):
+        return (
+            f"Score threshold: {manifest.score_threshold}, the default. None can be recommended, because no object in "
+            "the held-out images was found."
+        )
+    source = " + ".join(manifest.score_threshold_from) or "the held-out images"
+    return f"Recommended score threshold: **{manifest.score_threshold}**, where F1 is best on {source}."
 
 
 def _figures(manifest: Manifest) -> list[str]:

@@ -58,9 +58,10 @@ def plot_precision_recall(results: Mapping[str, Evaluation], path: Path) -> None
     axes = figure.subplots()
     for name, result in results.items():
         best = result.best_f1
-        title = f"{name}: " * bool(name) + f"F1 {best.f1:.3f} above score {best.score_threshold:.2f}"
-        (line,) = axes.plot(result.curve.recall, result.curve.precision, label=title)
-        axes.plot([best.recall], [best.precision], "o", color=line.get_color())
+        words = f"F1 {best.f1:.3f} above score {best.score_threshold:.2f}" if best.f1 else "no correct detection"
+        (line,) = axes.plot(result.curve.recall, result.curve.precision, label=f"{name}: " * bool(name) + words)
+        if best.f1:
+            axes.plot([best.recall], [best.precision], "o", color=line.get_color())
     _unit_square(axes, "recall at IoU 0.5", "precision")
     figure.legend(loc="outside lower center", fontsize="small")
     figure.savefig(path, dpi=_DPI)

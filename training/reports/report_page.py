@@ -7,6 +7,7 @@ from typing import Any
 
 from PIL import Image
 
+from model_store.model_info import DEFAULT_SCORE_THRESHOLD
 from training.console import clock
 from training.data.dataset import LabelledImages
 from training.measuring.evaluation import Evaluation
@@ -44,20 +45,20 @@ def run_page(run: Path, history: History, *, train: LabelledImages, hold_out: La
         changed=_settings(record.config.model_dump(exclude_defaults=True)),
         config=_settings(record.config.model_dump()),
         commands=[training_command(run, record, train=train, hold_out=hold_out), *publishing_commands(run)],
-        **_detections(columns, pictures, best["threshold"]),
+        **_detections(columns, pictures, best),
         **_classes({"trained on": train, "held out": hold_out}, best["per_class_ap"]),
     )
 
 
 def evaluation_page(name: str, data: LabelledImages, result: Evaluation, *, pictures: Path) -> str:
     """Return the page of an evaluation; `pictures` is the folder of its pictures."""
-    figures = result.summary()
+    figures = result.every_figure()
     return render(
         "evaluation.html",
         title=f"Evaluation {name}",
         result=result,
         headline=_headline(figures),
-        **_detections([Column("", figures)], pictures, result.best_f1.score_threshold),
+        **_detections([Column("", figures)], pictures, figures),
         **_classes({"objects": data}, result.per_class_ap),
     )
 
@@ -70,8 +71,9 @@ def _settings(values: Mapping[str, Any]) -> list[list[str]]:
     return [[name, NO_VALUE if value is None else str(value)] for name, value in values.items()]
 
 
-def _detections(columns: Sequence[Column], folder: Path, threshold: float) -> dict[str, Any]:
+def _detections(columns: Sequence[Column], folder: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures and the pictures of detections; a picture that does not exist is None."""
+    is_best = bool(figures["f1"])
     sheet = None
     if (folder / HOLD_OUT_SHEET).exists():
         with Image.open(folder / HOLD_OUT_SHEET) as image:
@@ -80,7 +82,8 @@ def _detections(columns: Sequence[Column], folder: Path, threshold: float) -> di
     return {
         "figure_header": ["", *(column.title for column in columns)],
         "figure_rows": figure_rows(columns),
-        "threshold": threshold,
+        "threshold": figures["threshold"] if is_best else DEFAULT_SCORE_THRESHOLD,
+        "is_best": is_best,
         # older versions of the program did not draw all of them
         "pictures": {
             Path(name).stem: file_uri(folder / name) if (folder / name).exists() else None for name in _PICTURES

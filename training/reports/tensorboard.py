@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from training.measuring.evaluation import FIGURES
+from training.measuring.evaluation import FIGURES, POINT
 
 FOLDER = "tensorboard"
 
-_POINT = ("f1", "precision", "recall", "threshold")
 _TRAINING = ("learning_rate", "images_per_s")
 
 
@@ -28,11 +27,11 @@ def write_scalars(run: Path, epoch: Mapping[str, Any]) -> None:
 
 
 def scalars(epoch: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield the tags and values of an epoch, without figures below 0, which could not be measured."""
+    """Yield the tags and values of an epoch, without figures that could not be measured."""
     for name, value in epoch.items():
         if name.startswith("loss"):
             yield f"loss/{name.removeprefix('loss_')}", value
         elif name in _TRAINING:
             yield f"training/{name}", value
-        elif name in (*FIGURES, *_POINT) and value >= 0:
+        elif name in (*FIGURES, *POINT) and value is not None:
             yield f"hold-out/{name}", value

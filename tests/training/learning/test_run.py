@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,9 @@ import pytest
 import torch
 
 from model_store.cpu import usable_cores
+from model_store.model_info import DEFAULT_SCORE_THRESHOLD
 from model_store.state_dict import read_state_dict
-from rendersight.annotations import ReadOptions
+from rendersight.annotations import AnnotationError, ReadOptions
 from tests.training.conftest import CONFIG, STEPS, Finished, figures, never, run_context
 from tests.training.data.test_conversion import write_splits
 from training.config import TrainConfig
@@ -24,6 +26,7 @@ from training.errors import Stopped
 from training.learning import run, trainer
 from training.learning.run import RunContext
 from training.records.checkpoint import BEST, LAST
+from training.records.loading import load_run
 from training.records.run_folder import METRICS, RunError, RunRecord, read_metrics, read_names
 
 
@@ -161,11 +164,27 @@ def test_a_run_without_a_held_out_object_keeps_its_latest_weights(shapes: Path, 
         seed for seed in range(20) if not any(image.labels for image in held_out(shapes, config, seed=seed).images)
     )
     config = config.model_copy(update={"seed": seed, "epochs": 1})
-    run.start(shapes, tmp_path, config, class_names=None, context=run_context())
-    assert [line["AP"] for line in read_metrics(tmp_path)] == [-1.0]
+    said: list[str] = []
+    run.start(shapes, tmp_path, config, class_names=None, context=run_context(say=said.append))
+    assert [(line["AP"], line["threshold"]) for line in read_metrics(tmp_path)] == [(None, None)]
+    assert load_run(tmp_path).card.score_threshold == DEFAULT_SCORE_THRESHOLD
+    assert "no held-out image has a labelled object: nothing is measured, and the last epoch's weights are kept" in said
+    assert ", AP not measurable: no object in the hold-out, " in said[-1]
     average = torch.load(tmp_path / LAST, weights_only=True)["average"]
     best = read_state_dict(tmp_path / BEST)
     assert all(torch.equal(best[name], average[name]) for name in best)
+
+
+@pytest.mark.parametrize("hold_out", [3, ["photo_00.png", "photo_01.png"]], ids=["none at all", "all held out"])
+def test_rejects_training_without_an_object(shapes: Path, tmp_path: Path, hold_out: int | list[str]) -> None:
+    photos, out = shutil.copytree(shapes, tmp_path / "photos"), tmp_path / "run"
+    for path in sorted(photos.glob("*.json"))[0 if isinstance(hold_out, int) else 2 :]:
+        path.write_text(json.dumps({**json.loads(path.read_text()), "shapes": []}))
+    names = None if isinstance(hold_out, int) else hold_out
+    with pytest.raises(AnnotationError, match="images to train on has a labelled object") as raised:
+        run.start(photos, out, CONFIG, class_names=("disc", "square"), context=run_context(), hold_out_names=names)
+    assert f"python -m training inspect {photos}" in str(raised.value)
+    assert not out.exists()
 
 
 def held_out(shapes: Path, config: TrainConfig, *, seed: int) -> LabelledImages:

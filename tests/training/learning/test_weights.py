@@ -104,17 +104,24 @@ def test_a_release_gives_its_box_predictor_to_the_same_classes_alone(tmp_path: P
         assert same(target, source.state_dict(), start="roi_heads.box_predictor.") is kept
 
 
+@pytest.mark.parametrize("architecture", ["fasterrcnn_resnet50_fpn", "fasterrcnn_mobilenet_v3_large_fpn"])
+def test_rejects_weights_of_another_architecture(tmp_path: Path, architecture: str) -> None:
+    torch.save(build(architecture, class_count=2).state_dict(), tmp_path / "other.pt")
+    with pytest.raises(WeightsNotFound, match=f"tensors of {NAME}; they are weights of {architecture}: choose --arch"):
+        load(network(), tmp_path / "other.pt")
+
+
 def test_none_leaves_the_network_as_it_is() -> None:
     target, untouched = network(), network()
     loaded = load(target, "none")
     assert same(target, untouched.state_dict(), start="")
     assert (loaded.source, loaded.loaded) == (None, 0)
-    assert str(loaded).startswith("weights: 0 of ")
+    assert str(loaded) == "random weights"
 
 
 def test_what_cannot_be_begun_from_is_named(tmp_path: Path) -> None:
     torch.save({"elsewhere.weight": torch.zeros(3)}, tmp_path / "other.pt")
-    with pytest.raises(WeightsNotFound, match="no tensor that fits"):
+    with pytest.raises(WeightsNotFound, match=r"fit 0 of the .* tensors of fasterrcnn_mobilenet_v2_fpn; accepted"):
         load(network(), tmp_path / "other.pt")
     with pytest.raises(WeightsNotFound, match=r"best\.pt"):
         load(network(), tmp_path)

@@ -14,7 +14,7 @@ from rendersight.detections import Detections
 from rendersight.images import RgbImage
 from tests.training.truth import NOTHING, labelled, random_case
 from training.data.dataset import BrokenDataset, read_dataset
-from training.measuring.evaluation import FIGURES, as_one_class, detect_all, evaluate
+from training.measuring.evaluation import FIGURES, POINT, as_one_class, detect_all, evaluate
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -29,7 +29,7 @@ def test_the_twelve_figures_are_those_of_pycocotools_on_the_same_files(seed: int
         reference.evaluate()
         reference.accumulate()
         reference.summarize()
-    assert [result.figures[name] for name in FIGURES] == pytest.approx(list(reference.stats))
+    assert [result.figures.get(name, -1) for name in FIGURES] == pytest.approx(list(reference.stats))
     assert 0 < result.figures["AP"] < result.figures["AP50"] < 1
 
 
@@ -99,8 +99,9 @@ def test_without_a_true_object_nothing_is_measured() -> None:
     false_alarm = Detections.of([(0, 0, 50, 50)], [1], [0.9])
     for found in ([NOTHING, NOTHING], [false_alarm, NOTHING]):
         result = evaluate(data, found)
-        assert result.figures["AP"] == -1
-        assert result.per_class_ap == {}
+        assert result.figures == result.summary() == result.per_class_ap == {}
+        assert {result.as_json()[name] for name in (*FIGURES, *POINT)} == {None}
+        assert result.table() == "2 images, 0 objects\n\nnot measurable: the images show no object"
         assert result.best_f1.f1 == 0
         assert result.best_f1.score_threshold == 0.5
 

@@ -35,7 +35,7 @@ def test_sizes_are_square_roots_of_areas() -> None:
 def test_without_objects_there_is_no_interval() -> None:
     domain = measure("empty", labelled([], []), [NOTHING, NOTHING])
     assert domain.intervals() == {}
-    assert domain.figures()[ANY_AP50] == -1
+    assert domain.figures() == {}
 
 
 def test_sets_taken_together_count_as_one() -> None:

@@ -105,4 +105,4 @@ def test_sets_without_objects_or_detections_have_a_page_too(perfect: Domain) -> 
 def test_the_summary_has_a_line_for_each_set(perfect: Domain, half: Domain) -> None:
     lines = report(perfect, half).summary()
     assert lines[0].startswith("renders (2 images): AP 1.000 (1.000 to 1.000), AP50 1.000")
-    assert lines[-1] == "best F1 on desk: 0.667 above score 0.575"
+    assert lines[-1] == "desk: best F1 0.667 above 0.57"

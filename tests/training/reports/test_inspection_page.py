@@ -8,7 +8,7 @@ from PIL import Image
 
 from rendersight.annotations.dataset import read_annotations
 from tests.training.html_tags import tags_of_a_whole_page
-from training.config import TrainConfig
+from training.config import resolve
 from training.data.anchor_fit import geometry_of
 from training.data.dataset import names_in
 from training.data.inspection import Inspection, as_json, as_text, inspect
@@ -32,7 +32,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Inspection:
     (folder / "<i>a.json").write_text(json.dumps({"shapes": shapes}))
     (folder / "lost.json").write_text(json.dumps({"shapes": shapes, "imagePath": "<script>.png"}))
     found = read_annotations(folder)
-    return inspect("<set>", found, names_in(found), geometry_of(TrainConfig()))
+    return inspect("<set>", found, names_in(found), geometry_of(resolve(None, {}, device="cuda")))
 
 
 def test_page_fetches_nothing(report: Inspection) -> None:

@@ -42,16 +42,16 @@ def config_of(options: Any) -> TrainConfig:
 
 
 @pytest.mark.parametrize(
-    "config",
+    "given",
     [
-        TrainConfig(),
-        TrainConfig(weights="my weights.pt", epochs=7, learning_rate=1.25e-5, batch_size=2, seed=3, hold_out=3),
-        TrainConfig(scale_jitter=(0.5, 1), crop_px=320, decay_all=True, schedule="step", precision="fp32"),
-        TrainConfig(group_by=r"^(\d)'", hold_out=0.1234567),
+        {},
+        {"weights": "my weights.pt", "epochs": 7, "learning_rate": 1.25e-5, "batch_size": 2, "seed": 3, "hold_out": 3},
+        {"scale_jitter": (0.5, 1), "crop_px": 320, "decay_all": True, "schedule": "step", "precision": "fp32"},
+        {"group_by": r"^(\d)'", "hold_out": 0.1234567},
     ],
 )
-def test_command_repeats_configuration(config: TrainConfig) -> None:
-    data = photos()
+def test_command_repeats_configuration(given: dict[str, Any]) -> None:
+    data, config = photos(), resolve(None, given, device="cuda")
     record = replace(RECORD, dataset="my 'photos'", config=config, reading=ReadOptions(format="yolo", negatives=True))
     options = told(record, *split_by_names(data, ["03.png"]))
     rest = {"hold_out", "group_by"}

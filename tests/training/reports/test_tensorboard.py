@@ -44,7 +44,7 @@ def test_repeated_epochs_replace_earlier_ones(tmp_path: Path) -> None:
 
 
 def test_skips_unmeasured_figures() -> None:
-    epoch = {"epoch": 1, "AP": 0.5, "APs": -1.0, "loss": 1.5, "loss_box_reg": 0.5, "per_class_ap": {"disc": 0.5}}
+    epoch = {"epoch": 1, "AP": 0.5, "APs": None, "loss": 1.5, "loss_box_reg": 0.5, "per_class_ap": {"disc": 0.5}}
     assert dict(scalars(epoch)) == {"hold-out/AP": 0.5, "loss/loss": 1.5, "loss/box_reg": 0.5}
 
 
