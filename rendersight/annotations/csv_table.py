@@ -101,7 +101,7 @@ def read(index: FileIndex, options: ReadOptions) -> Listing:
         rows = [row for pairs in by_image.values() for _, row in pairs]
         corners = [float(row[key]) for row in rows for key in (*_CORNERS, *_SIZED) if _is_number(row.get(key) or "x")]
         is_normalised = bool(corners) and max(corners) <= 1
-        attribute = class_attribute([_json(row["attributes"]) for row in rows if row.get("attributes")])
+        attribute = class_attribute([_json(row["attributes"]) for row in rows if row.get("shape", "{}") != "{}"])
         for name, pairs in by_image.items():
             try:
                 entry = _entry(name, pairs, attribute, ignored, options)

@@ -65,6 +65,17 @@ class FileIndex:
         """Return a path for messages: relative to the folder, with forward slashes."""
         return name_below(self.root, path)
 
+    def text(self, path: Path) -> str:
+        """Return the text of a file that belongs to no single image.
+
+        Raises:
+            AnnotationError: as `read_text`; the message begins with the file's name.
+        """
+        try:
+            return read_text(path)
+        except AnnotationError as error:
+            raise AnnotationError(f"{self.name(path)}: {error}") from error
+
     @cached_property
     def stems(self) -> frozenset[str]:
         """The stems of all images."""

@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 from rendersight import images
 from rendersight.annotations import AnnotationError, Fault
-from rendersight.annotations.index import FileIndex, read_text
+from rendersight.annotations.index import FileIndex
 
 _HEAD_BYTES = 4096
 _SPLIT_NAMES = {"valid": "val", "validation": "val", "dev": "val"}
@@ -59,7 +59,7 @@ def read_lists(index: FileIndex, lists: dict[Path, str]) -> tuple[dict[Path, tup
     splits: dict[Path, dict[str, None]] = {}
     faults = []
     for path, name in lists.items():
-        for number, line in enumerate(read_text(path).split("\n"), 1):
+        for number, line in enumerate(index.text(path).split("\n"), 1):
             try:
                 if line.strip():
                     splits.setdefault(index.image_named(line.strip(), (path.parent, index.root)), {})[name] = None

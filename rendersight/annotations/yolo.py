@@ -122,7 +122,7 @@ def _class_names(
     """
     found: dict[Path, tuple[str, ...]] = {}
     for path in _names_files(index):
-        lines = [line.strip() for line in read_text(path).split("\n")]
+        lines = [line.strip() for line in index.text(path).split("\n")]
         while lines and not lines[-1]:
             lines.pop()
         found[path] = tuple(lines)
@@ -161,7 +161,7 @@ def _declared_splits(index: FileIndex) -> tuple[dict[Path, tuple[str, ...]], lis
     data_files = [path for path in index.files if path.suffix.lower() == ".data"]
     lists = {path: split_of(path.stem)[0] for path in index.files if is_image_list(index, path)}
     for path in data_files:
-        for line in read_text(path).split("\n"):
+        for line in index.text(path).split("\n"):
             key, _, value = (part.strip() for part in line.partition("="))
             if key in _SPLIT_KEYS and (found := _ending_with(index, value)) is not None:
                 lists[found] = _SPLIT_KEYS[key]
@@ -225,14 +225,15 @@ def _swapped(folder: Path, name: str, other: str) -> Path:
 
 def _label_finder(root: Path) -> Callable[[Path], Path | None]:
     """Return a function that returns the label file of an image, or None."""
-    folders: dict[Path, list[Path]] = {}
+    by_stem: dict[Path, dict[str, Path]] = {}
 
     def find(image_path: Path) -> Path | None:
         folder = image_path.parent
-        if folder not in folders:
-            folders[folder] = [*counterparts(folder, root, names=IMAGE_FOLDERS, others=LABEL_FOLDERS), folder]
-        paths = (place / f"{image_path.stem}.txt" for place in folders[folder])
-        return next((path for path in paths if path.is_file()), None)
+        if folder not in by_stem:
+            mirrors = counterparts(folder, root, names=IMAGE_FOLDERS, others=LABEL_FOLDERS)
+            paths = (path for place in (folder, *reversed(mirrors)) for path in place.glob("*.[tT][xX][tT]"))
+            by_stem[folder] = {path.stem: path for path in paths}  # the first mirror counts most
+        return by_stem[folder].get(image_path.stem)
 
     return find
 
@@ -429,7 +430,7 @@ def _listing(
     for folder in sorted({path.parent for path in used if path is not None}):
         mirrors = counterparts(folder, root, names=LABEL_FOLDERS, others=IMAGE_FOLDERS)
         images = {path.stem for place in (folder, *mirrors) for path in images_in(place)}
-        for path in sorted(folder.glob("*.txt")):
+        for path in sorted(folder.glob("*.[tT][xX][tT]")):
             if path not in used and path.stem not in images and _is_label_file(path):
                 faults.append(Fault(name_below(root, path), "is a label file, but there is no image of this stem"))
     return Listing(root, tuple(records), tuple(faults), class_names=tuple(dict.fromkeys(names.values())))

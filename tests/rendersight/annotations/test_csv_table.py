@@ -45,6 +45,10 @@ def test_another_table_is_not_taken_for_boxes(tmp_path: Path, text: str) -> None
     assert read_one(tmp_path, text).format == "labelme"
 
 
+def test_an_image_without_regions_in_vias_csv_is_empty(tmp_path: Path) -> None:
+    assert the_image(read_one(tmp_path, VIA_HEADER + '\na.png,9,"{}",0,0,"{}","{}"\n')).labels == ()
+
+
 def test_an_image_without_a_row_needs_negatives_and_an_empty_row_is_enough(tmp_path: Path) -> None:
     write_image(tmp_path / "b.png")
     assert list(reasons(read_one(tmp_path, "a.png,5,6,15,26,nut\n"))) == ["b.png"]

@@ -161,7 +161,7 @@ class TestFolders:
         [
             ("images/a.png", "labels/a.txt", "labels/classes.txt"),
             ("images/a.png", "labels/a.txt", "classes.txt"),
-            ("Images/a.png", "Labels/a.txt", "Classes.txt"),
+            ("Images/a.png", "Labels/a.TXT", "Classes.txt"),
             ("image/a.png", "label/a.txt", "labels.txt"),
             ("img/x/a.png", "labels/x/a.txt", "obj.names"),
             ("a.png", "labels/a.txt", "labels/classes.txt"),
@@ -201,6 +201,9 @@ class TestFolders:
         ]
         write(tmp_path / "classes.txt", "dog\ncat\n")
         with pytest.raises(AnnotationError, match="give different class names"):
+            read_annotations(tmp_path)
+        (tmp_path / "classes.txt").write_bytes("größe\n".encode("latin-1"))
+        with pytest.raises(AnnotationError, match=r"^classes\.txt: is not UTF-8"):
             read_annotations(tmp_path)
 
     @pytest.mark.parametrize("listed", ["a.png", "data/a.png", "./a.png", "C:\\old\\a.png"])
