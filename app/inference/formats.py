@@ -14,7 +14,7 @@ from python_multipart.multipart import parse_options_header
 from app.errors import NotAcceptable, shown
 from app.schemas import DetectionsOut, FormatName
 from model_store.detector import Detector
-from rendersight.annotations import coco_writing, labelme
+from rendersight.annotations.formats import coco_writing, labelme
 from rendersight.detections import Detections
 from rendersight.drawing import draw_detections
 from rendersight.images import RgbImage

@@ -20,10 +20,10 @@ from rendersight.annotations import (
     ReadOptions,
     Record,
     formats,
-    labelme,
     unread,
 )
 from rendersight.annotations.boxes import BoxXyxy, clipped
+from rendersight.annotations.formats import labelme
 from rendersight.annotations.index import FileIndex, name_below
 from rendersight.annotations.splits import is_image_list, read_lists, split_of
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from rendersight import atomic, flags
-from rendersight.annotations import labelme
+from rendersight.annotations.formats import labelme
 from rendersight.client import (
     AsyncClient,
     DetectResult,

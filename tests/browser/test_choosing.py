@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from rendersight.annotations import labelme
+from rendersight.annotations.formats import labelme
 from rendersight.drawing import class_colour
 from tests.browser.tab import EXAMPLES, Tab, answer_of, as_rows
 

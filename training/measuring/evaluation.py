@@ -12,8 +12,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from model_store.engines import Engine
-from rendersight.annotations import AnnotatedImage, Fault, coco_writing
+from rendersight.annotations import AnnotatedImage, Fault
 from rendersight.annotations.dataset import load_pixels
+from rendersight.annotations.formats import coco_writing
 from rendersight.detections import Detections
 from rendersight.images import ImageError
 from training.data.dataset import BrokenDataset, LabelledImages

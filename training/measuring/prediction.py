@@ -6,7 +6,8 @@ from pathlib import Path
 
 from model_store.engines import Engine
 from rendersight import images
-from rendersight.annotations import Fault, labelme
+from rendersight.annotations import Fault
+from rendersight.annotations.formats import labelme
 from rendersight.detections import Detections
 from rendersight.drawing import draw_detections
 from training.data.dataset import BrokenDataset

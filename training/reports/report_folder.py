@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rendersight import atomic
-from rendersight.annotations import coco_writing
+from rendersight.annotations.formats import coco_writing
 from rendersight.detections import Detections
 from training.data.contact_sheet import compare_with_truth
 from training.data.dataset import LabelledImages

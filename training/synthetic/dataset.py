@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rendersight import atomic
-from rendersight.annotations import Fault, labelme
+from rendersight.annotations import Fault
+from rendersight.annotations.formats import labelme
 from training.data.dataset import BrokenDataset
 from training.synthetic import sensor
 from training.synthetic.annotate import Instance, TooHidden, annotate

@@ -9,7 +9,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from rendersight.annotations import coco_writing
+from rendersight.annotations.formats import coco_writing
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
 from tests.training.truth import NOTHING, labelled, random_case

@@ -8,8 +8,8 @@ from PIL import Image
 
 from rendersight.annotations import AnnotationError, ReadOptions
 from rendersight.annotations.dataset import AnnotatedDataset, read_annotations
+from rendersight.annotations.formats.yolo_labels import label_path
 from rendersight.annotations.writing import write_dataset
-from rendersight.annotations.yolo import label_path
 from tests.rendersight.annotations.test_dataset import the_image, write_image
 
 LINE = "1 0.25 0.5333333333 0.25 0.6666666667\n"  # of 40 x 30 px: x 5 to 15, y 6 to 26

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rendersight.annotations import AnnotationError
-from rendersight.annotations.labelme import IGNORED_SHAPE_TYPES, Shape, detections_to_json, parse, shape_to_xyxy
+from rendersight.annotations.formats.labelme import IGNORED_SHAPE_TYPES, Shape, detections_to_json, parse, shape_to_xyxy
 from rendersight.detections import Detections
 
 SIZE_WH = (100, 80)

@@ -4,21 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rendersight.annotations import (
-    AnnotatedImage,
-    AnnotationError,
-    Listing,
-    ReadOptions,
-    coco,
-    createml,
-    csv_table,
-    cvat,
-    labelme_folder,
-    unread,
-    via,
-    voc,
-    yolo,
-)
+from rendersight.annotations import AnnotatedImage, AnnotationError, Listing, ReadOptions, unread
+from rendersight.annotations.formats import coco, createml, csv_table, cvat, labelme_folder, via, voc, yolo, yolo_labels
 from rendersight.annotations.index import FileIndex
 
 Write = Callable[[Path, list[AnnotatedImage], tuple[str, ...]], None]
@@ -66,7 +53,9 @@ FORMATS = {
     ),
     "coco": Format("COCO", (".json",), coco.owns, coco.read, coco.write, coco.IMAGES, has_file_each=False),
     "voc": Format("Pascal VOC", (".xml",), voc.owns, voc.read, voc.write, voc.IMAGES, flags=voc.FLAGS),
-    "yolo": Format("YOLO", (".yaml", ".yml", ".txt"), yolo.owns, yolo.read, yolo.write, yolo.IMAGES, is_upright=True),
+    "yolo": Format(
+        "YOLO", (".yaml", ".yml", ".txt"), yolo.owns, yolo.read, yolo.write, yolo_labels.IMAGES, is_upright=True
+    ),
     "cvat": Format("CVAT for images", (".xml",), cvat.owns, cvat.read, has_file_each=False),
     "via": Format("VGG Image Annotator", (".json",), via.owns, via.read, has_file_each=False),
     "createml": Format("CreateML", (".json",), createml.owns, createml.read, has_file_each=False),

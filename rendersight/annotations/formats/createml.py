@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from rendersight.annotations import AnnotationError, LabelledBox, Listing, ReadOptions
+from rendersight.annotations.formats.listed import Entry, number, read_listed, sized_box
 from rendersight.annotations.index import FileIndex, read_text
-from rendersight.annotations.listed import Entry, number, read_listed, sized_box
 
 _HEAD = re.compile(rb'\s*\[\s*\{\s*"(image|imagefilename|annotations?)"\s*:')
 _HEAD_BYTES = 4096

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from rendersight.annotations import AnnotationError, LabelledBox, Listing, ReadOptions
 from rendersight.annotations.boxes import BoxXyxy, from_origin
+from rendersight.annotations.formats.listed import Entry, number, read_listed, sized_box
+from rendersight.annotations.formats.via import class_attribute, region_box
 from rendersight.annotations.index import FileIndex, read_text
-from rendersight.annotations.listed import Entry, number, read_listed, sized_box
 from rendersight.annotations.splits import split_of
-from rendersight.annotations.via import class_attribute, region_box
 
 # column -> its names in lower case
 _COLUMNS = {

@@ -14,10 +14,10 @@ from xml.etree.ElementTree import Element
 
 from rendersight.annotations import AnnotationError, LabelledBox, Listing, ReadOptions
 from rendersight.annotations.boxes import BoxXyxy, extent_of_polygon, from_origin, whole_number
+from rendersight.annotations.formats.listed import Entry, number, read_listed
+from rendersight.annotations.formats.voc import parse_xml
 from rendersight.annotations.index import FileIndex
-from rendersight.annotations.listed import Entry, number, read_listed
 from rendersight.annotations.splits import split_of
-from rendersight.annotations.voc import parse_xml
 
 _ROOT = re.compile(rb"<annotations[\s/>]")
 _HEAD_BYTES = 4096

@@ -14,17 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rendersight.annotations import (
-    AnnotatedImage,
-    AnnotationError,
-    Fault,
-    LabelledBox,
-    Listing,
-    ReadOptions,
-    Record,
-    coco_writing,
-)
+from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, LabelledBox, Listing, ReadOptions, Record
 from rendersight.annotations.boxes import BoxXyxy, extent_of_polygon, whole_number
+from rendersight.annotations.formats import coco_writing
 from rendersight.annotations.index import FileIndex, read_text
 from rendersight.annotations.splits import split_of, split_of_folders
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from rendersight.annotations import AnnotationError, LabelledBox, Listing, ReadOptions
 from rendersight.annotations.boxes import BoxXyxy, extent_of_polygon, from_origin
+from rendersight.annotations.formats.listed import Entry, number, read_listed, sized_box
 from rendersight.annotations.index import FileIndex, read_text
-from rendersight.annotations.listed import Entry, number, read_listed, sized_box
 
 _HEAD_BYTES = 65536
 _PROJECT = "_via_img_metadata"

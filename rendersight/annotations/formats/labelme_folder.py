@@ -8,17 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from rendersight.annotations import (
-    AnnotatedImage,
-    AnnotationError,
-    Fault,
-    LabelledBox,
-    Listing,
-    ReadOptions,
-    Record,
-    labelme,
-)
+from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, LabelledBox, Listing, ReadOptions, Record
 from rendersight.annotations.boxes import flags_of, from_origin, plain
+from rendersight.annotations.formats import labelme
 from rendersight.annotations.index import (
     IMAGE_FOLDERS,
     LABEL_FOLDERS,

@@ -6,10 +6,8 @@ loader of Ultralytics applies the EXIF orientation, so boxes are relative to the
 (github.com/AlexeyAB/darknet) has the same label files, with `obj.data` and `obj.names` in place of `data.yaml`.
 """
 
-import math
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,27 +16,27 @@ from rendersight.annotations import (
     AnnotatedImage,
     AnnotationError,
     Fault,
-    LabelledBox,
     Listing,
     ReadOptions,
-    Record,
 )
-from rendersight.annotations.boxes import BoxXyxy, extent_of_polygon, whole_number
+from rendersight.annotations.boxes import whole_number
+from rendersight.annotations.formats.yolo_labels import (
+    IMAGES,
+    is_label_file,
+    label_finder,
+    label_path,
+    listing_of,
+    to_lines,
+)
 from rendersight.annotations.index import (
-    IMAGE_FOLDERS,
-    LABEL_FOLDERS,
     FileIndex,
-    counterparts,
     images_below,
-    images_in,
     name_below,
     read_text,
     without_twins,
 )
 from rendersight.annotations.splits import is_image_list, read_lists, split_of, split_of_folders
 
-IMAGES = "images"
-LABELS = "labels"
 DATA = "data.yaml"
 UNASSIGNED = "unassigned"
 """Key in `data.yaml` for the images without a split, if other images have one."""
@@ -55,18 +53,14 @@ _SPLIT_KEYS = {
     "minival": "minival",
     UNASSIGNED: "",
 }
-_LABEL_LINE = re.compile(rb"\s*\d+([ \t]+-?[\d.]+(e-?\d+)?){4,}\s*", re.IGNORECASE)
-_BOX_NUMBERS = 4
-_POLYGON_NUMBERS = 6
-_ROUNDING = 0.01
-_DIGITS = 10
+_MOST_DIGITS = 10
 
 
 def owns(index: FileIndex, path: Path) -> bool:
     """Return whether a file is a YAML that describes a YOLO dataset, or the label file of an image."""
     if path.suffix.lower() != ".txt":
         return path == _data_file(index)
-    return path.stem in index.stems and _is_label_file(path)
+    return path.stem in index.stems and is_label_file(path)
 
 
 def read(index: FileIndex, options: ReadOptions) -> Listing:
@@ -99,7 +93,7 @@ def read(index: FileIndex, options: ReadOptions) -> Listing:
 def _read_folder(index: FileIndex, options: ReadOptions) -> Listing:
     """Read a folder without `data.yaml`."""
     images, faults = without_twins(index, index.images)
-    find = _label_finder(index.root)
+    find = label_finder(index.root)
     texts = [path for image in images if (path := find(image)) is not None]
     if not texts and not any(owns(index, path) for path in index.with_suffix(".txt")):
         raise AnnotationError(
@@ -108,7 +102,7 @@ def _read_folder(index: FileIndex, options: ReadOptions) -> Listing:
     splits, lists, lost = _declared_splits(index)
     names, used, remarks = _class_names(index, options, texts)
     parts = {path: splits.get(path, ()) if lists else split_of_folders(index.name(path)) for path in images}
-    listing = _listing(index.root, parts, names, [*faults, *lost])
+    listing = listing_of(index.root, parts, names, [*faults, *lost])
     return replace(listing, used=(*listing.used, *lists, *used), remarks=remarks)
 
 
@@ -150,7 +144,7 @@ def _names_files(index: FileIndex) -> list[Path]:
 def _numbers_of(path: Path) -> set[int]:
     """Return the class numbers of a label file; lines that are none are left to `_objects`."""
     words = [line.split() for line in path.read_bytes().split(b"\n")]
-    return {int(line[0]) for line in words if line and line[0].isdigit() and len(line[0]) < _DIGITS}
+    return {int(line[0]) for line in words if line and line[0].isdigit() and len(line[0]) < _MOST_DIGITS}
 
 
 def _declared_splits(index: FileIndex) -> tuple[dict[Path, tuple[str, ...]], list[Path], list[Fault]]:
@@ -199,43 +193,6 @@ def write(folder: Path, images: list[AnnotatedImage], class_names: tuple[str, ..
     places.update({split: f"{split}.txt" for split in parts} if parts else {"train": IMAGES})
     content = {**places, "names": dict(enumerate(class_names))}
     (folder / DATA).write_text(_yaml().safe_dump(content, sort_keys=False, allow_unicode=True), "utf-8")
-
-
-def to_lines(image: AnnotatedImage, numbers: dict[str, int]) -> Iterator[str]:
-    """Yield the lines of an image's label file, fractions with ten digits: exact to 1e-6 px in any photo."""
-    width, height = image.size_wh
-    for (x0, y0, x1, y1), label in zip(image.boxes_xyxy.tolist(), image.labels, strict=True):
-        shares = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
-        yield " ".join((str(numbers[label]), *(f"{share:.{_DIGITS}f}".rstrip("0").rstrip(".") for share in shares)))
-
-
-def label_path(image_path: Path) -> Path:
-    """Return the path of an image's label file: the last folder `images` in the path becomes `labels`."""
-    return (_swapped(image_path.parent, IMAGES, LABELS) / image_path.name).with_suffix(".txt")
-
-
-def _swapped(folder: Path, name: str, other: str) -> Path:
-    """Return a path with the last folder of one name renamed."""
-    parts = folder.parts
-    if name not in parts:
-        return folder
-    place = len(parts) - 1 - parts[::-1].index(name)
-    return Path(*parts[:place], other, *parts[place + 1 :])
-
-
-def _label_finder(root: Path) -> Callable[[Path], Path | None]:
-    """Return a function that returns the label file of an image, or None."""
-    by_stem: dict[Path, dict[str, Path]] = {}
-
-    def find(image_path: Path) -> Path | None:
-        folder = image_path.parent
-        if folder not in by_stem:
-            mirrors = counterparts(folder, root, names=IMAGE_FOLDERS, others=LABEL_FOLDERS)
-            paths = (path for place in (folder, *reversed(mirrors)) for path in place.glob("*.[tT][xX][tT]"))
-            by_stem[folder] = {path.stem: path for path in paths}  # the first mirror counts most
-        return by_stem[folder].get(image_path.stem)
-
-    return find
 
 
 def _data_file(index: FileIndex) -> Path | None:
@@ -302,7 +259,7 @@ class _Data:
         told = {split for found in splits.values() for split in found}
         parts = {path: () if told == {"train"} else tuple(found) for path, found in splits.items()}
         kept, twins = without_twins(FileIndex(self.root), parts)
-        listing = _listing(
+        listing = listing_of(
             self.root,
             {path: parts[path] for path in kept},
             names,
@@ -314,7 +271,7 @@ class _Data:
         if others and self.index.entry is None:
             unnamed = ", ".join(self.index.name(path) for path in others)
             self.remarks.append(f"lists that {self.index.name(self.path)} does not name are not used: {unnamed}")
-        find = _label_finder(self.root)
+        find = label_finder(self.root)
         theirs = (label for image in unlisted if (label := find(image)) is not None)
         return replace(
             listing,
@@ -401,81 +358,3 @@ class _Data:
                 self.faults.append(Fault(name_below(self.root, path), reason))
             else:
                 yield found
-
-
-def _listing(
-    root: Path,
-    splits: dict[Path, tuple[str, ...]],
-    names: dict[int, str],
-    faults: Iterable[Fault],
-    *,
-    with_points: bool = False,
-) -> Listing:
-    """Read the images' label files, and report label files without an image."""
-    records = []
-    faults = list(faults)
-    used = set()
-    find = _label_finder(root)
-    for image_path, parts in splits.items():
-        path = find(image_path)
-        used.add(path)
-        try:
-            objects = tuple(_objects(read_text(path), names, with_points=with_points)) if path is not None else ()
-        except AnnotationError as error:
-            assert path is not None
-            faults.append(Fault(name_below(root, path), str(error)))
-            continue
-        name = name_below(root, image_path)
-        records.append(Record(name, image_path, path, objects, is_normalised=True, splits=parts))
-    for folder in sorted({path.parent for path in used if path is not None}):
-        mirrors = counterparts(folder, root, names=LABEL_FOLDERS, others=IMAGE_FOLDERS)
-        images = {path.stem for place in (folder, *mirrors) for path in images_in(place)}
-        for path in sorted(folder.glob("*.[tT][xX][tT]")):
-            if path not in used and path.stem not in images and _is_label_file(path):
-                faults.append(Fault(name_below(root, path), "is a label file, but there is no image of this stem"))
-    return Listing(root, tuple(records), tuple(faults), class_names=tuple(dict.fromkeys(names.values())))
-
-
-def _is_label_file(path: Path) -> bool:
-    lines = path.read_bytes().lstrip().split(b"\n", 1)
-    return _LABEL_LINE.fullmatch(lines[0]) is not None
-
-
-def _objects(text: str, names: dict[int, str], *, with_points: bool) -> Iterator[LabelledBox]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            try:
-                yield _object(line.split(), names, with_points=with_points)
-            except AnnotationError as error:
-                raise AnnotationError(f"line {number}: {error}") from error
-
-
-def _object(words: list[str], names: dict[int, str], *, with_points: bool) -> LabelledBox:
-    try:
-        label, *numbers = (float(word) for word in words)
-    except ValueError:
-        raise AnnotationError(f"{' '.join(words)!r:.60} is not a class and numbers") from None
-    if label not in names:
-        raise AnnotationError(
-            f"class {words[0]} has no name; the classes with a name are {min(names, default=0)} to "
-            f"{max(names, default=0)}"
-        )
-    if not all(math.isfinite(value) and -_ROUNDING <= value <= 1 + _ROUNDING for value in numbers[:_BOX_NUMBERS]):
-        raise AnnotationError(f"'{' '.join(words[1:5])}' is beyond 0 to 1; accepted: fractions of the image's size")
-    if with_points and len(numbers) > _BOX_NUMBERS:
-        numbers = numbers[:_BOX_NUMBERS]
-    return LabelledBox(names[int(label)], _box(numbers), is_outline=len(numbers) > _BOX_NUMBERS)
-
-
-def _box(numbers: list[float]) -> BoxXyxy:
-    if len(numbers) == _BOX_NUMBERS:
-        cx, cy, width, height = numbers
-        if width < 0 or height < 0:
-            raise AnnotationError(f"width {width:g} or height {height:g} is negative")
-        return cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2
-    if len(numbers) < _POLYGON_NUMBERS or len(numbers) % 2 or not all(math.isfinite(value) for value in numbers):
-        raise AnnotationError(
-            f"there are {len(numbers)} numbers after the class; accepted: 4 for a box, x and y of three or more points "
-            "for an outline"
-        )
-    return extent_of_polygon(numbers)
