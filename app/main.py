@@ -80,6 +80,8 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
             streams=settings.streams,
             cache_dir=cache_dir,
             share=share,
+            min_size=settings.min_size,
+            detections_per_image=settings.detections_per_image,
         )
 
     def started() -> tuple[Scheduler, Reloader]:

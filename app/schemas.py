@@ -7,12 +7,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from model_store.detector import Detector
-from model_store.model_info import ModelInfo
+from model_store.model_info import MOST_DETECTIONS, ModelInfo
 from rendersight.detections import Detections
 
 SCORE_DECIMALS = 4
 BOX_DECIMALS = 2
-MAX_DETECTIONS = 1000
 MAX_LABELS = 100
 
 _MODEL: dict[str, JsonValue] = {
@@ -56,8 +55,9 @@ class SelectQuery(BaseModel):
     max_detections: int | None = Field(
         None,
         ge=1,
-        le=MAX_DETECTIONS,
-        description="Maximum number of objects to report, best score first. The network may find fewer.",
+        le=MOST_DETECTIONS,
+        description="Maximum number of objects to report, best score first. The network reports at most "
+        "`detections_per_image` of `GET /models`, whatever this is; the setting `DETECTIONS_PER_IMAGE` raises that.",
         examples=[20],
     )
     labels: list[str] = Field(

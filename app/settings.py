@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from model_store.model_info import MOST_DETECTIONS
 from model_store.store import DEFAULT_ROOT
 
 PREFIX = "RENDERSIGHT_"
@@ -99,6 +100,20 @@ class Settings(BaseSettings):
         ge=0,
         le=1,
         description="Default score threshold. Unset means the release's recommendation, or 0.5 for a bare state dict.",
+    )
+    detections_per_image: int | None = Field(
+        None,
+        ge=1,
+        le=MOST_DETECTIONS,
+        description="Maximum number of objects that the network reports for one image. Unset means the model's own. "
+        "With a larger number, a release's prepared engines are not used: the network is converted at the start.",
+    )
+    min_size: int | None = Field(
+        None,
+        ge=32,
+        le=4096,
+        description="Shorter side in pixels to which a bare state dict's photos are scaled. Unset means the usual size "
+        "of its architecture. A release has its own.",
     )
     host: str = Field(
         "127.0.0.1",

@@ -5,9 +5,10 @@ returns a list of dicts: `boxes` float32 (N, 4) x0, y0, x1, y1 in px of the give
 `scores` float32 (N,). It resizes and normalises inside. Reference: torchvision.models.detection.faster_rcnn.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
@@ -60,6 +61,15 @@ class NetworkOptions(BaseModel):
     norm: Literal["frozen", "batch"] = "frozen"
     norm_eps: NonNegativeFloat | None = None
 
+    def resized(self, min_size: int) -> Self:
+        """Return options with another shorter side of the input; the longer side may be at least as long."""
+        return self.model_copy(update={"min_size": min_size, "max_size": max(self.max_size, min_size)})
+
+    def reporting(self, count: int) -> Self:
+        """Return options with another maximum number of detections, and proposals for twice as many objects."""
+        proposals = {name: max(getattr(self, name), 2 * count) for name in ("rpn_pre_nms_top_n", "rpn_post_nms_top_n")}
+        return self.model_copy(update={"detections_per_image": count, **proposals})
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -71,7 +81,7 @@ class Architecture:
         options: the defaults for this architecture.
         stages: names of the backbone's stages inside `network.backbone.body`, from the input upwards; `freeze_stages`
             counts them.
-        marks: parameter names that only this architecture has.
+        marks: parameter names that only this architecture has, or its twin with another input size.
     """
 
     build: Callable[..., FasterRCNN]
@@ -144,6 +154,19 @@ ARCHITECTURES: dict[str, Architecture] = {
     "fasterrcnn_mobilenet_v3_large_fpn": Architecture(
         build=_build_torchvision(fasterrcnn_mobilenet_v3_large_fpn),
         options=NetworkOptions(norm_eps=1e-5, rpn_score_floor=0.05),
+        stages=_numbered(2, 4, 7, 13, 17),
+        marks=("backbone.body.1.block.0.0.weight", "roi_heads.box_head.fc6.weight"),
+    ),
+    "fasterrcnn_mobilenet_v3_large_320_fpn": Architecture(
+        build=_build_torchvision(fasterrcnn_mobilenet_v3_large_fpn),
+        options=NetworkOptions(
+            min_size=320,
+            max_size=640,
+            rpn_pre_nms_top_n=150,
+            rpn_post_nms_top_n=150,
+            rpn_score_floor=0.05,
+            norm_eps=1e-5,
+        ),
         stages=_numbered(2, 4, 7, 13, 17),
         marks=("backbone.body.1.block.0.0.weight", "roi_heads.box_head.fc6.weight"),
     ),
@@ -252,11 +275,16 @@ class Recognised:
         return network
 
 
-def recognise(state_dict: StateDict) -> Recognised:
+def recognise(state_dict: StateDict, *, file_name: str = "", min_size: int | None = None) -> Recognised:
     """Recognise architecture, class count and batch-norm kind by names and shapes.
+
+    Architectures whose tensors are equal differ in the size of the input. `min_size` chooses between them, else an
+    input size in the file's name, such as 320 in `fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.pth`.
 
     Args:
         state_dict: a state dict from `model_store.state_dict.unwrap`, with torchvision's current or older key names.
+        file_name: name of the state dict's file.
+        min_size: shorter side of the network's input, px; None takes the architecture's.
 
     Raises:
         UnknownArchitecture: no architecture in the table has these names.
@@ -269,12 +297,17 @@ def recognise(state_dict: StateDict) -> Recognised:
         raise UnknownArchitecture(
             f"{len(state_dict)} tensors ({sample}, ...) fit no known architecture; known: {', '.join(ARCHITECTURES)}"
         )
-    options = architecture(found[0]).options
+    by_size = {str(architecture(name).options.min_size): name for name in reversed(found)}
+    sizes = [str(min_size), *re.findall(r"(?<![0-9a-f])[0-9]+(?![0-9a-f])", file_name)]
+    chosen = next((by_size[size] for size in sizes if size in by_size), found[0])
+    options = architecture(chosen).options
+    if min_size is not None and min_size != options.min_size:
+        options = options.resized(min_size)
     if any(name.endswith("num_batches_tracked") for name in renamed):
         options = options.model_copy(update={"norm": "batch", "norm_eps": None})
     else:
         options = options.model_copy(update={"norm": "frozen"})
-    return Recognised(found[0], class_count=scores.shape[0] - 1, options=options, state_dict=renamed)
+    return Recognised(chosen, class_count=scores.shape[0] - 1, options=options, state_dict=renamed)
 
 
 def rename_old_keys(state_dict: StateDict) -> dict[str, Tensor]:

@@ -2,9 +2,9 @@
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,9 +15,16 @@ import numpy as np
 from model_store import cpu, golden, store
 from model_store.devices import choose_device
 from model_store.engines import ENGINES, Engine, detections_in
-from model_store.errors import BrokenRelease, EngineNotAvailable, GoldenMismatch, ModelError, ReleaseNotFound
-from model_store.manifest import Manifest
-from model_store.model_info import ModelInfo, NetworkFacts, release_info, state_dict_info
+from model_store.errors import BrokenRelease, EngineNotAvailable, GoldenMismatch, ModelError
+from model_store.manifest import EngineRecord, Manifest
+from model_store.model_info import (
+    ModelInfo,
+    NetworkFacts,
+    check_has_own,
+    log_assumption,
+    release_info,
+    state_dict_info,
+)
 from model_store.throttle import Throttle
 from rendersight import images
 from rendersight.detections import Detections
@@ -65,15 +72,20 @@ class Detector:
 
     def detect(self, uploads: Sequence[RgbImage]) -> list[Detections]:
         """Find objects in upright uint8 (H, W, 3) RGB images; see `model_store.engines.Engine.detect`."""
-        return self.engine.detect(uploads)
+        return [self._cut(found) for found in self.engine.detect(uploads)]
 
     def detect_photo(self, photo: Photo) -> Detections:
         """Find objects in a photo from `images.decode_photo`, possibly reduced; boxes are in px of the full photo."""
-        (found,) = self.engine.detect([photo.pixels])
+        (found,) = self.detect([photo.pixels])
         if photo.reduction == 1:
             return found
         boxes = photo.in_full(found.boxes_xyxy)
         return detections_in((photo.height, photo.width), boxes, found.labels, found.scores)
+
+    def _cut(self, found: Detections) -> Detections:
+        """Return at most as many detections as the model reports, the best ones."""
+        most = self.info.detections_per_image
+        return found if len(found) <= most else found.by_score().select(np.arange(most))
 
 
 @dataclass(frozen=True)
@@ -88,10 +100,25 @@ class _Request:
     cache_dir: Path | None
     share: float
     is_checked: bool
+    min_size: int | None
+    detections_per_image: int | None
 
     @property
     def release(self) -> store.Release | None:
         return None if isinstance(self.found, Path) else self.found
+
+    @property
+    def reported(self) -> int | None:
+        """Number of objects that the network must be changed to report; None leaves the network as it is."""
+        asked = self.detections_per_image
+        if asked is not None and self.release is not None and asked <= self.release.manifest.detections_per_image:
+            return None  # the detector cuts the rest, and the golden check sees all
+        return asked
+
+    @property
+    def engines(self) -> Mapping[str, EngineRecord]:
+        """The prepared engines; none if more objects are asked for than they report."""
+        return {} if self.release is None or self.reported is not None else self.release.manifest.engines
 
 
 def open_detector(
@@ -106,6 +133,8 @@ def open_detector(
     cache_dir: Path | None = None,
     share: float = 1.0,
     is_checked: bool = True,
+    min_size: int | None = None,
+    detections_per_image: int | None = None,
 ) -> Detector:
     """Load a model, move it to its device, warm it up and run its golden check.
 
@@ -122,6 +151,10 @@ def open_detector(
         cache_dir: folder that keeps converted graphs for the next start; None keeps none.
         share: fraction of time that compiling and warming up OpenVINO may take; less than 1 leaves time for other work.
         is_checked: whether a release must pass its golden check.
+        min_size: shorter side of a bare state dict's input, px; None takes the architecture's; must be None for a
+            release.
+        detections_per_image: maximum number of objects in one image; None takes the model's. Engines that were prepared
+            for fewer are not used.
 
     Raises:
         ModelError: the model cannot be served; the message gives the reason.
@@ -131,13 +164,23 @@ def open_detector(
     found = store.locate(store_root, ref)
     if isinstance(found, Path):
         chosen = choose_device(device)
-    elif class_names is not None:
-        raise ReleaseNotFound(f"class names are for a bare state dict; {found.ref} has its own")
     else:
+        check_has_own(found, class_names=class_names, min_size=min_size)
         found.verify()
         chosen = choose_device(device)
     cores = cores or cpu.usable_cores()
-    request = _Request(found, class_names, chosen, cores, streams or cores, cache_dir, share, is_checked)
+    request = _Request(
+        found,
+        class_names,
+        chosen,
+        cores,
+        streams or cores,
+        cache_dir,
+        share,
+        is_checked,
+        min_size,
+        detections_per_image,
+    )
     if engine != "auto":
         return _open(engine, request)
     *optional, last = _by_speed(request)
@@ -178,7 +221,7 @@ def _consequence(detector: Detector) -> str:
 
 def _by_speed(request: _Request) -> Iterator[str]:
     """Yield the engines that `auto` may use, fastest first; the last one is the state dict's own network."""
-    known = request.release.manifest.engines if request.release else {}
+    known = request.engines
     accurate = [name for name in ENGINES if name in known and known[name].is_judged]
     if request.device != "cpu":
         yield from (name for name in accurate if name == "torch-fp16")
@@ -209,6 +252,8 @@ def _open(name: str, request: _Request) -> Detector:
         detector.engine.detect_on_every_lane(np.zeros((side, side, 3), np.uint8))
     elif request.is_checked:
         check_golden(detector.engine, request.release)
+    if request.detections_per_image is not None:
+        detector.info = replace(detector.info, detections_per_image=request.detections_per_image)
     return detector
 
 
@@ -227,7 +272,12 @@ def _open_torch(precision: str, request: _Request) -> Detector:
     from model_store.engines.torch import TorchEngine  # noqa: PLC0415 - takes seconds, and torch is optional
     from model_store.network import load  # noqa: PLC0415
 
-    loaded = load(request.found, request.class_names)
+    loaded = load(
+        request.found,
+        request.class_names,
+        min_size=request.min_size,
+        detections_per_image=request.reported,
+    )
     return Detector(loaded.info, TorchEngine(loaded.network, request.device, precision))
 
 
@@ -246,12 +296,14 @@ def _open_openvino(name: str, request: _Request) -> Detector:
         throttle=throttle,
     )
     release = request.release
-    if release is not None and name in release.manifest.engines:
-        folder = release.folder / (release.manifest.engines[name].graphs or "")
+    if release is not None and name in request.engines:
+        folder = release.folder / (request.engines[name].graphs or "")
         graphs = graphs_in(folder)
         _check_classes(release, class_count(graphs))
         return Detector(release_info(release.manifest), run(graphs, rule=release.manifest.input))
     if name == "openvino-int8":
+        if request.reported is not None:
+            raise EngineNotAvailable(f"no int8 engine reports {request.reported} objects in an image; use another engine")
         raise EngineNotAvailable("the model has no int8 engine; prepare one with `python -m training accelerate`")
     graphs, facts, sha256 = _converted(request)
     if isinstance(request.found, Path):
@@ -277,19 +329,29 @@ def _converted(request: _Request) -> tuple["Graphs", NetworkFacts, str]:
     from model_store.graph_cache import GraphCache  # noqa: PLC0415 - needs OpenVINO
 
     if isinstance(request.found, Path):
-        sha256, options = store.sha256_of(request.found), ""
+        sha256 = store.sha256_of(request.found)
+        options = f"{request.found.name} {request.min_size}"  # both choose the size of the input
     else:
         manifest = request.found.manifest
         sha256, options = manifest.files[store.WEIGHTS], json.dumps(manifest.options, sort_keys=True)
+    if request.reported is not None:
+        options += f" {request.reported}"
     cache = GraphCache(request.cache_dir, sha256=sha256, options=options) if request.cache_dir else None
     if cache is not None and (facts := cache.facts()) is not None:
+        if isinstance(request.found, Path) and request.min_size is None:
+            log_assumption(request.found, facts)
         return graphs_in(cache.folder), facts, sha256
     if find_spec("torch") is None:
         raise EngineNotAvailable(_missing("torch", request))
     from model_store.graphs import convert, write_graphs  # noqa: PLC0415 - torch
     from model_store.network import load  # noqa: PLC0415 - torch
 
-    loaded = load(request.found, request.class_names)
+    loaded = load(
+        request.found,
+        request.class_names,
+        min_size=request.min_size,
+        detections_per_image=request.reported,
+    )
     if cache is not None and cache.keep(loaded.facts, lambda folder: write_graphs(loaded.network, folder)):
         return graphs_in(cache.folder), loaded.facts, sha256
     return convert(loaded.network), loaded.facts, sha256

@@ -1,15 +1,27 @@
 """Descriptions of a loaded model, either a release or a bare state dict."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_store.errors import BrokenStateDict
+from model_store.errors import BrokenStateDict, ReleaseNotFound
 from model_store.manifest import InputRule, Manifest, Metrics
-from model_store.store import WEIGHTS
+from model_store.store import WEIGHTS, Release
 
 DEFAULT_SCORE_THRESHOLD = 0.5
 """Threshold for models without a recommended one."""
+
+MOST_DETECTIONS = 1000
+"""Largest accepted number of objects in one image."""
+
+TWINS = {
+    "fasterrcnn_mobilenet_v3_large_fpn": ("fasterrcnn_mobilenet_v3_large_320_fpn", 320),
+    "fasterrcnn_mobilenet_v3_large_320_fpn": ("fasterrcnn_mobilenet_v3_large_fpn", 800),
+}
+"""Architecture -> another one with equal tensors, and the shorter side of that one's input, px."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -103,3 +115,26 @@ def state_dict_info(path: Path, sha256: str, facts: NetworkFacts, class_names: S
         detections_per_image=facts.detections_per_image,
         input=facts.input,
     )
+
+
+def check_has_own(release: Release, *, class_names: Sequence[str] | None, min_size: int | None) -> None:
+    """Raise ReleaseNotFound if properties of a bare state dict are given for a release."""
+    for what, value in (("class names are", class_names), ("an input size is", min_size)):
+        if value is not None:
+            raise ReleaseNotFound(f"{what} for a bare state dict; {release.ref} has its own")
+
+
+def log_assumption(path: Path, facts: NetworkFacts) -> None:
+    """Log which of two architectures with equal tensors a bare state dict is taken for, if there is another one."""
+    if facts.architecture in TWINS:
+        twin, size = TWINS[facts.architecture]
+        _log.warning(
+            "%s: its tensors fit %s and %s; by its name, it runs as the former, with %d px on the shorter side. "
+            "RENDERSIGHT_MIN_SIZE=%d, or --min-size %d, runs it as the latter",
+            path.name,
+            facts.architecture,
+            twin,
+            facts.input.min_size,
+            size,
+            size,
+        )

@@ -25,6 +25,7 @@ from pydantic import (
 from model_store import store
 from model_store.architectures import ARCHITECTURES, NetworkOptions
 from model_store.errors import ReleaseNotFound
+from model_store.model_info import MOST_DETECTIONS
 from model_store.store import DEFAULT_ROOT, Release
 from training.errors import TrainingError
 from training.presets import CONFIGS, preset_names
@@ -56,6 +57,8 @@ class TrainConfig(BaseModel):
             feature level before suppression.
         min_size: shorter side of the network's input, px; None takes the architecture's.
         max_size: upper limit of the longer side, px; None takes the architecture's.
+        detections_per_image: most objects that the network reports in an image; None takes the architecture's, 100.
+            More objects need more proposals: the network gets at least twice as many.
         optimizer: `adamw` or `sgd`.
         learning_rate: peak learning rate.
         momentum: momentum of SGD.
@@ -102,6 +105,7 @@ class TrainConfig(BaseModel):
     rpn_proposals: PositiveInt = 2000
     min_size: PositiveInt | None = None
     max_size: PositiveInt | None = None
+    detections_per_image: int | None = Field(None, ge=1, le=MOST_DETECTIONS)
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: PositiveFloat = 3e-4
     momentum: NonNegativeFloat = 0.9
@@ -148,13 +152,13 @@ class TrainConfig(BaseModel):
         return self
 
     def network_options(self) -> NetworkOptions:
-        """Return the architecture's network options, with `min_size` and `max_size` of this configuration if set."""
-        sizes = {"min_size": self.min_size, "max_size": self.max_size}
-        given = {key: value for key, value in sizes.items() if value is not None}
-        if self.min_size is not None and self.max_size is None:
-            own = ARCHITECTURES[self.architecture].options
-            given["max_size"] = max(own.max_size, self.min_size)
-        return ARCHITECTURES[self.architecture].options.model_copy(update=given)
+        """Return the architecture's network options, with those of this configuration if set."""
+        options = ARCHITECTURES[self.architecture].options
+        if self.min_size is not None:
+            options = options.resized(self.min_size)
+        if self.max_size is not None:
+            options = options.model_copy(update={"max_size": self.max_size})
+        return options if self.detections_per_image is None else options.reporting(self.detections_per_image)
 
 
 def resolve(
@@ -162,7 +166,7 @@ def resolve(
 ) -> TrainConfig:
     """Build a configuration from the defaults, a preset and single values; the later ones win.
 
-    If `weights` is a release, its architecture and input sizes replace the defaults.
+    If `weights` is a release, its architecture, input sizes and maximum number of detections replace the defaults.
 
     Args:
         preset: a name from `preset_names`, or the path of a TOML file; None takes the defaults alone.
@@ -184,6 +188,8 @@ def resolve(
     architecture = chosen.get("architecture", config.architecture)
     if release and release.manifest.architecture == architecture and not set(_INPUT) & values.keys():
         chosen |= {name: getattr(release.manifest.input, name) for name in _INPUT}
+    if release and "detections_per_image" not in values:
+        chosen["detections_per_image"] = release.manifest.detections_per_image
     if config.weights == AUTO:
         chosen["weights"] = "imagenet" if architecture == ARCHITECTURE_FOR["cpu"] else "coco"
     return validate({**values, **chosen})

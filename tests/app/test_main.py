@@ -26,6 +26,8 @@ def test_the_settings_reach_the_model_store() -> None:
         device="cpu",
         streams=2,
         cache_dir=Path("~/kept"),
+        min_size=512,
+        detections_per_image=300,
     )
     with TestClient(create_app(settings, open_detector=record)):
         pass
@@ -37,6 +39,8 @@ def test_the_settings_reach_the_model_store() -> None:
         "streams": 2,
         "cache_dir": Path.home() / "kept",
         "share": 1.0,
+        "min_size": 512,
+        "detections_per_image": 300,
     }
     assert asked == [("fruit@3", options)]
 

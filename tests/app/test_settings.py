@@ -24,6 +24,8 @@ def test_every_field_is_read_from_its_variable(monkeypatch: pytest.MonkeyPatch) 
         "streams": ("3", 3),
         "cache_dir": ("/cache", Path("/cache")),
         "score_threshold": ("0.25", 0.25),
+        "detections_per_image": ("300", 300),
+        "min_size": ("320", 320),
         "host": ("0.0.0.0", "0.0.0.0"),
         "port": ("9000", 9000),
         "max_bytes": ("1000", 1000),

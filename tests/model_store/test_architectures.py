@@ -19,6 +19,7 @@ from model_store.architectures import (
     rename_old_keys,
 )
 from model_store.errors import UnknownArchitecture
+from model_store.model_info import TWINS
 
 SMALL: dict[str, Any] = {"min_size": 64, "max_size": 96, "rpn_pre_nms_top_n": 30, "rpn_post_nms_top_n": 10}
 CLASS_COUNT = 4
@@ -35,11 +36,12 @@ def networks() -> dict[str, FasterRCNN]:
         }
 
 
-def test_the_table_holds_the_four_networks() -> None:
+def test_the_table_holds_the_five_networks() -> None:
     assert list(ARCHITECTURES) == [
         "fasterrcnn_resnet50_fpn",
         "fasterrcnn_resnet50_fpn_v2",
         "fasterrcnn_mobilenet_v3_large_fpn",
+        "fasterrcnn_mobilenet_v3_large_320_fpn",
         "fasterrcnn_mobilenet_v2_fpn",
     ]
 
@@ -59,7 +61,7 @@ class TestEachArchitecture:
             assert ((answer["boxes"] >= 0) & (answer["boxes"] <= limits)).all()
 
     def test_its_state_dict_tells_what_it_is(self, networks: dict[str, FasterRCNN], name: str) -> None:
-        recognised = recognise(networks[name].state_dict())
+        recognised = recognise(networks[name].state_dict(), file_name=f"{name}-907ea3f9.pth")
         assert (recognised.name, recognised.class_count) == (name, CLASS_COUNT)
         assert recognised.options == ARCHITECTURES[name].options
 
@@ -75,6 +77,7 @@ class TestEachArchitecture:
         ("fasterrcnn_resnet50_fpn", FrozenBatchNorm2d, 0.0),  # overwrite_eps of torchvision's COCO weights
         ("fasterrcnn_resnet50_fpn_v2", nn.BatchNorm2d, 1e-5),
         ("fasterrcnn_mobilenet_v3_large_fpn", FrozenBatchNorm2d, 1e-5),
+        ("fasterrcnn_mobilenet_v3_large_320_fpn", FrozenBatchNorm2d, 1e-5),
         ("fasterrcnn_mobilenet_v2_fpn", FrozenBatchNorm2d, 1e-5),
     ],
 )
@@ -104,6 +107,39 @@ def test_what_tensors_cannot_tell_is_torchvision_s_default() -> None:
     assert (options.score_floor, options.box_nms_iou, options.detections_per_image) == (0.05, 0.5, 100)
     assert (options.rpn_pre_nms_top_n, options.rpn_post_nms_top_n, options.rpn_score_floor) == (1000, 1000, 0)
     assert ARCHITECTURES["fasterrcnn_mobilenet_v3_large_fpn"].options.rpn_score_floor == 0.05
+
+
+@pytest.mark.parametrize(
+    ("file_name", "min_size", "expected"),
+    [
+        ("weights.pt", None, ("fasterrcnn_mobilenet_v3_large_fpn", 800, 1333)),
+        ("mine_320.pt", None, ("fasterrcnn_mobilenet_v3_large_320_fpn", 320, 640)),
+        ("mine-a320b.pt", None, ("fasterrcnn_mobilenet_v3_large_fpn", 800, 1333)),  # part of a hash
+        ("mine_320.pt", 800, ("fasterrcnn_mobilenet_v3_large_fpn", 800, 1333)),
+        ("weights.pt", 320, ("fasterrcnn_mobilenet_v3_large_320_fpn", 320, 640)),
+        ("mine_320.pt", 2000, ("fasterrcnn_mobilenet_v3_large_320_fpn", 2000, 2000)),
+    ],
+)
+def test_equal_tensors_are_told_apart_by_size_or_name(
+    networks: dict[str, FasterRCNN], file_name: str, min_size: int | None, expected: tuple[str, int, int]
+) -> None:
+    state_dict = networks["fasterrcnn_mobilenet_v3_large_320_fpn"].state_dict()
+    found = recognise(state_dict, file_name=file_name, min_size=min_size)
+    assert (found.name, found.options.min_size, found.options.max_size) == expected
+
+
+def test_more_detections_come_with_more_proposals() -> None:
+    options = ARCHITECTURES["fasterrcnn_mobilenet_v2_fpn"].options.reporting(300)
+    assert (options.detections_per_image, options.rpn_pre_nms_top_n, options.rpn_post_nms_top_n) == (300, 600, 600)
+    fewer = options.reporting(10)
+    assert (fewer.detections_per_image, fewer.rpn_pre_nms_top_n, fewer.rpn_post_nms_top_n) == (10, 600, 600)
+
+
+def test_twins_have_equal_tensors_and_another_input(networks: dict[str, FasterRCNN]) -> None:
+    for name, (twin, min_size) in TWINS.items():
+        assert ARCHITECTURES[name].marks == ARCHITECTURES[twin].marks
+        assert ARCHITECTURES[twin].options.min_size == min_size
+        assert networks[name].state_dict().keys() == networks[twin].state_dict().keys()
 
 
 def test_options_reach_the_network() -> None:

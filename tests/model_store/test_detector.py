@@ -17,7 +17,7 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
 
 from model_store import graphs, store
-from model_store.architectures import NetworkOptions
+from model_store.architectures import ARCHITECTURES, NetworkOptions
 from model_store.detector import check_golden, open_detector
 from model_store.engines import openvino
 from model_store.engines.openvino import graphs_in
@@ -68,6 +68,19 @@ class TestRelease:
         assert (info.score_floor, info.score_threshold, info.detections_per_image) == (0.05, 0.5, 20)
         assert info.sha256 == store.sha256_of(tiny_store / "tiny" / "1" / "model.pt")
         assert (detector.engine.name, detector.engine.device) == ("openvino-fp32", "cpu")
+
+    @pytest.mark.parametrize("engine", ["torch-fp32", "openvino-fp32"])
+    @pytest.mark.parametrize("count", [2, 30])
+    def test_it_reports_as_many_objects_as_asked_for(
+        self, tiny_store: Path, noise: Noise, engine: str, count: int
+    ) -> None:
+        detector = open_detector(
+            "tiny", store_root=tiny_store, device="cpu", engine=engine, cores=1, detections_per_image=count
+        )
+        (found,) = detector.detect([noise(64, 96, seed=3)])
+        assert len(found) == count
+        assert (np.diff(found.scores) <= 0).all()
+        assert detector.info.detections_per_image == count
 
     def test_its_golden_image_is_a_real_test(self, tiny_store: Path) -> None:
         (image,) = store.find(tiny_store, "tiny").manifest.golden
@@ -236,6 +249,42 @@ def tiny_state_dict(tiny_network: Callable[[], FasterRCNN]) -> dict[str, Tensor]
 
 
 class TestBareStateDict:
+    @pytest.mark.parametrize(
+        ("name", "min_size", "expected", "logged"),
+        [
+            ("mine.pt", None, 800, "RENDERSIGHT_MIN_SIZE=320, or --min-size 320"),
+            ("mine_320.pt", None, 320, "RENDERSIGHT_MIN_SIZE=800, or --min-size 800"),
+            ("mine.pt", 480, 480, ""),
+        ],
+    )
+    def test_input_of_equal_tensors_is_assumed_and_logged(
+        self,
+        tmp_path: Path,
+        random_network: Callable[..., FasterRCNN],
+        caplog: pytest.LogCaptureFixture,
+        *,
+        name: str,
+        min_size: int | None,
+        expected: int,
+        logged: str,
+    ) -> None:
+        architecture = "fasterrcnn_mobilenet_v3_large_fpn"
+        network = random_network(architecture, ARCHITECTURES[architecture].options)
+        torch.save(network.state_dict(), tmp_path / name)
+        loaded = load_network(str(tmp_path / name), store_root=tmp_path, min_size=min_size)
+        assert loaded.info.input.min_size == expected
+        assert logged in caplog.text
+        assert bool(logged) == bool(caplog.records)
+
+    def test_input_size_can_be_given(
+        self, tmp_path: Path, tiny_state_dict: dict[str, Tensor], tiny_store: Path
+    ) -> None:
+        torch.save(tiny_state_dict, tmp_path / "tiny.pt")
+        loaded = partial(open_detector, store_root=tiny_store, device="cpu", engine="torch-fp32", min_size=64)
+        assert loaded(str(tmp_path / "tiny.pt")).info.input.min_size == 64
+        with pytest.raises(ReleaseNotFound, match="an input size is for a bare state dict; tiny@1 has its own"):
+            loaded("tiny")
+
     @pytest.mark.parametrize(
         "wrap",
         [

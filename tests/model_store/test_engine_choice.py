@@ -82,6 +82,15 @@ def test_auto_takes_the_fastest_that_is_judged(
     assert engine_of(release) == "openvino-fp32"  # what this processor would only imitate is no gain
 
 
+@pytest.mark.parametrize(("count", "engine"), [(19, "openvino-int8"), (20, "openvino-int8"), (21, "openvino-fp32")])
+def test_engines_prepared_for_fewer_objects_are_not_used(
+    prepared: Callable[..., Release], tmp_path: Path, count: int, engine: str
+) -> None:
+    release = prepared(openvino_int8=True)
+    detector = open_on_one_core(release.folder, tmp_path / "cache", detections_per_image=count)
+    assert (detector.engine.name, detector.info.detections_per_image) == (engine, count)
+
+
 def test_int8_that_was_never_measured_is_refused(tiny_release: Release, engine_of: Callable[..., str]) -> None:
     with pytest.raises(EngineNotAvailable, match="no int8 engine; prepare one"):
         engine_of(tiny_release, "openvino-int8")

@@ -56,7 +56,11 @@ def run(options: argparse.Namespace) -> None:
         )
     with joined(this_process(), device=options.device) as world:
         device = device_of(world, options.device)
-        loaded = world.together(lambda: load_model(options.model, store_root=options.store, class_names=options.labels))
+        loaded = world.together(
+            lambda: load_model(
+                options.model, store_root=options.store, class_names=options.labels, min_size=options.min_size
+            )
+        )
         world.check_same(f"weights in {options.model}", loaded.info.sha256)
         name = f"{loaded.info.name}-{loaded.info.version}-on-{options.dataset.resolve().name}"
         out = options.out or Path("runs/evaluate") / (name + ("-one-class" if options.one_class else ""))

@@ -41,6 +41,11 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "model", help="a release (dice, dice@6 or its folder), a run folder, or the file of a state dict"
     )
     parser.add_argument("--labels", type=names, help="class names of a bare state dict, in order, separated by commas")
+    parser.add_argument(
+        "--min-size",
+        type=positive,
+        help="shorter side of the input of a bare state dict, px (default: that of its architecture)",
+    )
 
 
 def open_model(options: argparse.Namespace) -> "tuple[LoadedNetwork, TorchEngine]":
@@ -49,7 +54,7 @@ def open_model(options: argparse.Namespace) -> "tuple[LoadedNetwork, TorchEngine
     from model_store.engines.torch import TorchEngine
     from training.records.loading import load_model
 
-    loaded = load_model(options.model, store_root=options.store, class_names=options.labels)
+    loaded = load_model(options.model, store_root=options.store, class_names=options.labels, min_size=options.min_size)
     return loaded, TorchEngine(loaded.network, choose_device(options.device))
 
 

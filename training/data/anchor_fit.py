@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from model_store import architectures
 from model_store.manifest import InputRule
+from model_store.model_info import MOST_DETECTIONS
 from model_store.network import input_rule
 from rendersight.annotations import AnnotatedImage
 from training.config import TrainConfig
@@ -40,6 +41,7 @@ class Geometry:
         anchors_wh: float64 (A, 2), width and height of each anchor, px of the input.
         sizes_px: distinct anchor sizes (square root of the area), px of the input, ascending.
         strides_px: strides of the feature maps, px of the input, ascending.
+        most_detections: maximum number of objects that the network reports for an image.
     """
 
     architecture: str
@@ -47,6 +49,7 @@ class Geometry:
     anchors_wh: NDArray[np.float64]
     sizes_px: tuple[float, ...]
     strides_px: tuple[int, ...]
+    most_detections: int
 
     def words(self) -> str:
         """Return the geometry as a line of text."""
@@ -77,6 +80,7 @@ def geometry_of(config: TrainConfig) -> Geometry:
         anchors_wh=np.array(sorted(set(anchors)), np.float64),
         sizes_px=tuple(sorted({float(size) for sizes in generator.sizes for size in sizes})),
         strides_px=tuple(sorted({_PROBE_PX // int(level.shape[-1]) for level in features.values()})),
+        most_detections=options.detections_per_image,
     )
 
 
@@ -196,3 +200,24 @@ def _larger_input(lengths: NDArray[np.float64], wanted: float, geometry: Geometr
         f"95 % of all boxes would need an input of {min_size} px; closer photos, photos cut into tiles, or a network "
         "with smaller anchors work better"
     )
+
+
+def check_crowds(found: Sequence[AnnotatedImage], geometry: Geometry) -> list[Finding]:
+    """Report images with more objects than the network reports for one image."""
+    most = geometry.most_detections
+    crowded = sorted((image for image in found if len(image.labels) > most), key=lambda image: -len(image.labels))
+    if not crowded:
+        return []
+    spots = tuple(Spot(image.name, words=f"{len(image.labels)} objects") for image in crowded)
+    what = (
+        f"{counted(len(crowded), 'image shows', 'images show')} more objects than the {most} that the network reports."
+    )
+    advice = f"The others are never found; {raise_limit(len(crowded[0].labels))}."
+    return [Finding("crowds", "warning", what, advice, spots)]
+
+
+def raise_limit(count: int) -> str:
+    """Return advice for images that show up to `count` objects."""
+    if count > MOST_DETECTIONS:
+        return f"cut the images into tiles: at most {MOST_DETECTIONS} objects in an image can be reported"
+    return f"--set detections_per_image={min(-(-count // 100) * 100, MOST_DETECTIONS)} raises the limit"

@@ -14,7 +14,7 @@ from rendersight.annotations import AnnotatedImage, Fault
 from rendersight.annotations.dataset import AnnotatedDataset, Misfit
 from rendersight.annotations.formats import FORMATS
 from rendersight.detections import box_iou
-from training.data.anchor_fit import Boxes, Geometry, check_anchor_fit
+from training.data.anchor_fit import Boxes, Geometry, check_anchor_fit, check_crowds
 from training.data.duplicates import Look, alike, groups
 from training.data.findings import Finding, Severity, Spot, counted, in_order
 
@@ -67,6 +67,7 @@ def examine(
             *check_balance(found.images, tuple(dict.fromkeys((*class_names, *found.class_names)))),
             *check_unused(found),
             *check_anchor_fit(boxes, geometry),
+            *check_crowds(found.images, geometry),
         ]
     )
 

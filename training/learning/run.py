@@ -8,6 +8,7 @@ import torch
 from model_store import architectures
 from rendersight.annotations import AnnotationError, ReadOptions
 from training.config import ConfigError, TrainConfig
+from training.data.anchor_fit import raise_limit
 from training.data.dataset import (
     LabelledImages,
     own_split,
@@ -68,6 +69,7 @@ def start(
         data = read_dataset(dataset, class_names=class_names, reading=reading)
         train, hold_out = _divide(data, config, hold_out_names, follow_splits=follow_splits, say=context.say)
         _check_objects(dataset, train, hold_out, say=context.say)
+        _warn_of_crowds(data, config.network_options().detections_per_image, say=context.say)
         return data, train, hold_out
 
     data, train, hold_out = world.together(read)
@@ -187,6 +189,16 @@ def _check_objects(dataset: Path, train: LabelledImages, hold_out: LabelledImage
         )
     if not any(image.labels for image in hold_out.images):
         say("no held-out image has a labelled object: nothing is measured, and the last epoch's weights are kept")
+
+
+def _warn_of_crowds(data: LabelledImages, most: int, *, say: Say) -> None:
+    """Say if images show more objects than the network may report."""
+    counts = [len(image.labels) for image in data.images]
+    if max(counts) > most:
+        say(
+            f"{sum(count > most for count in counts)} images show more objects, up to {max(counts)}, than the {most} "
+            f"that the network reports; {raise_limit(max(counts))}"
+        )
 
 
 def _divide(

@@ -9,6 +9,7 @@ from torch import Tensor
 from torchvision.models import MobileNet_V2_Weights, MobileNet_V3_Large_Weights, ResNet50_Weights, WeightsEnum
 from torchvision.models.detection import (
     FasterRCNN,
+    FasterRCNN_MobileNet_V3_Large_320_FPN_Weights,
     FasterRCNN_MobileNet_V3_Large_FPN_Weights,
     FasterRCNN_ResNet50_FPN_V2_Weights,
     FasterRCNN_ResNet50_FPN_Weights,
@@ -25,11 +26,13 @@ _COCO: dict[str, WeightsEnum] = {
     "fasterrcnn_resnet50_fpn": FasterRCNN_ResNet50_FPN_Weights.COCO_V1,
     "fasterrcnn_resnet50_fpn_v2": FasterRCNN_ResNet50_FPN_V2_Weights.COCO_V1,
     "fasterrcnn_mobilenet_v3_large_fpn": FasterRCNN_MobileNet_V3_Large_FPN_Weights.COCO_V1,
+    "fasterrcnn_mobilenet_v3_large_320_fpn": FasterRCNN_MobileNet_V3_Large_320_FPN_Weights.COCO_V1,
 }
 _IMAGENET: dict[str, WeightsEnum] = {
     "fasterrcnn_resnet50_fpn": ResNet50_Weights.IMAGENET1K_V1,
     "fasterrcnn_resnet50_fpn_v2": ResNet50_Weights.IMAGENET1K_V1,
     "fasterrcnn_mobilenet_v3_large_fpn": MobileNet_V3_Large_Weights.IMAGENET1K_V1,
+    "fasterrcnn_mobilenet_v3_large_320_fpn": MobileNet_V3_Large_Weights.IMAGENET1K_V1,
     "fasterrcnn_mobilenet_v2_fpn": MobileNet_V2_Weights.IMAGENET1K_V1,
 }
 _PREDICTOR = "roi_heads.box_predictor."

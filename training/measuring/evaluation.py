@@ -28,7 +28,15 @@ POINT = ("f1", "precision", "recall", "threshold")
 """The best operating point, in `Evaluation.summary`."""
 
 _ALL_AREAS = 0
-_MOST_DETECTIONS = 2
+_MOST_DETECTIONS = -1
+_COCO_DETECTIONS = 100
+_AP_OF = {
+    "AP": (slice(None), 0),
+    "AP50": (0, 0),
+    "AP75": (5, 0),
+    **{f"AP{size}": (slice(None), area) for size, area in (("s", 1), ("m", 2), ("l", 3))},
+}
+"""AP -> its IoU thresholds and its range of areas in COCOeval's precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,17 +143,20 @@ def detect_all(engine: Engine, images: Sequence[AnnotatedImage], *, progress: An
 def evaluate(data: LabelledImages, found: Sequence[Detections]) -> Evaluation:
     """Return the accuracy of detections against the true boxes.
 
+    COCO counts at most 100 detections of an image. If an image shows more objects, AP counts as many as it shows.
+
     Args:
         data: N images with their true boxes.
         found: N detections in the same order.
     """
     truth = coco_writing.dataset(data.images, data.class_names)
-    evaluation = _run_cocoeval(truth, coco_writing.results(found))
+    most = max([_COCO_DETECTIONS, *(len(image.labels) for image in data.images)])
+    evaluation = _run_cocoeval(truth, coco_writing.results(found), most)
     precision = evaluation.eval["precision"]  # (IoU T, recall R, class K, area A, detections M)
     matches = Matches.of(evaluation)
     curve = _curve(matches)
     return Evaluation(
-        figures={name: float(value) for name, value in zip(FIGURES, evaluation.stats, strict=True) if value >= 0},
+        figures=_figures(evaluation, precision),
         per_class_ap=_per_class(precision, data.class_names),
         per_class_ap50=_per_class(precision[IOU_50 : IOU_50 + 1], data.class_names),
         best_f1=best_f1(curve),
@@ -163,7 +174,7 @@ def as_one_class(data: LabelledImages, found: Sequence[Detections]) -> tuple[Lab
     return LabelledImages(images, ("object",)), merged
 
 
-def _run_cocoeval(truth: Mapping[str, Any], results: list[dict[str, Any]]) -> Any:
+def _run_cocoeval(truth: Mapping[str, Any], results: list[dict[str, Any]], most: int) -> Any:
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         coco = COCO()
         coco.dataset = truth
@@ -175,10 +186,22 @@ def _run_cocoeval(truth: Mapping[str, Any], results: list[dict[str, Any]]) -> An
             detections.dataset = {**truth, "annotations": []}
             detections.createIndex()
         evaluation = COCOeval(coco, detections, "bbox")
+        if most > _COCO_DETECTIONS:
+            evaluation.params.maxDets = [1, 10, _COCO_DETECTIONS, most]
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
     return evaluation
+
+
+def _figures(evaluation: Any, precision: NDArray[np.float64]) -> dict[str, float]:
+    """Return the figures that have an object to measure; AP over the most detections, which may be more than COCO's."""
+    figures = {name: float(value) for name, value in zip(FIGURES, evaluation.stats, strict=True) if value >= 0}
+    for name in figures.keys() & _AP_OF.keys():
+        ious, area = _AP_OF[name]
+        values = precision[ious, ..., area, _MOST_DETECTIONS]
+        figures[name] = float(values[values > -1].mean())
+    return figures
 
 
 def _per_class(precision: NDArray[np.float64], class_names: Sequence[str]) -> dict[str, float]:

@@ -14,18 +14,21 @@ from training.records.history import best_epoch
 from training.records.run_folder import RUN, RunError, RunRecord, read_metrics
 
 
-def load_model(ref: str, *, store_root: Path, class_names: Sequence[str] | None = None) -> LoadedNetwork:
+def load_model(
+    ref: str, *, store_root: Path, class_names: Sequence[str] | None = None, min_size: int | None = None
+) -> LoadedNetwork:
     """Load a network from a run folder, or from anything that `model_store.network.load_network` accepts.
 
     Raises:
-        RunError: a run folder has no best checkpoint, or class names are given for a run folder.
+        RunError: a run folder has no best checkpoint, or class names or an input size are given for a run folder.
         ModelError: as `load_network`.
     """
     folder = Path(ref)
     if not (folder / RUN).is_file():
-        return load_network(ref, store_root=store_root, class_names=class_names)
-    if class_names is not None:
-        raise RunError(f"{ref} is a run and knows its class names; leave out --labels")
+        return load_network(ref, store_root=store_root, class_names=class_names, min_size=min_size)
+    for name, value in (("--labels", class_names), ("--min-size", min_size)):
+        if value is not None:
+            raise RunError(f"{ref} is a run and knows its class names and its input size; leave out {name}")
     return load_run(folder)
 
 

@@ -97,7 +97,7 @@ ABSENT = "if any(thing['source'] for thing in spec['things']): print('@error hol
         (["--preset", "none-such"], "preset 'none-such' is unknown"),
         (["--weights", "coco"], "no coco weights for fasterrcnn_mobilenet_v2_fpn"),
         (["--weights", "nowhere.pt"], "nowhere.pt"),
-        (["--weights", "MISFIT"], "have no tensor that fits"),
+        (["--weights", "MISFIT"], "fit 0 of the "),
         (["--device", "cuda:99"], "cuda:99"),
         (["--count", "2"], "hold_out 2 of 2 images in 2 groups leaves one side empty"),
         (["--blender", "nowhere"], "make render-env"),

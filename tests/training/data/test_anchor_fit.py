@@ -5,7 +5,7 @@ import pytest
 
 from rendersight.annotations import AnnotatedImage
 from training.config import TrainConfig
-from training.data.anchor_fit import Boxes, Geometry, boxes_at_input, check_anchor_fit, geometry_of
+from training.data.anchor_fit import Boxes, Geometry, boxes_at_input, check_anchor_fit, check_crowds, geometry_of
 from training.data.findings import Finding
 
 
@@ -96,3 +96,27 @@ def test_few_boxes_are_a_note_worst_first(geometry: Geometry) -> None:
     (small, *_) = findings(geometry, *[square(100)] * 300, square(22), square(18))
     assert small.severity == "note"
     assert [spot.words for spot in small.spots] == ["die, 9 x 9 px at the input", "die, 11 x 11 px at the input"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "most", "expected"),
+    [
+        ((3, 100), None, []),
+        ((150, 20, 101), None, ["--set detections_per_image=200 raises the limit"]),
+        ((150,), 200, []),
+        ((1001,), None, ["cut the images into tiles"]),
+    ],
+)
+def test_images_with_more_objects_than_are_reported_are_found(
+    counts: tuple[int, ...], most: int | None, expected: list[str]
+) -> None:
+    geometry = geometry_of(TrainConfig(architecture="fasterrcnn_mobilenet_v2_fpn", detections_per_image=most))
+    images = [
+        AnnotatedImage(f"{count}.png", None, None, (640, 480), np.zeros((count, 4), np.float32), ("nut",) * count)
+        for count in counts
+    ]
+    findings = check_crowds(images, geometry)
+    assert [item in finding.advice for item, finding in zip(expected, findings, strict=True)] == [True] * len(expected)
+    assert [spot.file for finding in findings for spot in finding.spots] == [
+        f"{count}.png" for count in sorted(counts, reverse=True) if count > geometry.most_detections
+    ]

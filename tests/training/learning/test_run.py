@@ -167,7 +167,7 @@ def test_a_run_without_a_held_out_object_keeps_its_latest_weights(shapes: Path, 
     said: list[str] = []
     run.start(shapes, tmp_path, config, class_names=None, context=run_context(say=said.append))
     assert [(line["AP"], line["threshold"]) for line in read_metrics(tmp_path)] == [(None, None)]
-    assert load_run(tmp_path).card.score_threshold == DEFAULT_SCORE_THRESHOLD
+    assert load_run(tmp_path).info.score_threshold == DEFAULT_SCORE_THRESHOLD
     assert "no held-out image has a labelled object: nothing is measured, and the last epoch's weights are kept" in said
     assert ", AP not measurable: no object in the hold-out, " in said[-1]
     average = torch.load(tmp_path / LAST, weights_only=True)["average"]
@@ -185,6 +185,15 @@ def test_rejects_training_without_an_object(shapes: Path, tmp_path: Path, hold_o
         run.start(photos, out, CONFIG, class_names=("disc", "square"), context=run_context(), hold_out_names=names)
     assert f"python -m training inspect {photos}" in str(raised.value)
     assert not out.exists()
+
+
+def test_warns_of_more_objects_than_the_network_reports(shapes: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    config = CONFIG.model_copy(update={"detections_per_image": 1})
+    with pytest.raises(Stopped):
+        run.start(shapes, tmp_path, config, class_names=None, context=run_context(say=said.append, stop_asked=after(0)))
+    assert "images show more objects, up to 2, than the 1 that the network reports; --set detections" in said[0]
+    assert RunRecord.read(tmp_path).config.network_options().detections_per_image == 1
 
 
 def held_out(shapes: Path, config: TrainConfig, *, seed: int) -> LabelledImages:

@@ -188,7 +188,7 @@ def test_leaves_out_few_failed_scenes_but_not_many(tmp_path: Path) -> None:
     with pytest.raises(Stopped):
         make_it(plan_in(tmp_path, count=20, behaviour=behaviour), say=say, stop_asked=stop.asked)
     assert said[0] == "1/4 render"
-    assert said[1].endswith(" s each, 4 left: about 1 min")  # from the first scenes
+    assert said[1].endswith(" s each, 16 left: about 1 min")  # from the first scenes
     assert said[2:4] == ["1 of 20 scenes are left out, such as 000003: no such thing", "2/4 train"]
     assert len(list((tmp_path / "work" / "renders").glob("*.jpg"))) == 19
     with pytest.raises(BrokenDataset, match="000003: no such thing"):

@@ -48,6 +48,16 @@ def test_perfect_detections_score_one_and_none_score_zero() -> None:
     assert (nothing.image_count, nothing.object_count) == (3, 3)
 
 
+@pytest.mark.parametrize("count", [100, 101, 150])
+def test_every_object_of_a_crowd_can_be_found(count: int) -> None:
+    boxes = [(float(x), float(y), x + 5.0, y + 4.0) for y in range(0, 100, 5) for x in range(0, 200, 6)][:count]
+    data = labelled([("cat", box) for box in boxes])
+    result = evaluate(data, [Detections.of(boxes, [1] * count, np.linspace(0.9, 0.5, count))])
+    assert result.figures["AP"] == result.figures["APs"] == result.per_class_ap["cat"] == pytest.approx(1.0)
+    assert result.figures["AR100"] == pytest.approx(100 / count)
+    assert (result.best_f1.f1, len(result.curve.scores)) == (1.0, count)
+
+
 def test_figures_worked_out_by_hand() -> None:
     # One class, 2 objects; falling scores: hit, miss, hit. AP50 by COCO's 101 points: recall 0..0.5 at precision 1 (51
     # points), beyond at 2/3 (50 points).
