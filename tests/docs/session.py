@@ -144,7 +144,7 @@ class Session:
         )
         assert done.returncode == 0, f"exit status {done.returncode}: {(done.stdout + done.stderr)[-2000:]!r}"
         self.answers[line] = done.stdout
-        made = re.search(rb"the key of \S+, shown this once: (\S+)", done.stderr)
+        made = re.search(rb"API key of \S+ \(shown only once\): (\S+)", done.stderr)
         if made:  # the page tells the reader to keep it
             scope = "KEY" if "detect" in line else "ADMIN_KEY" if "admin" in line else "METRICS_KEY"
             self._environment[scope] = made[1].decode()

@@ -274,7 +274,8 @@ def test_the_documented_errors_are_said(client: TestClient) -> None:
         ("empty-upload", infer(client, PHOTO, b"")),
         ("unknown-image-format", infer(client, PHOTO, b"%PDF-1.7")),
     ):
-        assert answer.json() == examples[slug]
+        said = answer.text.replace(", HEIF", "")  # named where the plugin that reads it is installed
+        assert json.loads(said) == examples[slug]
     assert examples["broken-image"]["error"].startswith("image 1: the image does not decode: ")
     assert examples["image-too-large"]["error"].startswith("image 1: image has ")
     body, headers = binary_request(PHOTO, parameters={"binary_data_output": True})

@@ -172,7 +172,7 @@ def test_fingerprint_depends_on_content_alone(data: LabelledImages, shapes: Path
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_augmentation_depends_on_seed_epoch_and_index(data: LabelledImages, workers: int) -> None:
-    config = TrainConfig(rotate90=0.5, vertical_flip=0.5)
+    config = TrainConfig(architecture="fasterrcnn_mobilenet_v2_fpn", rotate90=0.5, vertical_flip=0.5)
     dataset = DetectionDataset(data, augment=augmentation(config), seed=3)
     dataset.epoch = 1
     alone = dataset[4]
@@ -185,7 +185,7 @@ def test_augmentation_depends_on_seed_epoch_and_index(data: LabelledImages, work
 
 
 def test_augmentation_keeps_global_random_state(data: LabelledImages) -> None:
-    dataset = DetectionDataset(data, augment=augmentation(TrainConfig()), seed=0)
+    dataset = DetectionDataset(data, augment=augmentation(TrainConfig(architecture="fasterrcnn_mobilenet_v2_fpn")), seed=0)
     before = torch.get_rng_state()
     _ = dataset[0]
     assert torch.equal(before, torch.get_rng_state())

@@ -90,6 +90,7 @@ def test_drops_boxes_cut_too_far(min_visible: float, kept: int) -> None:
 @pytest.mark.parametrize("boxes", [[], [(5, 7, 21, 17), (0, 0, 60, 40)]])
 def test_augmentations_keep_size_type_and_valid_boxes(boxes: list[tuple[int, int, int, int]]) -> None:
     config = TrainConfig(
+        architecture="fasterrcnn_mobilenet_v2_fpn",
         vertical_flip=0.5,
         photometric=1.0,
         blur=0.5,
