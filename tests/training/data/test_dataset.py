@@ -185,7 +185,8 @@ def test_augmentation_depends_on_seed_epoch_and_index(data: LabelledImages, work
 
 
 def test_augmentation_keeps_global_random_state(data: LabelledImages) -> None:
-    dataset = DetectionDataset(data, augment=augmentation(TrainConfig(architecture="fasterrcnn_mobilenet_v2_fpn")), seed=0)
+    config = TrainConfig(architecture="fasterrcnn_mobilenet_v2_fpn")
+    dataset = DetectionDataset(data, augment=augmentation(config), seed=0)
     before = torch.get_rng_state()
     _ = dataset[0]
     assert torch.equal(before, torch.get_rng_state())
