@@ -303,7 +303,9 @@ def _open_openvino(name: str, request: _Request) -> Detector:
         return Detector(release_info(release.manifest), run(graphs, rule=release.manifest.input))
     if name == "openvino-int8":
         if request.reported is not None:
-            raise EngineNotAvailable(f"no int8 engine reports {request.reported} objects in an image; use another engine")
+            raise EngineNotAvailable(
+                f"no int8 engine reports {request.reported} objects in an image; use another engine"
+            )
         raise EngineNotAvailable("the model has no int8 engine; prepare one with `python -m training accelerate`")
     graphs, facts, sha256 = _converted(request)
     if isinstance(request.found, Path):

@@ -29,7 +29,7 @@ POINT = ("f1", "precision", "recall", "threshold")
 _ALL_AREAS = 0
 _MOST_DETECTIONS = -1
 _COCO_DETECTIONS = 100
-_AP_OF = {
+_AP_OF: dict[str, tuple[slice | int, int]] = {
     "AP": (slice(None), 0),
     "AP50": (0, 0),
     "AP75": (5, 0),
