@@ -84,6 +84,8 @@ class Evaluation:
         """Return the best F1 and its threshold as text."""
         if not self.object_count:
             return "not measurable: the images show no object"
+        if not self.best_f1.f1:
+            return "no correct detection"
         return f"best F1 {self.best_f1.f1:.3f} above {self.best_f1.score_threshold:.2f}"
 
     def as_json(self) -> dict[str, Any]:
@@ -110,7 +112,9 @@ class Evaluation:
         lines += [
             "",
             f"best F1 {best.f1:.3f} at IoU 0.5 above score {best.score_threshold:.3f}: "
-            f"precision {best.precision:.3f}, recall {best.recall:.3f}",
+            f"precision {best.precision:.3f}, recall {best.recall:.3f}"
+            if best.f1
+            else self.best_in_words(),
         ]
         return "\n".join(lines)
 
