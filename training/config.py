@@ -23,9 +23,10 @@ from pydantic import (
 )
 
 from model_store import store
-from model_store.architectures import ARCHITECTURES, NetworkOptions
-from model_store.errors import ReleaseNotFound
+from model_store.architectures import ARCHITECTURES, NetworkOptions, recognise
+from model_store.errors import ModelError, ReleaseNotFound
 from model_store.model_info import MOST_DETECTIONS
+from model_store.state_dict import read_state_dict
 from model_store.store import DEFAULT_ROOT, Release
 from training.errors import TrainingError
 from training.presets import CONFIGS, preset_names
@@ -166,7 +167,8 @@ def resolve(
 ) -> TrainConfig:
     """Build a configuration from the defaults, a preset and single values; the later ones win.
 
-    If `weights` is a release, its architecture, input sizes and maximum number of detections replace the defaults.
+    If `weights` is a release, its architecture, input sizes and maximum number of detections replace the defaults. If it
+    is the state dict of a detector, its architecture does.
 
     Args:
         preset: a name from `preset_names`, or the path of a TOML file; None takes the defaults alone.
@@ -181,10 +183,11 @@ def resolve(
     values = {**(_read_preset(preset) if preset else {}), **overrides}
     config = validate(values)
     chosen: dict[str, Any] = {}
-    release = _release(config.weights, store_root)
+    origin = _origin(config.weights, store_root)
+    release = origin if isinstance(origin, Release) else None
     if config.architecture == AUTO:
-        kind = device.partition(":")[0]
-        chosen["architecture"] = release.manifest.architecture if release else ARCHITECTURE_FOR[kind]
+        known = release.manifest.architecture if release else _architecture_of(origin)
+        chosen["architecture"] = known or ARCHITECTURE_FOR[device.partition(":")[0]]
     architecture = chosen.get("architecture", config.architecture)
     if release and release.manifest.architecture == architecture and not set(_INPUT) & values.keys():
         chosen |= {name: getattr(release.manifest.input, name) for name in _INPUT}
@@ -195,13 +198,20 @@ def resolve(
     return validate({**values, **chosen})
 
 
-def _release(weights: str, store_root: Path) -> Release | None:
-    """Return the release that initial weights name; None for other weights, and for a release that does not exist."""
+def _origin(weights: str, store_root: Path) -> Release | Path | None:
+    """Return the release or file that initial weights name; None for other weights, and for what does not exist."""
     try:
-        found = store.locate(store_root, weights)
+        return store.locate(store_root, weights)
     except ReleaseNotFound:  # `load_initial_weights` reports it
         return None
-    return found if isinstance(found, Release) else None
+
+
+def _architecture_of(path: Path | None) -> str | None:
+    """Return the architecture of a detector's state dict; None for other files, such as those of a backbone."""
+    try:
+        return None if path is None else recognise(read_state_dict(path), file_name=path.name).name
+    except (ModelError, OSError):  # `load_initial_weights` reports it
+        return None
 
 
 def validate(values: Mapping[str, Any]) -> TrainConfig:

@@ -1,8 +1,9 @@
 from pathlib import Path
 
 import pytest
+import torch
 
-from model_store.architectures import ARCHITECTURES
+from model_store.architectures import ARCHITECTURES, build
 from model_store.manifest import InputRule, Manifest
 from training.config import AUTO, ConfigError, TrainConfig, parse_assignments, resolve
 from training.learning import weights
@@ -74,6 +75,17 @@ def test_release_brings_its_architecture_and_input(
     ).write(folder)
     config = resolve(None, {"weights": "mine", **given}, device="cuda", store_root=tmp_path)
     assert (config.architecture, config.min_size, config.max_size) == expected
+
+
+def test_state_dict_brings_its_architecture(tmp_path: Path) -> None:
+    network = build("fasterrcnn_mobilenet_v3_large_fpn", class_count=1)
+    torch.save(network.state_dict(), tmp_path / "detector_320.pt")
+    torch.save(network.backbone.body.state_dict(), tmp_path / "backbone.pt")
+    found = {path.name: resolve(None, {"weights": str(path)}).architecture for path in tmp_path.iterdir()}
+    assert found == {
+        "detector_320.pt": "fasterrcnn_mobilenet_v3_large_320_fpn",
+        "backbone.pt": "fasterrcnn_mobilenet_v2_fpn",
+    }
 
 
 def test_single_values_win_over_the_preset_and_the_preset_over_the_defaults() -> None:

@@ -30,7 +30,7 @@ POINT = ("f1", "precision", "recall", "threshold")
 _ALL_AREAS = 0
 _MOST_DETECTIONS = -1
 _COCO_DETECTIONS = 100
-_AP_OF = {
+_AP_OF: dict[str, tuple[slice | int, int]] = {
     "AP": (slice(None), 0),
     "AP50": (0, 0),
     "AP75": (5, 0),
@@ -85,6 +85,8 @@ class Evaluation:
         """Return the best F1 and its threshold as text."""
         if not self.object_count:
             return "not measurable: the images show no object"
+        if not self.best_f1.f1:
+            return "no correct detection"
         return f"best F1 {self.best_f1.f1:.3f} above {self.best_f1.score_threshold:.2f}"
 
     def as_json(self) -> dict[str, Any]:
@@ -111,7 +113,9 @@ class Evaluation:
         lines += [
             "",
             f"best F1 {best.f1:.3f} at IoU 0.5 above score {best.score_threshold:.3f}: "
-            f"precision {best.precision:.3f}, recall {best.recall:.3f}",
+            f"precision {best.precision:.3f}, recall {best.recall:.3f}"
+            if best.f1
+            else self.best_in_words(),
         ]
         return "\n".join(lines)
 

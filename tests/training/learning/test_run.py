@@ -109,6 +109,11 @@ def test_each_epoch_but_the_last_estimates_the_time_left(whole: Finished) -> Non
     assert last.endswith(" images/s")
 
 
+def test_time_of_whole_training_is_announced_once_three_steps_are_measured(whole: Finished) -> None:
+    (line,) = [line for line in whole.said if " s a step, " in line]
+    assert line.endswith(" 1 left: about 1 min and the evaluations; faster: crop_px=448, fewer epochs, a GPU")
+
+
 def test_readers_outlive_an_interrupt_and_end_by_sigterm(shapes: Path, tmp_path: Path) -> None:
     """A terminal interrupts its whole group; a training that fails has to be able to end its readers."""
     readers: list[multiprocessing.process.BaseProcess] = []

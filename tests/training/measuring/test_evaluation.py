@@ -45,6 +45,7 @@ def test_perfect_detections_score_one_and_none_score_zero() -> None:
     nothing = evaluate(data, [NOTHING] * 3)
     assert nothing.figures["AP"] == 0.0
     assert nothing.best_f1.f1 == 0.0
+    assert nothing.table().endswith("\n\nno correct detection")
     assert (nothing.image_count, nothing.object_count) == (3, 3)
 
 
