@@ -73,7 +73,7 @@ def unread(index: FileIndex, used: Iterable[Path]) -> tuple[list[Fault], list[Fa
             continue
         reason = _reason(index, path)
         if reason is None:
-            harmless.append(Fault(index.name(path), "is no label file" if path.stat().st_size else "is empty"))
+            harmless.append(Fault(index.name(path), "is not a label file" if path.stat().st_size else "is empty"))
         else:
             serious.append(Fault(index.name(path), reason))
     return serious, harmless

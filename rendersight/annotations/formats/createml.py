@@ -30,7 +30,7 @@ def read(index: FileIndex, options: ReadOptions) -> Listing:
     """Read CreateML's JSON files. Their images define the dataset; an image without annotations has no objects.
 
     Raises:
-        AnnotationError: there is no CreateML file.
+        AnnotationError: there is not a CreateML file.
     """
     paths = [path for path in index.with_suffix(".json") if owns(index, path)]
     if not paths:
@@ -56,7 +56,7 @@ def _items(path: Path) -> list[Any]:
     except (ValueError, RecursionError) as error:
         raise AnnotationError(f"not JSON: {error}") from error
     if not isinstance(data, list):
-        raise AnnotationError("is no CreateML file; accepted: a list of images")
+        raise AnnotationError("is not a CreateML file; accepted: a list of images")
     return data
 
 

@@ -34,7 +34,7 @@ def read(index: FileIndex, options: ReadOptions) -> Listing:
     """Read VIA's JSON files. Their images define the dataset; an image without regions has no objects.
 
     Raises:
-        AnnotationError: there is no VIA file.
+        AnnotationError: there is not a VIA file.
     """
     paths = [path for path in index.with_suffix(".json") if owns(index, path)]
     if not paths:
@@ -61,7 +61,7 @@ def _images(path: Path) -> list[dict[str, Any]]:
     images = data.get(_PROJECT, data) if isinstance(data, dict) else None
     items = list(images.values()) if isinstance(images, dict) else []
     if not items or not all(isinstance(item, dict) and isinstance(item.get("filename"), str) for item in items):
-        raise AnnotationError("is no VIA file; accepted: a JSON object of images with filename and regions")
+        raise AnnotationError("is not a VIA file; accepted: a JSON object of images with filename and regions")
     return items
 
 
@@ -87,7 +87,7 @@ def class_attribute(attributes: list[object]) -> str:
     if not attributes:
         return ""
     told = ", ".join(names) or "none"
-    raise AnnotationError(f"which attribute of the regions is the class? There are {told}; name one of them label")
+    raise AnnotationError(f"no attribute of the regions is called label; there are {told}: rename that of the class")
 
 
 def region_box(region: dict[str, Any], key: str, ignored: Counter[str], options: ReadOptions) -> LabelledBox | None:

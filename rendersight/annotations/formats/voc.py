@@ -152,7 +152,7 @@ def _record(index: FileIndex, path: Path, pairing: "_Pairing") -> Record:
     """Read one XML; boxes are xmin, ymin, xmax, ymax as written."""
     top = parse_xml(path)
     if top.tag != "annotation":
-        raise AnnotationError(f"is no Pascal VOC file: it begins with <{top.tag}>, not with <annotation>")
+        raise AnnotationError(f"is not a Pascal VOC file: it begins with <{top.tag}>, not with <annotation>")
     image_path = pairing.image(path, top.findtext("filename"))
     objects = []
     for i, item in enumerate(top.findall("object")):

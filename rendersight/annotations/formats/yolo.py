@@ -245,7 +245,7 @@ class _Data:
         except AnnotationError as error:
             return Listing(self.index.root, (), (Fault(self.index.name(self.path), str(error)),))
         if not isinstance(data, dict):
-            reason = "is no YOLO dataset; accepted: a mapping with names and train, val or test"
+            reason = "is not a YOLO dataset; accepted: a mapping with names and train, val or test"
             return Listing(self.index.root, (), (Fault(self.index.name(self.path), reason),))
         self.root = self._root(data.get("path"))
         try:

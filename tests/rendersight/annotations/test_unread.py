@@ -73,7 +73,7 @@ def test_another_file_is_named_and_no_fault(tmp_path: Path, name: str, content: 
     (labelme_set(tmp_path) / name).write_text(content)
     found = read_annotations(tmp_path)
     assert the_image(found).labels == ("six",)
-    assert [str(fault) for fault in found.unused] == [f"{name}: is no label file"]
+    assert [str(fault) for fault in found.unused] == [f"{name}: is not a label file"]
 
 
 def test_a_photo_in_a_format_that_is_not_read_may_be_left_out(tmp_path: Path) -> None:
