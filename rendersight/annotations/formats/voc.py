@@ -104,7 +104,7 @@ def read(index: FileIndex, options: ReadOptions) -> Listing:
 
 _FROM_ZERO = (
     "coordinates below 1 show that the program that wrote these files counts pixels from 0; all boxes are read as xmin "
-    "to xmax, and not as the VOC devkit counts, xmin - 1 to xmax"
+    "to xmax, and not as the VOC devkit counts, xmin - 1 to xmax; if it counts from 1, pass --pixel-origin 1"
 )
 _FROM_ONE = (
     "boxes are read as the VOC devkit counts, pixels from 1 with the last one included; if your program counts from 0, "
