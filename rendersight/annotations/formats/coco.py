@@ -51,7 +51,7 @@ def read(index: FileIndex, options: ReadOptions) -> Listing:
     give no box and are counted.
 
     Raises:
-        AnnotationError: there is not a COCO file.
+        AnnotationError: there is no COCO file.
     """
     paths = [path for path in index.with_suffix(".json") if index.entry is not None or owns(index, path)]
     if not paths:

@@ -34,7 +34,7 @@ def read(index: FileIndex, options: ReadOptions) -> Listing:
     """Read VIA's JSON files. Their images define the dataset; an image without regions has no objects.
 
     Raises:
-        AnnotationError: there is not a VIA file.
+        AnnotationError: there is no VIA file.
     """
     paths = [path for path in index.with_suffix(".json") if owns(index, path)]
     if not paths:
@@ -60,7 +60,9 @@ def _images(path: Path) -> list[dict[str, Any]]:
         raise AnnotationError(f"not JSON: {error}") from error
     images = data.get(_PROJECT, data) if isinstance(data, dict) else None
     items = list(images.values()) if isinstance(images, dict) else []
-    if not items or not all(isinstance(item, dict) and isinstance(item.get("filename"), str) for item in items):
+    if not items or not all(
+        isinstance(item, dict) and isinstance(item.get("filename"), str) and "regions" in item for item in items
+    ):
         raise AnnotationError("is not a VIA file; accepted: a JSON object of images with filename and regions")
     return items
 

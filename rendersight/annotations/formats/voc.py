@@ -63,7 +63,9 @@ def read(index: FileIndex, options: ReadOptions) -> Listing:
     Raises:
         AnnotationError: no XML has `<annotation>`.
     """
-    paths = [path for path in index.with_suffix(".xml") if owns(index, path)]
+    files = index.with_suffix(".xml")
+    paths = [path for path in files if owns(index, path)]
+    paths += [path for path in files if path.stem in index.stems and not path.stat().st_size]
     if not paths:
         raise AnnotationError(f"{index.root} holds no Pascal VOC file: an XML with <annotation>")
     images, twins = without_twins(index, index.images)
@@ -149,13 +151,18 @@ def to_xml(image: AnnotatedImage) -> str:
 
 
 def _record(index: FileIndex, path: Path, pairing: "_Pairing") -> Record:
-    """Read one XML; boxes are xmin, ymin, xmax, ymax as written."""
-    top = parse_xml(path)
+    """Read one XML; boxes are xmin, ymin, xmax, ymax as written. An empty file is an image without objects."""
+    top = parse_xml(path) if path.stat().st_size else Element("annotation")
     if top.tag != "annotation":
         raise AnnotationError(f"is not a Pascal VOC file: it begins with <{top.tag}>, not with <annotation>")
     image_path = pairing.image(path, top.findtext("filename"))
     objects = []
-    for i, item in enumerate(top.findall("object")):
+    items = top.findall("object")
+    if not items and (top.find(".//bndbox") is not None or top.find(".//polygon") is not None):
+        raise AnnotationError("has boxes that are not in elements <object> below <annotation>; export it anew")
+    for i, item in enumerate(items):
+        if item.findtext("deleted") == "1":  # LabelMe 3.0 keeps what was deleted
+            continue
         try:
             objects.append(_object(item))
         except AnnotationError as error:

@@ -104,7 +104,7 @@ class TestData:
             write_image(tmp_path / "images" / f"{name}.png")
             write(tmp_path / "labels" / f"{name}.txt", LINE)
         write(tmp_path / "train.txt", "./images/a.png\n\n")
-        write(tmp_path / "val.txt", f"images\\a.png\r\n{tmp_path / 'images' / 'b.png'}\n")
+        write(tmp_path / "val.txt", f"data\\images\\a.png\r\n{tmp_path / 'images' / 'b.png'}\n")
         data = "train: train.txt\nval: val.txt\nnames: [cat, dog]\n"
         found = read_one(tmp_path, data=data)
         assert found.faults == ()
