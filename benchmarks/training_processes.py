@@ -5,7 +5,6 @@ pictures of mixed sizes, each first with one process.
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -19,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from benchmarks.servers import ROOT
+from rendersight.annotations.formats import labelme
 from training.records.run_folder import read_metrics
 
 HELD_OUT = 8
@@ -39,11 +39,11 @@ def draw(folder: Path, *, count: int, size: int, mixed: bool) -> None:
             x, y = int(rng.integers(0, width - side)), int(rng.integers(0, height - side))
             colour = tuple(int(value) for value in rng.integers(0, 256, 3))
             (pen.ellipse if label == "disc" else pen.rectangle)((x, y, x + side - 1, y + side - 1), fill=colour)
-            points = [[x, y], [x + side, y + side]]
-            shapes.append({"label": str(label), "points": points, "shape_type": "rectangle"})
+            shapes.append(labelme.Rectangle(str(label), (x, y, x + side, y + side)))
         name = f"{number:03d}"
         image.save(folder / f"{name}.png")
-        (folder / f"{name}.json").write_text(json.dumps({"shapes": shapes, "imagePath": f"{name}.png"}))
+        text = labelme.to_json(shapes, image_name=f"{name}.png", size_wh=image.size)
+        (folder / f"{name}.json").write_text(text)
 
 
 def train(dataset: Path, out: Path, *, processes: int, precision: str, size: int, epochs: int) -> list[dict[str, Any]]:

@@ -39,4 +39,6 @@ def _check_stems(photos: Iterable[Path]) -> None:
     by_stem: dict[str, Path] = {}
     for path in photos:
         if (other := by_stem.setdefault(path.stem, path)) != path:
-            raise AnnotationError(f"{other} and {path} would both be written as {path.stem}; do them apart")
+            raise AnnotationError(
+                f"{other} and {path} would both be written as {path.stem}; give them in separate commands"
+            )

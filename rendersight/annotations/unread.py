@@ -42,11 +42,10 @@ _BINARY = {
     ".parquet": "Parquet",
     **dict.fromkeys((".xlsx", ".xls", ".ods"), "a spreadsheet"),
 }
-_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")  # often what the folder was unpacked from
 _BY_SUFFIX = {
     **{suffix: f"{name} is not read; convert it to JPEG" for suffix, name in _PHOTOS.items()},
     **{suffix: f"{name} is not read; export another format, or remove it" for suffix, name in _BINARY.items()},
-    **dict.fromkeys(_ARCHIVES, "is an archive; unpack it or remove it"),
 }
 _TEXT = (".json", ".jsonl", ".ndjson", ".xml", ".csv", ".tsv", ".yaml", ".yml", ".txt", ".plist")
 _WORDS = re.compile(
@@ -56,7 +55,7 @@ _WORDS = re.compile(
 )
 _NUMBERS = re.compile(rb"^[ \t]*\S+([ \t,]+-?[\d.]+(e-?\d+)?){4,}", re.IGNORECASE | re.MULTILINE)
 _DATA_KEYS = (rb"^names\s*:", rb"^(train|val|path)\s*:")  # of a YOLO data.yaml
-_NOTHING = re.compile(rb'"annotations"\s*:\s*\[\s*\]')
+_ANNOTATIONS = re.compile(rb'"annotations"\s*:\s*\[\s*(.)')
 _SCENE = ".scene.json"
 
 
@@ -73,10 +72,19 @@ def unread(index: FileIndex, used: Iterable[Path]) -> tuple[list[Fault], list[Fa
             continue
         reason = _reason(index, path)
         if reason is None:
-            harmless.append(Fault(index.name(path), "is no label file" if path.stat().st_size else "is empty"))
+            harmless.append(Fault(index.name(path), _why_harmless(path)))
         else:
             serious.append(Fault(index.name(path), reason))
     return serious, harmless
+
+
+def _why_harmless(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix in _ARCHIVES:
+        return "is an archive; unpack it if it holds labels"
+    if suffix in _BY_SUFFIX:
+        return "is not read; there is an image of its stem"
+    return "is not a label file" if path.stat().st_size else "is empty"
 
 
 def guess(path: Path) -> str | None:
@@ -91,6 +99,8 @@ def guess(path: Path) -> str | None:
 def _reason(index: FileIndex, path: Path) -> str | None:
     """Return why a file that looks like labels or a photo is not read; None if it looks like neither."""
     suffix = path.suffix.lower()
+    if suffix in _PHOTOS and path.stem in index.stems:
+        return None
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix]
     if suffix not in _TEXT or path.name.endswith(_SCENE) or not _is_label(index, path):
@@ -101,7 +111,9 @@ def _reason(index: FileIndex, path: Path) -> str | None:
 def _is_label(index: FileIndex, path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    if not head.strip() or _NOTHING.search(head) or (b'"caption"' in head and b'"bbox"' not in head):  # COCO's captions
+    if not head.strip() or (b'"caption"' in head and b'"bbox"' not in head):  # COCO's captions
+        return False
+    if len(head) < _HEAD_BYTES and set(_ANNOTATIONS.findall(head)) == {b"]"}:
         return False
     suffix = path.suffix.lower()
     if suffix == ".txt":

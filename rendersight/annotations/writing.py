@@ -63,12 +63,14 @@ def unwritable(found: Sequence[AnnotatedImage], format: str) -> list[Fault]:  # 
         path = PurePosixPath(image.name)
         path = path.with_suffix("") if has_file_each else path
         if path in first:
-            faults.append(Fault(image.name, f"would share a file with {first[path]}: they have the same stem"))
+            faults.append(
+                Fault(image.name, f"would share a file with {first[path]}, which has the same stem; rename one")
+            )
         first.setdefault(path, image.name)
         if _UNWRITABLE.search(image.name):
-            faults.append(Fault(image.name, "its name holds control characters"))
+            faults.append(Fault(image.name, "its name holds control characters; rename it"))
         faults += [
-            Fault(image.name, f"label {label!r} holds control characters, or begins or ends with a space")
+            Fault(image.name, f"label {label!r} holds control characters, or begins or ends with a space; rename it")
             for label in dict.fromkeys(image.labels)
             if _UNWRITABLE.search(label) or label != label.strip()
         ]

@@ -10,6 +10,7 @@ from rendersight import atomic
 from rendersight.annotations import AnnotationError, ReadOptions
 from rendersight.annotations.dataset import read_annotations
 from rendersight.annotations.formats import format_of
+from rendersight.annotations.splits import split_of_folders
 from rendersight.annotations.writing import PlaceImage, renamed, unwritable, write_dataset
 from training.data.dataset import BrokenDataset, all_faults, names_in
 from training.records.run_folder import check_folder
@@ -90,7 +91,12 @@ def convert(
     left_out["files that are not read"] = len(found.unused)
     splits = Counter(split for image in images for split in image.splits)
     if not target_format.has_splits:
-        left_out["places in a split, which the format cannot hold"] = splits.total()
+        left_out["places in a split, which the format cannot hold"] = sum(
+            len(image.splits) for image in images if split_of_folders(image.name) != image.splits
+        )
+    counts = Counter(label for image in images for label in image.labels)
+    if not target_format.has_classes:
+        left_out["classes without a box, which the format cannot hold"] = sum(not counts[name] for name in known)
     lost = Counter(flag for image in images for flags in image.flags for flag in flags)
     for flag, count in lost.items():
         if target_format.flags is not None and flag not in target_format.flags:
@@ -99,7 +105,7 @@ def convert(
         source_format=found.format,
         class_names=known,
         image_count=len(images),
-        box_counts=Counter(label for image in images for label in image.labels),
+        box_counts=counts,
         splits=splits,
         left_out=+left_out,
     )

@@ -110,7 +110,8 @@ def read_dataset(
     Args:
         folder: a folder in any format, or the file that describes a dataset; see
             `rendersight.annotations.dataset.read_annotations`.
-        class_names: class names in label order; None takes the labels of the data, sorted.
+        class_names: class names in label order; None takes the labels of the data, sorted. They also name the numbers
+            of label files that have no names.
         reading: how the files are read; None detects the format and takes nothing for granted.
         decode: whether to decode every image, see `read_annotations`.
         bar: a progress bar with the interface of tqdm.
@@ -120,7 +121,10 @@ def read_dataset(
             lists every fault.
         AnnotationError: the folder does not exist, or holds no image or no class.
     """
-    found = read_annotations(folder, reading or ReadOptions(), decode=decode, bar=bar)
+    reading = reading or ReadOptions()
+    if class_names and not all(name.isdecimal() for name in class_names):  # such names are the numbers themselves
+        reading = replace(reading, class_names=reading.class_names or tuple(class_names))
+    found = read_annotations(folder, reading, decode=decode, bar=bar)
     known = tuple(class_names or names_in(found))
     if faults := all_faults(found, known):
         raise BrokenDataset(faults)
@@ -132,8 +136,9 @@ def read_dataset(
 
 
 def names_in(found: AnnotatedDataset) -> list[str]:
-    """Return the distinct labels of a folder's images, sorted."""
-    return sorted({label for image in found.images for label in image.labels})
+    """Return the distinct labels of a folder's images, sorted; labels that are all numbers in their order."""
+    labels = {label for image in found.images for label in image.labels}
+    return sorted(labels, key=int if all(label.isdecimal() for label in labels) else None)
 
 
 def all_faults(found: AnnotatedDataset, class_names: Sequence[str]) -> list[Fault]:

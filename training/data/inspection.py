@@ -94,7 +94,7 @@ def as_text(report: Inspection) -> str:
     lines += _histogram([size for image in images for size in _sizes(image)])
     for finding in report.findings:
         lines += ["", f"{finding.severity}: {finding.check}: {finding.what}"]
-        if finding.severity == "fault":
+        if finding.severity == "fault" or finding.check == "unused":
             lines += [f"  {line}" for line in summary(Fault(spot.file, spot.words) for spot in finding.spots)]
         else:
             lines += _places(finding)

@@ -24,7 +24,8 @@ class Format:
         write: writes annotations beside the images in `image_folder`; None if the format is only read.
         image_folder: folder of the images in a written dataset.
         has_file_each: whether each image has an annotation file with the same stem.
-        has_splits: whether the format stores splits.
+        has_splits: whether the format stores splits; folder names give them otherwise.
+        has_classes: whether the format stores classes without a box.
         flags: the flags that the format stores, such as VOC's `difficult`; None if it stores any flag.
         is_upright: whether the format's own programs apply EXIF orientation, so boxes surely fit the upright image.
     """
@@ -37,6 +38,7 @@ class Format:
     image_folder: str = "."
     has_file_each: bool = True
     has_splits: bool = True
+    has_classes: bool = False
     flags: tuple[str, ...] | None = ()
     is_upright: bool = False
 
@@ -51,10 +53,19 @@ FORMATS = {
         has_splits=False,
         flags=None,
     ),
-    "coco": Format("COCO", (".json",), coco.owns, coco.read, coco.write, coco.IMAGES, has_file_each=False),
+    "coco": Format(
+        "COCO", (".json",), coco.owns, coco.read, coco.write, coco.IMAGES, has_file_each=False, has_classes=True
+    ),
     "voc": Format("Pascal VOC", (".xml",), voc.owns, voc.read, voc.write, voc.IMAGES, flags=voc.FLAGS),
     "yolo": Format(
-        "YOLO", (".yaml", ".yml", ".txt"), yolo.owns, yolo.read, yolo.write, yolo_labels.IMAGES, is_upright=True
+        "YOLO",
+        (".yaml", ".yml", ".txt"),
+        yolo.owns,
+        yolo.read,
+        yolo.write,
+        yolo_labels.IMAGES,
+        has_classes=True,
+        is_upright=True,
     ),
     "cvat": Format("CVAT for images", (".xml",), cvat.owns, cvat.read, has_file_each=False),
     "via": Format("VGG Image Annotator", (".json",), via.owns, via.read, has_file_each=False),

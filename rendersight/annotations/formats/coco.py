@@ -264,10 +264,12 @@ def _parse(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise AnnotationError(f"not JSON: {error}") from error
     if not isinstance(data, dict):
-        raise AnnotationError("is no COCO file: accepted is a JSON object with lists images, annotations, categories")
+        raise AnnotationError(
+            "is not a COCO file; accepted: a JSON object with the lists images, annotations, categories"
+        )
     for name in (*_LISTS, "categories"):
         if not isinstance(data.get(name), list) and (name in data or name in _LISTS):
-            raise AnnotationError(f"is no COCO file: {name} must be a list")
+            raise AnnotationError(f"is not a COCO file; {name} must be a list")
     return data
 
 

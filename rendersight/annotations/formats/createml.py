@@ -23,7 +23,8 @@ def owns(_index: FileIndex, path: Path) -> bool:
     """Return whether a JSON file is CreateML's, by its first key."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    return _HEAD.match(head) is not None and re.search(rb'"image(filename)?"\s*:\s*"', head) is not None
+    keys = (rb'"image(filename)?"\s*:\s*"', rb'"annotations?"\s*:\s*\[')
+    return _HEAD.match(head) is not None and all(re.search(key, head) for key in keys)
 
 
 def read(index: FileIndex, options: ReadOptions) -> Listing:
@@ -39,11 +40,11 @@ def read(index: FileIndex, options: ReadOptions) -> Listing:
     def parse(path: Path, _ignored: Counter[str]) -> Iterator[Entry]:
         for i, item in enumerate(_items(path)):
             name = item.get("image", item.get("imagefilename")) if isinstance(item, dict) else None
-            if not isinstance(name, str):
-                raise AnnotationError(f"item {i} has no image; accepted: an object with image and annotations")
-            found = item.get("annotations", item.get("annotation", []))
+            found = item.get("annotations", item.get("annotation")) if isinstance(item, dict) else None
+            if not isinstance(name, str) or not isinstance(found, list):
+                raise AnnotationError(f"item {i} is {item!r:.60}; accepted: an object with image and annotations")
             try:
-                yield Entry(name, tuple(_object(one, options) for one in found or []))
+                yield Entry(name, tuple(_object(one, options) for one in found))
             except AnnotationError as error:
                 yield Entry(name, error=str(error))
 
@@ -56,7 +57,7 @@ def _items(path: Path) -> list[Any]:
     except (ValueError, RecursionError) as error:
         raise AnnotationError(f"not JSON: {error}") from error
     if not isinstance(data, list):
-        raise AnnotationError("is no CreateML file; accepted: a list of images")
+        raise AnnotationError("is not a CreateML file; accepted: a list of images")
     return data
 
 

@@ -129,6 +129,8 @@ def _pair(index: FileIndex) -> tuple[list[_Pair], list[Fault]]:
 def _parse(path: Path, *, must_be_labelme: bool) -> labelme.Document | None:
     """Parse one JSON file; return None for another program's file unless it must be LabelMe's."""
     text = read_text(path)
+    if must_be_labelme and not text:  # an image without objects, as YOLO's empty label file
+        return labelme.Document((), None, None, (None, None))
     if not must_be_labelme:
         try:
             data = json.loads(text)

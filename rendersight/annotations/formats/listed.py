@@ -136,5 +136,5 @@ def sized_box(x: float, y: float, width: float, height: float, origin: int) -> B
         AnnotationError: the size is negative.
     """
     if width < 0 or height < 0:
-        raise AnnotationError(f"width {width:g} or height {height:g} is negative")
+        raise AnnotationError(f"width {width:g} or height {height:g} is negative; accepted: 0 or more")
     return x - origin, y - origin, x - origin + width, y - origin + height

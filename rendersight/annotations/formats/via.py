@@ -60,8 +60,10 @@ def _images(path: Path) -> list[dict[str, Any]]:
         raise AnnotationError(f"not JSON: {error}") from error
     images = data.get(_PROJECT, data) if isinstance(data, dict) else None
     items = list(images.values()) if isinstance(images, dict) else []
-    if not items or not all(isinstance(item, dict) and isinstance(item.get("filename"), str) for item in items):
-        raise AnnotationError("is no VIA file; accepted: a JSON object of images with filename and regions")
+    if not items or not all(
+        isinstance(item, dict) and isinstance(item.get("filename"), str) and "regions" in item for item in items
+    ):
+        raise AnnotationError("is not a VIA file; accepted: a JSON object of images with filename and regions")
     return items
 
 
@@ -87,7 +89,7 @@ def class_attribute(attributes: list[object]) -> str:
     if not attributes:
         return ""
     told = ", ".join(names) or "none"
-    raise AnnotationError(f"which attribute of the regions is the class? There are {told}; name one of them label")
+    raise AnnotationError(f"no attribute of the regions is called label; there are {told}: rename that of the class")
 
 
 def region_box(region: dict[str, Any], key: str, ignored: Counter[str], options: ReadOptions) -> LabelledBox | None:

@@ -63,7 +63,9 @@ def read(index: FileIndex, options: ReadOptions) -> Listing:
     Raises:
         AnnotationError: no XML has `<annotation>`.
     """
-    paths = [path for path in index.with_suffix(".xml") if owns(index, path)]
+    files = index.with_suffix(".xml")
+    paths = [path for path in files if owns(index, path)]
+    paths += [path for path in files if path.stem in index.stems and not path.stat().st_size]
     if not paths:
         raise AnnotationError(f"{index.root} holds no Pascal VOC file: an XML with <annotation>")
     images, twins = without_twins(index, index.images)
@@ -104,7 +106,7 @@ def read(index: FileIndex, options: ReadOptions) -> Listing:
 
 _FROM_ZERO = (
     "coordinates below 1 show that the program that wrote these files counts pixels from 0; all boxes are read as xmin "
-    "to xmax, and not as the VOC devkit counts, xmin - 1 to xmax"
+    "to xmax, and not as the VOC devkit counts, xmin - 1 to xmax; if it counts from 1, pass --pixel-origin 1"
 )
 _FROM_ONE = (
     "boxes are read as the VOC devkit counts, pixels from 1 with the last one included; if your program counts from 0, "
@@ -149,13 +151,18 @@ def to_xml(image: AnnotatedImage) -> str:
 
 
 def _record(index: FileIndex, path: Path, pairing: "_Pairing") -> Record:
-    """Read one XML; boxes are xmin, ymin, xmax, ymax as written."""
-    top = parse_xml(path)
+    """Read one XML; boxes are xmin, ymin, xmax, ymax as written. An empty file is an image without objects."""
+    top = parse_xml(path) if path.stat().st_size else Element("annotation")
     if top.tag != "annotation":
-        raise AnnotationError(f"is no Pascal VOC file: it begins with <{top.tag}>, not with <annotation>")
+        raise AnnotationError(f"is not a Pascal VOC file: it begins with <{top.tag}>, not with <annotation>")
     image_path = pairing.image(path, top.findtext("filename"))
     objects = []
-    for i, item in enumerate(top.findall("object")):
+    items = top.findall("object")
+    if not items and (top.find(".//bndbox") is not None or top.find(".//polygon") is not None):
+        raise AnnotationError("has boxes that are not in elements <object> below <annotation>; export it anew")
+    for i, item in enumerate(items):
+        if item.findtext("deleted") == "1":  # LabelMe 3.0 keeps what was deleted
+            continue
         try:
             objects.append(_object(item))
         except AnnotationError as error:

@@ -9,6 +9,7 @@ loader of Ultralytics applies the EXIF orientation, so boxes are relative to the
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -245,7 +246,7 @@ class _Data:
         except AnnotationError as error:
             return Listing(self.index.root, (), (Fault(self.index.name(self.path), str(error)),))
         if not isinstance(data, dict):
-            reason = "is no YOLO dataset; accepted: a mapping with names and train, val or test"
+            reason = "is not a YOLO dataset; accepted: a mapping with names and train, val or test"
             return Listing(self.index.root, (), (Fault(self.index.name(self.path), reason),))
         self.root = self._root(data.get("path"))
         try:
@@ -258,7 +259,7 @@ class _Data:
                 splits.setdefault(path, {}).update({split: None} if split else {})
         told = {split for found in splits.values() for split in found}
         parts = {path: () if told == {"train"} else tuple(found) for path, found in splits.items()}
-        kept, twins = without_twins(FileIndex(self.root), parts)
+        kept, twins = without_twins(self._index_of_root, parts)
         listing = listing_of(
             self.root,
             {path: parts[path] for path in kept},
@@ -339,6 +340,10 @@ class _Data:
                 if not split_of_folders("/".join((*parts[:start], ""))):
                     yield base.joinpath(*parts[start:])
 
+    @cached_property
+    def _index_of_root(self) -> FileIndex:
+        return FileIndex(self.root)
+
     def _listed(self, path: Path) -> Iterator[Path]:
         """Yield the images of a list with one path per line."""
         self.lists.append(path)
@@ -353,8 +358,7 @@ class _Data:
             written = line.replace("\\", "/").removeprefix("./")
             candidates = (Path(os.path.normpath(base / written)) for base in (path.parent, self.root))
             found = next((path for path in candidates if path.is_file()), None)
-            if found is None:
-                reason = f"line {number}: {line!r}: no such image file"
-                self.faults.append(Fault(name_below(self.root, path), reason))
-            else:
-                yield found
+            try:
+                yield found or self._index_of_root.image_named(written, ())
+            except AnnotationError as error:
+                self.faults.append(Fault(name_below(self.root, path), f"line {number}: {line!r}: {error}"))

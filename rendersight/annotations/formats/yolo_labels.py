@@ -140,7 +140,7 @@ def _box(numbers: list[float]) -> BoxXyxy:
     if len(numbers) == _BOX_NUMBERS:
         cx, cy, width, height = numbers
         if width < 0 or height < 0:
-            raise AnnotationError(f"width {width:g} or height {height:g} is negative")
+            raise AnnotationError(f"width {width:g} or height {height:g} is negative; accepted: 0 or more")
         return cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2
     if len(numbers) < _POLYGON_NUMBERS or len(numbers) % 2 or not all(math.isfinite(value) for value in numbers):
         raise AnnotationError(

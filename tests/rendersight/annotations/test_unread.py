@@ -30,7 +30,13 @@ def labelme_set(folder: Path) -> Path:
         ("a.txt", "a photo of a dog\n", "in no format that is read"),
         ("data.tfrecord", "binary", "TFRecord is not read"),
         ("digitStruct.mat", "binary", "MATLAB"),
-        ("labels.zip", "binary", "an archive; unpack it"),
+        ("min.json", '[{"image": "a.png", "label": [{"x": 1, "rectanglelabels": ["x"]}]}]', "Label Studio"),
+        (
+            "plain.json",
+            '[{"file": "a.png", "annotations": []}, {"annotations": [1]}]',
+            "no format",
+        ),
+        ("nested.xml", "<annotations2><bndbox/></annotations2>", "in no format that is read"),
         (
             "wider_face_train_bbx_gt.txt",
             "0--Parade/a.jpg\n1\n449 330 122 149 0 0 0 0 0 0\n",
@@ -73,7 +79,7 @@ def test_another_file_is_named_and_no_fault(tmp_path: Path, name: str, content: 
     (labelme_set(tmp_path) / name).write_text(content)
     found = read_annotations(tmp_path)
     assert the_image(found).labels == ("six",)
-    assert [str(fault) for fault in found.unused] == [f"{name}: is no label file"]
+    assert [str(fault) for fault in found.unused] == [f"{name}: is not a label file"]
 
 
 def test_a_photo_in_a_format_that_is_not_read_may_be_left_out(tmp_path: Path) -> None:
@@ -82,6 +88,38 @@ def test_a_photo_in_a_format_that_is_not_read_may_be_left_out(tmp_path: Path) ->
     found = read_annotations(tmp_path, ReadOptions(ignore_unread=True))
     assert the_image(found).name == "a.png"
     assert [fault.file for fault in found.unused] == ["b.png"]
+
+
+def test_a_raw_file_beside_its_jpeg_and_an_archive_are_only_named(tmp_path: Path) -> None:
+    for name in ("a.dng", "set.zip"):
+        (labelme_set(tmp_path) / name).write_text("binary")
+    found = read_annotations(tmp_path)
+    assert found.faults == ()
+    assert [str(fault) for fault in found.unused] == [
+        "a.dng: is not read; there is an image of its stem",
+        "set.zip: is an archive; unpack it if it holds labels",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "label"),
+    [
+        (".json", '{"shapes": [{"label": "x", "points": [[1, 1], [9, 9]], "shape_type": "rectangle"}]}'),
+        (
+            ".xml",
+            "<annotation><object><name>x</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax>"
+            "</bndbox></object></annotation>",
+        ),
+        (".txt", "0 0.5 0.5 0.2 0.2"),
+    ],
+)
+def test_an_empty_label_file_says_that_there_is_no_object(tmp_path: Path, suffix: str, label: str) -> None:
+    for name, content in (("a", label), ("b", "")):
+        write_image(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}{suffix}").write_text(content)
+    found = read_annotations(tmp_path)
+    assert (found.faults, found.unused) == ((), ())
+    assert [len(image.labels) for image in found.images] == [1, 0]
 
 
 def test_a_folder_of_two_formats_is_refused_and_half_of_it_is_no_negative(tmp_path: Path) -> None:

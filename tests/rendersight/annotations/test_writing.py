@@ -158,7 +158,7 @@ def test_images_that_would_share_a_file_are_faults(tmp_path: Path) -> None:
     image = AnnotatedImage("a.png", tmp_path / "a.png", None, (9, 9), np.zeros((0, 4), np.float32), ())
     twins = [image, replace(image, name="a.jpg")]
     assert [str(fault) for fault in unwritable(twins, "voc")] == [
-        "a.jpg: would share a file with a.png: they have the same stem"
+        "a.jpg: would share a file with a.png, which has the same stem; rename one"
     ]
     assert unwritable(twins, "coco") == []
     assert [fault.file for fault in unwritable([image, image], "coco")] == ["a.png"]

@@ -1,6 +1,7 @@
 """Converting a dataset: whole or not at all, every fault first, and the same training data in any format."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,58 @@ def test_a_dataset_s_own_split_is_followed(shapes: Path, tmp_path: Path) -> None
     assert own_split(read_dataset(shapes)) is None
     (tmp_path / "yolo" / "data.yaml").write_text("train: train.txt\nval: train.txt\nnames: [disc, square]\n")
     assert own_split(read_dataset(tmp_path / "yolo")) is None
+
+
+@pytest.mark.parametrize("command", [["inspect"], ["train", "--out", "run"], ["convert", "--to", "voc", "out"]])
+@pytest.mark.parametrize(
+    ("name", "content", "flag"),
+    [("more.json", '{"objects": [{"classTitle": "x"}]}', "--ignore-unread"), ("bare.png", None, "--negatives")],
+)
+def test_labels_that_are_not_understood_stop_a_command(
+    shapes: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    command: list[str],
+    name: str,
+    content: str | None,
+    flag: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "set"
+    shutil.copytree(shapes, source)
+    if content is None:
+        Image.new("RGB", (20, 20)).save(source / name)
+    else:
+        (source / name).write_text(content)
+    verb, *rest = command
+    assert main([verb, str(source), *rest]) == 2
+    told = "".join(capsys.readouterr())
+    assert name in told
+    assert flag in told
+    assert not (tmp_path / "run").exists()
+    if verb != "train":
+        assert main([verb, str(source), *rest, flag]) == 0
+
+
+def test_what_a_format_cannot_hold_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "set"
+    source.mkdir()
+    Image.new("RGB", (20, 20)).save(source / "a.png")
+    box = {"label": "nut", "points": [[1, 1], [9, 9]], "shape_type": "rectangle"}
+    outline = {**box, "points": [[1, 1], [9, 1], [9, 12]], "shape_type": "polygon", "flags": {"blurred": True}}
+    (source / "a.json").write_text(json.dumps({"shapes": [{**box, "difficult": True}, outline]}))
+    (source / "notes.md").write_text("mine")
+    for to in ("voc", "yolo"):
+        assert main(["convert", str(source), str(tmp_path / to), "--to", to, "--labels", "nut,bolt"]) == 0
+    voc, yolo = capsys.readouterr().out.split("read as labelme")[1:]
+    for told in (voc, yolo):
+        assert "1 outlines, of which the box around them is written: left out" in told
+        assert "1 flags 'blurred', which the format cannot hold: left out" in told
+        assert "1 files that are not read: left out" in told
+    assert "1 flags 'difficult'" not in voc
+    assert "1 flags 'difficult'" in yolo
+    assert "1 classes without a box, which the format cannot hold" in voc
+    assert "classes without a box" not in yolo
+    assert "<difficult>1</difficult>" in (tmp_path / "voc" / "Annotations" / "a.xml").read_text()

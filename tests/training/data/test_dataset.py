@@ -74,6 +74,15 @@ def test_rejects_unknown_image_name(data: LabelledImages) -> None:
         data.select(["photo_00.png", "elsewhere.png"])
 
 
+@pytest.mark.parametrize(
+    ("class_names", "label"), [(None, "1"), (("nut", "bolt"), "bolt"), (("0", "1", "10", "2"), "1")]
+)
+def test_names_the_numbers_of_label_files(tmp_path: Path, class_names: tuple[str, ...] | None, label: str) -> None:
+    Image.new("RGB", (20, 20)).save(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text("1 0.5 0.5 0.5 0.5\n")
+    assert read_dataset(tmp_path, class_names=class_names).images[0].labels == (label,)
+
+
 def test_reads_embedded_image(shapes: Path, tmp_path: Path) -> None:
     document = json.loads((shapes / "photo_00.json").read_text())
     document["imageData"] = base64.b64encode((shapes / "photo_00.png").read_bytes()).decode()

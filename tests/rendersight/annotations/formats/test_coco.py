@@ -242,7 +242,7 @@ class TestFaults:
         (tmp_path / "x.json").write_text(text)
         (fault,) = read_annotations(tmp_path / "x.json", ReadOptions(format="coco")).faults
         assert fault.file == "x.json"
-        assert fault.reason.startswith(("not JSON", "is no COCO file", 'has no list "categories"'))
+        assert fault.reason.startswith(("not JSON", "is not a COCO file", 'has no list "categories"'))
 
 
 def test_cocos_own_program_reads_what_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

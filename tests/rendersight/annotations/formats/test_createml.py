@@ -41,6 +41,11 @@ def test_a_broken_annotation_is_a_fault(tmp_path: Path, item: dict[str, Any], me
     assert message in reasons(read_one(tmp_path, [{"image": "a.png", "annotations": [item]}]))["labels.json"]
 
 
+def test_an_item_without_annotations_is_a_fault(tmp_path: Path) -> None:
+    found = read_one(tmp_path, [{"image": "a.png", "annotations": [BOX]}, {"image": "b.png", "boxes": []}])
+    assert "item 1 is {'image': 'b.png'" in reasons(found)["labels.json"]
+
+
 def test_no_file_at_all(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match="holds no CreateML file"):
         read_annotations(tmp_path, ReadOptions(format="createml"))

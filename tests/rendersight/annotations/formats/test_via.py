@@ -63,7 +63,7 @@ def test_finds_the_attribute_of_the_class(tmp_path: Path, attributes: dict[str, 
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        (region(colour="red", size="big"), "which attribute of the regions is the class? There are colour, size"),
+        (region(colour="red", size="big"), "no attribute of the regions is called label; there are colour, size"),
         (region(label=""), "a region's label is ''; accepted: the name of one class"),
         (region(label={"nut": True, "bolt": True}), "accepted: the name of one class"),
         (region({"name": "star"}), "'star' is not a shape; accepted: rect"),

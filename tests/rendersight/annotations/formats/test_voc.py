@@ -72,6 +72,11 @@ class TestBoxes:
         assert found.faults == ()
         assert [image.splits for image in found.images] == [("test",), ("train",)]
 
+    def test_deleted_objects_are_none_and_misplaced_ones_a_fault(self, tmp_path: Path) -> None:
+        assert the_image(read_one(tmp_path, box(more="<deleted>1</deleted>"), box())).labels == ("dog",)
+        (tmp_path / "a.xml").write_text("<annotation><objects><item><bndbox/></item></objects></annotation>")
+        assert "not in elements <object>" in reasons(read_annotations(tmp_path))["a.xml"]
+
     def test_flags_are_kept_and_difficult_objects_are_objects(self, tmp_path: Path) -> None:
         flags = "<truncated>0</truncated><difficult>1</difficult>"
         found = the_image(read_one(tmp_path, box(more=flags), box()))

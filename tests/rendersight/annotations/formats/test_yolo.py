@@ -104,7 +104,7 @@ class TestData:
             write_image(tmp_path / "images" / f"{name}.png")
             write(tmp_path / "labels" / f"{name}.txt", LINE)
         write(tmp_path / "train.txt", "./images/a.png\n\n")
-        write(tmp_path / "val.txt", f"images\\a.png\r\n{tmp_path / 'images' / 'b.png'}\n")
+        write(tmp_path / "val.txt", f"data\\images\\a.png\r\n{tmp_path / 'images' / 'b.png'}\n")
         data = "train: train.txt\nval: val.txt\nnames: [cat, dog]\n"
         found = read_one(tmp_path, data=data)
         assert found.faults == ()
@@ -265,7 +265,7 @@ class TestFaults:
             "one",
             "labels/lost.txt: is a label file, but there is no image of this stem",
             "labels/nan.txt: line 1: 'nan 0.5 0.1 0.1' is beyond 0 to 1; accepted: fractions of the image's size",
-            "labels/negative.txt: line 1: width -0.001 or height 0.1 is negative",
+            "labels/negative.txt: line 1: width -0.001 or height 0.1 is negative; accepted: 0 or more",
             "labels/px.txt: line 1: '12 15 10 20' is beyond 0 to 1; accepted: fractions of the image's size",
             "labels/scored.txt: line 1: there are 5 numbers after the class; accepted: 4 for a box, x and y of three "
             "or more points for an outline",
