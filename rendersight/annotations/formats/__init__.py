@@ -50,6 +50,7 @@ FORMATS = {
         labelme_folder.write,
         has_splits=False,
         flags=None,
+        is_upright=True,
     ),
     "coco": Format("COCO", (".json",), coco.owns, coco.read, coco.write, coco.IMAGES, has_file_each=False),
     "voc": Format("Pascal VOC", (".xml",), voc.owns, voc.read, voc.write, voc.IMAGES, flags=voc.FLAGS),
