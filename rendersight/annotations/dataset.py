@@ -215,7 +215,7 @@ def _unread(index: FileIndex, listing: Listing, name: str, options: ReadOptions)
             harmless.append(Fault(fault.file, f"is {other}, and --format {name} leaves it out"))
         else:
             reason = fault.reason if other != name else _ASTRAY
-            faults.append(Fault(fault.file, f"{reason}. Or go on without it: --ignore-unread"))
+            faults.append(Fault(fault.file, f"{reason}. Or continue without it: --ignore-unread"))
     return faults, sorted(harmless, key=lambda fault: fault.file)
 
 
