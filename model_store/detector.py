@@ -64,7 +64,7 @@ class Detector:
         return detections_in((photo.height, photo.width), boxes, found.labels, found.scores)
 
     def _cut(self, found: Detections) -> Detections:
-        """Return at most as many detections as the model reports, the best ones."""
+        """Return the best detections, at most as many as the model reports."""
         most = self.info.detections_per_image
         return found if len(found) <= most else found.by_score().select(np.arange(most))
 

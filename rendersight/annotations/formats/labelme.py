@@ -138,7 +138,7 @@ _EXTENTS = {
 
 
 def parse(text: str) -> Document:
-    """Parse the text of a file from LabelMe (versions 3 to 5, or before) or X-AnyLabeling; ignore unknown keys.
+    """Parse the text of a file from LabelMe (version 3, 4, 5 or none) or X-AnyLabeling; ignore unknown keys.
 
     Raises:
         AnnotationError: the text is not JSON, or not LabelMe's structure; the message names the place.
