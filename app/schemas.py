@@ -194,7 +194,7 @@ class MetricsOut(AnswerModel):
 
 
 class SkippedEngineOut(AnswerModel):
-    """A faster engine that does not run on this machine."""
+    """A faster engine that does not load here or fails the golden check."""
 
     engine: str = Field(description="Runtime and arithmetic.")
     reason: str = Field(description="Reason why it does not run.")

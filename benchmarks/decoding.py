@@ -40,7 +40,7 @@ def enlarged(pixels: images.RgbImage) -> bytes:
 
 
 def times(detector: Detector, *, rounds: int) -> dict[str, list[float]]:
-    """Return the seconds from bytes to the network's input for both ways of decoding, measured in turns."""
+    """Return the seconds from bytes to the network's input for both ways of decoding, measured alternately."""
     engine = detector.engine
     if not isinstance(engine, OpenVinoEngine):
         raise TypeError(f"the input is measured of an OpenVINO engine, not of {engine.name}")

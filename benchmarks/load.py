@@ -36,7 +36,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Load:
-    """The result of a load.
+    """The answers to a load.
 
     Attributes:
         answers: answers in order of arrival.
@@ -101,7 +101,7 @@ def paced(
 
     Args:
         port: port of the service on this machine.
-        photos: photos, sent in turns.
+        photos: photos, sent one after the other and repeated.
         rate: requests per second.
         count: number of requests.
         seed: seed of a Poisson process; None spaces the requests evenly.

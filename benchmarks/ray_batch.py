@@ -1,6 +1,6 @@
 """Photos per second of the batch job and of its engine alone: `python -m benchmarks.ray_batch`, after `make ray-env`.
 
-It measures in turns, on the same JPEGs of 640 x 640 px and all cores:
+It alternates between the cases, on the same JPEGs of 640 x 640 px and all cores:
 
 - the engine alone: one thread per stream passes decoded photos to it, over and over;
 - decoding and the engine without Ray: the threads of an actor of the job, from reading a file to its boxes;

@@ -75,7 +75,7 @@ def measure(start: Start, *, concurrency: int, seconds: float, brief: bool = Fal
 
 
 def compare(starts: Mapping[str, Start], *, rounds: int, concurrency: int, seconds: float, brief: bool = False) -> None:
-    """Measure services in turns and print their figures with the ratios to the first service."""
+    """Measure services alternately and print their figures with the ratios to the first service."""
     rows: dict[str, dict[str, list[float]]] = {name: {} for name in starts}
     for _ in range(rounds):
         for name, start in starts.items():

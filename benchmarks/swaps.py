@@ -97,7 +97,12 @@ def _served(server: Server) -> int:
 
 
 def _untruthful(load: Load, still: Load) -> int:
-    """Return the number of answers with boxes of another version than they name; `still` has the first version only."""
+    """Return the number of answers whose boxes are not those of the version they name.
+
+    Args:
+        load: answers while newer releases took over.
+        still: answers of the first version.
+    """
     expected = {answer.photo: _boxes(answer.body) for answer in still.answers if answer.status == http.client.OK}
     wrong = 0
     for answer in load.answers:

@@ -88,7 +88,7 @@ def batches(data: LabelledImages) -> Iterator[list[Sample]]:
 
 
 def main() -> None:
-    """Time both in turns and print seconds per image and their ratio."""
+    """Time both alternately and print seconds per image and their ratio."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training_speed", description=__doc__)
     parser.add_argument("dataset", type=Path, nargs="?", default=DEFAULT_DATASET)
     parser.add_argument("--rounds", type=int, default=8)

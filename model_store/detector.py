@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +14,7 @@ import numpy as np
 
 from model_store import cpu, golden, store
 from model_store.devices import choose_device
+from model_store.engine_choice import SkippedEngine, by_speed, consequence
 from model_store.engines import ENGINES, Engine, detections_in
 from model_store.errors import BrokenRelease, EngineNotAvailable, GoldenMismatch, ModelError
 from model_store.manifest import EngineRecord, Manifest
@@ -34,26 +35,6 @@ if TYPE_CHECKING:
     from model_store.engines.openvino import Graphs
 
 _log = logging.getLogger(__name__)
-
-_SPEED = {
-    "openvino-int8": 1.0,
-    "openvino-bf16": 0.7,
-    "openvino-fp32": 0.5,
-    "torch-fp16": 1.0,
-    "torch-bf16": 0.5,
-    "torch-fp32": 0.33,
-}
-"""Rough speed relative to the device's fastest engine; docs/performance.md has figures."""
-
-_IN_WORDS = ((0.8, "about as fast"), (0.45, "at about half the speed"), (0.0, "at about a third of the speed"))
-
-
-@dataclass(frozen=True)
-class SkippedEngine:
-    """An engine that `auto` would prefer to the running one, and the reason why it does not run; no path is named."""
-
-    name: str
-    reason: str
 
 
 class Detector:
@@ -83,7 +64,7 @@ class Detector:
         return detections_in((photo.height, photo.width), boxes, found.labels, found.scores)
 
     def _cut(self, found: Detections) -> Detections:
-        """Return at most as many detections as the model reports, the best ones."""
+        """Return the best detections, at most as many as the model reports."""
         most = self.info.detections_per_image
         return found if len(found) <= most else found.by_score().select(np.arange(most))
 
@@ -183,7 +164,7 @@ def open_detector(
     )
     if engine != "auto":
         return _open(engine, request)
-    *optional, last = _by_speed(request)
+    *optional, last = by_speed(request.engines, request.device, is_bare=request.release is None)
     skipped: list[SkippedEngine] = []
     for name in optional:
         try:
@@ -197,7 +178,7 @@ def open_detector(
         detector = _open(last, request)
     detector.skipped = tuple(skipped)
     if skipped:
-        _log.warning("%s", _consequence(detector))
+        _log.warning("%s", consequence(skipped, detector.engine.name))
     return detector
 
 
@@ -208,32 +189,6 @@ def _reason(error: ModelError, request: _Request) -> str:
     for place in (folder.absolute(), folder):
         text = text.replace(f"{place}/", "").replace(str(place), folder.name)
     return text
-
-
-def _consequence(detector: Detector) -> str:
-    """Return a log line with the engines that were left out and the cost in speed."""
-    first, serving = detector.skipped[0].name, detector.engine.name
-    reasons = "; ".join(f"engine {item.name} is left out: {item.reason}" for item in detector.skipped)
-    speed = _SPEED[serving] / _SPEED[first]
-    cost = next((words for least, words in _IN_WORDS if speed >= least), _IN_WORDS[-1][1])
-    return f"{reasons}. {serving} serves instead, {cost}"
-
-
-def _by_speed(request: _Request) -> Iterator[str]:
-    """Yield the engines that `auto` may use, fastest first; the last one is the state dict's own network."""
-    known = request.engines
-    accurate = [name for name in ENGINES if name in known and known[name].is_judged]
-    if request.device != "cpu":
-        yield from (name for name in accurate if name == "torch-fp16")
-    else:
-        converted = "openvino-bf16" if request.release is None and cpu.has_bfloat16() else "openvino-fp32"
-        here = [name for name in accurate if name != "torch-fp16" and _is_fast_here(name)]
-        yield from dict.fromkeys((*here, converted))
-    yield "torch-fp32"
-
-
-def _is_fast_here(name: str) -> bool:
-    return cpu.has_bfloat16() or not name.endswith("-bf16")
 
 
 def _open(name: str, request: _Request) -> Detector:

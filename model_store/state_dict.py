@@ -95,7 +95,7 @@ def _is_torchscript(path: Path) -> bool:
 
 
 def _what_was_found(path: Path, foreign: str) -> str:
-    """Say what a file holds: the foreign objects that were met, or its first bytes."""
+    """Describe an unreadable file: by the object in it that is no tensor, or by its size and first bytes."""
     if foreign:
         return f"holds {foreign} beside tensors; save it with torch.save(model.state_dict(), 'weights.pt')"
     with path.open("rb") as file:

@@ -93,7 +93,7 @@ class _Unusual(ValueError):
 
 @dataclass
 class _Items:
-    """The images in a file: what decoding the main one takes.
+    """The images in a file, and the properties that make decoding the main one expensive.
 
     Attributes:
         main: id of the main image.

@@ -213,7 +213,7 @@ def _decode(
 
 
 def _format_of(data: bytes, formats: Sequence[str] | None) -> str | None:
-    """Return what `sniff` does.
+    """Return the format of an encoded image, as `sniff` does, if it is accepted.
 
     Raises:
         UnknownImageFormat: the format is not among `formats`, or is HEIF without the plugin.
@@ -299,7 +299,7 @@ def _reduce(image: Image.Image, need: Need | None) -> int:
 
 
 def _upright(rgb: Image.Image, stored_wh: tuple[int, int], reduction: int, orientation: int) -> Photo:
-    """Apply the EXIF orientation to decoded pixels, and to their margin beyond the image's right and lower edge."""
+    """Apply the EXIF orientation to decoded pixels, and to the margin that reduced decoding adds right and below."""
     if reduction == 1:
         stored_wh = rgb.size  # loading a TIFF has already turned it
     width, height = stored_wh

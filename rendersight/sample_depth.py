@@ -18,8 +18,8 @@ def eight_bits(samples: NDArray[Any]) -> NDArray[np.uint8]:
     """Scale samples to 8 bits.
 
     Integers count as samples of 8, 10, 12, 14, 16, 24 or 32 bits, the fewest that hold the largest sample. The upper 8
-    bits remain. Floats are fractions of white if the largest is at most 1. From 16, they are grey values of as many
-    bits. A float may be brighter than white by a quarter; it becomes white.
+    bits remain. Floats are fractions of white if the largest is at most 1.25. From 16 on, they are grey values of as
+    many bits. A float may be brighter than white by a quarter; it becomes white.
 
     Args:
         samples: integers or floats of any shape. Negative samples and NaN become black.

@@ -186,7 +186,7 @@ def resolve(
     origin = _origin(config.weights, store_root)
     release = origin if isinstance(origin, Release) else None
     if config.architecture == AUTO:
-        known = release.manifest.architecture if release else _architecture_of(origin)
+        known = origin.manifest.architecture if isinstance(origin, Release) else _architecture_of(origin)
         chosen["architecture"] = known or ARCHITECTURE_FOR[device.partition(":")[0]]
     architecture = chosen.get("architecture", config.architecture)
     if release and release.manifest.architecture == architecture and not set(_INPUT) & values.keys():

@@ -44,7 +44,7 @@ class Pace:
 
 
 class Announcer:
-    """Says how much time is left once three items are measured, and again if the estimate turns out to be wrong."""
+    """Announcement of the remaining time once three items are measured, and again if the estimate was wrong."""
 
     def __init__(self, say: Callable[[str], None], *, unit: str = "each", advice: str = "") -> None:
         """Announce through `say`.

@@ -24,7 +24,7 @@ _SUFFIXES = {"JPEG": "jpg"}  # other formats use their own name
 
 @dataclass(frozen=True)
 class FormLimits:
-    """Limits of a form, besides the limit on the body's bytes.
+    """Limits of a form: `Settings.max_parts` and `Settings.max_part_header_bytes`.
 
     Attributes:
         max_parts: maximum number of parts.

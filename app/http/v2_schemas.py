@@ -18,7 +18,7 @@ _BASE64 = {"type": "string", "format": "byte"}
 
 
 def _whole(value: object) -> object:
-    """Convert 5.0 to 5, because JSON does not distinguish them. Return anything else unchanged, for the type."""
+    """Convert 5.0 to 5, because JSON does not distinguish them. The type validates anything else."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

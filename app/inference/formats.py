@@ -76,7 +76,7 @@ class OutputFormat:
 
 
 def as_json(result: Result) -> DetectionsOut:
-    """Return the answer as the JSON schema of `POST /detect`."""
+    """Return the answer in the JSON form of `POST /detect`."""
     return DetectionsOut.from_domain(
         result.selected,
         detector=result.detector,

@@ -77,7 +77,7 @@ async def saturate(
 
     Args:
         detector: the detector that the scheduler runs.
-        files: photos, sent in turns.
+        files: photos, sent one after the other and repeated.
         concurrency: open requests at any time; a new request follows each finished one.
         decoders: number of decoding threads.
         seconds: duration of sending.

@@ -250,7 +250,7 @@ class Lane:
         return {name: self._requests[graph].get_tensor(name).data for name in self._taken[graph]}
 
     def pixels(self, image: RgbImage, height: int, width: int, rule: InputRule) -> NDArray[np.float32]:
-        """Resize an image less the mean as torch does (bilinear, no antialiasing) and pad with zeros: (1, H, W, 3)."""
+        """Subtract the mean, resize as torch does (bilinear, no antialiasing) and pad with zeros: (1, H, W, 3)."""
         padded_h, padded_w = (-(-side // PAD_MULTIPLE_PX) * PAD_MULTIPLE_PX for side in (height, width))
         size = padded_h * padded_w * 3
         if self._memory.size < size:

@@ -1,4 +1,4 @@
-"""The torch engine: runs the state dict's own network on a CPU or a CUDA GPU, faster but with the same results."""
+"""The torch engine: runs the state dict's own network on a CPU or a CUDA GPU, in float32, bfloat16 or float16."""
 
 import copy
 import itertools

@@ -26,11 +26,11 @@ def extent_of_polygon(coordinates: Sequence[float]) -> BoxXyxy:
 
 
 def from_origin(box_xyxy: BoxXyxy, origin: int) -> BoxXyxy:
-    """Return corners in px as pixel edges from 0.
+    """Convert the corners in a file to pixel edges counted from 0, in px.
 
     Args:
         box_xyxy: corners as written.
-        origin: 0 if they are such edges; 1 if they number the pixels from 1 and include the last one.
+        origin: 0 if the file has such edges; 1 if it numbers the pixels from 1 and includes the last one.
     """
     x0, y0, x1, y1 = box_xyxy
     return x0 - origin, y0 - origin, x1, y1

@@ -165,7 +165,7 @@ def read_annotations(
 
 
 def _without_reserved(listing: Listing) -> Listing:
-    """Leave out the objects and classes whose names mean that they are none, and count the objects."""
+    """Leave out the objects and classes with LabelMe's reserved names, and count the objects."""
     ignored = Counter(item.label for record in listing.records for item in record.objects if item.label in NO_CLASSES)
     records = [
         replace(record, objects=tuple(item for item in record.objects if item.label not in NO_CLASSES))
@@ -215,7 +215,7 @@ def _unread(index: FileIndex, listing: Listing, name: str, options: ReadOptions)
             harmless.append(Fault(fault.file, f"is {other}, and --format {name} leaves it out"))
         else:
             reason = fault.reason if other != name else _ASTRAY
-            faults.append(Fault(fault.file, f"{reason}. Or go on without it: --ignore-unread"))
+            faults.append(Fault(fault.file, f"{reason}. Or continue without it: --ignore-unread"))
     return faults, sorted(harmless, key=lambda fault: fault.file)
 
 

@@ -35,7 +35,7 @@ class ServiceUnreachable(RendersightError):
 
 
 class ConnectionLost(ServiceUnreachable):
-    """A connection that ended before the answer did."""
+    """A connection that closed before the whole answer arrived."""
 
 
 class TimedOut(RendersightError):

@@ -9,7 +9,8 @@ from playwright.sync_api import Request, expect
 from app.http.keys import hash_of
 from app.main import create_app
 from app.settings import Settings
-from model_store.detector import Detector, SkippedEngine
+from model_store.detector import Detector
+from model_store.engine_choice import SkippedEngine
 from tests.app.fakes import CARD, FixedEngine, HeldEngine, app_with
 from tests.app.wire import serving
 from tests.browser.tab import EXAMPLES, Tab, answer_of

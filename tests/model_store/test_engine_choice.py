@@ -1,4 +1,4 @@
-"""Which engine runs a model: the fastest that is known to be accurate and that works here."""
+"""Choice of the engine by `auto`: the fastest that is known to be accurate and that runs here."""
 
 import logging
 import resource

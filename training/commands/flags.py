@@ -88,7 +88,7 @@ def add_reading(parser: argparse.ArgumentParser, *, format_flag: str = "--format
         "--negatives", action="store_true", help="images without a label file show no object; otherwise they are faults"
     )
     group.add_argument(
-        "--ignore-unread", action="store_true", help="go on without label files and photos that cannot be read"
+        "--ignore-unread", action="store_true", help="continue without label files and photos that cannot be read"
     )
     group.add_argument(
         "--pixel-origin",

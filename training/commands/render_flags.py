@@ -39,7 +39,7 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
 
 
 def workers_of(options: argparse.Namespace) -> Workers:
-    """Return the processes and their threads: twice the share of the cores each.
+    """Return the number of processes, and for each the threads: by default twice its share of the cores.
 
     While one process builds its scene, another can then trace on its cores.
     """

@@ -207,7 +207,7 @@ def joined(process: Process, *, device: str) -> Iterator[World]:
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
         why = re.sub(r"^\[\S+\] ", "", str(error)).partition(". ")[0]  # Gloo's messages begin with [file:line]
-        raise PeersLost(f"another process has ended; {process} cannot go on without: {why}") from error
+        raise PeersLost(f"another process has ended; {process} cannot continue: {why}") from error
     dist.destroy_process_group()
 
 

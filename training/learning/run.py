@@ -181,7 +181,7 @@ def _check_batch(config: TrainConfig, world: World) -> None:
 
 
 def _check_objects(dataset: Path, train: LabelledImages, hold_out: LabelledImages, *, say: Say) -> None:
-    """Refuse to train on no object at all, and say what the hold-out cannot measure."""
+    """Raise an error if no image to train on has an object. Report what the hold-out images cannot measure."""
     if not any(image.labels for image in train.images):
         raise AnnotationError(
             f"none of the {len(train.images)} images to train on has a labelled object, so there is nothing to learn; "
@@ -192,7 +192,7 @@ def _check_objects(dataset: Path, train: LabelledImages, hold_out: LabelledImage
 
 
 def _warn_of_crowds(data: LabelledImages, most: int, *, say: Say) -> None:
-    """Say if images show more objects than the network may report."""
+    """Warn if images show more objects than the network may report."""
     counts = [len(image.labels) for image in data.images]
     if max(counts) > most:
         say(

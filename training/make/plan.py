@@ -1,4 +1,4 @@
-"""What `make` is asked to make, and the file `make.json` that records it together with the progress."""
+"""The plan of `make`, and the file `make.json` that records the plan and its progress."""
 
 import json
 from dataclasses import asdict, dataclass

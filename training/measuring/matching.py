@@ -1,4 +1,4 @@
-"""COCOeval's matches for each image, from which figures of any choice of images can be computed."""
+"""COCOeval's matches for each image, from which the figures of any subset of the images can be computed."""
 
 from dataclasses import dataclass
 from typing import Any, Self

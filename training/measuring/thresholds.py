@@ -75,7 +75,7 @@ def worth_recommending(curve: Curve) -> dict[str, OperatingPoint]:
 
 
 def at_score(curve: Curve, score_threshold: float) -> OperatingPoint:
-    """Return the results of a given threshold; zeros if no detection is above it."""
+    """Return precision, recall and F1 at a given threshold; zeros if no detection is above it."""
     last = int((curve.scores > score_threshold).sum()) - 1
     if last < 0:
         return OperatingPoint(score_threshold, precision=0.0, recall=0.0, f1=0.0)

@@ -107,7 +107,7 @@ def _worth(labels: Sequence[int], seen: Counter[int]) -> float:
 
 
 def _sensitivity(image: RgbImage, found: Detections, engine: Engine, *, score_threshold: float) -> float:
-    """Return how far wrong input moves the boxes, as `GoldenDifference.box`; the smallest value over two kinds of it.
+    """Return how far wrong input moves the boxes (`GoldenDifference.box`): the smaller value of two kinds.
 
     A robust network hardly notices these kinds: BGR channels, and a missing division by the standard deviation, which
     leaves a picture with little contrast.

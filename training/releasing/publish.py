@@ -301,7 +301,7 @@ def add_engines(folder: Path, manifest: Manifest, prepared: PreparedEngines) -> 
 
 
 def _checked(name: str, record: EngineRecord, folder: Path, manifest: Manifest, *, is_new: bool) -> EngineRecord:
-    """Run the golden check of an engine as `open_detector` does, and return its record; a new engine's gets its drift.
+    """Run an engine's golden check as `open_detector` does. Return its record, with the drift if it is new.
 
     Raises:
         ModelError: the engine does not compile, or fails the golden check.

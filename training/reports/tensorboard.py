@@ -12,7 +12,7 @@ _TRAINING = ("learning_rate", "images_per_s")
 
 
 def write_scalars(run: Path, epoch: Mapping[str, Any]) -> None:
-    """Add an epoch, one line of the run's metrics, to the curves, replacing this and later epochs.
+    """Add one epoch of the run's metrics to the curves. It replaces this epoch and all later ones.
 
     Each epoch has its own file, so that a killed run can repeat its last epoch.
     """

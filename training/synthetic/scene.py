@@ -150,7 +150,7 @@ _THING_JSON: dict[str, Any] = dict.fromkeys(("kind", "label", "position", "yaw_d
     "source": None,
     "text": "",
 }
-"""Keys of every thing in JSON, each with its value for the things that do not have it."""
+"""Keys of every thing in JSON, each with the value that stands for a missing field."""
 
 
 @dataclass(frozen=True)

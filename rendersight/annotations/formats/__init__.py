@@ -52,6 +52,7 @@ FORMATS = {
         labelme_folder.write,
         has_splits=False,
         flags=None,
+        is_upright=True,
     ),
     "coco": Format(
         "COCO", (".json",), coco.owns, coco.read, coco.write, coco.IMAGES, has_file_each=False, has_classes=True

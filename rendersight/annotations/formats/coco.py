@@ -133,7 +133,7 @@ class _File:
     faulty: set[tuple[str, _Id | None]] = field(default_factory=set)
 
     def read(self) -> None:
-        """Read images, objects, categories and faults; an object of a faulty image or category is no further fault."""
+        """Read images, objects, categories and faults; an object of a faulty image or category adds no fault."""
         try:
             data = _parse(read_text(self.path))
             categories = self._categories(data)

@@ -85,7 +85,7 @@ def _is_number(word: str) -> bool:
 
 
 def read(index: FileIndex, options: ReadOptions) -> Listing:
-    """Read the CSV tables. An image without a row beside the listed images is one without a label file.
+    """Read the CSV tables. An image without a row, in a folder of listed images, counts as unlabelled.
 
     Raises:
         AnnotationError: there is no CSV file with boxes.

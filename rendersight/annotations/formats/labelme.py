@@ -138,7 +138,7 @@ _EXTENTS = {
 
 
 def parse(text: str) -> Document:
-    """Parse the text of a LabelMe file: no version, 3 to 5, or X-AnyLabeling's; other keys are ignored.
+    """Parse the text of a file from LabelMe (version 3, 4, 5 or none) or X-AnyLabeling; ignore unknown keys.
 
     Raises:
         AnnotationError: the text is not JSON, or not LabelMe's structure; the message names the place.

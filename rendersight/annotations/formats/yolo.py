@@ -143,7 +143,7 @@ def _names_files(index: FileIndex) -> list[Path]:
 
 
 def _numbers_of(path: Path) -> set[int]:
-    """Return the class numbers of a label file; lines that are none are left to `_objects`."""
+    """Return the class numbers in a label file; skip malformed lines, which `_objects` reports."""
     words = [line.split() for line in path.read_bytes().split(b"\n")]
     return {int(line[0]) for line in words if line and line[0].isdigit() and len(line[0]) < _MOST_DIGITS}
 
@@ -165,7 +165,7 @@ def _declared_splits(index: FileIndex) -> tuple[dict[Path, tuple[str, ...]], lis
 
 
 def _ending_with(index: FileIndex, written: str) -> Path | None:
-    """Return the file whose path ends like a written one, the longest match first."""
+    """Return the file that a path in `obj.data` means, without the leading folders of another machine, or None."""
     parts = PurePosixPath(written.replace("\\", "/")).parts
     for start in range(len(parts)):
         if (path := index.root.joinpath(*parts[start:])).is_file():
@@ -331,7 +331,7 @@ class _Data:
                 yield from self._listed(found)
 
     def _candidates(self, place: str) -> Iterator[Path]:
-        """Yield the paths that a place may mean; the first folders of its path may be of another machine or folder."""
+        """Yield the paths that an entry of `data.yaml` may mean, also without leading folders of another machine."""
         for base in dict.fromkeys((self.root, self.path.parent)):
             yield Path(os.path.normpath(base / place))
         parts = [part for part in PurePosixPath(place.replace("\\", "/")).parts if part not in ("..", "/")]

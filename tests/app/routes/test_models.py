@@ -4,7 +4,8 @@ from fastapi.testclient import TestClient
 from app.main import create_app
 from app.schemas import ModelsOut
 from app.settings import Settings
-from model_store.detector import Detector, SkippedEngine
+from model_store.detector import Detector
+from model_store.engine_choice import SkippedEngine
 from tests.app.conftest import NOT_CONVERTED, SCORE_THRESHOLD
 from tests.app.fakes import CARD, FixedEngine, app_with
 

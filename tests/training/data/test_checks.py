@@ -9,6 +9,7 @@ import pytest
 
 from rendersight.annotations import AnnotatedImage, Fault
 from rendersight.annotations.dataset import AnnotatedDataset, Misfit
+from rendersight.annotations.formats import FORMATS
 from training.data.checks import (
     check_balance,
     check_duplicates,
@@ -60,12 +61,14 @@ def test_images_that_show_nothing_are_one_finding() -> None:
     assert check_exposure([LOOK]) == []
 
 
-def test_orientation_severity_depends_on_format() -> None:
+@pytest.mark.parametrize(
+    ("name", "severity"), [("labelme", "note"), ("yolo", "note"), ("coco", "warning"), ("cvat", "warning")]
+)
+def test_orientation_severity_depends_on_format(name: str, severity: str) -> None:
     looks = [LOOK, replace(LOOK, name="b.png", orientation=6)]
-    (known,) = check_orientation(looks, is_upright=True)
-    (doubtful,) = check_orientation(looks, is_upright=False)
-    assert (known.severity, doubtful.severity) == ("note", "warning")
-    assert [(spot.file, spot.words) for spot in doubtful.spots] == [("b.png", "orientation 6")]
+    (found,) = check_orientation(looks, is_upright=FORMATS[name].is_upright)
+    assert found.severity == severity
+    assert [(spot.file, spot.words) for spot in found.spots] == [("b.png", "orientation 6")]
     assert check_orientation([LOOK], is_upright=False) == []
 
 

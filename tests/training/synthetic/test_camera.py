@@ -1,6 +1,9 @@
+import math
+import random
+
 import pytest
 
-from training.synthetic.camera import camera_axes, project, unproject
+from training.synthetic.camera import camera_axes, draw_camera, project, unproject
 from training.synthetic.scene import Camera
 
 
@@ -36,3 +39,16 @@ def test_sky_and_points_behind_camera() -> None:
     low = camera((10, 0, 1))
     assert unproject(low, (300, 0)) is None
     assert project(low, (30, 0, 1)) is None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_drawn_camera_shows_one_unit_at_the_wanted_size(seed: int) -> None:
+    view = draw_camera(random.Random(seed), 100.0)
+    right, _, forward = camera_axes(view)
+    left_end, right_end = (project(view, (s * right[0], s * right[1], s * right[2])) for s in (-0.5, 0.5))
+    assert left_end is not None
+    assert right_end is not None
+    (x0, y0), (x1, y1) = left_end, right_end
+    assert math.hypot(x1 - x0, y1 - y0) == pytest.approx(100)
+    assert ((x0 + x1) / 2, (y0 + y1) / 2) == pytest.approx((view.size_px / 2,) * 2)
+    assert -forward[2] >= math.cos(math.radians(70)) - 1e-9

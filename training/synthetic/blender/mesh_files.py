@@ -1,4 +1,4 @@
-"""Import of mesh files: their colours are used, and a file that they name must be there."""
+"""Import of mesh files with their colours. A missing texture or material library is an error."""
 
 import re
 from pathlib import Path
