@@ -51,8 +51,8 @@ def ignore_regions(network: FasterRCNN) -> None:
             _leave_out(label, proposal, ignored)
         return matched, labels
 
-    network.transform.resize = resize_all  # type: ignore[method-assign]
-    network.rpn.assign_targets_to_anchors = assign_anchors  # type: ignore[method-assign]
+    network.transform.resize = resize_all
+    network.rpn.assign_targets_to_anchors = assign_anchors
     network.roi_heads.select_training_samples = select_samples
     network.roi_heads.assign_targets_to_proposals = assign_proposals
 
@@ -69,4 +69,5 @@ def shares_inside(boxes_xyxy: Tensor, regions_xyxy: Tensor) -> Tensor:
     """Return the share of each box's area inside each region, float32 (N, M)."""
     low = torch.maximum(boxes_xyxy[:, None, :2], regions_xyxy[None, :, :2])
     high = torch.minimum(boxes_xyxy[:, None, 2:], regions_xyxy[None, :, 2:])
-    return (high - low).clamp(min=0).prod(dim=2) / box_area(boxes_xyxy).clamp(min=1e-6)[:, None]
+    shares: Tensor = (high - low).clamp(min=0).prod(dim=2) / box_area(boxes_xyxy).clamp(min=1e-6)[:, None]
+    return shares

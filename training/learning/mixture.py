@@ -11,9 +11,9 @@ from training.config import TrainConfig
 from training.data.dataset import DetectionDataset
 from training.data.transforms import Sample, augmentation
 from training.seeds import mixed_seed
-from training.synthetic.composites import CompositeOptions, Compositor
-from training.synthetic.cutouts import read_cutouts
-from training.synthetic.parts import BACKDROPS, CLUTTER, OBJECTS
+from training.synthetic.composites.compositor import CompositeOptions, Compositor
+from training.synthetic.composites.cutouts import read_cutouts
+from training.synthetic.composites.parts import BACKDROPS, CLUTTER, OBJECTS
 
 _STREAM = 3
 

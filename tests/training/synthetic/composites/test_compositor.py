@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from training.synthetic.composites import CompositeOptions, Compositor
-from training.synthetic.cutouts import Cutout
+from training.synthetic.composites.compositor import CompositeOptions, Compositor
+from training.synthetic.composites.cutouts import Cutout
 
 
 def square(label: str, *, rgb: tuple[int, int, int], side_px: int = 60, diameter: float = 1.0) -> Cutout:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from training.synthetic.cutouts import clutter, draw, render_cutouts
+from training.synthetic.composites.cutouts import clutter, draw, render_cutouts
 from training.synthetic.dataset import render_dataset
 from training.synthetic.recipes import MeshObject, backdrop
 from training.synthetic.renderer import Workers

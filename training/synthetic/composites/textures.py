@@ -14,9 +14,9 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(math.log(low), math.log(high))))
 
 
-def crop(rng: np.random.Generator, picture: Pixels, height: int, width: int, low: float, high: float) -> Pixels:
-    """Return a random part of a picture at the wanted size, mirrored in half of the cases, sometimes turned."""
-    share = rng.uniform(low, high)
+def crop(rng: np.random.Generator, picture: Pixels, height: int, width: int, *, low: float) -> Pixels:
+    """Return a random part of a picture at the wanted size, often mirrored; it has at least `low` of its side."""
+    share = rng.uniform(low, 1.0)
     h, w = picture.shape[:2]
     cut = share * min(h / height, w / width)
     cut_h, cut_w = max(2, int(cut * height)), max(2, int(cut * width))
@@ -58,7 +58,8 @@ def procedural(rng: np.random.Generator, height: int, width: int) -> Pixels:
     picture += cv2.resize(
         rng.normal(0, rng.uniform(0, 14), (height // 2 + 1, width // 2 + 1, 1)).astype(np.float32), (width, height)
     )[..., None]
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    drawn: Pixels = np.clip(picture, 0, 255).astype(np.uint8)
+    return drawn
 
 
 _FONTS = (
@@ -107,7 +108,7 @@ def _colour(rng: np.random.Generator) -> NDArray[np.float32]:
         hsv = (rng.uniform(8, 25), rng.uniform(0, 120), rng.uniform(20, 200))
     else:
         hsv = (rng.uniform(0, 180), rng.uniform(50, 255), rng.uniform(20, 240))
-    return cv2.cvtColor(np.array([[hsv]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0].astype(np.float32)
+    return np.asarray(cv2.cvtColor(np.array([[hsv]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0], np.float32)
 
 
 def recoloured(rng: np.random.Generator, rgb: Pixels) -> Pixels:
@@ -116,4 +117,4 @@ def recoloured(rng: np.random.Generator, rgb: Pixels) -> Pixels:
         return rgb[..., rng.permutation([[1, 2, 0], [2, 0, 1], [2, 1, 0], [1, 0, 2]])[0]]
     hsv = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2HSV)
     hsv[..., 0] = (hsv[..., 0].astype(int) + int(rng.integers(40, 140))) % 180
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8)

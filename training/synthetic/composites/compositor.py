@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.synthetic.cutouts import Cutout
-from training.synthetic.textures import crop, log_uniform, printed, procedural, recoloured
+from training.synthetic.composites.cutouts import Cutout
+from training.synthetic.composites.textures import crop, log_uniform, printed, procedural, recoloured
 
 Pixels = NDArray[np.uint8]
 
@@ -110,7 +110,9 @@ class Compositor:
         seen = np.zeros((options.size_px, options.size_px), np.int16)
         light = rng.normal(0, 0.06, 3).astype(np.float32)  # one colour of light for all objects of a picture
         for number, layer in enumerate(layers, 1):
-            _paste(canvas, seen, layer, number, rng, light)
+            if rng.random() < 0.85:
+                _shade(canvas, layer, rng)
+            _paste(canvas, seen, layer, number, light)
         pixels = _finish(canvas, rng)
         return _annotate(pixels, seen, layers)
 
@@ -169,21 +171,20 @@ class Compositor:
         height, width = rgba.shape[:2]
         texture = self._texture(rng, height, width).astype(np.float32)
         grey = cv2.GaussianBlur(cv2.cvtColor(rgba[..., :3], cv2.COLOR_RGB2GRAY), (0, 0), 6).astype(np.float32)
-        shade = (grey + 30) / (
-            float(grey[rgba[..., 3] > _MIN_ALPHA].mean() if (rgba[..., 3] > _MIN_ALPHA).any() else 128) + 30
-        )
+        inside = rgba[..., 3] > _MIN_ALPHA
+        shade = (grey + 30) / ((float(grey[inside].mean()) if inside.any() else 128.0) + 30)
         return np.dstack([np.clip(texture * shade[..., None], 0, 255), rgba[..., 3]]).astype(np.uint8)
 
     def _texture(self, rng: np.random.Generator, height: int, width: int) -> Pixels:
         if self._backdrops and rng.random() < 0.6:
-            return crop(rng, self._backdrops[int(rng.integers(len(self._backdrops)))], height, width, 0.15, 1.0)
+            return crop(rng, self._backdrops[int(rng.integers(len(self._backdrops)))], height, width, low=0.15)
         return printed(rng, height, width) if rng.random() < 0.6 else procedural(rng, height, width)
 
     def _mixed(self, rng: np.random.Generator, rgba: Pixels) -> Pixels:
         """Put the parts of an object together wrongly: tiles of it and of another object change places."""
         height, width = rgba.shape[:2]
         other = self._pick(rng, str(rng.choice(self._labels))).rgba
-        other = cv2.resize(other, (width, height), interpolation=cv2.INTER_AREA)
+        other = np.asarray(cv2.resize(other, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
         parts = int(rng.integers(2, 5))
         rows = np.linspace(0, height, parts + 1).astype(int)
         columns = np.linspace(0, width, parts + 1).astype(int)
@@ -203,7 +204,7 @@ class Compositor:
         if not self._backdrops or rng.random() < 0.25:
             return printed(rng, size, size) if rng.random() < 0.4 else procedural(rng, size, size)
         picture = self._backdrops[int(rng.integers(len(self._backdrops)))]
-        canvas = crop(rng, picture, size, size, 0.35, 1.0)
+        canvas = crop(rng, picture, size, size, low=0.35)
         if rng.random() < 0.3:  # the lower part is a plain table or floor
             table = procedural(rng, size, size)
             edge = int(rng.uniform(0.1, 0.8) * size)
@@ -223,21 +224,14 @@ def _resized(rng: np.random.Generator, rgba: Pixels, scale: float, label: str | 
     gain, gamma = log_uniform(rng, 0.6, 1.45), log_uniform(rng, 0.8, 1.25)
     rgb = 255 * np.power(np.clip(rgb / 255, 0, 1), gamma) * gain
     if rng.random() < 0.5:
-        alpha = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.3, 0.9))
-    return _Layer(np.clip(rgb, 0, 255).astype(np.float32), alpha, 0, 0, label)
+        alpha[:] = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.3, 0.9))
+    return _Layer(np.clip(rgb, 0, 255).astype(np.float32), np.asarray(alpha, np.float32), 0, 0, label)
 
 
 def _paste(
-    canvas: NDArray[np.float32],
-    seen: NDArray[np.int16],
-    layer: _Layer,
-    number: int,
-    rng: np.random.Generator,
-    light: NDArray[np.float32],
+    canvas: NDArray[np.float32], seen: NDArray[np.int16], layer: _Layer, number: int, light: NDArray[np.float32]
 ) -> None:
-    """Draw a layer with its shadow, and enter its number where it covers the picture."""
-    if rng.random() < 0.85:
-        _shade(canvas, layer, rng)
+    """Draw a layer, and enter its number where it covers the picture."""
     window = _overlap(layer, canvas.shape[0])
     if window is None:
         return
@@ -288,7 +282,8 @@ def _finish(canvas: NDArray[np.float32], rng: np.random.Generator) -> Pixels:
     corners = rng.uniform(0.75, 1.2, (2, 2)).astype(np.float32) if rng.random() < 0.6 else np.ones((2, 2), np.float32)
     gradient = cv2.resize(corners, (size, size), interpolation=cv2.INTER_LINEAR)
     balance = (1 + rng.normal(0, 0.05, 3)) * log_uniform(rng, 0.75, 1.25)
-    return np.clip(canvas * gradient[..., None] * balance.astype(np.float32), 0, 255).astype(np.uint8)
+    lit: Pixels = np.clip(canvas * gradient[..., None] * balance.astype(np.float32), 0, 255).astype(np.uint8)
+    return lit
 
 
 def _annotate(pixels: Pixels, seen: NDArray[np.int16], layers: Sequence[_Layer]) -> Composite:

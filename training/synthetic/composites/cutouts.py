@@ -87,9 +87,9 @@ def draw(objects: Sequence[MeshObject], seed: int) -> CutoutSpec:
         distance=log_uniform(rng, 1.3, 8.0),
         elevation_deg=rng.uniform(-5, 85),
         world=(rng.choice(WORLDS), rng.uniform(0, 360), log_uniform(rng, 0.35, 1.3)),
-        lamp=_lamp(rng) if rng.random() < 0.4 else None,  # noqa: PLR2004
-        bounce_rgb=any_colour(rng) if rng.random() < 0.7 else None,  # noqa: PLR2004
-        gloss=rng.uniform(0.15, 0.9) if rng.random() < 0.6 else None,  # noqa: PLR2004
+        lamp=_lamp(rng) if rng.random() < 0.4 else None,
+        bounce_rgb=any_colour(rng) if rng.random() < 0.7 else None,
+        gloss=rng.uniform(0.15, 0.9) if rng.random() < 0.6 else None,
     )
 
 
@@ -225,6 +225,6 @@ def develop(light: NDArray[np.float32]) -> NDArray[np.uint8]:
     rgb = np.maximum(light[..., :3], 0) / np.maximum(alpha, 1e-4)
     knee = 0.7
     rgb = np.where(rgb > knee, knee + (1 - knee) * (1 - np.exp(-(rgb - knee) / (1 - knee))), rgb)
-    coded = np.where(rgb <= 0.0031308, 12.92 * rgb, 1.055 * np.power(rgb, 1 / 2.4) - 0.055)  # noqa: PLR2004 - IEC 61966-2-1
+    coded = np.where(rgb <= 0.0031308, 12.92 * rgb, 1.055 * np.power(rgb, 1 / 2.4) - 0.055)
     coded = np.where(alpha > 0, coded, 0)
     return np.round(np.concatenate([np.clip(coded, 0, 1), alpha], axis=2) * 255).astype(np.uint8)
