@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from training.config import TrainConfig
+from training.config import ConfigError, TrainConfig
 from training.data.dataset import DetectionDataset
 from training.data.transforms import Sample, augmentation
 from training.seeds import mixed_seed
@@ -31,13 +31,24 @@ class WithComposites(DetectionDataset):
             folder: has the folders `objects`, `backdrops` and `clutter`; the last two may be missing.
             class_names: label i is `class_names[i - 1]`.
             config: training configuration with `composites` and `crop_px`.
+
+        Raises:
+            ConfigError: there are no cut-outs, or some are of no class.
         """
         assert config.crop_px is not None
         self._images, self._config, self._class_names = images, config, class_names
         self._count = config.composites
+        objects = read_cutouts(folder / OBJECTS)
+        if not objects:
+            raise ConfigError(f"{folder / OBJECTS} holds no cut-outs; make them with: python -m training cutouts")
+        if strangers := sorted({cutout.label for cutout in objects} - set(class_names)):
+            raise ConfigError(
+                f"{folder} has cut-outs of {', '.join(strangers)}, which are not classes; "
+                f"the classes are {', '.join(class_names)}"
+            )
         options = CompositeOptions(size_px=config.crop_px, picture_px=config.network_options().min_size)
         self._compositor = Compositor(
-            read_cutouts(folder / OBJECTS),
+            objects,
             [np.asarray(Image.open(path).convert("RGB")) for path in sorted((folder / BACKDROPS).glob("*.jpg"))],
             options,
             clutter=read_cutouts(folder / CLUTTER),

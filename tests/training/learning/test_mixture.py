@@ -64,3 +64,15 @@ def test_boxes_of_composites_lie_inside(mixture: WithComposites) -> None:
 def test_composites_need_windows() -> None:
     with pytest.raises(ConfigError, match="composites need crop_px"):
         validate({"composites": 10})
+
+
+def test_rejects_folder_without_cutouts(tmp_path: Path) -> None:
+    images = DetectionDataset(LabelledImages((), ("nut",)))
+    with pytest.raises(ConfigError, match="holds no cut-outs; make them with"):
+        WithComposites(images, tmp_path, ("nut",), CONFIG)
+
+
+def test_rejects_cutouts_of_no_class(mixture: WithComposites, tmp_path: Path) -> None:
+    images = DetectionDataset(LabelledImages((), ("bolt",)))
+    with pytest.raises(ConfigError, match="cut-outs of nut, which are not classes; the classes are bolt"):
+        WithComposites(images, tmp_path, ("bolt",), CONFIG)

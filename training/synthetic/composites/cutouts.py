@@ -146,12 +146,21 @@ class Cutout:
 
 
 def read_cutouts(folder: Path) -> list[Cutout]:
-    """Read all cut-outs of a folder, in the order of their names."""
-    found = []
+    """Read all cut-outs of a folder, in the order of their names; none if the folder does not exist.
+
+    Raises:
+        BrokenDataset: files are no cut-outs of `render_cutouts`. The message lists all of them.
+    """
+    found, faults = [], []
     for path in sorted(folder.glob("[0-9]*.png")):
-        with Image.open(path) as picture:
-            facts = json.loads(picture.text[_FACTS])  # type: ignore[attr-defined]
-            found.append(Cutout(np.asarray(picture.convert("RGBA")), **facts))
+        try:
+            with Image.open(path) as picture:
+                rgba = np.asarray(picture.convert("RGBA"))
+                found.append(Cutout(rgba, **json.loads(picture.info[_FACTS])))
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            faults.append(Fault(path.name, f"not a cut-out of python -m training cutouts: {error!r}"))
+    if faults:
+        raise BrokenDataset(faults)
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from training.data.dataset import BrokenDataset
 from training.synthetic.composites.cutouts import clutter, develop, draw, read_cutouts, render_cutouts
@@ -86,6 +87,17 @@ def test_cutouts_that_exist_are_kept(tmp_path: Path) -> None:
 def test_empty_cutout_is_a_fault(tmp_path: Path) -> None:
     with pytest.raises(BrokenDataset, match=r"nut\.obj shows nothing"):
         render(tmp_path, range(1), behaviour="pass")
+
+
+def test_rejects_other_pictures_all_at_once(tmp_path: Path) -> None:
+    Image.new("RGBA", (4, 4)).save(tmp_path / "000000.png")
+    (tmp_path / "000001.png").write_bytes(b"no picture")
+    with pytest.raises(BrokenDataset, match=r"000000\.png: not a cut-out(.|\n)*000001\.png: not a cut-out"):
+        read_cutouts(tmp_path)
+
+
+def test_missing_folder_holds_no_cutouts(tmp_path: Path) -> None:
+    assert read_cutouts(tmp_path / "nowhere") == []
 
 
 def test_develop_by_hand() -> None:
