@@ -45,6 +45,8 @@ class NetworkOptions(BaseModel):
         rpn_post_nms_top_n: proposals for an image after suppression, in eval mode.
         rpn_score_floor: proposals below this objectness are dropped.
         norm: `frozen` for batch norm with constant statistics, `batch` for learned ones.
+        anchor_sizes: sides of the square anchors of each feature level, px of the network's input; None uses the
+            architecture's own.
         norm_eps: number added to the variance; None keeps the backbone builder's value.
     """
 
@@ -60,6 +62,7 @@ class NetworkOptions(BaseModel):
     rpn_score_floor: NonNegativeFloat = 0.0
     norm: Literal["frozen", "batch"] = "frozen"
     norm_eps: NonNegativeFloat | None = None
+    anchor_sizes: tuple[tuple[PositiveInt, ...], ...] | None = None
 
     def resized(self, min_size: int) -> Self:
         """Return options with another shorter side of the input; the longer side may be at least as long."""
@@ -226,9 +229,21 @@ def build(name: str, *, class_count: int, options: NetworkOptions | None = None)
         rpn_post_nms_top_n_test=chosen.rpn_post_nms_top_n,
         rpn_score_thresh=chosen.rpn_score_floor,
     )
+    if chosen.anchor_sizes is not None:
+        _set_anchors(network, chosen.anchor_sizes)
     if chosen.norm == "frozen":
         freeze_batch_norm(network, eps=chosen.norm_eps)
     return network
+
+
+def _set_anchors(network: FasterRCNN, sizes: tuple[tuple[int, ...], ...]) -> None:
+    """Replace a network's anchors by others of the same number per place."""
+    own = network.rpn.anchor_generator
+    if [len(level) for level in sizes] != [len(level) for level in own.sizes]:
+        raise ValueError(
+            f"anchor_sizes {sizes} do not fit; accepted: {len(own.sizes)} levels of {len(own.sizes[0])} sizes"
+        )
+    network.rpn.anchor_generator = AnchorGenerator(sizes, own.aspect_ratios)
 
 
 def freeze_batch_norm(network: nn.Module, *, eps: float | None) -> None:

@@ -82,6 +82,10 @@ class TrainConfig(BaseModel):
         aspect_jitter: largest factor by which width and height are stretched apart; 1 keeps the shape of objects.
         crop_px: side of square windows to train on instead of whole images. Windows with objects are preferred, so
             each second of training sees more objects. Finished detectors still follow the network's input rule.
+        composites: windows per epoch that are composed from cut-outs (`training.synthetic.composites`), beside the
+            images of the dataset. Needs `crop_px` and a folder of cut-outs.
+        anchor_sizes: sides of the square anchors of each feature level, px of the network's input; None takes the
+            architecture's.
         box_margin: share of a box's width and height by which each side moves outwards, in training and hold-out
             images. Rendered boxes are pixel-tight; boxes drawn by people are not.
         min_visible: smallest share of a box that the zoom must leave visible; other boxes are dropped.
@@ -130,6 +134,8 @@ class TrainConfig(BaseModel):
     scale_jitter: tuple[PositiveFloat, PositiveFloat] = (0.7, 1.5)
     aspect_jitter: float = Field(1.0, ge=1, le=4)
     crop_px: PositiveInt | None = None
+    composites: NonNegativeInt = 0
+    anchor_sizes: tuple[tuple[PositiveInt, ...], ...] | None = None
     box_margin: NonNegativeFloat = Field(0.0, lt=1)
     min_visible: float = Field(0.4, gt=0, le=1)
     precision: Literal["bf16", "fp32"] = "bf16"
@@ -146,6 +152,8 @@ class TrainConfig(BaseModel):
             raise ValueError(f"architecture {self.architecture!r} is unknown; known: auto, {', '.join(ARCHITECTURES)}")
         if self.scale_jitter[0] > self.scale_jitter[1]:
             raise ValueError(f"scale_jitter {self.scale_jitter} is not smallest, largest")
+        if self.composites and self.crop_px is None:
+            raise ValueError("composites need crop_px")
         try:
             re.compile(self.group_by or "")
         except re.error as error:
@@ -157,8 +165,8 @@ class TrainConfig(BaseModel):
         options = ARCHITECTURES[self.architecture].options
         if self.min_size is not None:
             options = options.resized(self.min_size)
-        if self.max_size is not None:
-            options = options.model_copy(update={"max_size": self.max_size})
+        given = {"max_size": self.max_size, "anchor_sizes": self.anchor_sizes}
+        options = options.model_copy(update={name: value for name, value in given.items() if value is not None})
         return options if self.detections_per_image is None else options.reporting(self.detections_per_image)
 
 

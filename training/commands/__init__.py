@@ -16,6 +16,7 @@ VERBS: Mapping[str, str] = {
     "publish": "publish a run's best checkpoint as a release",
     "accelerate": "add fast engines to a release as its next version",
     "render": "render labelled photos of dice or of your own meshes",
+    "cutouts": "render the parts of composites, to train with --composites-from",
     "preview": "render a few scenes and show their boxes",
     "sim2real": "compare a detector's figures on renders and on real photos",
     "make": "turn a 3D model into a release: render, train, report, publish",

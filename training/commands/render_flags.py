@@ -1,4 +1,4 @@
-"""Arguments of `render`, `preview` and `make`: the objects to render and the number of processes."""
+"""Arguments of `render`, `cutouts`, `preview` and `make`: the objects to render and the number of processes."""
 
 import argparse
 import sys
@@ -58,6 +58,16 @@ def draw_of(what: Sequence[str], labels: Sequence[str]) -> Draw:
         if labels:
             raise AnnotationError(f"the recipe {what[0]} has its own labels; leave out --label")
         return recipes.RECIPES[what[0]]
+    objects = objects_of(what, labels)
+    return lambda seed, attempt: recipes.meshes(objects, seed, attempt)
+
+
+def objects_of(what: Sequence[str], labels: Sequence[str]) -> list[recipes.MeshObject]:
+    """Return the mesh files with their labels.
+
+    Raises:
+        AnnotationError: a file does not exist or is not a mesh, or the labels do not match the files.
+    """
     for item in what:
         path = Path(item)
         if path.suffix.lower() not in MESH_SUFFIXES:
@@ -69,8 +79,7 @@ def draw_of(what: Sequence[str], labels: Sequence[str]) -> Draw:
         raise AnnotationError(f"{len(what)} mesh files and {len(labels)} --label; give one --label for each file")
     if not all(label.strip() for label in labels):
         raise AnnotationError("a --label is empty")
-    objects = [recipes.MeshObject(str(Path(item).resolve()), label) for item, label in zip(what, labels, strict=True)]
-    return lambda seed, attempt: recipes.meshes(objects, seed, attempt)
+    return [recipes.MeshObject(str(Path(item).resolve()), label) for item, label in zip(what, labels, strict=True)]
 
 
 def check_blender(options: argparse.Namespace) -> None:

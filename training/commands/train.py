@@ -19,6 +19,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("dataset", type=Path, nargs="?", help=flags.DATASET)
     flags.add_reading(parser)
+    parser.add_argument(
+        "--composites-from",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of `cutouts`: --set composites=N adds N new composites to each epoch",
+    )
     parser.add_argument("--out", type=Path, required=True, help="the run folder")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument("--preset", help=f"set of hyperparameters: {', '.join(preset_names())}, or a TOML file")
@@ -74,6 +80,10 @@ def run(options: argparse.Namespace) -> None:
         if options.hold_out_names and (options.hold_out is not None or options.group_by is not None):
             raise ConfigError("--hold-out-names replaces --hold-out and --group-by; leave those out")
         config = resolve(options.preset, overrides, device=device, store_root=options.store)
+        if bool(config.composites) != bool(options.composites_from):
+            raise ConfigError(
+                "composites need both --composites-from FOLDER and --set composites=N; one of them is missing"
+            )
         names = read_names(options.hold_out_names) if options.hold_out_names else None
         return config, names, not {"hold_out", "group_by"} & set(overrides)
 
@@ -105,4 +115,5 @@ def run(options: argparse.Namespace) -> None:
             hold_out_names=names,
             reading=reading,
             follow_splits=follow_splits,
+            composites_from=options.composites_from,
         )

@@ -268,6 +268,11 @@ class DetectionDataset(Dataset[Sample]):
         self._seed = seed
         self.epoch = 0
 
+    @property
+    def names(self) -> list[str]:
+        """Name of each sample, for messages."""
+        return [image.name for image in self._data.images]
+
     def __len__(self) -> int:
         return len(self._data.images)
 
@@ -318,8 +323,16 @@ def to_network(batch: Sequence[Sample], device: torch.device) -> tuple[list[Tens
     """Return the input of torchvision's Faster R-CNN in training.
 
     Returns:
-        Images, float32 (3, H, W) in 0..1, and targets with `boxes`, float32 (N, 4) in px, and `labels`, int64 (N,).
+        Images, float32 (3, H, W) in 0..1, and targets with `boxes`, float32 (N, 4) in px, `labels`, int64 (N,), and
+        `ignored`, float32 (M, 4) in px.
     """
     pixels = [sample.image.to(device).float() / 255 for sample in batch]
-    targets = [{"boxes": sample.boxes_xyxy.to(device), "labels": sample.labels.to(device)} for sample in batch]
+    targets = [
+        {
+            "boxes": sample.boxes_xyxy.to(device),
+            "labels": sample.labels.to(device),
+            "ignored": sample.ignored_xyxy.to(device),
+        }
+        for sample in batch
+    ]
     return pixels, targets

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 
 import numpy as np
@@ -26,12 +26,14 @@ class Sample:
         boxes_xyxy: float32 (N, 4), px, inside the image and with a positive area.
         labels: int64 (N,), 1..K.
         index: index of the image in its dataset.
+        ignored_xyxy: float32 (M, 4), px: regions that are neither object nor background.
     """
 
     image: Tensor
     boxes_xyxy: Tensor
     labels: Tensor
     index: int
+    ignored_xyxy: Tensor = field(default_factory=lambda: torch.zeros(0, 4))
 
     def select(self, keep: Tensor) -> "Sample":
         """Return the sample with only the boxes and labels that a bool mask (N,) keeps."""
@@ -119,13 +121,18 @@ def rotate_by_quarters(sample: Sample) -> Sample:
 
 def turn(sample: Sample, *, quarters: int) -> Sample:
     """Rotate counter-clockwise by a number of quarter turns."""
-    boxes = sample.boxes_xyxy
-    width = sample.size_hw[1]
+    image = torch.rot90(sample.image, quarters, (1, 2)).contiguous()
+    boxes, ignored = (_turn_boxes(item, sample.size_hw, quarters) for item in (sample.boxes_xyxy, sample.ignored_xyxy))
+    return replace(sample, image=image, boxes_xyxy=boxes, ignored_xyxy=ignored)
+
+
+def _turn_boxes(boxes: Tensor, size_hw: tuple[int, int], quarters: int) -> Tensor:
+    width = size_hw[1]
     for _ in range(quarters % 4):
         # a point (x, y) of an image `width` wide goes to (y, width - x)
         boxes = torch.stack((boxes[:, 1], width - boxes[:, 2], boxes[:, 3], width - boxes[:, 0]), dim=1)
-        width = sample.size_hw[0] if width == sample.size_hw[1] else sample.size_hw[1]
-    return replace(sample, image=torch.rot90(sample.image, quarters, (1, 2)).contiguous(), boxes_xyxy=boxes)
+        width = size_hw[0] if width == size_hw[1] else size_hw[1]
+    return boxes
 
 
 _distort = v2.RandomPhotometricDistort(p=0.5)
@@ -259,7 +266,10 @@ def zoom_to(
     whole = (sample.boxes_xyxy - origin) * scale
     visible = torch.minimum(whole.clamp(min=0), limits)
     share = _areas(visible) / _areas(whole)
-    return replace(sample, image=image, boxes_xyxy=visible).select(share >= min_visible)
+    ignored = torch.minimum(((sample.ignored_xyxy - origin) * scale).clamp(min=0), limits)
+    cut = visible[(share < min_visible) & (share > 0)]  # what is left of an object is no background
+    ignored = torch.cat([ignored[_areas(ignored) > 0], cut])
+    return replace(sample, image=image, boxes_xyxy=visible, ignored_xyxy=ignored).select(share >= min_visible)
 
 
 def _areas(boxes_xyxy: Tensor) -> Tensor:
@@ -267,5 +277,8 @@ def _areas(boxes_xyxy: Tensor) -> Tensor:
 
 
 def _move(sample: Sample, move: Callable[[Tensor], Tensor]) -> Sample:
-    boxes = tv_tensors.BoundingBoxes(sample.boxes_xyxy, format="XYXY", canvas_size=sample.size_hw)
-    return replace(sample, image=move(sample.image), boxes_xyxy=move(boxes).as_subclass(Tensor))
+    boxes, ignored = (
+        move(tv_tensors.BoundingBoxes(item, format="XYXY", canvas_size=sample.size_hw)).as_subclass(Tensor)
+        for item in (sample.boxes_xyxy, sample.ignored_xyxy)
+    )
+    return replace(sample, image=move(sample.image), boxes_xyxy=boxes, ignored_xyxy=ignored)

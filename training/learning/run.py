@@ -37,6 +37,7 @@ def start(
     hold_out_names: Sequence[str] | None = None,
     reading: ReadOptions | None = None,
     follow_splits: bool = True,
+    composites_from: Path | None = None,
 ) -> None:
     """Train from initial weights into a new run folder.
 
@@ -50,6 +51,7 @@ def start(
         reading: how the dataset's files are read; None detects the format and takes nothing for granted.
         follow_splits: if `hold_out_names` is None and the dataset's files define a train and a val part, hold out
             the val part.
+        composites_from: folder of the cut-outs and backdrops, if the configuration asks for composites.
 
     Raises:
         AnnotationError: the dataset cannot be used.
@@ -99,6 +101,7 @@ def start(
         record = RunRecord(
             dataset=str(dataset),
             reading=reading or ReadOptions(),
+            composites_from=None if composites_from is None else str(composites_from),
             dataset_fingerprint=fingerprint,
             class_names=data.class_names,
             config=config,

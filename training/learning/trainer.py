@@ -25,7 +25,9 @@ from training.data.transforms import augmentation
 from training.errors import Stopped
 from training.learning.distributed import World
 from training.learning.folding import fold_frozen_norms
+from training.learning.ignoring import ignore_regions
 from training.learning.loop import Schedule, Step, WeightAverage, train_one_epoch
+from training.learning.mixture import WithComposites
 from training.learning.network import apply_speed_ups, make_optimizer, size_for_training
 from training.learning.sampling import SeededSampling
 from training.measuring.evaluation import Evaluation, detect_all, evaluate
@@ -96,6 +98,7 @@ class Trainer:
         self._network = network.to(self._device).train()
         architectures.freeze_stages(network, config.architecture, config.frozen_stages)
         size_for_training(network, config)
+        ignore_regions(network)
         self._sampling = SeededSampling(network, config.seed)
         apply_speed_ups(network, config, self._device, say=context.say)
         self._set_threads()
@@ -104,7 +107,8 @@ class Trainer:
         self._optimizer = make_optimizer(network, config)
         self._progress = Progress()
         self._announcer = Announcer(context.say, unit="a step", advice=faster_ways(config, self._device))
-        self._batches = -(-len(train.images) // config.batch_size)
+        self._samples = self._all_samples()
+        self._batches = -(-len(self._samples) // config.batch_size)
 
     def _set_threads(self) -> None:
         if self._device.type == "cpu":
@@ -124,8 +128,9 @@ class Trainer:
     def run(self) -> None:
         """Train the remaining epochs. A requested stop leaves a checkpoint."""
         config = self._record.config
+        composites = f" and {config.composites} composites" if config.composites else ""
         self._context.say(
-            f"{len(self._train.images)} images to train on, {len(self._hold_out.images)} held out, "
+            f"{len(self._train.images)} images{composites} to train on, {len(self._hold_out.images)} held out, "
             f"{len(self._record.class_names)} classes, {config.architecture} on {self._device}"
             + (f", {self._world.size} processes" if self._world.size > 1 else "")
         )
@@ -165,7 +170,7 @@ class Trainer:
 
     def _steps(self) -> Iterable[Step]:
         config, progress = self._record.config, self._progress
-        dataset = DetectionDataset(self._train, augment=augmentation(config), seed=config.seed)
+        dataset = self._samples
         dataset.epoch = progress.epoch
         batches = epoch_batches(len(dataset), batch_size=config.batch_size, seed=config.seed, epoch=progress.epoch)
         process = self._world.process
@@ -191,12 +196,20 @@ class Trainer:
             first_step=progress.epoch * self._batches + progress.batch,
             clip_norm=config.clip_norm,
             average=self._average,
-            image_names=[image.name for image in self._train.images],
+            image_names=dataset.names,
             world=self._world,
             shared=self._shared,
         ):
             progress.seconds = time.monotonic() - began
             yield step
+
+    def _all_samples(self) -> DetectionDataset:
+        config, parts = self._record.config, self._record.composites_from
+        images = DetectionDataset(self._train, augment=augmentation(config), seed=config.seed)
+        if not config.composites:
+            return images
+        assert parts is not None
+        return WithComposites(images, Path(parts), self._record.class_names, config)
 
     def _schedule(self) -> Schedule:
         config = self._record.config
@@ -258,7 +271,7 @@ class Trainer:
             "learning_rate": self._schedule().learning_rate((progress.epoch + 1) * self._batches - 1),
             "loss": round(sum(losses.values()), 5),
             **losses,
-            "images_per_s": round(len(self._train.images) / progress.seconds, 3),
+            "images_per_s": round(len(self._samples) / progress.seconds, 3),
             **result.every_figure(),
             "per_class_ap": result.per_class_ap,
         }

@@ -45,6 +45,7 @@ class RunRecord:
         weights: summary of the initial weights, as text.
         continued_from: `coco`, `imagenet`, a file's name, or a release as name@version; None for random weights.
         reading: how the dataset's files were read.
+        composites_from: folder of the cut-outs and backdrops of the composites; None without composites.
         launchers: identifiers of the torchrun processes that began the run, see `torchrun.Process`; empty without
             torchrun.
     """
@@ -58,6 +59,7 @@ class RunRecord:
     weights: str
     continued_from: str | None
     reading: ReadOptions = field(default_factory=ReadOptions)
+    composites_from: str | None = None
     launchers: tuple[str, ...] = ()
 
     @classmethod

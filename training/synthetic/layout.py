@@ -146,7 +146,7 @@ def _distractors(
             hit = unproject(camera, (rng.uniform(0, SIZE_PX), rng.uniform(0, SIZE_PX)))
             if hit is None:
                 continue
-            thing = _distractor(rng, hit)
+            thing = draw_distractor(rng, hit)
             in_wall = tray is not None and abs(_distance_to_wall(hit, tray)) < max(thing.size)
             if not in_wall and not any(footprints_overlap(thing, other) for other in (*things, *placed)):
                 placed.append(thing)
@@ -154,7 +154,8 @@ def _distractors(
     return placed
 
 
-def _distractor(rng: random.Random, position: tuple[float, float]) -> Distractor:
+def draw_distractor(rng: random.Random, position: tuple[float, float]) -> Distractor:
+    """Draw a thing of any shape and surface that is never labelled."""
     kind = rng.choice(_DISTRACTORS)
     size = log_uniform(rng, 0.3, 4.0)
     is_flat = rng.random() < 0.4  # noqa: PLR2004 - cards, coins, paper, pens

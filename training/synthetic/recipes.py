@@ -12,7 +12,7 @@ from training.synthetic.camera import SIZE_PX
 from training.synthetic.dice import DICE_LABELS, die, die_model
 from training.synthetic.game_boards import board, prints
 from training.synthetic.layout import draw_scene
-from training.synthetic.scene import Die, Mesh, SceneSpec
+from training.synthetic.scene import Die, Distractor, Mesh, SceneSpec
 from training.synthetic.surfaces import log_uniform, surface
 
 Draw = Callable[[int, int], SceneSpec]
@@ -98,6 +98,36 @@ def meshes(objects: Sequence[MeshObject], seed: int, attempt: int = 0) -> SceneS
         )
 
     return draw_scene("mesh", seed, attempt, rng, draw_object=draw_object, size_px=log_uniform(rng, 30, 420))
+
+
+def backdrop(seed: int, attempt: int = 0) -> SceneSpec:
+    """Draw a scene without any object: grounds, trays, boards, prints and things of all shapes.
+
+    Args:
+        seed: as for `dice`.
+        attempt: as for `dice`.
+    """
+    rng = random.Random(f"backdrop {seed} {attempt}")  # noqa: S311
+    size_px = log_uniform(rng, 30, 300)
+
+    def draw_board() -> list[Distractor]:
+        laid = board(rng) if rng.random() < 0.2 else []  # noqa: PLR2004
+        return laid + (prints(rng, reach=0.5 * SIZE_PX / size_px) if rng.random() < 0.6 else [])  # noqa: PLR2004
+
+    return draw_scene(
+        "backdrop",
+        seed,
+        attempt,
+        rng,
+        draw_object=_draw_nothing,
+        size_px=size_px,
+        empty_share=1.0,
+        draw_board=draw_board,
+    )
+
+
+def _draw_nothing(position: tuple[float, float]) -> Mesh:
+    raise AssertionError(position)
 
 
 RECIPES: dict[str, Callable[[int, int], SceneSpec]] = {"dice": dice, "dice-board": dice_board}

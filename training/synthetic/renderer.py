@@ -8,7 +8,7 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,21 +85,30 @@ class Blender:
         Raises:
             RenderFailed: the scene failed. The process has ended, and the next call starts another.
         """
+        arrays = self.ask({"spec": spec.as_json()})
+        return Rendering(
+            light=arrays["light"].astype(np.float32),
+            index=np.rint(arrays["index"]).astype(np.uint16),
+            outlines=tuple(
+                Outline(arrays[f"vertices_{number}"], arrays[f"faces_{number}"])
+                for number in range(1, len(spec.labelled) + 1)
+            ),
+        )
+
+    def ask(self, request: dict[str, Any]) -> dict[str, NDArray[Any]]:
+        """Send one request to the worker and return the arrays that it writes.
+
+        Raises:
+            RenderFailed: as `render`.
+        """
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "scene.npz"
-            answer = self._ask({"spec": spec.as_json(), "out": str(path)})
+            path = Path(folder) / "arrays.npz"
+            answer = self._ask({**request, "out": str(path)})
             if answer != "@ok":
                 self._stop()
                 raise RenderFailed(answer.removeprefix("@error "))
             with np.load(path) as arrays:
-                return Rendering(
-                    light=arrays["light"].astype(np.float32),
-                    index=np.rint(arrays["index"]).astype(np.uint16),
-                    outlines=tuple(
-                        Outline(arrays[f"vertices_{number}"], arrays[f"faces_{number}"])
-                        for number in range(1, len(spec.labelled) + 1)
-                    ),
-                )
+                return dict(arrays)
 
     def _ask(self, request: dict[str, object]) -> str:
         if self._process is None or self._left == 0:

@@ -23,6 +23,7 @@ import bpy
 import numpy as np
 from bpy_extras.object_utils import world_to_camera_view  # installed with bpy
 
+from training.synthetic.blender.cutout import render_cutout
 from training.synthetic.blender.dice import add_die
 from training.synthetic.blender.environment import add_camera, add_ground, add_lamp, add_tray, set_world
 from training.synthetic.blender.meshes import add_mesh
@@ -36,7 +37,10 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            render(request["spec"], request["out"])
+            if "cutout" in request:
+                render_cutout(request["cutout"], request["out"])
+            else:
+                render(request["spec"], request["out"])
             answer = "@ok"
         except Exception as error:  # one bad scene must not end the worker
             answer = f"@error {type(error).__name__}: {' '.join(str(error).split())}"

@@ -16,7 +16,7 @@ from training.synthetic.blender.mesh_files import read_mesh_file
 
 def add_mesh(scene: bpy.types.Scene, spec: dict) -> bpy.types.Object:
     """Add a mesh from a file, standing on the ground in the resting pose that the spec chooses."""
-    template = bpy.data.objects.get(_name_of(spec["source"])) or _import(scene, spec["source"])
+    template = template_of(scene, spec["source"])
     item = template.copy()
     if spec["surface"]:
         item.data = template.data.copy()
@@ -32,6 +32,11 @@ def add_mesh(scene: bpy.types.Scene, spec: dict) -> bpy.types.Object:
     item.matrix_world = Matrix.Translation(place) @ turn.to_4x4() @ Matrix.Scale(scale, 4)
     scene.collection.objects.link(item)
     return item
+
+
+def template_of(scene: bpy.types.Scene, path: str) -> bpy.types.Object:
+    """Return the joined mesh of a file, which is in no collection; the file is read once per Blender file."""
+    return bpy.data.objects.get(_name_of(path)) or _import(scene, path)
 
 
 def _import(scene: bpy.types.Scene, path: str) -> bpy.types.Object:

@@ -1,0 +1,71 @@
+"""The verb `cutouts`, with a small program in Blender's place, and a training with what it made."""
+
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.training.fake_blender import PAWN
+from training.cli import main
+from training.records.run_folder import read_metrics
+
+FAKE = """#!{python}
+import json, sys
+import numpy as np
+if "-c" in sys.argv:  # the question whether bpy is there
+    sys.exit(0)
+for line in sys.stdin:
+    request = json.loads(line)
+    if "cutout" in request:
+        np.savez(request["out"], rgba=np.full((32, 32, 4), 0.5, np.float16), diameter=np.float32(1))
+    else:
+        light, index = np.full((96, 96, 3), 0.2, np.float16), np.zeros((96, 96), np.uint8)
+        index[20:40, 20:40] = 1
+        corners = np.array([(20, 20), (40, 20), (40, 40), (20, 40)], np.float32)
+        arrays = dict(light=light, index=index)
+        for number, _ in enumerate([t for t in request["spec"]["things"] if t["label"] is not None], 1):
+            arrays[f"vertices_{{number}}"] = corners
+            arrays[f"faces_{{number}}"] = np.array([(0, 1, 2), (0, 2, 3)], np.int32)
+        np.savez(request["out"], **arrays)
+    print("@ok", flush=True)
+"""
+FEW = ["--count", "3", "--clutter", "2", "--backdrops", "1", "--workers", "1"]
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Path:
+    program = tmp_path / "blender"
+    program.write_text(FAKE.format(python=sys.executable))
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    out = tmp_path / "parts"
+    assert main(["cutouts", str(PAWN), "--label", "disc", "--blender", str(program), "--out", str(out), *FEW]) == 0
+    return out
+
+
+def test_writes_three_kinds_of_parts(parts: Path) -> None:
+    counts = {name: len([*(parts / name).glob("*.[pj][np]g")]) for name in ("objects", "clutter", "backdrops")}
+    assert counts == {"objects": 3, "clutter": 2, "backdrops": 1}
+
+
+def test_run_trains_on_images_and_composites(shapes: Path, parts: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    small = ["min_size=96", "max_size=96", "crop_px=96", "composites=3", "rois_per_image=16"]
+    command = ["train", str(shapes), "--out", str(out), "--composites-from", str(parts), "--weights", "none"]
+    command += ["--architecture", "fasterrcnn_mobilenet_v2_fpn", "--epochs", "1"]
+    assert main([*command, *(part for item in small for part in ("--set", item))]) == 0
+    assert len(read_metrics(out)) == 1
+
+
+@pytest.mark.parametrize("given", [["--composites-from", "x"], ["--set", "composites=9", "--set", "crop_px=96"]])
+def test_rejects_half_of_the_two_flags(
+    shapes: Path, tmp_path: Path, given: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", str(shapes), "--out", str(tmp_path / "run"), "--weights", "none", *given]) == 2
+    assert "one of them is missing" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_rejects_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cutouts", "dice", "--out", str(tmp_path / "x")]) == 2
+    assert "dice" in capsys.readouterr().err

@@ -1,0 +1,110 @@
+"""Cut-outs: drawn from seeds, rendered by a worker, written and read."""
+
+import stat
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from training.data.dataset import BrokenDataset
+from training.synthetic.composites.cutouts import clutter, develop, draw, read_cutouts, render_cutouts
+from training.synthetic.recipes import MeshObject
+from training.synthetic.renderer import Workers
+
+OBJECTS = [MeshObject("nut.obj", "nut"), MeshObject("bolt.obj", "bolt")]
+
+FAKE = """#!{python}
+import json, sys
+import numpy as np
+for line in sys.stdin:
+    request = json.loads(line)
+    spec = request["cutout"]
+    rgba = np.zeros((spec["size_px"], spec["size_px"], 4), np.float16)
+    {behaviour}
+    np.savez(request["out"], rgba=rgba, diameter=np.float32(25))
+    print("@ok", flush=True)
+"""
+
+
+def render(folder: Path, seeds: range, *, behaviour: str = "rgba[40:60, 30:90] = (0.5, 0.1, 0.1, 1)") -> Path:
+    """Render cut-outs with a small program in Blender's place."""
+    program = folder / "blender"
+    program.write_text(FAKE.format(python=sys.executable, behaviour=behaviour))
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+
+    def progress(items: Any, *, total: int) -> Any:
+        return items
+
+    out = folder / "out"
+    workers = Workers(program, count=1, threads=1)
+    render_cutouts(partial(draw, OBJECTS), seeds, out, workers=workers, progress=progress, stop_asked=lambda: False)
+    return out
+
+
+def test_same_seed_gives_same_cutout() -> None:
+    assert draw(OBJECTS, 7) == draw(OBJECTS, 7)
+    assert draw(OBJECTS, 7) != draw(OBJECTS, 9)
+    assert clutter(7) == clutter(7)
+
+
+def test_objects_take_turns() -> None:
+    assert [draw(OBJECTS, seed).label for seed in range(4)] == ["nut", "bolt", "nut", "bolt"]
+
+
+def test_rotations_are_unit_quaternions() -> None:
+    for seed in range(20):
+        assert np.linalg.norm(draw(OBJECTS, seed).turn) == pytest.approx(1)
+
+
+def test_clutter_shows_a_shape_and_no_mesh() -> None:
+    assert clutter(3).thing is not None
+    assert draw(OBJECTS, 3).thing is None
+
+
+def test_rendered_cutouts_are_cropped_and_know_their_size(tmp_path: Path) -> None:
+    first, second = read_cutouts(render(tmp_path, range(2)))
+
+    assert first.rgba.shape == (20, 60, 4)
+    assert first.rgba[..., 3].min() == 255
+    assert (first.label, first.source, first.diameter) == ("nut", "nut.obj", 25)
+    assert (second.label, second.source) == ("bolt", "bolt.obj")
+    assert 200 < first.diameter_px <= 256
+
+
+def test_cutouts_that_exist_are_kept(tmp_path: Path) -> None:
+    out = render(tmp_path, range(1))
+    before = (out / "000000.png").stat().st_mtime_ns
+    render(tmp_path, range(3))
+
+    assert (out / "000000.png").stat().st_mtime_ns == before
+    assert len(list(out.glob("*.png"))) == 3
+
+
+def test_empty_cutout_is_a_fault(tmp_path: Path) -> None:
+    with pytest.raises(BrokenDataset, match=r"nut\.obj shows nothing"):
+        render(tmp_path, range(1), behaviour="pass")
+
+
+def test_rejects_other_pictures_all_at_once(tmp_path: Path) -> None:
+    Image.new("RGBA", (4, 4)).save(tmp_path / "000000.png")
+    (tmp_path / "000001.png").write_bytes(b"no picture")
+    with pytest.raises(BrokenDataset, match=r"000000\.png: not a cut-out(.|\n)*000001\.png: not a cut-out"):
+        read_cutouts(tmp_path)
+
+
+def test_missing_folder_holds_no_cutouts(tmp_path: Path) -> None:
+    assert read_cutouts(tmp_path / "nowhere") == []
+
+
+def test_develop_by_hand() -> None:
+    light = np.array([[[0.1, 0.05, 0.0, 0.5], [0.0, 0.0, 0.0, 0.0], [9.0, 9.0, 9.0, 1.0]]], np.float32)
+    half, empty, bright = develop(light)[0]
+
+    # 0.2 linear is 124 in sRGB, 0.1 is 89; alpha stays linear
+    assert half.tolist() == [124, 89, 0, 128]
+    assert empty.tolist() == [0, 0, 0, 0]
+    assert bright.tolist() == [255, 255, 255, 255]

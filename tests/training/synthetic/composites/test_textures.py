@@ -1,0 +1,39 @@
+"""Textures: the wanted size, any seed."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from training.synthetic.composites.textures import Pixels, crop, log_uniform, printed, procedural, recoloured
+
+
+@pytest.mark.parametrize("draw", [procedural, printed])
+@pytest.mark.parametrize("shape_hw", [(48, 32), (1, 1), (3, 200)])
+def test_textures_have_the_wanted_size(draw: Callable[..., Pixels], shape_hw: tuple[int, int]) -> None:
+    for seed in range(25):
+        texture = draw(np.random.default_rng(seed), *shape_hw)
+        assert texture.shape == (*shape_hw, 3)
+        assert texture.dtype == np.uint8
+
+
+@pytest.mark.parametrize("size", [(5, 5), (40, 20), (600, 900)])
+def test_crop_has_the_wanted_size(size: tuple[int, int]) -> None:
+    picture = np.zeros((60, 80, 3), np.uint8)
+    for seed in range(5):
+        assert crop(np.random.default_rng(seed), picture, *size, low=0.2).shape == (*size, 3)
+
+
+def test_recolouring_changes_a_colour_and_leaves_grey() -> None:
+    red, grey = np.full((4, 4, 3), (200, 20, 20), np.uint8), np.full((4, 4, 3), 90, np.uint8)
+    for seed in range(10):
+        assert np.abs(recoloured(np.random.default_rng(seed), red).astype(int) - red).max() > 40
+        assert np.array_equal(recoloured(np.random.default_rng(seed), grey), grey)
+
+
+def test_log_uniform_stays_in_its_range() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [log_uniform(rng, 0.1, 10) for _ in range(500)]
+    assert min(drawn) >= 0.1
+    assert max(drawn) <= 10
+    assert 0.7 < float(np.median(drawn)) < 1.45

@@ -1,0 +1,239 @@
+"""Cut-outs: pictures of one object alone, with a transparent background, to be pasted into composites.
+
+A folder of cut-outs holds `NNNNNN.png`, straight RGBA in sRGB, cropped to the object. Each file carries its `Cutout`
+facts as JSON in a PNG text chunk, so that a picture and its facts cannot drift apart.
+"""
+
+import json
+import math
+import queue
+import random
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from rendersight import atomic
+from rendersight.annotations import Fault
+from training.data.dataset import BrokenDataset
+from training.synthetic.layout import WORLDS, draw_distractor
+from training.synthetic.recipes import MeshObject
+from training.synthetic.renderer import Blender, RenderFailed, Workers
+from training.synthetic.scene import Distractor, Lamp, Rgb
+from training.synthetic.surfaces import any_colour, log_uniform
+
+SIZE_PX = 256
+"""Side of the picture that the object's bounding ball fills, px."""
+SAMPLES = 8
+_FACTS = "rendersight"
+
+
+@dataclass(frozen=True)
+class CutoutSpec:
+    """One cut-out before it is rendered. The object's bounding ball has diameter 1 and sits at the origin.
+
+    Attributes:
+        source: the mesh file.
+        label: class of the object.
+        seed: seed of the cut-out and of the path tracer.
+        turn: rotation of the object as a unit quaternion w, x, y, z.
+        distance: of the camera from the object, in diameters.
+        elevation_deg: of the camera above the horizon.
+        world: name of one of Blender's HDRIs, its rotation in degrees, and its mean luminance.
+        lamp: an area light, or None.
+        bounce_rgb: colour of the unseen floor below the object; None leaves the floor out.
+        thing: a thing to show instead of a mesh; None shows the mesh.
+        gloss: roughness of the object's materials; None keeps their own.
+        size_px: side of the picture, px.
+        samples: paths per pixel.
+    """
+
+    source: str
+    label: str
+    seed: int
+    turn: tuple[float, float, float, float]
+    distance: float
+    elevation_deg: float
+    world: tuple[str, float, float]
+    lamp: Lamp | None
+    bounce_rgb: Rgb | None
+    gloss: float | None
+    thing: Distractor | None = None
+    size_px: int = SIZE_PX
+    samples: int = SAMPLES
+
+
+Draw = Callable[[int], CutoutSpec]
+"""Function that draws the cut-out of a seed."""
+
+
+def draw(objects: Sequence[MeshObject], seed: int) -> CutoutSpec:
+    """Draw a cut-out; consecutive seeds show the objects in turn."""
+    rng = random.Random(f"cutout {seed}")  # noqa: S311
+    chosen = objects[seed % len(objects)]
+    return CutoutSpec(
+        source=chosen.source,
+        label=chosen.label,
+        seed=seed,
+        turn=_any_turn(rng),
+        distance=log_uniform(rng, 1.3, 8.0),
+        elevation_deg=rng.uniform(-5, 85),
+        world=(rng.choice(WORLDS), rng.uniform(0, 360), log_uniform(rng, 0.35, 1.3)),
+        lamp=_lamp(rng) if rng.random() < 0.4 else None,
+        bounce_rgb=any_colour(rng) if rng.random() < 0.7 else None,
+        gloss=rng.uniform(0.15, 0.9) if rng.random() < 0.6 else None,
+    )
+
+
+def clutter(seed: int) -> CutoutSpec:
+    """Draw a cut-out of something that is never labelled: a box, can, ball, ring or card of any surface."""
+    rng = random.Random(f"clutter {seed}")  # noqa: S311
+    thing = replace(draw_distractor(rng, (0.0, 0.0)), yaw_deg=0.0)
+    return replace(draw([MeshObject("", "")], seed), thing=thing, turn=_any_turn(rng), gloss=None)
+
+
+def _any_turn(rng: random.Random) -> tuple[float, float, float, float]:
+    """Return a rotation drawn uniformly from all rotations."""
+    w, x, y, z = (rng.gauss(0, 1) for _ in range(4))
+    length = math.sqrt(w * w + x * x + y * y + z * z)
+    return w / length, x / length, y / length, z / length
+
+
+def _lamp(rng: random.Random) -> Lamp:
+    tilt, azimuth, distance = math.radians(rng.uniform(5, 80)), rng.uniform(0, 2 * math.pi), rng.uniform(2, 5)
+    warmth = rng.uniform(-0.25, 0.35)
+    return Lamp(
+        position=(
+            distance * math.sin(tilt) * math.cos(azimuth),
+            distance * math.sin(tilt) * math.sin(azimuth),
+            distance * math.cos(tilt),
+        ),
+        size=distance * log_uniform(rng, 0.05, 0.8),
+        energy=log_uniform(rng, 0.2, 2.0),
+        rgb=(1.0, 1.0 - max(warmth, 0) * 0.5, 1.0 - warmth),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Cutout:
+    """One rendered cut-out.
+
+    Attributes:
+        rgba: uint8 (H, W, 4), straight alpha, sRGB, cropped to the object.
+        label: class of the object.
+        source: file name of the mesh.
+        diameter: diameter of the mesh's bounding ball, in the mesh's own units.
+        diameter_px: the same length in this picture, px.
+    """
+
+    rgba: NDArray[np.uint8]
+    label: str
+    source: str
+    diameter: float
+    diameter_px: float
+
+    def facts(self) -> str:
+        """Return everything but the pixels as JSON."""
+        return json.dumps({key: getattr(self, key) for key in ("label", "source", "diameter", "diameter_px")})
+
+
+def read_cutouts(folder: Path) -> list[Cutout]:
+    """Read all cut-outs of a folder, in the order of their names; none if the folder does not exist.
+
+    Raises:
+        BrokenDataset: files are no cut-outs of `render_cutouts`. The message lists all of them.
+    """
+    found, faults = [], []
+    for path in sorted(folder.glob("[0-9]*.png")):
+        try:
+            with Image.open(path) as picture:
+                rgba = np.asarray(picture.convert("RGBA"))
+                found.append(Cutout(rgba, **json.loads(picture.info[_FACTS])))
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            faults.append(Fault(path.name, f"not a cut-out of python -m training cutouts: {error!r}"))
+    if faults:
+        raise BrokenDataset(faults)
+    return found
+
+
+def render_cutouts(
+    draw: Draw,
+    seeds: Sequence[int],
+    out: Path,
+    *,
+    workers: Workers,
+    progress: Callable[..., Iterable[Any]],
+    stop_asked: Callable[[], bool],
+) -> None:
+    """Render every seed that is not in the folder yet.
+
+    Args:
+        draw: draws a cut-out from its seed.
+        seeds: seeds of the cut-outs.
+        out: the folder; created if missing.
+        workers: processes to render with.
+        progress: wraps an iterable with a known `total`, as tqdm does.
+        stop_asked: returns whether to stop after the pictures in progress.
+
+    Raises:
+        BrokenDataset: cut-outs could not be rendered; all others are.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    missing = [seed for seed in seeds if not (out / f"{seed:06d}.png").exists()]
+    free: queue.SimpleQueue[Blender] = queue.SimpleQueue()
+
+    def work(seed: int) -> Fault | None:
+        if stop_asked():
+            return None
+        process = free.get()
+        try:
+            _render(process, draw(seed), out / f"{seed:06d}.png")
+        except RenderFailed as error:
+            return Fault(f"{seed:06d}.png", str(error))
+        finally:
+            free.put(process)
+        return None
+
+    with ExitStack() as processes:
+        for _ in range(workers.count):
+            free.put(processes.enter_context(Blender(workers.python, threads=workers.threads)))
+        with ThreadPoolExecutor(workers.count) as pool:
+            outcomes = progress(pool.map(work, missing), total=len(missing))
+            faults = [fault for fault in outcomes if fault is not None]
+    if faults:
+        raise BrokenDataset(faults)
+
+
+def _render(process: Blender, spec: CutoutSpec, path: Path) -> None:
+    arrays = process.ask({"cutout": asdict(spec)})
+    rgba = develop(arrays["rgba"].astype(np.float32))
+    rows, columns = np.flatnonzero(rgba[..., 3].any(axis=1)), np.flatnonzero(rgba[..., 3].any(axis=0))
+    if not len(rows):
+        raise RenderFailed(f"{spec.source} shows nothing")
+    cropped = rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    seen = 2 * spec.distance * math.tan(math.asin(0.5 / spec.distance))  # diameters across the picture at the object
+    cutout = Cutout(cropped, spec.label, Path(spec.source).name, float(arrays["diameter"]), spec.size_px / seen)
+    info = PngInfo()
+    info.add_text(_FACTS, cutout.facts())
+    file = BytesIO()
+    Image.fromarray(cropped).save(file, "PNG", pnginfo=info, compress_level=3)
+    atomic.write_bytes(path, file.getvalue())
+
+
+def develop(light: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return linear, premultiplied RGBA as straight sRGB, with soft highlights."""
+    alpha = np.clip(light[..., 3:], 0, 1)
+    rgb = np.maximum(light[..., :3], 0) / np.maximum(alpha, 1e-4)
+    knee = 0.7
+    rgb = np.where(rgb > knee, knee + (1 - knee) * (1 - np.exp(-(rgb - knee) / (1 - knee))), rgb)
+    coded = np.where(rgb <= 0.0031308, 12.92 * rgb, 1.055 * np.power(rgb, 1 / 2.4) - 0.055)
+    coded = np.where(alpha > 0, coded, 0)
+    return np.round(np.concatenate([np.clip(coded, 0, 1), alpha], axis=2) * 255).astype(np.uint8)

@@ -1,0 +1,43 @@
+"""The parts of composites in one folder: cut-outs of the objects and of clutter, and backdrops."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from training.synthetic.composites.cutouts import clutter, draw, render_cutouts
+from training.synthetic.dataset import render_dataset
+from training.synthetic.recipes import MeshObject, backdrop
+from training.synthetic.renderer import Workers
+
+OBJECTS, CLUTTER, BACKDROPS = "objects", "clutter", "backdrops"
+
+
+@dataclass(frozen=True)
+class PartCounts:
+    """Numbers of pictures to render; objects are counted over all classes together."""
+
+    objects: int
+    clutter: int = 150
+    backdrops: int = 150
+
+
+def render_parts(
+    objects: Sequence[MeshObject],
+    counts: PartCounts,
+    out: Path,
+    *,
+    workers: Workers,
+    progress: Callable[..., Iterable[Any]],
+    stop_asked: Callable[[], bool],
+) -> None:
+    """Render the parts that are not in the folder yet.
+
+    Raises:
+        BrokenDataset: pictures could not be rendered; all others are.
+    """
+    common: dict[str, Any] = {"workers": workers, "progress": progress, "stop_asked": stop_asked}
+    render_cutouts(partial(draw, objects), range(counts.objects), out / OBJECTS, **common)
+    render_cutouts(clutter, range(counts.clutter), out / CLUTTER, **common)
+    render_dataset(backdrop, range(counts.backdrops), out / BACKDROPS, **common)
