@@ -175,8 +175,8 @@ def resolve(
 ) -> TrainConfig:
     """Build a configuration from the defaults, a preset and single values; the later ones win.
 
-    If `weights` is a release, its architecture, input sizes and maximum number of detections replace the defaults. If it
-    is the state dict of a detector, its architecture does.
+    If `weights` is a release, its architecture, input sizes and maximum number of detections replace the defaults. If
+    `weights` is the state dict of a detector, its architecture does.
 
     Args:
         preset: a name from `preset_names`, or the path of a TOML file; None takes the defaults alone.
