@@ -136,7 +136,7 @@ def read_dataset(
 
 
 def names_in(found: AnnotatedDataset) -> list[str]:
-    """Return the distinct labels of a folder's images, sorted; labels that are all numbers in their order."""
+    """Return the distinct labels of a folder's images, sorted; by number if all of them are numbers."""
     labels = {label for image in found.images for label in image.labels}
     return sorted(labels, key=int if all(label.isdecimal() for label in labels) else None)
 

@@ -72,7 +72,7 @@ class _Layer:
 
 
 class Compositor:
-    """Draws composites from cut-outs and backdrops."""
+    """A source of composites, drawn from cut-outs and backdrops."""
 
     def __init__(
         self,
