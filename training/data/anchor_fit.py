@@ -217,7 +217,7 @@ def check_crowds(found: Sequence[AnnotatedImage], geometry: Geometry) -> list[Fi
 
 
 def raise_limit(count: int) -> str:
-    """Return advice for images that show up to `count` objects."""
+    """Return advice on `detections_per_image` for images that show up to `count` objects."""
     if count > MOST_DETECTIONS:
         return f"cut the images into tiles: at most {MOST_DETECTIONS} objects in an image can be reported"
     return f"--set detections_per_image={min(-(-count // 100) * 100, MOST_DETECTIONS)} raises the limit"
