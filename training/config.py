@@ -175,8 +175,8 @@ def resolve(
 ) -> TrainConfig:
     """Build a configuration from the defaults, a preset and single values; the later ones win.
 
-    If `weights` is a release, its architecture, input sizes and maximum number of detections replace the defaults. If
-    `weights` is the state dict of a detector, its architecture does.
+    If `weights` is a release, its architecture, input sizes, anchors and maximum number of detections replace the
+    defaults. If `weights` is the state dict of a detector, its architecture does.
 
     Args:
         preset: a name from `preset_names`, or the path of a TOML file; None takes the defaults alone.
@@ -197,10 +197,15 @@ def resolve(
         known = origin.manifest.architecture if isinstance(origin, Release) else _architecture_of(origin)
         chosen["architecture"] = known or ARCHITECTURE_FOR[device.partition(":")[0]]
     architecture = chosen.get("architecture", config.architecture)
-    if release and release.manifest.architecture == architecture and not set(_INPUT) & values.keys():
-        chosen |= {name: getattr(release.manifest.input, name) for name in _INPUT}
-    if release and "detections_per_image" not in values:
-        chosen["detections_per_image"] = release.manifest.detections_per_image
+    if release and release.manifest.architecture == architecture:
+        manifest = release.manifest
+        brought: dict[str, Any] = {
+            "detections_per_image": manifest.detections_per_image,
+            "anchor_sizes": manifest.options.get("anchor_sizes"),
+        }
+        if not set(_INPUT) & values.keys():
+            brought |= {name: getattr(manifest.input, name) for name in _INPUT}
+        chosen |= {name: value for name, value in brought.items() if name not in values}
     if config.weights == AUTO:
         chosen["weights"] = "imagenet" if architecture == ARCHITECTURE_FOR["cpu"] else "coco"
     return validate({**values, **chosen})

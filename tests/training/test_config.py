@@ -50,9 +50,13 @@ def test_chosen_weights_exist(architecture: str) -> None:
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({}, ("fasterrcnn_mobilenet_v3_large_fpn", 480, 900)),
-        ({"min_size": 320}, ("fasterrcnn_mobilenet_v3_large_fpn", 320, None)),
-        ({"architecture": "fasterrcnn_resnet50_fpn"}, ("fasterrcnn_resnet50_fpn", None, None)),
+        ({}, ("fasterrcnn_mobilenet_v3_large_fpn", 480, 900, 300, ((8, 16), (32, 64)))),
+        (
+            {"min_size": 320, "anchor_sizes": [[4]]},
+            ("fasterrcnn_mobilenet_v3_large_fpn", 320, None, 300, ((4,),)),
+        ),
+        ({"detections_per_image": 7}, ("fasterrcnn_mobilenet_v3_large_fpn", 480, 900, 7, ((8, 16), (32, 64)))),
+        ({"architecture": "fasterrcnn_resnet50_fpn"}, ("fasterrcnn_resnet50_fpn", None, None, None, None)),
     ],
 )
 def test_release_brings_its_architecture_and_input(
@@ -65,16 +69,17 @@ def test_release_brings_its_architecture_and_input(
         version=1,
         created="",
         architecture="fasterrcnn_mobilenet_v3_large_fpn",
-        options={},
+        options={"anchor_sizes": [[8, 16], [32, 64]]},
         class_names=("a",),
         input=InputRule(min_size=480, max_size=900, mean=(0, 0, 0), std=(1, 1, 1)),
         score_floor=0.05,
-        detections_per_image=100,
+        detections_per_image=300,
         score_threshold=0.5,
         files={},
     ).write(folder)
     config = resolve(None, {"weights": "mine", **given}, device="cuda", store_root=tmp_path)
-    assert (config.architecture, config.min_size, config.max_size) == expected
+    limits = (config.detections_per_image, config.anchor_sizes)
+    assert (config.architecture, config.min_size, config.max_size, *limits) == expected
 
 
 def test_state_dict_brings_its_architecture(tmp_path: Path) -> None:
