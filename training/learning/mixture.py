@@ -36,6 +36,7 @@ class WithComposites(DetectionDataset):
             ConfigError: there are no cut-outs, or some are of no class.
         """
         assert config.crop_px is not None
+        cv2.setNumThreads(1)  # reader processes are forked: OpenCV's threads would be missing there, and waited for
         self._images, self._config, self._class_names = images, config, class_names
         self._count = config.composites
         objects = read_cutouts(folder / OBJECTS)
@@ -70,7 +71,6 @@ class WithComposites(DetectionDataset):
         if index < len(self._images):
             self._images.epoch = self.epoch
             return self._images[index]
-        cv2.setNumThreads(1)
         seed = mixed_seed(self._config.seed, self.epoch, index, _STREAM)
         composite = self._compositor.draw(seed)
         sample = Sample(
