@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from rendersight import console
 from rendersight.console import Bar, show
-from training.pace import Pace
+from training.time_left import SecondsPerItem
 from training.torchrun import this_process
 
 __all__ = [
@@ -47,11 +47,11 @@ def _lines(
 ) -> Iterator[T]:
     """Yield the items, and print how far they are every ten seconds. A thread prints: one item may take minutes."""
     count = len(items) if total is None and isinstance(items, Sized) else total
-    began, done, pace, ended = time.monotonic(), initial, Pace(), Event()
+    began, done, speed, ended = time.monotonic(), initial, SecondsPerItem(), Event()
 
     def tell() -> None:
         while not ended.wait(LINE_EVERY_S):
-            each = pace.each_s
+            each = speed.each_s
             text = f"{desc}: {done}" + (f" of {count}" if count else "")
             left = f", about {clock(each * (count - done))} left" if each is not None and count else ""
             say(f"{text} after {clock(time.monotonic() - began)}{left}")
@@ -64,7 +64,7 @@ def _lines(
             done += 1
             now = time.monotonic()
             if done > initial + 1:  # the first item waits for processes to start
-                pace.add(now - before)
+                speed.add(now - before)
             before = now
     finally:
         ended.set()

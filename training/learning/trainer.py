@@ -31,11 +31,11 @@ from training.learning.mixture import WithComposites
 from training.learning.network import apply_speed_ups, make_optimizer, size_for_training
 from training.learning.sampling import SeededSampling
 from training.measuring.evaluation import Evaluation, detect_all, evaluate
-from training.pace import Announcer
 from training.records import checkpoint, run_folder
 from training.records.checkpoint import Progress
 from training.records.run_folder import RunRecord
 from training.reports.report_folder import write_run_plots
+from training.time_left import Announcer
 
 SAVE_EVERY_S = 300.0
 

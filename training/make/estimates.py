@@ -8,7 +8,7 @@ from model_store.cpu import usable_cores
 from training.console import Bar
 from training.learning.run import Say
 from training.make.plan import MakePlan
-from training.pace import Announcer, duration
+from training.time_left import Announcer, duration
 
 RENDER_CORE_S = 3.0
 """Seconds of one core to render an image, assumed until it is measured; pawns and dice took 2.7 to 3.1."""

@@ -1,6 +1,6 @@
 import pytest
 
-from training.pace import Announcer, Pace, duration
+from training.time_left import Announcer, SecondsPerItem, duration
 
 
 def test_duration_is_told_in_minutes_or_hours() -> None:
@@ -12,20 +12,21 @@ def test_duration_is_told_in_minutes_or_hours() -> None:
     [
         ([0.5], 0.5),
         ([60, 0.5, 0.5, 0.5, 0.5], 0.5),  # one slow item
+        ([0, 3, 0, 3, 0, 3], 1.5),  # two processes, few items
         ([0, 0, 0, 4] * 8, 1.0),  # four processes that finish together
         ([9.0] * 20 + [1.0] * 60, 1.0),  # the latest items count
     ],
-    ids=["one", "slow start", "bursts", "faster now"],
+    ids=["one", "slow start", "pairs", "bursts", "faster now"],
 )
-def test_pace_is_moving_median(seconds: list[float], expected: float) -> None:
-    pace = Pace()
+def test_duration_is_moving_median(seconds: list[float], expected: float) -> None:
+    speed = SecondsPerItem()
     for value in seconds:
-        pace.add(value)
-    assert pace.each_s == pytest.approx(expected)
+        speed.add(value)
+    assert speed.each_s == pytest.approx(expected)
 
 
-def test_pace_is_unknown_before_first_item() -> None:
-    assert Pace().each_s is None
+def test_duration_is_unknown_before_first_item() -> None:
+    assert SecondsPerItem().each_s is None
 
 
 def announced(seconds: list[float], *, total: int) -> list[str]:

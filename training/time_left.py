@@ -6,6 +6,7 @@ from itertools import accumulate
 from statistics import median
 
 _LATEST = 64
+_SMALL_WINDOW = 2
 _MEASURED = 3
 _ONLY_SLIGHTLY_WRONG = 1 / 3
 _WORTH_CORRECTING_S = 60.0
@@ -19,8 +20,8 @@ def duration(seconds: float) -> str:
     return f"{minutes / 60:.1f} h"
 
 
-class Pace:
-    """Seconds per item, as a moving median over windows of the latest items.
+class SecondsPerItem:
+    """Duration of one item in seconds: a moving median over windows of the latest items.
 
     A slow item, such as the first one, does not move a median. Windows are needed because processes that work side by
     side finish several items at once.
@@ -39,7 +40,8 @@ class Pace:
         if not self._seconds:
             return None
         ends = [0.0, *accumulate(self._seconds)]
-        window = max(1, len(self._seconds) // 4)
+        count = len(self._seconds)
+        window = max(1, min(_SMALL_WINDOW, count // 2), count // 4)
         return median((end - start) / window for start, end in zip(ends, ends[window:], strict=False))
 
 
@@ -55,17 +57,17 @@ class Announcer:
             advice: text for the end of the first line.
         """
         self._say, self._unit, self._advice = say, unit, advice
-        self._pace, self._count = Pace(), 0
+        self._speed, self._count = SecondsPerItem(), 0
         self._elapsed_s = 0.0
         self._announced_end_s: float | None = None
 
     def add(self, seconds: float, *, left: int) -> None:
         """Add the time that one item took; `left` items remain. Leave out the first item, which is slower."""
-        self._pace.add(seconds)
+        self._speed.add(seconds)
         self._count += 1
         self._elapsed_s += seconds
         is_power_of_two = self._count & (self._count - 1) == 0
-        each = self._pace.each_s
+        each = self._speed.each_s
         if each is None or self._count < _MEASURED or not (self._count == _MEASURED or is_power_of_two):
             return
         text = f"{each:.2f} s {self._unit}, {left} left: about {duration(each * left)}"
