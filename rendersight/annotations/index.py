@@ -1,10 +1,12 @@
 """The files of a dataset's folder, listed once, and the lookup of images by name."""
 
 import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from urllib.parse import unquote
 
 from rendersight import images
 from rendersight.annotations import AnnotationError, Fault
@@ -85,22 +87,22 @@ class FileIndex:
     def _by_stem(self) -> dict[str, list[Path]]:
         found = defaultdict(list)
         for path in self.images:
-            found[path.stem.lower()].append(path)
+            found[_folded(path.stem)].append(path)
         return dict(found)
 
     @cached_property
     def _by_file_name(self) -> dict[str, list[Path]]:
         found = defaultdict(list)
         for path in self.images:
-            found[path.name.lower()].append(path)
+            found[_folded(path.name)].append(path)
         return dict(found)
 
     def image_named(self, written: str, folders: Iterable[Path]) -> Path:
         """Return the image file that a name in an annotation means.
 
-        The function tries `folders` in their order. Otherwise it searches the whole dataset for the file name, in this
-        case or another one, and compares more of the path's end until only one file is left. A path that is absolute or
-        leads out of the folder is not followed.
+        The function tries `folders` in their order. Otherwise it searches the whole dataset for the file name, in any
+        case, in any Unicode form and with `%20` for a space, and compares more of the path's end until only one file is
+        left. A path that is absolute or leads out of the folder is not followed.
 
         Args:
             written: the name, with slashes of either kind.
@@ -115,7 +117,9 @@ class FileIndex:
             for folder in folders:
                 if (path := folder.joinpath(*parts)).is_file():
                     return path
-        found = self._by_file_name.get(windows.name.lower(), [])
+        found = self._by_file_name.get(_folded(windows.name)) or self._by_file_name.get(
+            _folded(unquote(windows.name)), []
+        )
         found = [path for path in found if path.name == windows.name] or found
         for length in range(2, len(parts) + 1):
             if len(found) <= 1:
@@ -131,10 +135,15 @@ class FileIndex:
     def _of_stem(self, written: str) -> Path:
         """Return the only image with the stem of a name, if the name itself has no image suffix."""
         has_suffix = PurePosixPath(written).suffix.lower() in images.file_formats()
-        found = self._by_stem.get((PurePosixPath(written).stem if has_suffix else written).lower(), [])
+        found = self._by_stem.get(_folded(PurePosixPath(written).stem if has_suffix else written), [])
         if has_suffix or len(found) != 1:
             raise AnnotationError("no such image file" + (f", but there is {self.name(found[0])!r}" if found else ""))
         return found[0]
+
+
+def _folded(name: str) -> str:
+    """Return a name for comparison: without case, and composed, because macOS writes é as two characters."""
+    return unicodedata.normalize("NFC", name).lower()
 
 
 def name_below(root: Path, path: Path) -> str:

@@ -131,7 +131,7 @@ def read_dataset(
     if not found.images:
         raise AnnotationError(f"{folder} holds no images")
     if not known:
-        raise AnnotationError(f"{folder} holds no labelled object; name the classes with --labels")
+        raise AnnotationError(f"{folder} holds no labelled object and no label file that is read; see docs/datasets.md")
     return LabelledImages(found.images, known)
 
 

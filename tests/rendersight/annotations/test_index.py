@@ -21,6 +21,17 @@ def test_an_image_is_found_in_the_likeliest_folder_first(tmp_path: Path) -> None
         index.image_named("", [tmp_path])
 
 
+@pytest.mark.parametrize("written", ["Große 1.PNG", "große%201.png", "images/große 1.png", "große 1"])
+def test_finds_an_image_written_otherwise(tmp_path: Path, written: str) -> None:
+    path = write_image(tmp_path / "große 1.png")
+    assert FileIndex(tmp_path).image_named(written, [tmp_path]) == path
+
+
+def test_finds_an_image_whose_name_macos_has_decomposed(tmp_path: Path) -> None:
+    path = write_image(tmp_path / "cafe\u0301.png")
+    assert FileIndex(tmp_path).image_named("Caf\u00e9.PNG", [tmp_path]) == path
+
+
 def test_a_file_that_describes_a_dataset_stands_for_its_folder(tmp_path: Path) -> None:
     inside = tmp_path / "annotations" / "x.json"
     inside.parent.mkdir()

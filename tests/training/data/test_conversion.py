@@ -124,7 +124,7 @@ def test_splits_are_kept_and_what_is_lost_is_told(
         assert main(["convert", str(source), str(tmp_path / to), "--to", to]) == 0
     out = capsys.readouterr().out
     assert out.count("splits: test 2, train 5, val 3") == 3
-    assert out.count("10 places in a split, which the format cannot hold: left out") == 1
+    assert out.count("not written: splits of images, which the format cannot hold: 10") == 1
     for to in ("coco", "voc"):
         assert len(read_dataset(tmp_path / to).of_split("val").images) == 3
 
@@ -185,11 +185,11 @@ def test_what_a_format_cannot_hold_is_told(tmp_path: Path, capsys: pytest.Captur
         assert main(["convert", str(source), str(tmp_path / to), "--to", to, "--labels", "nut,bolt"]) == 0
     voc, yolo = capsys.readouterr().out.split("read as labelme")[1:]
     for told in (voc, yolo):
-        assert "1 outlines, of which the box around them is written: left out" in told
-        assert "1 flags 'blurred', which the format cannot hold: left out" in told
-        assert "1 files that are not read: left out" in told
-    assert "1 flags 'difficult'" not in voc
-    assert "1 flags 'difficult'" in yolo
-    assert "1 classes without a box, which the format cannot hold" in voc
+        assert "not written: outlines; the boxes around them are: 1" in told
+        assert "not written: the flag 'blurred', which the format cannot hold: 1" in told
+        assert "not written: files that are not read: 1" in told
+    assert "'difficult'" not in voc
+    assert "'difficult'" in yolo
+    assert "not written: classes without a box, which the format cannot hold: 1" in voc
     assert "classes without a box" not in yolo
     assert "<difficult>1</difficult>" in (tmp_path / "voc" / "Annotations" / "a.xml").read_text()

@@ -98,7 +98,7 @@ def test_rejects_empty_folder_and_folder_without_labels(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match="holds no images"):
         read_dataset(tmp_path)
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    with pytest.raises(AnnotationError, match="--labels"):
+    with pytest.raises(AnnotationError, match="no label file that is read"):
         read_dataset(tmp_path)
 
 
