@@ -87,6 +87,7 @@ def convert(
     left_out = Counter({f"shapes without a box, {kind}": count for kind, count in found.ignored_shapes.items()})
     left_out["boxes without an area inside their image"] = found.dropped
     left_out["images that no annotation file lists"] = len(found.unlisted)
+    left_out["images without a label file (--negatives writes them)"] = len(found.unlabelled)
     left_out["outlines; the boxes around them are"] = found.outlines
     left_out["files that are not read"] = len(found.unused)
     splits = Counter(split for image in images for split in image.splits)

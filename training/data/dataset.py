@@ -15,7 +15,7 @@ from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, Read
 from rendersight.annotations.dataset import AnnotatedDataset, load_pixels, read_annotations
 from rendersight.annotations.formats import FORMATS
 from rendersight.annotations.index import name_below
-from training.console import Bar, progress_bar
+from training.console import Bar, progress_bar, say
 from training.data.transforms import Sample
 from training.seeds import mixed_seed
 
@@ -128,6 +128,11 @@ def read_dataset(
     known = tuple(class_names or names_in(found))
     if faults := all_faults(found, known):
         raise BrokenDataset(faults)
+    if found.unlabelled:
+        say(
+            f"not used: {len(found.unlabelled)} images in {folder} have no label file, while others have one: "
+            f"{', '.join(found.unlabelled)}. If they show no object, pass --negatives or add empty label files"
+        )
     if not found.images:
         raise AnnotationError(f"{folder} holds no images")
     if not known:

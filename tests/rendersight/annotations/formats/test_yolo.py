@@ -58,8 +58,7 @@ class TestBoxes:
 
     def test_an_empty_label_file_means_no_objects_and_none_needs_negatives(self, tmp_path: Path) -> None:
         write_image(tmp_path / "images" / "b.png")
-        (fault,) = read_one(tmp_path, "\n").faults
-        assert fault.file == "images/b.png"
+        assert read_one(tmp_path, "\n").unlabelled == ("images/b.png",)
         found = read_annotations(tmp_path, ReadOptions(negatives=True))
         assert (found.faults, [image.labels for image in found.images]) == ((), [(), ()])
 
