@@ -169,7 +169,7 @@ def test_images_without_a_label_file_are_told_and_not_used(
     shutil.copytree(shapes, source)
     Image.new("RGB", (20, 20)).save(source / "bare.png")
     assert len(read_dataset(source).images) == 10
-    assert "not used: 1 images" in (told := capsys.readouterr().err)
+    assert "not used: 1 image of" in (told := capsys.readouterr().err)
     assert "bare.png. If they show no object, pass --negatives" in told
     assert main(["inspect", str(source)]) == 0
     assert "warning: unlabelled: 1 image has no label file" in capsys.readouterr().out
