@@ -1,6 +1,7 @@
 """The files of a dataset's folder, listed once, and the lookup of images by name."""
 
 import os
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,8 @@ LABEL_FOLDERS = ("annotations", "labels", "annotation", "label", "anns", "ann", 
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "photos", "photo", "pictures", "frames")
 """Names of folders of images that stand beside a folder of label files, in lower case."""
+
+_PLACE = "*"  # stands for the word that differs between a folder of images and its folder of labels
 
 ENTRY_SUFFIXES = (".json", ".yaml", ".yml", ".xml", ".csv")
 """Suffixes of single files that can describe a whole dataset."""
@@ -175,16 +178,27 @@ def images_in(folder: Path) -> list[Path]:
 def counterparts(folder: Path, root: Path, *, names: Sequence[str], others: Sequence[str]) -> list[Path]:
     """Return the folders that mirror a folder, such as `labels/train` for `images/train`.
 
-    The last part of the path below `root` that is one of `names` is replaced by each folder beside it that is one of
-    `others`, in their order. Without such a part, the folder's own sub-folders that are one of `others` are returned.
-    Case does not matter.
+    The last part of the path below `root` with a word of `names`, such as `images` or `train_images`, is replaced by
+    each folder beside it that has a word of `others` in its place, in their order. Without such a part, the folder's
+    own sub-folders that are called so are returned. Case does not matter.
     """
     parts = Path(name_below(root, folder)).parts
-    place = next((i for i in reversed(range(len(parts))) if parts[i].lower() in names), len(parts))
+    patterns = [_pattern(part, names)[0] for part in parts]
+    place = next((i for i in reversed(range(len(parts))) if _PLACE in patterns[i]), len(parts))
+    wanted = (*patterns, _PLACE)[place]
     before, after = Path(os.path.normpath(root.joinpath(*parts[:place]))), parts[place + 1 :]
-    beside = [path for path in before.glob("*") if path.name.lower() in others and path.is_dir()]
-    beside.sort(key=lambda path: (others.index(path.name.lower()), path.name))
-    return [mirror for path in beside if (mirror := path.joinpath(*after)).is_dir()]
+    found = sorted((*_pattern(path.name, others), path) for path in before.glob("*") if path.is_dir())
+    beside = sorted((rank, path) for pattern, rank, path in found if pattern == wanted)
+    return [mirror for _, path in beside if (mirror := path.joinpath(*after)).is_dir()]
+
+
+def _pattern(name: str, words: Sequence[str]) -> tuple[str, int]:
+    """Return a folder's name in lower case with a mark in place of the first of some words, and the word's rank."""
+    parts = re.split(r"([_. -])", name.lower())
+    rank, at = min(
+        ((words.index(part), i) for i, part in enumerate(parts) if part in words), default=(len(words), None)
+    )
+    return "".join(_PLACE if i == at else part for i, part in enumerate(parts)), rank
 
 
 def without_twins(index: FileIndex, paths: Iterable[Path]) -> tuple[list[Path], list[Fault]]:
