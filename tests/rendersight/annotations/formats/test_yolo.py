@@ -184,6 +184,14 @@ class TestFolders:
         assert (found.format, found.class_names, found.unused) == ("yolo", ("cat", "dog"), ())
         assert the_image(found).labels == ("dog",)
 
+    def test_takes_names_from_a_yaml_without_splits(self, tmp_path: Path) -> None:
+        write_image(tmp_path / "a.png")
+        write(tmp_path / "a.txt", LINE)
+        write(tmp_path / "data.yaml", "nc: 2\nnames: [cat, dog]\n")
+        write(tmp_path / "other.yaml", "names: of something\n")
+        found = read_annotations(tmp_path)
+        assert (the_image(found).labels, [fault.file for fault in found.unused]) == (("dog",), ["other.yaml"])
+
     def test_takes_names_from_the_options_else_numbers(self, tmp_path: Path) -> None:
         write_image(tmp_path / "a.png")
         write(tmp_path / "a.txt", LINE)
