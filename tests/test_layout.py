@@ -167,6 +167,17 @@ def loaded_after(*statements: str) -> set[str]:
     return set(done.stdout.split())
 
 
+def test_one_package_knows_the_annotation_formats() -> None:
+    keys = re.compile(r"""["'](imagePath|imageData|shape_type|category_id|bndbox)["']""")
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for package in (*PACKAGES, "deploy", "benchmarks")
+        for path in modules(package)
+        if "annotations" not in path.parts and keys.search(path.read_text("utf-8"))
+    }
+    assert found == {"app/openapi/detection.py"}  # the example of an answer
+
+
 def test_importing_rendersight_loads_neither_torch_nor_a_web_framework() -> None:
     names = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")

@@ -22,7 +22,7 @@ class ReadOptions:
     Attributes:
         format: a key of `formats.FORMATS`; None recognises the format by the files.
         class_names: the names of classes 0, 1, ... if the files hold only their numbers; empty keeps the numbers.
-        negatives: whether an image without a label file shows no object. Otherwise it is a fault if others have one.
+        negatives: whether an image without a label file shows no object. Otherwise it is left out if others have one.
         ignore_unread: whether label files that no reader understands are left out. Otherwise they are faults.
         pixel_origin: 0 if coordinates are pixel edges counted from 0; 1 if they number the pixels from 1 and include
             the last one; None follows the format's own rule.

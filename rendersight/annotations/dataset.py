@@ -71,6 +71,7 @@ class AnnotatedDataset:
         unused: files that are neither images nor read, with the reason; label files among them only if the options
             leave them out, otherwise they are faults.
         outlines: number of boxes that are the extent of an outline in the file.
+        unlabelled: names of images that are left out because they have no label file, while others have one.
     """
 
     images: tuple[AnnotatedImage, ...]
@@ -84,6 +85,7 @@ class AnnotatedDataset:
     remarks: tuple[str, ...] = ()
     unused: tuple[Fault, ...] = ()
     outlines: int = 0
+    unlabelled: tuple[str, ...] = ()
 
     @property
     def dropped(self) -> int:
@@ -141,16 +143,17 @@ def read_annotations(
     with ThreadPoolExecutor() as pool:  # decoding releases the GIL
         looks = pool.map(lambda record: _look(listing.root, record, decode=decode), listing.records)
         seen: list[_Seen] = list(bar(looks, total=len(listing.records), desc=f"read {source.name}"))
-    images_read = [item.image for item in seen if item.image is not None]
+    images_read = sorted((item.image for item in seen if item.image is not None), key=lambda image: image.name)
+    labelled = [image for image in images_read if image.annotation_path is not None]
+    used = images_read if options.negatives or not labelled else labelled
     faults = [
         *listing.faults,
         *unread_faults,
-        *_unlabelled(images_read, options),
         *(item.fault for item in seen if item.fault is not None and not (item.is_unread and options.ignore_unread)),
     ]
     unused += [item.fault for item in seen if item.fault is not None and item.is_unread and options.ignore_unread]
     return AnnotatedDataset(
-        images=tuple(sorted(images_read, key=lambda image: image.name)),
+        images=tuple(used),
         faults=tuple(sorted(faults, key=lambda fault: fault.file)),
         misfits=tuple(misfit for item in seen for misfit in item.misfits),
         ignored_shapes=listing.ignored_shapes,
@@ -158,6 +161,7 @@ def read_annotations(
         root=listing.root,
         class_names=listing.class_names,
         unlisted=listing.unlisted,
+        unlabelled=tuple(image.name for image in images_read if image.annotation_path is None and used is labelled),
         remarks=listing.remarks,
         unused=tuple(unused),
         outlines=sum(item.is_outline for record in listing.records for item in record.objects),
@@ -217,18 +221,6 @@ def _unread(index: FileIndex, listing: Listing, name: str, options: ReadOptions)
             reason = fault.reason if other != name else _ASTRAY
             faults.append(Fault(fault.file, f"{reason}. Or continue without it: --ignore-unread"))
     return faults, sorted(harmless, key=lambda fault: fault.file)
-
-
-def _unlabelled(found: list[AnnotatedImage], options: ReadOptions) -> list[Fault]:
-    """Return faults for images without a label file, if other images have one."""
-    bare = [image.name for image in found if image.annotation_path is None]
-    if options.negatives or len(bare) == len(found):
-        return []
-    reason = (
-        "has no label file, while other images have one. Label it or remove it; if it shows no object, add an empty "
-        "label file or pass --negatives"
-    )
-    return [Fault(name, reason) for name in bare]
 
 
 def load_pixels(image: AnnotatedImage) -> images.RgbImage:

@@ -1,10 +1,13 @@
 """The files of a dataset's folder, listed once, and the lookup of images by name."""
 
 import os
+import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from urllib.parse import unquote
 
 from rendersight import images
 from rendersight.annotations import AnnotationError, Fault
@@ -14,6 +17,8 @@ LABEL_FOLDERS = ("annotations", "labels", "annotation", "label", "anns", "ann", 
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "jpegimages", "photos", "photo", "pictures", "frames")
 """Names of folders of images that stand beside a folder of label files, in lower case."""
+
+_PLACE = "*"  # stands for the word that differs between a folder of images and its folder of labels
 
 ENTRY_SUFFIXES = (".json", ".yaml", ".yml", ".xml", ".csv")
 """Suffixes of single files that can describe a whole dataset."""
@@ -85,22 +90,22 @@ class FileIndex:
     def _by_stem(self) -> dict[str, list[Path]]:
         found = defaultdict(list)
         for path in self.images:
-            found[path.stem.lower()].append(path)
+            found[_folded(path.stem)].append(path)
         return dict(found)
 
     @cached_property
     def _by_file_name(self) -> dict[str, list[Path]]:
         found = defaultdict(list)
         for path in self.images:
-            found[path.name.lower()].append(path)
+            found[_folded(path.name)].append(path)
         return dict(found)
 
     def image_named(self, written: str, folders: Iterable[Path]) -> Path:
         """Return the image file that a name in an annotation means.
 
-        The function tries `folders` in their order. Otherwise it searches the whole dataset for the file name, in this
-        case or another one, and compares more of the path's end until only one file is left. A path that is absolute or
-        leads out of the folder is not followed.
+        The function tries `folders` in their order. Otherwise it searches the whole dataset for the file name, in any
+        case, in any Unicode form and with `%20` for a space, and compares more of the path's end until only one file is
+        left. A path that is absolute or leads out of the folder is not followed.
 
         Args:
             written: the name, with slashes of either kind.
@@ -115,7 +120,9 @@ class FileIndex:
             for folder in folders:
                 if (path := folder.joinpath(*parts)).is_file():
                     return path
-        found = self._by_file_name.get(windows.name.lower(), [])
+        found = self._by_file_name.get(_folded(windows.name)) or self._by_file_name.get(
+            _folded(unquote(windows.name)), []
+        )
         found = [path for path in found if path.name == windows.name] or found
         for length in range(2, len(parts) + 1):
             if len(found) <= 1:
@@ -131,10 +138,15 @@ class FileIndex:
     def _of_stem(self, written: str) -> Path:
         """Return the only image with the stem of a name, if the name itself has no image suffix."""
         has_suffix = PurePosixPath(written).suffix.lower() in images.file_formats()
-        found = self._by_stem.get((PurePosixPath(written).stem if has_suffix else written).lower(), [])
+        found = self._by_stem.get(_folded(PurePosixPath(written).stem if has_suffix else written), [])
         if has_suffix or len(found) != 1:
             raise AnnotationError("no such image file" + (f", but there is {self.name(found[0])!r}" if found else ""))
         return found[0]
+
+
+def _folded(name: str) -> str:
+    """Return a name for comparison: without case, and composed, because macOS writes é as two characters."""
+    return unicodedata.normalize("NFC", name).lower()
 
 
 def name_below(root: Path, path: Path) -> str:
@@ -166,16 +178,27 @@ def images_in(folder: Path) -> list[Path]:
 def counterparts(folder: Path, root: Path, *, names: Sequence[str], others: Sequence[str]) -> list[Path]:
     """Return the folders that mirror a folder, such as `labels/train` for `images/train`.
 
-    The last part of the path below `root` that is one of `names` is replaced by each folder beside it that is one of
-    `others`, in their order. Without such a part, the folder's own sub-folders that are one of `others` are returned.
-    Case does not matter.
+    The last part of the path below `root` with a word of `names`, such as `images` or `train_images`, is replaced by
+    each folder beside it that has a word of `others` in its place, in their order. Without such a part, the folder's
+    own sub-folders that are called so are returned. Case does not matter.
     """
     parts = Path(name_below(root, folder)).parts
-    place = next((i for i in reversed(range(len(parts))) if parts[i].lower() in names), len(parts))
+    patterns = [_pattern(part, names)[0] for part in parts]
+    place = next((i for i in reversed(range(len(parts))) if _PLACE in patterns[i]), len(parts))
+    wanted = (*patterns, _PLACE)[place]
     before, after = Path(os.path.normpath(root.joinpath(*parts[:place]))), parts[place + 1 :]
-    beside = [path for path in before.glob("*") if path.name.lower() in others and path.is_dir()]
-    beside.sort(key=lambda path: (others.index(path.name.lower()), path.name))
-    return [mirror for path in beside if (mirror := path.joinpath(*after)).is_dir()]
+    found = sorted((*_pattern(path.name, others), path) for path in before.glob("*") if path.is_dir())
+    beside = sorted((rank, path) for pattern, rank, path in found if pattern == wanted)
+    return [mirror for _, path in beside if (mirror := path.joinpath(*after)).is_dir()]
+
+
+def _pattern(name: str, words: Sequence[str]) -> tuple[str, int]:
+    """Return a folder's name in lower case with a mark in place of the first of some words, and the word's rank."""
+    parts = re.split(r"([_. -])", name.lower())
+    rank, at = min(
+        ((words.index(part), i) for i, part in enumerate(parts) if part in words), default=(len(words), None)
+    )
+    return "".join(_PLACE if i == at else part for i, part in enumerate(parts)), rank
 
 
 def without_twins(index: FileIndex, paths: Iterable[Path]) -> tuple[list[Path], list[Fault]]:

@@ -85,7 +85,9 @@ def add_reading(parser: argparse.ArgumentParser, *, format_flag: str = "--format
             help="class names in order, comma-separated; quote a name that has a comma (default: the dataset's)",
         )
     group.add_argument(
-        "--negatives", action="store_true", help="images without a label file show no object; otherwise they are faults"
+        "--negatives",
+        action="store_true",
+        help="images without a label file show no object; otherwise they are left out",
     )
     group.add_argument(
         "--ignore-unread", action="store_true", help="continue without label files and photos that cannot be read"

@@ -294,8 +294,12 @@ def check_unused(found: AnnotatedDataset) -> list[Finding]:
         spots = tuple(Spot(fault.file, words=fault.reason) for fault in found.unused)
         what = f"{counted(len(spots), 'file is', 'files are')} neither an image nor read as labels."
         findings.append(Finding("unused", "note", what, "", spots))
-    told = {fault.file for fault in found.faults}
-    bare = tuple(Spot(image.name) for image in found.images if image.annotation_path is None and image.name not in told)
+    if found.unlabelled:
+        spots = tuple(Spot(name) for name in found.unlabelled)
+        what = f"{counted(len(spots), 'image has', 'images have')} no label file, while others have one: not used."
+        advice = "Label them or remove them. If they show no object, pass --negatives or add empty label files."
+        findings.append(Finding("unlabelled", "warning", what, advice, spots))
+    bare = tuple(Spot(image.name) for image in found.images if image.annotation_path is None)
     if bare and len(bare) < len(found.images):
         what = f"{counted(len(bare), 'image has', 'images have')} no annotation file: taken as empty."
         advice = "Label any objects there. Without boxes, objects are learned as background."

@@ -43,7 +43,7 @@ class Converted:
         lines += [f"  {name:<{width}} {self.box_counts[name]:6d}" for name in self.class_names]
         if self.splits:
             lines.append("splits: " + ", ".join(f"{name} {count}" for name, count in sorted(self.splits.items())))
-        lines += [f"{count} {what}: left out" for what, count in sorted(self.left_out.items())]
+        lines += [f"not written: {what}: {count}" for what, count in sorted(self.left_out.items())]
         return "\n".join(lines)
 
 
@@ -84,14 +84,15 @@ def convert(
     write = partial(write_dataset, images, format=to, class_names=known, place_image=place_image)
     if not atomic.write_folder(target.resolve(), write):
         raise AnnotationError(f"{target} is not empty any more; name a folder that does not exist")
-    left_out = Counter({f"shapes of type {kind}": count for kind, count in found.ignored_shapes.items()})
+    left_out = Counter({f"shapes without a box, {kind}": count for kind, count in found.ignored_shapes.items()})
     left_out["boxes without an area inside their image"] = found.dropped
     left_out["images that no annotation file lists"] = len(found.unlisted)
-    left_out["outlines, of which the box around them is written"] = found.outlines
+    left_out["images without a label file (--negatives writes them)"] = len(found.unlabelled)
+    left_out["outlines; the boxes around them are"] = found.outlines
     left_out["files that are not read"] = len(found.unused)
     splits = Counter(split for image in images for split in image.splits)
     if not target_format.has_splits:
-        left_out["places in a split, which the format cannot hold"] = sum(
+        left_out["splits of images, which the format cannot hold"] = sum(
             len(image.splits) for image in images if split_of_folders(image.name) != image.splits
         )
     counts = Counter(label for image in images for label in image.labels)
@@ -100,7 +101,7 @@ def convert(
     lost = Counter(flag for image in images for flags in image.flags for flag in flags)
     for flag, count in lost.items():
         if target_format.flags is not None and flag not in target_format.flags:
-            left_out[f"flags {flag!r}, which the format cannot hold"] = count
+            left_out[f"the flag {flag!r}, which the format cannot hold"] = count
     return Converted(
         source_format=found.format,
         class_names=known,

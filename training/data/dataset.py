@@ -15,9 +15,12 @@ from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, Read
 from rendersight.annotations.dataset import AnnotatedDataset, load_pixels, read_annotations
 from rendersight.annotations.formats import FORMATS
 from rendersight.annotations.index import name_below
-from training.console import Bar, progress_bar
+from training.console import Bar, progress_bar, say
+from training.data.findings import counted
 from training.data.transforms import Sample
 from training.seeds import mixed_seed
+
+_MOST_NAMED = 20
 
 
 class BrokenDataset(AnnotationError):
@@ -128,11 +131,23 @@ def read_dataset(
     known = tuple(class_names or names_in(found))
     if faults := all_faults(found, known):
         raise BrokenDataset(faults)
+    if found.unlabelled:
+        say(_unlabelled(folder, found.unlabelled))
     if not found.images:
         raise AnnotationError(f"{folder} holds no images")
     if not known:
-        raise AnnotationError(f"{folder} holds no labelled object; name the classes with --labels")
+        raise AnnotationError(f"{folder} holds no labelled object and no label file that is read; see docs/datasets.md")
     return LabelledImages(found.images, known)
+
+
+def _unlabelled(folder: Path, names: Sequence[str]) -> str:
+    told = ", ".join(names[:_MOST_NAMED])
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    count = counted(len(names), "image")
+    return (
+        f"not used: {count} of {folder} without a label file, unlike the others: {told}{more}. If they show no object, "
+        "pass --negatives or add empty label files"
+    )
 
 
 def names_in(found: AnnotatedDataset) -> list[str]:

@@ -75,7 +75,8 @@ class RunRecord:
             config = validate(data.pop("config"))
             # older records lack these fields
             data.setdefault("continued_from", None if config.weights == "none" else Path(config.weights).name)
-            reading = {"format": data.pop("dataset_format", None), **data.pop("reading", {})}
+            # images without a label file were taken as images without objects
+            reading = data.pop("reading", {"format": data.pop("dataset_format", None), "negatives": True})
             reading["class_names"] = tuple(reading.get("class_names", ()))
             lists = {name: tuple(data.get(name, ())) for name in ("class_names", "launchers")}
             return cls(**{**data, **lists}, config=config, reading=ReadOptions(**reading))

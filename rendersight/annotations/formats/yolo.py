@@ -121,6 +121,9 @@ def _class_names(
         while lines and not lines[-1]:
             lines.pop()
         found[path] = tuple(lines)
+    for path in index.with_suffix(".yaml", ".yml"):  # one without train, val or test
+        if names := _listed_names(path):
+            found[path] = names
     different = list(dict.fromkeys(found.values()))
     if len(different) > 1:
         files = " and ".join(index.name(path) for path in found)
@@ -140,6 +143,16 @@ def _names_files(index: FileIndex) -> list[Path]:
         for path in index.files
         if path.name.lower() in _NAME_FILES or (path.suffix.lower() in _NAME_SUFFIXES and path.stem not in index.stems)
     ]
+
+
+def _listed_names(path: Path) -> tuple[str, ...]:
+    """Return the names that a YAML lists, or nothing if it is about something else."""
+    try:
+        data = _load_yaml(path)
+    except AnnotationError:
+        return ()
+    names = data.get("names") if isinstance(data, dict) else None
+    return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else ()
 
 
 def _numbers_of(path: Path) -> set[int]:

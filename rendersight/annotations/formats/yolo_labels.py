@@ -23,6 +23,7 @@ _LABEL_LINE = re.compile(rb"\s*\d+([ \t]+-?[\d.]+(e-?\d+)?){4,}\s*", re.IGNORECA
 _BOX_NUMBERS = 4
 _POLYGON_NUMBERS = 6
 _ROUNDING = 0.01
+_MOST_OUTSIDE = 1.5
 _DIGITS = 10
 
 
@@ -133,6 +134,8 @@ def _object(words: list[str], names: dict[int, str], *, with_points: bool) -> La
         raise AnnotationError(f"'{' '.join(words[1:5])}' is beyond 0 to 1; accepted: fractions of the image's size")
     if with_points and len(numbers) > _BOX_NUMBERS:
         numbers = numbers[:_BOX_NUMBERS]
+    if any(value > _MOST_OUTSIDE for value in numbers):  # the visibility of a point is 2
+        raise AnnotationError(f"{max(numbers):g} is beyond 1; for the points of a pose, data.yaml needs kpt_shape")
     return LabelledBox(names[int(label)], _box(numbers), is_outline=len(numbers) > _BOX_NUMBERS)
 
 

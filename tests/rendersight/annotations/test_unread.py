@@ -130,17 +130,18 @@ def test_a_folder_of_two_formats_is_refused_and_half_of_it_is_no_negative(tmp_pa
     with pytest.raises(AnnotationError, match=r"LabelMe \(one/a\.json\) and CVAT for images \(two/annotations\.xml\)"):
         read_annotations(tmp_path)
     found = read_annotations(tmp_path, ReadOptions(format="labelme"))
-    assert list(reasons(found)) == ["two/b.png"]
+    assert (found.faults, found.unlabelled) == ((), ("two/b.png",))
     assert [fault.reason for fault in found.unused] == ["is cvat, and --format labelme leaves it out"]
 
 
-def test_an_image_without_a_label_file_needs_negatives_if_others_have_one(tmp_path: Path) -> None:
+def test_an_image_without_a_label_file_is_left_out_if_others_have_one(tmp_path: Path) -> None:
     write_image(labelme_set(tmp_path) / "b.png")
-    assert "pass --negatives" in reasons(read_annotations(tmp_path))["b.png"]
+    found = read_annotations(tmp_path)
+    assert (the_image(found).name, found.unlabelled) == ("a.png", ("b.png",))
     found = read_annotations(tmp_path, ReadOptions(negatives=True))
-    assert [image.labels for image in found.images] == [("six",), ()]
+    assert ([image.labels for image in found.images], found.unlabelled) == ([("six",), ()], ())
     (tmp_path / "a.json").unlink()
-    assert read_annotations(tmp_path).faults == ()  # no image has one
+    assert len(read_annotations(tmp_path).images) == 2  # no image has one
 
 
 @pytest.mark.parametrize("label", ["__ignore__", "_background_"])

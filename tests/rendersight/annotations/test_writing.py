@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rendersight.annotations import AnnotatedImage
+from rendersight.annotations import AnnotatedImage, ReadOptions
 from rendersight.annotations.dataset import AnnotatedDataset, read_annotations
 from rendersight.annotations.formats import WRITABLE
 from rendersight.annotations.writing import copy_image, link_image, renamed, unwritable, write_dataset
@@ -96,7 +96,7 @@ def one_of_each(folder: Path) -> AnnotatedDataset:
     write_json(folder / "tray 1" / "große.json", {**RECTANGLE, "flags": {"difficult": True}})
     write_image(folder / "empty.png")
     write_json(folder / "embedded.json", imageData=encoded("red"))
-    return read_annotations(folder)
+    return read_annotations(folder, ReadOptions(negatives=True))
 
 
 @pytest.mark.parametrize("name", WRITABLE)

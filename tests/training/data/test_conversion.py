@@ -124,7 +124,7 @@ def test_splits_are_kept_and_what_is_lost_is_told(
         assert main(["convert", str(source), str(tmp_path / to), "--to", to]) == 0
     out = capsys.readouterr().out
     assert out.count("splits: test 2, train 5, val 3") == 3
-    assert out.count("10 places in a split, which the format cannot hold: left out") == 1
+    assert out.count("not written: splits of images, which the format cannot hold: 10") == 1
     for to in ("coco", "voc"):
         assert len(read_dataset(tmp_path / to).of_split("val").images) == 3
 
@@ -141,36 +141,42 @@ def test_a_dataset_s_own_split_is_followed(shapes: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("command", [["inspect"], ["train", "--out", "run"], ["convert", "--to", "voc", "out"]])
-@pytest.mark.parametrize(
-    ("name", "content", "flag"),
-    [("more.json", '{"objects": [{"classTitle": "x"}]}', "--ignore-unread"), ("bare.png", None, "--negatives")],
-)
 def test_labels_that_are_not_understood_stop_a_command(
     shapes: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-    *,
     command: list[str],
-    name: str,
-    content: str | None,
-    flag: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     source = tmp_path / "set"
     shutil.copytree(shapes, source)
-    if content is None:
-        Image.new("RGB", (20, 20)).save(source / name)
-    else:
-        (source / name).write_text(content)
+    (source / "more.json").write_text('{"objects": [{"classTitle": "x"}]}')
     verb, *rest = command
     assert main([verb, str(source), *rest]) == 2
     told = "".join(capsys.readouterr())
-    assert name in told
-    assert flag in told
+    assert "more.json: looks like Supervisely" in told
     assert not (tmp_path / "run").exists()
     if verb != "train":
-        assert main([verb, str(source), *rest, flag]) == 0
+        assert main([verb, str(source), *rest, "--ignore-unread"]) == 0
+
+
+def test_images_without_a_label_file_are_told_and_not_used(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "set"
+    shutil.copytree(shapes, source)
+    Image.new("RGB", (20, 20)).save(source / "bare.png")
+    assert len(read_dataset(source).images) == 10
+    assert "not used: 1 image of" in (told := capsys.readouterr().err)
+    assert "bare.png. If they show no object, pass --negatives" in told
+    assert main(["inspect", str(source)]) == 0
+    assert "warning: unlabelled: 1 image has no label file" in capsys.readouterr().out
+    for name, flags, count in (("without", [], 10), ("with", ["--negatives"], 11)):
+        assert main(["convert", str(source), str(tmp_path / name), "--to", "labelme", *flags]) == 0
+        assert len(list((tmp_path / name).glob("*.json"))) == count
+    assert "not written: images without a label file (--negatives writes them): 1" in capsys.readouterr().out
 
 
 def test_what_a_format_cannot_hold_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,11 +191,11 @@ def test_what_a_format_cannot_hold_is_told(tmp_path: Path, capsys: pytest.Captur
         assert main(["convert", str(source), str(tmp_path / to), "--to", to, "--labels", "nut,bolt"]) == 0
     voc, yolo = capsys.readouterr().out.split("read as labelme")[1:]
     for told in (voc, yolo):
-        assert "1 outlines, of which the box around them is written: left out" in told
-        assert "1 flags 'blurred', which the format cannot hold: left out" in told
-        assert "1 files that are not read: left out" in told
-    assert "1 flags 'difficult'" not in voc
-    assert "1 flags 'difficult'" in yolo
-    assert "1 classes without a box, which the format cannot hold" in voc
+        assert "not written: outlines; the boxes around them are: 1" in told
+        assert "not written: the flag 'blurred', which the format cannot hold: 1" in told
+        assert "not written: files that are not read: 1" in told
+    assert "'difficult'" not in voc
+    assert "'difficult'" in yolo
+    assert "not written: classes without a box, which the format cannot hold: 1" in voc
     assert "classes without a box" not in yolo
     assert "<difficult>1</difficult>" in (tmp_path / "voc" / "Annotations" / "a.xml").read_text()

@@ -28,4 +28,4 @@ def test_record_keeps_how_the_dataset_is_read(tmp_path: Path) -> None:
     content = json.loads((tmp_path / RUN).read_text())
     del content["reading"]
     (tmp_path / RUN).write_text(json.dumps({**content, "dataset_format": "voc"}))  # as older runs have it
-    assert RunRecord.read(tmp_path).reading == ReadOptions("voc")
+    assert RunRecord.read(tmp_path).reading == ReadOptions("voc", negatives=True)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rendersight.annotations import ReadOptions
 from rendersight.annotations.dataset import read_annotations
 from tests.training.html_tags import tags_of_a_whole_page
 from training.config import resolve
@@ -31,7 +32,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Inspection:
     ]
     (folder / "<i>a.json").write_text(json.dumps({"shapes": shapes}))
     (folder / "lost.json").write_text(json.dumps({"shapes": shapes, "imagePath": "<script>.png"}))
-    found = read_annotations(folder)
+    found = read_annotations(folder, ReadOptions(negatives=True))
     return inspect("<set>", found, names_in(found), geometry_of(resolve(None, {}, device="cuda")))
 
 

@@ -120,9 +120,11 @@ class TestLayouts:
         write_xml(tmp_path / "labels" / "1.xml", box(), filename="IMG_1.png")
         assert the_image(read_annotations(tmp_path)).name == "photos/IMG_1.png"
 
-    def test_an_image_without_xml_among_those_with_one_has_no_objects(self, tmp_path: Path) -> None:
+    def test_an_image_without_xml_among_those_with_one_is_not_used(self, tmp_path: Path) -> None:
         write_image(tmp_path / "b.png")
-        assert [image.labels for image in read_one(tmp_path, box()).images] == [("dog",), ()]
+        assert read_one(tmp_path, box()).unlabelled == ("b.png",)
+        found = read_annotations(tmp_path, ReadOptions(negatives=True))
+        assert [image.labels for image in found.images] == [("dog",), ()]
 
     def test_other_xml_is_passed_over(self, tmp_path: Path) -> None:
         (tmp_path / "model.xml").write_text("<net/>")

@@ -56,10 +56,13 @@ class TestBoxes:
         found = read_one(tmp_path, LINE.strip() + " 0.1 0.1 2 0.9 0.9 2\n", data)
         assert the_image(found).boxes_xyxy[0].tolist() == pytest.approx(BOX, abs=1e-5)
 
+    def test_points_of_a_pose_without_kpt_shape_are_a_fault(self, tmp_path: Path) -> None:
+        (fault,) = read_one(tmp_path, LINE.strip() + " 0.1 0.1 2 0.9 0.9 2\n").faults
+        assert "data.yaml needs kpt_shape" in fault.reason
+
     def test_an_empty_label_file_means_no_objects_and_none_needs_negatives(self, tmp_path: Path) -> None:
         write_image(tmp_path / "images" / "b.png")
-        (fault,) = read_one(tmp_path, "\n").faults
-        assert fault.file == "images/b.png"
+        assert read_one(tmp_path, "\n").unlabelled == ("images/b.png",)
         found = read_annotations(tmp_path, ReadOptions(negatives=True))
         assert (found.faults, [image.labels for image in found.images]) == ((), [(), ()])
 
@@ -163,6 +166,8 @@ class TestFolders:
             ("images/a.png", "labels/a.txt", "classes.txt"),
             ("Images/a.png", "Labels/a.TXT", "Classes.txt"),
             ("image/a.png", "label/a.txt", "labels.txt"),
+            ("my_images/a.png", "my_labels/a.txt", "classes.txt"),
+            ("images-new/x/a.png", "labels-new/x/a.txt", "classes.txt"),
             ("img/x/a.png", "labels/x/a.txt", "obj.names"),
             ("a.png", "labels/a.txt", "labels/classes.txt"),
             ("a.png", "a.txt", "data.names"),
@@ -178,6 +183,14 @@ class TestFolders:
         found = read_annotations(tmp_path)
         assert (found.format, found.class_names, found.unused) == ("yolo", ("cat", "dog"), ())
         assert the_image(found).labels == ("dog",)
+
+    def test_takes_names_from_a_yaml_without_splits(self, tmp_path: Path) -> None:
+        write_image(tmp_path / "a.png")
+        write(tmp_path / "a.txt", LINE)
+        write(tmp_path / "data.yaml", "nc: 2\nnames: [cat, dog]\n")
+        write(tmp_path / "other.yaml", "names: of something\n")
+        found = read_annotations(tmp_path)
+        assert (the_image(found).labels, [fault.file for fault in found.unused]) == (("dog",), ["other.yaml"])
 
     def test_takes_names_from_the_options_else_numbers(self, tmp_path: Path) -> None:
         write_image(tmp_path / "a.png")
