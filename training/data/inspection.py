@@ -150,6 +150,9 @@ def as_json(report: Inspection) -> dict[str, Any]:
         "dropped": found.dropped,
         "ignored_shapes": dict(found.ignored_shapes),
         "faults": [{"file": fault.file, "reason": fault.reason} for fault in found.faults],
+        "unused": [{"file": fault.file, "reason": fault.reason} for fault in found.unused],
+        "unlabelled": list(found.unlabelled),
+        "unlisted": list(found.unlisted),
         "network": {
             "architecture": geometry.architecture,
             "min_size": geometry.rule.min_size,

@@ -173,6 +173,8 @@ def test_images_without_a_label_file_are_told_and_not_used(
     assert "bare.png. If they show no object, pass --negatives" in told
     assert main(["inspect", str(source)]) == 0
     assert "warning: unlabelled: 1 image has no label file" in capsys.readouterr().out
+    assert main(["inspect", str(source), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["unlabelled"] == ["bare.png"]
     for name, flags, count in (("without", [], 10), ("with", ["--negatives"], 11)):
         assert main(["convert", str(source), str(tmp_path / name), "--to", "labelme", *flags]) == 0
         assert len(list((tmp_path / name).glob("*.json"))) == count
