@@ -39,6 +39,7 @@ SMALL: dict[str, list[str]] = {
     "publish": _STORE,
     "sim2real": _HERE,
     "render": ["--count", "2"],
+    "cutouts": ["--count", "2", "--clutter", "1", "--backdrops", "1"],
     "preview": [],
     "make": [*_SMALL, "--count", "6"],
 }

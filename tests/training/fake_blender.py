@@ -16,6 +16,10 @@ if "-c" in sys.argv:  # the question whether bpy is there
     sys.exit({rc})
 for line in sys.stdin:
     request = json.loads(line)
+    if "cutout" in request:
+        np.savez(request["out"], rgba=np.full((32, 32, 4), 0.5, np.float16), diameter=np.float32(1))
+        print("@ok", flush=True)
+        continue
     spec = request["spec"]
     {behaviour}
     labelled = [thing for thing in spec["things"] if thing["label"] is not None]

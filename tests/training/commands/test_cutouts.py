@@ -1,43 +1,19 @@
 """The verb `cutouts`, with a small program in Blender's place, and a training with what it made."""
 
-import stat
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.training.fake_blender import PAWN
+from tests.training.fake_blender import PAWN, fake
 from training.cli import main
 from training.records.run_folder import read_metrics
 
-FAKE = """#!{python}
-import json, sys
-import numpy as np
-if "-c" in sys.argv:  # the question whether bpy is there
-    sys.exit(0)
-for line in sys.stdin:
-    request = json.loads(line)
-    if "cutout" in request:
-        np.savez(request["out"], rgba=np.full((32, 32, 4), 0.5, np.float16), diameter=np.float32(1))
-    else:
-        light, index = np.full((96, 96, 3), 0.2, np.float16), np.zeros((96, 96), np.uint8)
-        index[20:40, 20:40] = 1
-        corners = np.array([(20, 20), (40, 20), (40, 40), (20, 40)], np.float32)
-        arrays = dict(light=light, index=index)
-        for number, _ in enumerate([t for t in request["spec"]["things"] if t["label"] is not None], 1):
-            arrays[f"vertices_{{number}}"] = corners
-            arrays[f"faces_{{number}}"] = np.array([(0, 1, 2), (0, 2, 3)], np.int32)
-        np.savez(request["out"], **arrays)
-    print("@ok", flush=True)
-"""
 FEW = ["--count", "3", "--clutter", "2", "--backdrops", "1", "--workers", "1"]
 
 
 @pytest.fixture
 def parts(tmp_path: Path) -> Path:
-    program = tmp_path / "blender"
-    program.write_text(FAKE.format(python=sys.executable))
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    program = fake(tmp_path)
     out = tmp_path / "parts"
     assert main(["cutouts", str(PAWN), "--label", "disc", "--blender", str(program), "--out", str(out), *FEW]) == 0
     return out
