@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import pillow_heif
 from fastapi import FastAPI
 from PIL import Image
 
@@ -94,6 +93,8 @@ def encoded(image: Image.Image, image_format: str = "PNG", **options: Any) -> by
     """Return an image file's bytes."""
     file = io.BytesIO()
     if image_format == "HEIF":  # is not registered with Pillow
+        import pillow_heif  # noqa: PLC0415 - the environment of Ray does not have it
+
         pillow_heif.from_pillow(image).save(file, **options)
     else:
         image.save(file, image_format, **options)
