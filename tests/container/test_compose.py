@@ -237,7 +237,7 @@ def test_the_slim_image_names_the_full_one_for_what_it_cannot_serve(
         [*command, "-e", f"RENDERSIGHT_MODEL={path}", "rendersight-slim"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert re.search(f"{path} is .*torch is not installed: the full image .* has it", done.stderr.splitlines()[-1])
+    assert re.search(f"{path} .*torch is not installed; use the full image", done.stderr.splitlines()[-1])
 
 
 def test_no_process_is_root_or_can_become_it(either: Service) -> None:
