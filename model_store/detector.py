@@ -282,8 +282,8 @@ def _converted(request: _Request) -> tuple["Graphs", NetworkFacts, str]:
     Returns:
         The graphs, the properties of the network, and the sha256 of the weights.
     """
+    from model_store.engines.graph_cache import GraphCache  # noqa: PLC0415 - needs OpenVINO
     from model_store.engines.openvino import graphs_in  # noqa: PLC0415
-    from model_store.graph_cache import GraphCache  # noqa: PLC0415 - needs OpenVINO
 
     if isinstance(request.found, Path):
         sha256 = store.sha256_of(request.found)
@@ -300,7 +300,7 @@ def _converted(request: _Request) -> tuple["Graphs", NetworkFacts, str]:
         return graphs_in(cache.folder), facts, sha256
     if find_spec("torch") is None:
         raise EngineNotAvailable(_missing("torch", request))
-    from model_store.graphs import convert, write_graphs  # noqa: PLC0415 - torch
+    from model_store.engines.graphs import convert, write_graphs  # noqa: PLC0415 - torch
     from model_store.network import load  # noqa: PLC0415 - torch
 
     loaded = load(

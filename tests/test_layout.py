@@ -38,7 +38,7 @@ MOST_MODULES = 15
 MIRRORED = ("model_store", "training/learning", "training/measuring", "training/records", "training/releasing")
 TESTED_WITH = {
     "model_store/errors.py": "model_store/test_store.py",
-    "model_store/graph_nodes.py": "model_store/test_graphs.py",
+    "model_store/engines/graph_nodes.py": "model_store/engines/test_graphs.py",
     "model_store/model_info.py": "model_store/test_detector.py",
     "model_store/network.py": "model_store/test_detector.py",
     "training/learning/network.py": "training/learning/test_run.py",

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 cv2.setNumThreads(1)
 
 GRAPHS = ("features", "proposals", "head")
-"""Parts of a prepared detector, files `NAME.xml` and `NAME.bin`; see `model_store.graphs`."""
+"""Parts of a prepared detector, files `NAME.xml` and `NAME.bin`; see `model_store.engines.graphs`."""
 
 Graphs = Mapping[str, Path | ov.Model]
 """Name -> file or graph, for each of `GRAPHS`."""

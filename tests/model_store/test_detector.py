@@ -16,10 +16,10 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
 
-from model_store import graphs, store
+from model_store import store
 from model_store.architectures import ARCHITECTURES, NetworkOptions
 from model_store.detector import check_golden, open_detector
-from model_store.engines import openvino
+from model_store.engines import graphs, openvino
 from model_store.engines.openvino import graphs_in
 from model_store.engines.torch import TorchEngine
 from model_store.errors import (

@@ -13,9 +13,9 @@ import openvino as ov
 import pytest
 from openvino import opset13
 
-from model_store import cpu, detector, graphs, store
+from model_store import cpu, detector, store
 from model_store.detector import Detector, open_detector
-from model_store.engines import openvino
+from model_store.engines import graphs, openvino
 from model_store.errors import EngineNotAvailable, ModelError
 from model_store.manifest import EngineRecord
 from model_store.store import Release

@@ -14,11 +14,11 @@ from torchvision.models.detection import FasterRCNN
 
 from model_store import store
 from model_store.engines import Engine
+from model_store.engines.graph_cache import converter_sha256
+from model_store.engines.graphs import write_graphs
 from model_store.engines.openvino import OpenVinoEngine, graphs_in
 from model_store.engines.torch import TorchEngine
 from model_store.errors import ModelError
-from model_store.graph_cache import converter_sha256
-from model_store.graphs import write_graphs
 from model_store.manifest import SCHEMA_VERSION, EngineRecord, Manifest
 from model_store.network import LoadedNetwork, load
 from model_store.store import CARD, Release, sha256_of

@@ -14,9 +14,9 @@ from torchvision.models.detection import FasterRCNN
 
 from model_store import store
 from model_store.engines import Engine
+from model_store.engines.graphs import write_graphs
 from model_store.engines.torch import TorchEngine
 from model_store.errors import GoldenMismatch
-from model_store.graphs import write_graphs
 from model_store.network import load_network
 from model_store.store import Release
 from rendersight import images

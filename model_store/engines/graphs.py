@@ -31,9 +31,9 @@ from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 
+from model_store.engines.graph_nodes import Node, f32, f32_array, i64, width_height
+from model_store.engines.graph_pooling import POOLED_PX, pool_by_level
 from model_store.engines.openvino import GRAPHS
-from model_store.graph_nodes import Node, f32, f32_array, i64, width_height
-from model_store.graph_pooling import POOLED_PX, pool_by_level
 
 _EXAMPLE_PX = 128
 _NEVER = 1e-30

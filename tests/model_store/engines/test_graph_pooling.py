@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from openvino import opset13 as op
 from torchvision.ops import roi_align
 
-from model_store.graph_pooling import pool_any, pool_windows
+from model_store.engines.graph_pooling import pool_any, pool_windows
 
 CHANNELS, STRIDE, HEIGHT, WIDTH = 3, 8, 20, 24
 

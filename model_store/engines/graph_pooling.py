@@ -7,7 +7,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as op
 
-from model_store.graph_nodes import Node, f32, i64, longest_side, width_height
+from model_store.engines.graph_nodes import Node, f32, i64, longest_side, width_height
 
 POOLED_PX = 7
 _SAMPLES = 2

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from model_store import graph_cache
+from model_store.engines import graph_cache
+from model_store.engines.graph_cache import GraphCache
 from model_store.engines.openvino import GRAPHS
-from model_store.graph_cache import GraphCache
 from model_store.manifest import InputRule
 from model_store.model_info import NetworkFacts
 

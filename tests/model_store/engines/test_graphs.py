@@ -9,9 +9,9 @@ import pytest
 from torchvision.models.detection import FasterRCNN
 
 from model_store.architectures import ARCHITECTURES
+from model_store.engines.graphs import convert
 from model_store.engines.openvino import OpenVinoEngine, graphs_in
 from model_store.engines.torch import TorchEngine
-from model_store.graphs import convert
 from model_store.manifest import InputRule
 from model_store.network import input_rule
 from rendersight.detections import Detections
