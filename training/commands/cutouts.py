@@ -3,11 +3,13 @@
 import argparse
 from pathlib import Path
 
+from rendersight.annotations import AnnotationError
 from training.commands import flags
-from training.commands.render_flags import add_sources, check_blender, objects_of, workers_of
+from training.commands.render_flags import MESH_SUFFIXES, add_sources, check_blender, objects_of, workers_of
 from training.console import bar_of, say
 from training.errors import Stopped
 from training.stopping import stop_on_signals
+from training.synthetic.recipes import RECIPES
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +31,8 @@ def run(options: argparse.Namespace) -> None:
     from training.records.run_folder import check_folder
     from training.synthetic.composites.parts import PartCounts, render_parts
 
+    if named := [item for item in options.what if item in RECIPES]:
+        raise AnnotationError(f"{named[0]} is a recipe; cutouts takes mesh files ({' '.join(MESH_SUFFIXES)})")
     objects = objects_of(options.what, options.label)
     check_folder(options.out)
     check_blender(options)

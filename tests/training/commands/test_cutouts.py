@@ -44,4 +44,4 @@ def test_rejects_half_of_the_two_flags(
 
 def test_rejects_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cutouts", "dice", "--out", str(tmp_path / "x")]) == 2
-    assert "dice" in capsys.readouterr().err
+    assert "dice is a recipe; cutouts takes mesh files (.glb " in capsys.readouterr().err
