@@ -94,11 +94,8 @@ def start(
     context.say(str(loaded))
     launchers = {name for name in world.gather(world.process.launcher) if name}
 
-    def begin() -> RunRecord:
-        run_folder.prepare(out, resume=False)
-        run_folder.write_names(out / run_folder.TRAIN_LIST, [image.name for image in train.images])
-        run_folder.write_names(out / run_folder.HOLD_OUT_LIST, [image.name for image in hold_out.images])
-        record = RunRecord(
+    record = world.first(
+        lambda: RunRecord(
             dataset=str(dataset),
             reading=reading or ReadOptions(),
             composites_from=None if composites_from is None else str(composites_from),
@@ -111,11 +108,16 @@ def start(
             continued_from=loaded.source,
             launchers=tuple(sorted(launchers)),
         )
-        record.write(out)
-        return record
-
-    record = world.first(begin)
+    )
     trainer = Trainer(record, out, train=train, hold_out=hold_out, network=network, context=context)
+
+    def begin() -> None:
+        run_folder.prepare(out, resume=False)
+        run_folder.write_names(out / run_folder.TRAIN_LIST, [image.name for image in train.images])
+        run_folder.write_names(out / run_folder.HOLD_OUT_LIST, [image.name for image in hold_out.images])
+        record.write(out)
+
+    world.first(begin)
     trainer.save()  # a run can be resumed from its first step on
     trainer.run()
 

@@ -1,10 +1,7 @@
 """A folder of rendered, labelled photos, one per seed, made by several Blender processes; rendering can resume."""
 
 import json
-import queue
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,7 @@ from training.data.dataset import BrokenDataset
 from training.synthetic import sensor
 from training.synthetic.annotate import Instance, TooHidden, annotate
 from training.synthetic.recipes import Draw
-from training.synthetic.renderer import Blender, RenderFailed, Workers
+from training.synthetic.renderer import Blender, RenderFailed, Workers, run_on_workers
 from training.synthetic.scene import SceneSpec
 
 MOST_ATTEMPTS = 12
@@ -49,14 +46,11 @@ def render_dataset(
     out.mkdir(parents=True, exist_ok=True)
     missing = [seed for seed in seeds if not all((out / f"{name_of(seed)}.{end}").exists() for end in ("json", "jpg"))]
     rendered: list[int] = []
-    free: queue.SimpleQueue[Blender] = queue.SimpleQueue()
-
     failed: list[Fault] = []
 
-    def work(seed: int) -> Fault | None:
+    def work(process: Blender, seed: int) -> Fault | None:
         if stop_asked() or (most_faults is not None and len(failed) > most_faults):
             return None
-        process = free.get()  # never blocks: there are as many processes as threads
         try:
             render_seed(process, draw, seed, out)
             rendered.append(seed)
@@ -64,17 +58,9 @@ def render_dataset(
             fault = Fault(name_of(seed), str(error))
             failed.append(fault)
             return fault
-        finally:
-            free.put(process)
         return None
 
-    with ExitStack() as processes:
-        for _ in range(workers.count):
-            free.put(processes.enter_context(Blender(workers.python, threads=workers.threads)))
-        with ThreadPoolExecutor(workers.count) as pool:
-            outcomes = progress(pool.map(work, missing), total=len(missing))
-            faults = [fault for fault in outcomes if fault is not None]
-    if faults:
+    if faults := run_on_workers(workers, work, missing, progress=progress):
         raise BrokenDataset(faults)
     return len(rendered)
 

@@ -6,9 +6,12 @@ import queue
 import subprocess
 import tempfile
 import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +26,8 @@ _ISOLATED = "-I"
 SCENES_PER_PROCESS = 60
 """Scenes before a process is replaced: Blender keeps some memory of every scene, and restarting takes a second."""
 TIMEOUT_S = 180.0
+
+_Result = TypeVar("_Result")
 
 
 class RenderFailed(RuntimeError):
@@ -147,6 +152,38 @@ class Blender:
             self._process.kill()
             self._process.communicate()
             self._process = None
+
+
+def run_on_workers(
+    workers: Workers,
+    work: Callable[[Blender, int], _Result | None],
+    seeds: Sequence[int],
+    *,
+    progress: Callable[..., Iterable[Any]],
+) -> list[_Result]:
+    """Call `work` with a free Blender process and each seed, and return the results that are not None.
+
+    Args:
+        workers: processes to start; they end with the call.
+        work: called in as many threads as there are processes.
+        seeds: seeds of the pictures.
+        progress: wraps an iterable with a known `total`, as tqdm does.
+    """
+    free: queue.SimpleQueue[Blender] = queue.SimpleQueue()
+
+    def call(seed: int) -> _Result | None:
+        process = free.get()  # never blocks: there are as many processes as threads
+        try:
+            return work(process, seed)
+        finally:
+            free.put(process)
+
+    with ExitStack() as processes:
+        for _ in range(workers.count):
+            free.put(processes.enter_context(Blender(workers.python, threads=workers.threads)))
+        with ThreadPoolExecutor(workers.count) as pool:
+            results = progress(pool.map(call, seeds), total=len(seeds))
+            return [result for result in results if result is not None]
 
 
 def _listen(process: "subprocess.Popen[str]", answers: "queue.Queue[str]") -> None:

@@ -45,3 +45,12 @@ def test_rejects_half_of_the_two_flags(
 def test_rejects_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["cutouts", "dice", "--out", str(tmp_path / "x")]) == 2
     assert "dice is a recipe; cutouts takes mesh files (.glb " in capsys.readouterr().err
+
+
+def test_missing_cutouts_leave_no_run_folder(shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    command = ["train", str(shapes), "--out", str(out), "--composites-from", str(tmp_path / "nowhere")]
+    command += ["--architecture", "fasterrcnn_mobilenet_v2_fpn", "--weights", "none"]
+    assert main([*command, "--set", "composites=3", "--set", "crop_px=96"]) == 2
+    assert "holds no cut-outs; make them with" in capsys.readouterr().err
+    assert not out.exists()

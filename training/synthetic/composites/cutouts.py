@@ -6,11 +6,8 @@ facts as JSON in a PNG text chunk, so that a picture and its facts cannot drift 
 
 import json
 import math
-import queue
 import random
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -26,7 +23,7 @@ from rendersight.annotations import Fault
 from training.data.dataset import BrokenDataset
 from training.synthetic.layout import WORLDS, draw_distractor
 from training.synthetic.recipes import MeshObject
-from training.synthetic.renderer import Blender, RenderFailed, Workers
+from training.synthetic.renderer import Blender, RenderFailed, Workers, run_on_workers
 from training.synthetic.scene import Distractor, Lamp, Rgb
 from training.synthetic.surfaces import any_colour, log_uniform
 
@@ -188,27 +185,17 @@ def render_cutouts(
     """
     out.mkdir(parents=True, exist_ok=True)
     missing = [seed for seed in seeds if not (out / f"{seed:06d}.png").exists()]
-    free: queue.SimpleQueue[Blender] = queue.SimpleQueue()
 
-    def work(seed: int) -> Fault | None:
+    def work(process: Blender, seed: int) -> Fault | None:
         if stop_asked():
             return None
-        process = free.get()
         try:
             _render(process, draw(seed), out / f"{seed:06d}.png")
         except RenderFailed as error:
             return Fault(f"{seed:06d}.png", str(error))
-        finally:
-            free.put(process)
         return None
 
-    with ExitStack() as processes:
-        for _ in range(workers.count):
-            free.put(processes.enter_context(Blender(workers.python, threads=workers.threads)))
-        with ThreadPoolExecutor(workers.count) as pool:
-            outcomes = progress(pool.map(work, missing), total=len(missing))
-            faults = [fault for fault in outcomes if fault is not None]
-    if faults:
+    if faults := run_on_workers(workers, work, missing, progress=progress):
         raise BrokenDataset(faults)
 
 
