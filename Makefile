@@ -18,7 +18,7 @@ serve: $(VENV)/serve.stamp ## start the service with the embedded release
 test: $(VENV)/dev.stamp ## run the linter, the type checker and the everyday tests
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
-	$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "$(EVERYDAY)"; tests=$$?; \
+	$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --max-worker-restart 0 -m "$(EVERYDAY)"; tests=$$?; \
 	wait $$types && exit $$tests
 
 test-all: $(VENV)/dev.stamp render-env ray-env ## run all tests, including the slow ones

@@ -1,5 +1,6 @@
 """Checkpoints of a run, written atomically: a killed process leaves no partial file in place."""
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,10 +82,14 @@ def save_best(folder: Path, state_dict: dict[str, Tensor]) -> None:
 
 
 def _write_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors through memory: torch's own file writer may abort the process if the disk is full."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+
     def write(draft: Path) -> None:
         try:
-            torch.save(content, draft)
-        except RuntimeError as error:  # torch's writer hides the system's reason
-            raise OSError(f"{path} could not be written; check the free space ({error})") from error
+            draft.write_bytes(buffer.getbuffer())
+        except OSError as error:
+            raise OSError(f"{path} could not be written; check the free space ({error.strerror})") from error
 
     atomic.write_file(path, write)
