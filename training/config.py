@@ -7,6 +7,7 @@ repeating. A TOML file sets only the values that differ from the defaults.
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -213,10 +214,10 @@ def resolve(
 
 def _origin(weights: str, store_root: Path) -> Release | Path | None:
     """Return the release or file that initial weights name; None for other weights, and for what does not exist."""
-    try:
-        return store.locate(store_root, weights)
-    except ReleaseNotFound:  # `load_initial_weights` reports it
-        return None
+    for root in (store_root, DEFAULT_ROOT):  # `load_initial_weights` looks there too, and reports what is missing
+        with suppress(ReleaseNotFound):
+            return store.locate(root, weights)
+    return None
 
 
 def _architecture_of(path: Path | None) -> str | None:

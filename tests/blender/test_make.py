@@ -19,6 +19,8 @@ max_size = 128
 rois_per_image = 16
 epochs = 1
 batch_size = 2
+crop_px = 96
+composites = 4
 hold_out = 2
 """
 
@@ -28,7 +30,18 @@ hold_out = 2
 def test_a_mesh_becomes_a_release(tmp_path: Path) -> None:
     preset = tmp_path / "tiny.toml"
     preset.write_text(PRESET)
-    words = ["make", ROOT / "examples" / "pawn.obj", "--label", "pawn", "--count", "5", "--preset", preset]
+    words = [
+        "make",
+        ROOT / "examples" / "pawn.obj",
+        "--label",
+        "pawn",
+        "--cutouts",
+        "3",
+        "--count",
+        "5",
+        "--preset",
+        preset,
+    ]
     words += ["--blender", ROOT / ".venv-render" / "bin" / "python", "--device", "cpu", "--store", tmp_path / "store"]
     command = [sys.executable, "-m", "training", *words]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -39,4 +52,5 @@ def test_a_mesh_becomes_a_release(tmp_path: Path) -> None:
     release = store.find(tmp_path / "store", "pawn@1")
     assert release.manifest.class_names == ("pawn",)
     assert "curl -F image=@runs/make/pawn/renders/00000" in done.stderr.splitlines()[-1]
+    assert (tmp_path / "runs" / "make" / "pawn" / "composites.jpg").is_file()
     assert (tmp_path / "runs" / "make" / "pawn" / "report" / "figures.json").is_file()

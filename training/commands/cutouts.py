@@ -6,7 +6,7 @@ from pathlib import Path
 from rendersight.annotations import AnnotationError
 from training.commands import flags
 from training.commands.render_flags import MESH_SUFFIXES, add_sources, check_blender, objects_of, workers_of
-from training.console import bar_of, say
+from training.console import bar_of, progress_bar, say
 from training.errors import Stopped
 from training.stopping import stop_on_signals
 from training.synthetic.recipes import RECIPES
@@ -21,19 +21,24 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     add_sources(parser)
     parser.add_argument("--count", type=flags.positive, default=100, help="pictures of each mesh file (default: 100)")
-    parser.add_argument("--clutter", type=flags.count, default=150, help="pictures of clutter (default: 150)")
-    parser.add_argument("--backdrops", type=flags.count, default=150, help="number of backdrops (default: 150)")
+    parser.add_argument("--clutter", type=flags.count, default=120, help="pictures of clutter (default: 120)")
+    parser.add_argument("--backdrops", type=flags.count, default=120, help="number of backdrops (default: 120)")
+    parser.add_argument(
+        "--backgrounds", type=Path, metavar="FOLDER", help="photos without the objects, as more backdrops"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
 
 
 def run(options: argparse.Namespace) -> None:
     """Render the parts."""
     from training.records.run_folder import check_folder
-    from training.synthetic.composites.parts import PartCounts, render_parts
+    from training.synthetic.composites.backgrounds import add_backgrounds, find_backgrounds
+    from training.synthetic.composites.parts import BACKDROPS, PartCounts, render_parts
 
     if named := [item for item in options.what if item in RECIPES]:
         raise AnnotationError(f"{named[0]} is a recipe; cutouts takes mesh files ({' '.join(MESH_SUFFIXES)})")
     objects = objects_of(options.what, options.label)
+    backgrounds = [] if options.backgrounds is None else find_backgrounds(options.backgrounds)
     check_folder(options.out)
     check_blender(options)
     counts = PartCounts(options.count * len(objects), options.clutter, options.backdrops)
@@ -46,7 +51,9 @@ def run(options: argparse.Namespace) -> None:
             progress=bar_of("pictures"),
             stop_asked=stop_asked,
         )
+        add_backgrounds(backgrounds, options.out / BACKDROPS, bar=progress_bar)
         is_stopped = stop_asked()
     if is_stopped:
         raise Stopped("stopped; repeat the command to continue")
-    say(f"{counts.objects} cut-outs, {counts.clutter} of clutter, {counts.backdrops} backdrops in {options.out}")
+    backdrops = counts.backdrops + len(backgrounds)
+    say(f"cut-outs: {counts.objects}; of clutter: {counts.clutter}; backdrops: {backdrops}; all in {options.out}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from model_store import store
 from model_store.cpu import usable_cores
 from training.commands import flags
-from training.commands.render_flags import add_sources, draw_of, workers_of
+from training.commands.render_flags import add_sources, draw_of, objects_of, workers_of
 from training.console import progress_bar, say
 from training.errors import Stopped
 from training.presets import preset_names
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 PRESETS = {"cpu": "make-cpu", "cuda": "make-gpu"}
 COUNTS = {"cpu": 800, "cuda": 3000}
-"""Default number of photos to render, by the kind of device."""
+"""Default number of scenes without composites, by the kind of device."""
+MESH_COUNT = 100
+"""Default number of scenes beside composites, which are most of what the network sees."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -37,11 +39,23 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--photos", type=Path, help="labelled photos to measure on; they are never trained on")
     parser.add_argument("--out", type=Path, help="the work folder (default: runs/make/NAME)")
     parser.add_argument(
+        "--backgrounds", type=Path, metavar="FOLDER", help="photos without the objects, as backdrops of composites"
+    )
+    parser.add_argument(
         "--count",
         type=flags.positive,
-        help=f"number of photos to render (default: {COUNTS['cpu']}, or {COUNTS['cuda']} with a GPU)",
+        help=f"number of scenes to render (default: {MESH_COUNT} beside composites, else {COUNTS['cpu']}, or "
+        f"{COUNTS['cuda']} with a GPU)",
     )
-    parser.add_argument("--epochs", type=flags.positive, help="passes over the renders (default: the preset's)")
+    parser.add_argument(
+        "--cutouts", type=flags.positive, help="pictures of each mesh file (default: 200 of one, fewer of each of many)"
+    )
+    parser.add_argument(
+        "--composites",
+        type=flags.count,
+        help="windows in each pass that are pasted together from those pictures (default: the preset's)",
+    )
+    parser.add_argument("--epochs", type=flags.positive, help="passes over the pictures (default: the preset's)")
     parser.add_argument("--weights", help=flags.WEIGHTS)
     parser.add_argument(
         "--preset", help=f"{', '.join(preset_names())}, or a TOML file (default: make-cpu, or make-gpu with a GPU)"
@@ -101,11 +115,17 @@ def plan_of(options: argparse.Namespace, device: str) -> "MakePlan":
         ConfigError: a preset or a value is unknown, or the labels give no usable name.
         ReleaseNotFound: the name is not valid for a release.
     """
-    from training.config import resolve
+    from training.config import ConfigError, resolve
     from training.make.plan import MakePlan
+    from training.synthetic.composites.backgrounds import find_backgrounds
+    from training.synthetic.composites.parts import PartCounts
 
     kind = device.partition(":")[0]
-    given = {"epochs": options.epochs, "weights": options.weights}
+    meshes = options.what if options.label else []
+    given = {"epochs": options.epochs, "weights": options.weights, "composites": options.composites}
+    if not meshes:
+        _check_recipe_flags(options)
+        given["composites"] = 0  # recipes have no cut-outs
     config = resolve(
         options.preset or PRESETS[kind],
         {name: value for name, value in given.items() if value is not None},
@@ -115,23 +135,35 @@ def plan_of(options: argparse.Namespace, device: str) -> "MakePlan":
     draw = draw_of(options.what, options.label)
     name = options.name or _name_from(options.label or options.what)
     store.check_name(name)
-    meshes = list(zip(options.what, options.label, strict=True)) if options.label else []
+    if options.backgrounds is not None and not config.composites:
+        raise ConfigError("--backgrounds is for composites, and there are none; leave it out, or set --composites")
     return MakePlan(
         sources=tuple(
-            f"{label} from {Path(file).name} (sha256 {store.sha256_of(Path(file))[:16]})" for file, label in meshes
+            f"{label} from {Path(file).name} (sha256 {store.sha256_of(Path(file))[:16]})"
+            for file, label in zip(meshes, options.label, strict=True)
         )
         or tuple(options.what),
         class_names=tuple(dict.fromkeys(options.label)) or recipes.RECIPE_LABELS[options.what[0]],
         name=name,
-        count=options.count or COUNTS[kind],
+        count=options.count or (MESH_COUNT if config.composites else COUNTS[kind]),
+        parts=PartCounts.suiting(len(meshes), options.cutouts) if config.composites else None,
+        backgrounds=() if options.backgrounds is None else tuple(find_backgrounds(options.backgrounds.resolve())),
         photos=None if options.photos is None else options.photos.resolve(),
         store=options.store.resolve(),
         config=config,
         out=options.out or Path("runs/make") / name,
         draw=draw,
-        draw_each=tuple(draw_of([file], [label]) for file, label in meshes),
+        objects=tuple(objects_of(meshes, options.label)) if meshes else (),
         blender=workers_of(options),
     )
+
+
+def _check_recipe_flags(options: argparse.Namespace) -> None:
+    from training.config import ConfigError
+
+    for name in ("backgrounds", "cutouts", "composites"):
+        if getattr(options, name):
+            raise ConfigError(f"--{name} is for mesh files; the recipe {options.what[0]} has no cut-outs")
 
 
 def _name_from(labels: Sequence[str]) -> str:

@@ -79,6 +79,8 @@ def run(options: argparse.Namespace) -> None:
             raise ConfigError("the dataset is missing: give its folder, or --resume to continue a run")
         if options.hold_out_names and (options.hold_out is not None or options.group_by is not None):
             raise ConfigError("--hold-out-names replaces --hold-out and --group-by; leave those out")
+        if options.composites_from is None:
+            overrides.setdefault("composites", 0)  # the presets of `make` have some
         config = resolve(options.preset, overrides, device=device, store_root=options.store)
         if bool(config.composites) != bool(options.composites_from):
             raise ConfigError(

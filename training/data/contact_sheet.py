@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from rendersight.annotations.dataset import AnnotatedDataset, load_pixels, no_bar
 from rendersight.detections import Detections
 from rendersight.drawing import draw_boxes, draw_detections
+from rendersight.images import RgbImage
 from training.console import Bar
 from training.data.dataset import LabelledImages
 
@@ -26,12 +28,24 @@ def contact_sheet(
         bar: a progress bar with the interface of tqdm.
     """
     chosen = np.linspace(0, len(found.images) - 1, min(most, len(found.images))).astype(int).tolist()
+    images = bar([found.images[index] for index in chosen], desc="contact sheet")
+    return sheet_of([(load_pixels(image), image.boxes_xyxy, image.labels) for image in images], class_names)
+
+
+def sheet_of(
+    pictures: Sequence[tuple[RgbImage, NDArray[np.float32], Sequence[str]]], class_names: Sequence[str]
+) -> Image.Image:
+    """Draw pictures with their boxes on one contact sheet.
+
+    Args:
+        pictures: pixels, uint8 (H, W, 3) RGB; boxes, float32 (N, 4), px; and the N labels.
+        class_names: all labels; the index of a label determines its colour.
+    """
     numbers = {name: number for number, name in enumerate(class_names, 1)}
-    pictures = [
-        draw_boxes(load_pixels(image), image.boxes_xyxy, [numbers[label] for label in image.labels], image.labels)
-        for image in bar([found.images[index] for index in chosen], desc="contact sheet")
+    drawn = [
+        draw_boxes(pixels, boxes, [numbers[label] for label in labels], labels) for pixels, boxes, labels in pictures
     ]
-    return _grid(pictures, columns=6, cell_px=320)
+    return _grid(drawn, columns=6, cell_px=320)
 
 
 def compare_with_truth(

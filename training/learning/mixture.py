@@ -11,7 +11,8 @@ from training.config import ConfigError, TrainConfig
 from training.data.dataset import DetectionDataset
 from training.data.transforms import Sample, augmentation
 from training.seeds import mixed_seed
-from training.synthetic.composites.compositor import CompositeOptions, Compositor
+from training.synthetic.composites.backgrounds import PREFIX
+from training.synthetic.composites.compositor import CompositeOptions, Compositor, Pixels
 from training.synthetic.composites.cutouts import read_cutouts
 from training.synthetic.composites.parts import BACKDROPS, CLUTTER, OBJECTS
 
@@ -35,25 +36,10 @@ class WithComposites(DetectionDataset):
         Raises:
             ConfigError: there are no cut-outs, or some are of no class.
         """
-        assert config.crop_px is not None
         cv2.setNumThreads(1)  # reader processes are forked: OpenCV's threads would be missing there, and waited for
         self._images, self._config, self._class_names = images, config, class_names
         self._count = config.composites
-        objects = read_cutouts(folder / OBJECTS)
-        if not objects:
-            raise ConfigError(f"{folder / OBJECTS} holds no cut-outs; make them with: python -m training cutouts")
-        if strangers := sorted({cutout.label for cutout in objects} - set(class_names)):
-            raise ConfigError(
-                f"{folder} has cut-outs of {', '.join(strangers)}, which are not classes; "
-                f"the classes are {', '.join(class_names)}"
-            )
-        options = CompositeOptions(size_px=config.crop_px, picture_px=config.network_options().min_size)
-        self._compositor = Compositor(
-            objects,
-            [np.asarray(Image.open(path).convert("RGB")) for path in sorted((folder / BACKDROPS).glob("*.jpg"))],
-            options,
-            clutter=read_cutouts(folder / CLUTTER),
-        )
+        self._compositor = open_compositor(folder, class_names, config)
         # composites have their size already; what a camera does to a picture is left
         as_they_are = {"scale_jitter": (1.0, 1.0), "aspect_jitter": 1.0, "crop_px": None}
         self._camera = augmentation(config.model_copy(update=as_they_are))
@@ -83,3 +69,29 @@ class WithComposites(DetectionDataset):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             return self._camera(sample)
+
+
+def open_compositor(folder: Path, class_names: tuple[str, ...], config: TrainConfig) -> Compositor:
+    """Read the cut-outs and backdrops of a folder; arguments and errors are those of `WithComposites`."""
+    assert config.crop_px is not None
+    objects = read_cutouts(folder / OBJECTS)
+    if not objects:
+        raise ConfigError(f"{folder / OBJECTS} holds no cut-outs; make them with: python -m training cutouts")
+    if strangers := sorted({cutout.label for cutout in objects} - set(class_names)):
+        raise ConfigError(
+            f"{folder} has cut-outs of {', '.join(strangers)}, which are not classes; "
+            f"the classes are {', '.join(class_names)}"
+        )
+    options = CompositeOptions(size_px=config.crop_px, picture_px=config.network_options().min_size)
+    return Compositor(objects, read_backdrops(folder / BACKDROPS), options, clutter=read_cutouts(folder / CLUTTER))
+
+
+def read_backdrops(folder: Path) -> list[Pixels]:
+    """Read rendered backdrops and the user's photos; together the photos are about as likely as the renders."""
+    paths = sorted(folder.glob("*.jpg"))
+    photos = [path for path in paths if path.name.startswith(PREFIX)]
+    backdrops = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
+    if photos:
+        of_photos = [pixels for path, pixels in zip(paths, backdrops, strict=True) if path in photos]
+        backdrops += of_photos * max(0, (len(paths) - len(photos)) // len(photos) - 1)
+    return backdrops

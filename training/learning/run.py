@@ -1,6 +1,7 @@
 """Start or resume of a training run: dataset, split, network and run folder. `trainer.py` runs the epochs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -122,13 +123,14 @@ def start(
     trainer.run()
 
 
-def resume(out: Path, *, context: RunContext, dataset: Path | None = None) -> None:
+def resume(out: Path, *, context: RunContext, dataset: Path | None = None, composites_from: Path | None = None) -> None:
     """Resume a stopped run. Its result equals that of an uninterrupted run.
 
     Args:
         out: the run folder.
         context: device, processes and output; they may differ from those before the stop.
         dataset: folder of the images now; None takes the recorded folder.
+        composites_from: folder of the cut-outs now; None takes the recorded folder.
 
     Raises:
         RunError: there is no run to resume, or the dataset has changed since the run began.
@@ -140,6 +142,8 @@ def resume(out: Path, *, context: RunContext, dataset: Path | None = None) -> No
     def open_run() -> tuple[RunRecord, list[str], list[str]]:
         run_folder.prepare(out, resume=True)
         record = RunRecord.read(out)
+        if composites_from is not None:
+            record = replace(record, composites_from=str(composites_from))
         train_names = run_folder.read_names(out / run_folder.TRAIN_LIST)
         return record, train_names, run_folder.read_names(out / run_folder.HOLD_OUT_LIST)
 

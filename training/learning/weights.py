@@ -1,6 +1,7 @@
 """Initial weights of a training: COCO or ImageNet weights, a state dict file, or a release."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
@@ -16,10 +17,11 @@ from torchvision.models.detection import (
 )
 
 from model_store.architectures import StateDict, recognise, rename_old_keys
-from model_store.errors import ModelError, UnknownArchitecture
+from model_store.errors import ModelError, ReleaseNotFound, UnknownArchitecture
 from model_store.manifest import FILE_NAME
-from model_store.network import load_network
+from model_store.network import LoadedNetwork, load_network
 from model_store.state_dict import read_state_dict
+from model_store.store import DEFAULT_ROOT
 from training.records.run_folder import RUN
 
 _COCO: dict[str, WeightsEnum] = {
@@ -84,7 +86,7 @@ def load_initial_weights(
             release reference such as name@version.
         architecture: architecture of the network.
         class_names: classes of the training. If a release has other classes, its box predictor is left out.
-        store_root: folder of the model store.
+        store_root: folder of the model store. Releases that it lacks are looked up among those of the program.
 
     Raises:
         WeightsNotFound: the weights do not exist, cannot be downloaded, or fit few of the tensors.
@@ -134,12 +136,22 @@ def _source(weights: str, *, architecture: str, class_names: Sequence[str], stor
         return name, read_state_dict(path)
     if path.is_dir() and not (path / FILE_NAME).is_file():
         raise WeightsNotFound(f"weights {weights!r} is a folder without {FILE_NAME}; a run's best weights are best.pt")
-    loaded = load_network(weights, store_root=store_root)
+    loaded = _of_release(weights, store_root)
     ref = f"{loaded.info.name}@{loaded.info.version}"
     state_dict: StateDict = loaded.network.state_dict()
     if loaded.info.class_names == tuple(class_names):
         return ref, state_dict
     return ref, {name: tensor for name, tensor in state_dict.items() if not name.startswith(_PREDICTOR)}
+
+
+def _of_release(weights: str, store_root: Path) -> LoadedNetwork:
+    """Load a release of the model store, else one of the releases that come with the program."""
+    try:
+        return load_network(weights, store_root=store_root)
+    except ReleaseNotFound:
+        with suppress(ReleaseNotFound):
+            return load_network(weights, store_root=DEFAULT_ROOT)
+        raise
 
 
 def _download(kind: str, architecture: str) -> StateDict:

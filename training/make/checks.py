@@ -1,5 +1,6 @@
 """Checks of a plan, for everything that would otherwise fail after hours of rendering and training."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from training.data.dataset import LabelledImages, names_in, read_dataset, split
 from training.learning.weights import load_initial_weights
 from training.make.plan import MakePlan
 from training.records.run_folder import check_folder
+from training.synthetic import recipes
 from training.synthetic.dataset import name_of
 from training.synthetic.mesh_check import try_mesh
 from training.synthetic.renderer import check_python
@@ -35,8 +37,8 @@ def check(plan: MakePlan, *, bar: Bar) -> None:
         return
     _check_split(plan.count, plan.config)
     check_python(plan.blender.python)
-    for draw in plan.draw_each:
-        try_mesh(draw, plan.blender.python)
+    for item in plan.objects:
+        try_mesh(partial(recipes.meshes, [item]), plan.blender.python)
     _check_weights(plan)
 
 

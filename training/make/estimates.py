@@ -10,6 +10,8 @@ from training.learning.run import Say
 from training.make.plan import MakePlan
 from training.time_left import Announcer, duration
 
+CUTOUT_CORE_S = 1.0
+"""Seconds of one core to render a cut-out or backdrop, assumed until it is measured; 0.5 to 1.6 were seen."""
 RENDER_CORE_S = 3.0
 """Seconds of one core to render an image, assumed until it is measured; pawns and dice took 2.7 to 3.1."""
 TRAIN_CORE_S = 0.4
@@ -22,13 +24,16 @@ With bfloat16 it took 0.3.
 def summary(plan: MakePlan, device: str) -> str:
     """Return a line that states the planned work and its assumed duration."""
     config = plan.config
-    work = (
-        f"{plan.name}: {plan.count} renders, {config.epochs} epochs of {config.architecture} on {device}, in {plan.out}"
-    )
-    render = duration(plan.count * RENDER_CORE_S / usable_cores())
+    pictures, parts = f"{plan.count} renders", 0
+    if plan.parts is not None:
+        parts = plan.parts.objects + plan.parts.clutter + plan.parts.backdrops
+        pictures = f"{plan.parts.objects} cut-outs, {pictures}"
+    work = f"{plan.name}: {pictures}, {config.epochs} epochs of {config.architecture} on {device}, in {plan.out}"
+    render = duration((plan.count * RENDER_CORE_S + parts * CUTOUT_CORE_S) / usable_cores())
     train = "an unknown time"
     if device == "cpu" and config.architecture == "fasterrcnn_mobilenet_v2_fpn":
-        train = duration(plan.count * config.epochs * TRAIN_CORE_S / usable_cores())
+        windows = (plan.count + config.composites) * config.epochs
+        train = duration(windows * TRAIN_CORE_S / usable_cores())
     return f"{work}; about {render} to render and {train} to train, until measured"
 
 

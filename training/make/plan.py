@@ -9,7 +9,8 @@ from rendersight import atomic
 from training.config import TrainConfig
 from training.records.checkpoint import LAST
 from training.records.run_folder import RunError
-from training.synthetic.recipes import Draw
+from training.synthetic.composites.parts import PartCounts
+from training.synthetic.recipes import Draw, MeshObject
 from training.synthetic.renderer import Workers
 
 MAKE = "make.json"
@@ -24,12 +25,14 @@ class MakePlan:
         class_names: label i is `class_names[i - 1]`.
         name: name of the release.
         count: number of scenes to render.
+        parts: numbers of cut-outs and backdrops to render for composites; None for a recipe, which has none.
+        backgrounds: photos without any of the objects, more backdrops of the composites.
         photos: folder of labelled real photos, used only to measure; None if there are none.
         store: folder of the model store.
         config: training configuration.
         out: the work folder.
         draw: draws the scenes.
-        draw_each: draws scenes of each mesh file alone; empty for a recipe.
+        objects: the mesh files; empty for a recipe.
         blender: the processes that render.
     """
 
@@ -37,18 +40,25 @@ class MakePlan:
     class_names: tuple[str, ...]
     name: str
     count: int
+    parts: PartCounts | None
+    backgrounds: tuple[Path, ...]
     photos: Path | None
     store: Path
     config: TrainConfig
     out: Path
     draw: Draw
-    draw_each: tuple[Draw, ...]
+    objects: tuple[MeshObject, ...]
     blender: Workers
 
     @property
     def renders(self) -> Path:
         """The folder of the rendered photos."""
         return self.out / "renders"
+
+    @property
+    def cutouts(self) -> Path:
+        """The folder of the parts of composites."""
+        return self.out / "cutouts"
 
     @property
     def run(self) -> Path:
@@ -72,6 +82,8 @@ class MakePlan:
             "class_names": list(self.class_names),
             "name": self.name,
             "count": self.count,
+            **({} if self.parts is None else {"cutouts": asdict(self.parts)}),
+            **({} if not self.backgrounds else {"backgrounds": [str(path) for path in self.backgrounds]}),
             "photos": None if self.photos is None else str(self.photos),
             "store": str(self.store),
             **self.config.model_dump(mode="json"),

@@ -1,10 +1,11 @@
-"""The four stages of `make`: render, train, report, publish.
+"""The stages of `make`: cutouts, render, train, report, publish. A recipe has no cut-outs.
 
 How `make` resumes: every stage keeps its result in the work folder, and a repeated command skips the results that are
 there. `plan.py` refuses a work folder of another plan.
 
 | stage | keeps its result in | repeated, it |
 |---|---|---|
+| cutouts | `cutouts/`, `composites.jpg` | renders the missing pictures; nothing once training has begun |
 | render | `renders/` | renders the missing scenes; nothing once training has begun |
 | train | `run/` | continues at the last checkpoint |
 | report | `report/`, `photo` in `make.json` | measures again unless `make.json` names a photo |
@@ -21,9 +22,11 @@ from model_store import store
 from model_store.engines.torch import TorchEngine
 from model_store.errors import ReleaseNotFound
 from model_store.store import Release
+from training.data.contact_sheet import sheet_of
 from training.data.dataset import BrokenDataset, LabelledImages, read_dataset, with_margin
 from training.errors import Stopped
 from training.learning import run
+from training.learning.mixture import open_compositor
 from training.learning.run import RunContext
 from training.make.estimates import EstimatingBar
 from training.make.plan import MakePlan, MakeProgress, read_progress, write_progress
@@ -34,13 +37,17 @@ from training.records.run_folder import HOLD_OUT_LIST, WORK, RunRecord, read_met
 from training.releasing import publish as releasing
 from training.releasing.work_folder import WorkFolder, measure_kept
 from training.reports.report_folder import write_evaluation, write_sim2real
+from training.synthetic.composites.backgrounds import add_backgrounds
+from training.synthetic.composites.parts import BACKDROPS, render_parts
 from training.synthetic.dataset import render_dataset
 
 RENDERS, PHOTOS = "renders", "photos"
 """Names of the two data sets in the report and the release."""
 
+COMPOSITES_SHEET = "composites.jpg"
+
 MAX_FAILED = 0.05
-"""Largest share of scenes that may fail to render. A larger share means that the mesh is faulty."""
+"""Largest share of scenes, or of cut-outs, that may fail to render. A larger share means that the mesh is faulty."""
 
 
 def make(plan: MakePlan, context: RunContext) -> Release:
@@ -48,7 +55,7 @@ def make(plan: MakePlan, context: RunContext) -> Release:
 
     Args:
         plan: the release to make, its inputs and the work folder.
-        context: device, output and stop request, for all four stages.
+        context: device, output and stop request, for all stages.
 
     Raises:
         RunError: the work folder belongs to another plan.
@@ -59,13 +66,14 @@ def make(plan: MakePlan, context: RunContext) -> Release:
     progress = read_progress(plan)
     plan.out.mkdir(parents=True, exist_ok=True)
     write_progress(plan, progress)
-    for number, (name, stage) in enumerate(STAGES.items(), 1):
-        context.say(f"{number}/{len(STAGES)} {name}")
+    stages = {name: stage for name, stage in STAGES.items() if plan.parts is not None or stage is not cutouts}
+    for number, (name, stage) in enumerate(stages.items(), 1):
+        context.say(f"{number}/{len(stages)} {name}")
         try:
             _stop_if_asked(context)
             progress = write_progress(plan, stage(plan, progress, context))
         except Stopped:
-            raise Stopped(f"stopped in {number}/{len(STAGES)}, {name}; repeat the command to continue") from None
+            raise Stopped(f"stopped in {number}/{len(stages)}, {name}; repeat the command to continue") from None
     release = published(plan, progress)
     assert release is not None
     return release
@@ -79,6 +87,35 @@ def published(plan: MakePlan, progress: MakeProgress) -> Release | None:
         return store.find(plan.store, progress.release)
     except ReleaseNotFound:
         return None
+
+
+def cutouts(plan: MakePlan, progress: MakeProgress, context: RunContext) -> MakeProgress:
+    """Render the missing parts of composites and show some composites, unless training has begun."""
+    if plan.has_begun_to_train or plan.parts is None:
+        return progress
+    most = int(MAX_FAILED * plan.parts.objects)
+    try:
+        render_parts(
+            plan.objects,
+            plan.parts,
+            plan.cutouts,
+            workers=plan.blender,
+            progress=partial(EstimatingBar(context.bar, context.say), desc="pictures"),
+            stop_asked=context.stop_asked,
+        )
+    except BrokenDataset as error:
+        if len(error.faults) > most:
+            raise
+        context.say(f"{len(error.faults)} pictures are left out, such as {error.faults[0]}")
+    add_backgrounds(plan.backgrounds, plan.cutouts / BACKDROPS, bar=context.bar)
+    _stop_if_asked(context)
+    sheet = plan.out / COMPOSITES_SHEET
+    compositor = open_compositor(plan.cutouts, plan.class_names, plan.config)
+    shown = [compositor.draw(seed) for seed in range(24)]
+    pictures = [(item.pixels, item.boxes_xyxy, item.labels) for item in shown]
+    sheet_of(pictures, plan.class_names).save(sheet, quality=88)
+    context.say(f"training will show pictures such as these: {sheet}")
+    return progress
 
 
 def render(plan: MakePlan, progress: MakeProgress, context: RunContext) -> MakeProgress:
@@ -108,10 +145,18 @@ def train(plan: MakePlan, progress: MakeProgress, context: RunContext) -> MakePr
     epochs = plan.config.epochs - len(read_metrics(plan.run))
     if epochs <= 0:
         return progress
+    composites_from = None if plan.parts is None else plan.cutouts
     if plan.has_begun_to_train:
-        run.resume(plan.run, context=context, dataset=plan.renders)
+        run.resume(plan.run, context=context, dataset=plan.renders, composites_from=composites_from)
     else:
-        run.start(plan.renders, plan.run, plan.config, class_names=plan.class_names, context=context)
+        run.start(
+            plan.renders,
+            plan.run,
+            plan.config,
+            class_names=plan.class_names,
+            context=context,
+            composites_from=composites_from,
+        )
     return progress
 
 
@@ -164,7 +209,7 @@ def publish(plan: MakePlan, progress: MakeProgress, context: RunContext) -> Make
             plan.name,
             store_root=plan.store,
             texts=releasing.ReleaseTexts(
-                f"Trained on {plan.count} renders alone, {measured}.", f"renders for {plan.name}", licence=""
+                f"Trained on {_trained_on(plan)} alone, {measured}.", f"renders for {plan.name}", licence=""
             ),
             dataset=plan.renders,
             also_measure=[] if plan.photos is None else [(PHOTOS, plan.photos)],
@@ -178,7 +223,21 @@ def publish(plan: MakePlan, progress: MakeProgress, context: RunContext) -> Make
 
 Stage = Callable[[MakePlan, MakeProgress, RunContext], MakeProgress]
 
-STAGES: Mapping[str, Stage] = {"render": render, "train": train, "report": report, "publish": publish}
+STAGES: Mapping[str, Stage] = {
+    "cutouts": cutouts,
+    "render": render,
+    "train": train,
+    "report": report,
+    "publish": publish,
+}
+
+
+def _trained_on(plan: MakePlan) -> str:
+    """Return the pictures of the training in words."""
+    if plan.parts is None:
+        return f"{plan.count} renders"
+    windows = plan.config.composites * plan.config.epochs
+    return f"{plan.count} renders and {windows} composites of {plan.parts.objects} rendered cut-outs"
 
 
 def _published_unrecorded(plan: MakePlan, progress: MakeProgress) -> Release | None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.training.fake_blender import PAWN, fake
 from training.cli import main
-from training.records.run_folder import read_metrics
+from training.records.run_folder import RunRecord, read_metrics
 
 FEW = ["--count", "3", "--clutter", "2", "--backdrops", "1", "--workers", "1"]
 
@@ -40,6 +40,14 @@ def test_rejects_half_of_the_two_flags(
     assert main(["train", str(shapes), "--out", str(tmp_path / "run"), "--weights", "none", *given]) == 2
     assert "one of them is missing" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_preset_of_make_trains_without_composites(shapes: Path, tmp_path: Path) -> None:
+    preset = tmp_path / "mixed.toml"
+    preset.write_text("composites = 9\ncrop_px = 96\nmin_size = 96\nmax_size = 96\nrois_per_image = 16\n")
+    command = ["train", str(shapes), "--out", str(tmp_path / "run"), "--preset", str(preset), "--weights", "none"]
+    assert main([*command, "--architecture", "fasterrcnn_mobilenet_v2_fpn", "--epochs", "1"]) == 0
+    assert RunRecord.read(tmp_path / "run").config.composites == 0
 
 
 def test_rejects_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

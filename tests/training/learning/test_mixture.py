@@ -11,9 +11,9 @@ from PIL.PngImagePlugin import PngInfo
 from rendersight.annotations import AnnotatedImage
 from training.config import ConfigError, TrainConfig, validate
 from training.data.dataset import DetectionDataset, LabelledImages
-from training.learning.mixture import WithComposites
+from training.learning.mixture import WithComposites, read_backdrops
 from training.synthetic.composites.cutouts import Cutout
-from training.synthetic.composites.parts import OBJECTS
+from training.synthetic.composites.parts import BACKDROPS, OBJECTS
 
 CONFIG = TrainConfig(
     architecture="fasterrcnn_mobilenet_v2_fpn", crop_px=96, composites=5, jpeg=1.0, horizontal_flip=0.5, rotate90=0.5
@@ -76,3 +76,13 @@ def test_rejects_cutouts_of_no_class(mixture: WithComposites, tmp_path: Path) ->
     images = DetectionDataset(LabelledImages((), ("bolt",)))
     with pytest.raises(ConfigError, match="cut-outs of nut, which are not classes; the classes are bolt"):
         WithComposites(images, tmp_path, ("bolt",), CONFIG)
+
+
+def test_photos_are_as_likely_as_rendered_backdrops(mixture: WithComposites, tmp_path: Path) -> None:
+    (tmp_path / BACKDROPS).mkdir()
+    for number in range(6):
+        Image.new("RGB", (8, 8), "black").save(tmp_path / BACKDROPS / f"{number:06d}.jpg")
+    for number in range(2):
+        Image.new("RGB", (8, 8), "white").save(tmp_path / BACKDROPS / f"photo-{number:06d}.jpg")
+    white = [bool(pixels.mean() > 128) for pixels in read_backdrops(tmp_path / BACKDROPS)]
+    assert (white.count(True), white.count(False)) == (6, 6)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.training.fake_blender import CONFIG
-from tests.training.make.test_stages import plan_in
+from tests.training.make.test_stages import WITH_COMPOSITES, plan_in
 from training.make.plan import MAKE, MakeProgress, read_progress, write_progress
 from training.records.run_folder import RunError
+from training.synthetic.composites.parts import PartCounts
 
 
 def test_reads_progress_as_written(tmp_path: Path) -> None:
@@ -25,9 +25,14 @@ def test_reads_progress_as_written(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"count": 7}, "begun with count 6 and not 7; repeat that"),
+        ({"parts": PartCounts(9, 2, 2)}, r"cutouts \{'objects': 4, .* and not \{'objects': 9, "),
+        ({"backgrounds": (Path("a.jpg"),)}, r"backgrounds None and not \['a.jpg'\]"),
         ({"photos": Path("photos")}, "photos None and not photos"),
         ({"sources": ("disc",)}, r"sources \['disc', 'square'\] and not \['disc'\]"),
-        ({"config": CONFIG.model_copy(update={"epochs": 3, "weights": "coco"})}, "weights none and not coco, epochs 1"),
+        (
+            {"config": WITH_COMPOSITES.model_copy(update={"epochs": 3, "weights": "coco"})},
+            "weights none and not coco, epochs 1",
+        ),
     ],
 )
 def test_rejects_work_folder_of_another_plan(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

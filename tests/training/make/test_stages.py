@@ -19,7 +19,12 @@ from training.errors import Stopped
 from training.learning.run import RunContext
 from training.make.plan import MAKE, MakePlan, read_progress
 from training.make.stages import make
+from training.synthetic.composites.parts import PartCounts
+from training.synthetic.recipes import MeshObject
 from training.synthetic.renderer import Workers
+
+OBJECTS = (MeshObject(str(PAWN), "disc"), MeshObject(str(PAWN), "square"))
+WITH_COMPOSITES = CONFIG.model_copy(update={"composites": 3, "crop_px": 64})
 
 
 def plan_in(root: Path, *, behaviour: str = "pass", **changes: Any) -> MakePlan:
@@ -28,12 +33,14 @@ def plan_in(root: Path, *, behaviour: str = "pass", **changes: Any) -> MakePlan:
         class_names=("disc", "square"),
         name="shapes",
         count=COUNT,
+        parts=PartCounts(objects=4, clutter=2, backdrops=2),
+        backgrounds=(),
         photos=None,
         store=root / "store",
-        config=CONFIG,
+        config=WITH_COMPOSITES,
         out=root / "work",
         draw=draw_of([str(PAWN), str(PAWN)], ["disc", "square"]),
-        draw_each=(),
+        objects=OBJECTS,
         blender=Workers(fake(root, behaviour=behaviour), count=2, threads=1),
     )
     return dataclasses.replace(plan, **changes)
@@ -60,7 +67,7 @@ class StopIn:
         self._stage, self._question, self._questions = stage, question, -1
 
     def say(self, line: str) -> None:
-        if line[1:3] == "/4":
+        if line[1:3] == "/5":
             self._questions = 0 if line.endswith(self._stage) else -1
 
     def asked(self) -> bool:
@@ -81,12 +88,15 @@ def test_publishes_release_trained_on_renders(made: tuple[Path, Release], shapes
     root, release = made
     assert store.find(root / "store", "shapes").manifest == release.manifest
     assert (release.ref, release.manifest.class_names) == ("shapes@1", ("disc", "square"))
-    assert release.manifest.origin.config == CONFIG.model_dump(mode="json")
+    assert release.manifest.origin.config == WITH_COMPOSITES.model_dump(mode="json")
     assert [(item.data, item.image_count) for item in release.manifest.metrics] == [
         ("renders for shapes, held out", 2),
         ("photos", 10),
     ]
-    assert "renders alone, measured on real photos" in release.manifest.description
+    assert "6 renders and 3 composites of 4 rendered cut-outs alone, measured on real photos" in (
+        release.manifest.description
+    )
+    assert (root / "work" / "composites.jpg").is_file()
     report = json.loads((root / "work" / "report" / "figures.json").read_text())
     assert (report["synthetic"]["image_count"], report["all_real"]["image_count"]) == (2, 10)
     assert (root / "work" / "report" / "report.md").is_file()
@@ -130,9 +140,9 @@ def test_repeated_call_changes_nothing(made: tuple[Path, Release], shapes: Path)
 @pytest.mark.long
 def test_stops_in_every_stage_change_no_figure(made: tuple[Path, Release], shapes: Path, tmp_path: Path) -> None:
     plan = plan_in(tmp_path, photos=shapes)
-    for number, stage in enumerate(("render", "train", "report", "publish"), 1):
+    for number, stage in enumerate(("cutouts", "render", "train", "report", "publish"), 1):
         stop = StopIn(stage, question=1 if stage == "publish" else 2)  # it takes over what the report found
-        with pytest.raises(Stopped, match=f"stopped in {number}/4, {stage}; repeat the command to continue"):
+        with pytest.raises(Stopped, match=f"stopped in {number}/5, {stage}; repeat the command to continue"):
             make_it(plan, say=stop.say, stop_asked=stop.asked)
         assert store.versions(tmp_path / "store", "shapes") == []
     release = make_it(plan)
@@ -187,9 +197,9 @@ def test_leaves_out_few_failed_scenes_but_not_many(tmp_path: Path) -> None:
 
     with pytest.raises(Stopped):
         make_it(plan_in(tmp_path, count=20, behaviour=behaviour), say=say, stop_asked=stop.asked)
-    assert said[0] == "1/4 render"
+    said = said[said.index("2/5 render") :]
     assert said[1].endswith(" s each, 16 left: about 1 min")  # from the first scenes
-    assert said[2:4] == ["1 of 20 scenes are left out, such as 000003: no such thing", "2/4 train"]
+    assert said[2:4] == ["1 of 20 scenes are left out, such as 000003: no such thing", "3/5 train"]
     assert len(list((tmp_path / "work" / "renders").glob("*.jpg"))) == 19
     with pytest.raises(BrokenDataset, match="000003: no such thing"):
         make_it(plan_in(tmp_path / "few", behaviour=behaviour))

@@ -32,7 +32,7 @@ class CompositeOptions:
         size_px: side of the window, px.
         picture_px: shorter side of the picture that the window is cut from, px: the network's `min_size`.
         smallest: smallest side of a typical object, as a share of the picture's side.
-        largest: largest side of a typical object, as a share of the picture's side.
+        largest: largest side. Sizes between the two are likelier the nearer they are to the geometric middle.
         empty_share: share of the composites without a labelled object.
     """
 
@@ -105,7 +105,8 @@ class Compositor:
         rng = np.random.default_rng(seed)
         options = self._options
         canvas = self._backdrop(rng).astype(np.float32)
-        size_px = log_uniform(rng, options.smallest, options.largest) * options.picture_px
+        size_px = math.sqrt(math.prod(log_uniform(rng, options.smallest, options.largest) for _ in range(2)))
+        size_px *= options.picture_px
         layers = self._layers(rng, size_px)
         seen = np.zeros((options.size_px, options.size_px), np.int16)
         light = rng.normal(0, 0.06, 3).astype(np.float32)  # one colour of light for all objects of a picture
@@ -121,7 +122,7 @@ class Compositor:
         room = 1.5 * (options.size_px / size_px) ** 2
         most = int(min(_MOST_OBJECTS, max(1, room)))
         is_empty = rng.random() < options.empty_share
-        count = 0 if is_empty else int(np.clip(round(log_uniform(rng, 0.8, most + 0.5)), 1, most))
+        count = 0 if is_empty else int(rng.integers(1, most + 1))
         others = int(rng.integers(0, 8)) if rng.random() < 0.8 else 0
         if is_empty:
             others += 2

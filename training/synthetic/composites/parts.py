@@ -11,16 +11,29 @@ from training.synthetic.dataset import render_dataset
 from training.synthetic.recipes import MeshObject, backdrop
 from training.synthetic.renderer import Workers
 
+_FEWEST_EACH, _MOST_EACH, _MOST_OBJECTS = 30, 200, 720
+
 OBJECTS, CLUTTER, BACKDROPS = "objects", "clutter", "backdrops"
 
 
 @dataclass(frozen=True)
 class PartCounts:
-    """Numbers of pictures to render; objects are counted over all classes together."""
+    """Numbers of pictures to render; objects are counted over all mesh files together."""
 
     objects: int
-    clutter: int = 150
-    backdrops: int = 150
+    clutter: int = 120
+    backdrops: int = 120
+
+    @classmethod
+    def suiting(cls, meshes: int, each: int | None = None) -> "PartCounts":
+        """Return the numbers for so many mesh files.
+
+        Args:
+            meshes: number of mesh files, at least 1.
+            each: pictures of each; None takes 200 of one, and fewer of each of many.
+        """
+        objects = meshes * (each or max(_FEWEST_EACH, min(_MOST_EACH, _MOST_OBJECTS // meshes)))
+        return cls(objects, clutter=min(objects, cls.clutter), backdrops=min(objects, cls.backdrops))
 
 
 def render_parts(
