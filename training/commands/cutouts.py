@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from rendersight.annotations import AnnotationError
+from rendersight.photos import find_photos
 from training.commands import flags
 from training.commands.render_flags import MESH_SUFFIXES, add_sources, check_blender, objects_of, workers_of
 from training.console import bar_of, progress_bar, say
@@ -32,13 +33,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Render the parts."""
     from training.records.run_folder import check_folder
-    from training.synthetic.composites.backgrounds import add_backgrounds, find_backgrounds
+    from training.synthetic.composites.backgrounds import add_backgrounds
     from training.synthetic.composites.parts import BACKDROPS, PartCounts, render_parts
 
     if named := [item for item in options.what if item in RECIPES]:
         raise AnnotationError(f"{named[0]} is a recipe; cutouts takes mesh files ({' '.join(MESH_SUFFIXES)})")
     objects = objects_of(options.what, options.label)
-    backgrounds = [] if options.backgrounds is None else find_backgrounds(options.backgrounds)
+    backgrounds = [] if options.backgrounds is None else find_photos([options.backgrounds], stems_differ=False)
     check_folder(options.out)
     check_blender(options)
     counts = PartCounts(options.count * len(objects), options.clutter, options.backdrops)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from model_store import store
 from model_store.cpu import usable_cores
+from rendersight.photos import find_photos
 from training.commands import flags
 from training.commands.render_flags import add_sources, draw_of, objects_of, workers_of
 from training.console import progress_bar, say
@@ -36,7 +37,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     add_sources(parser)
     parser.add_argument("--name", help="name of the release (default: the labels, or the recipe)")
-    parser.add_argument("--photos", type=Path, help="labelled photos to measure on; they are never trained on")
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        help="labelled photos to measure on, or photos to show with detections; they are never trained on",
+    )
     parser.add_argument("--out", type=Path, help="the work folder (default: runs/make/NAME)")
     parser.add_argument(
         "--backgrounds", type=Path, metavar="FOLDER", help="photos without the objects, as backdrops of composites"
@@ -117,7 +122,6 @@ def plan_of(options: argparse.Namespace, device: str) -> "MakePlan":
     """
     from training.config import ConfigError, resolve
     from training.make.plan import MakePlan
-    from training.synthetic.composites.backgrounds import find_backgrounds
     from training.synthetic.composites.parts import PartCounts
 
     kind = device.partition(":")[0]
@@ -147,7 +151,9 @@ def plan_of(options: argparse.Namespace, device: str) -> "MakePlan":
         name=name,
         count=options.count or (MESH_COUNT if config.composites else COUNTS[kind]),
         parts=PartCounts.suiting(len(meshes), options.cutouts) if config.composites else None,
-        backgrounds=() if options.backgrounds is None else tuple(find_backgrounds(options.backgrounds.resolve())),
+        backgrounds=tuple(find_photos([options.backgrounds.resolve()], stems_differ=False))
+        if options.backgrounds
+        else (),
         photos=None if options.photos is None else options.photos.resolve(),
         store=options.store.resolve(),
         config=config,
@@ -176,8 +182,10 @@ def _name_from(labels: Sequence[str]) -> str:
 
 
 def _say_how_to_use(release: "Release", plan: "MakePlan", photo: Path) -> None:
-    if plan.photos is None:
-        say("without --photos, the figures and the threshold come from renders; on photos they may differ much")
+    from training.make.stages import PHOTOS
+
+    if not any(item.data == PHOTOS for item in release.manifest.metrics):
+        say("without labelled photos, the figures and the threshold come from renders; on photos they may differ much")
     say(f"report: {plan.report}")
     settings = [f"RENDERSIGHT_MODEL={release.ref}"]
     if plan.store != store.DEFAULT_ROOT.resolve():

@@ -8,6 +8,7 @@ import numpy as np
 from model_store import architectures
 from rendersight.annotations import AnnotatedImage, AnnotationError
 from rendersight.annotations.dataset import read_annotations
+from rendersight.photos import find_photos
 from training.config import TrainConfig
 from training.console import Bar
 from training.data.dataset import LabelledImages, names_in, read_dataset, split
@@ -44,13 +45,14 @@ def check(plan: MakePlan, *, bar: Bar) -> None:
 
 def _check_photos(folder: Path, class_names: tuple[str, ...], bar: Bar) -> None:
     labels = names_in(read_annotations(folder, bar=bar))
+    if not labels:  # they are shown with detections
+        find_photos([folder], stems_differ=False)
+        return
     if unknown := sorted(set(labels) - set(class_names)):
         raise AnnotationError(
             f"{folder} has labels that are no class: {', '.join(unknown)}; the classes are {', '.join(class_names)}"
         )
     read_dataset(folder, class_names=class_names)
-    if not labels:
-        raise AnnotationError(f"{folder} holds no labelled object; nothing can be measured on it")
 
 
 def _check_split(count: int, config: TrainConfig) -> None:

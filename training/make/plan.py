@@ -27,7 +27,8 @@ class MakePlan:
         count: number of scenes to render.
         parts: numbers of cut-outs and backdrops to render for composites; None for a recipe, which has none.
         backgrounds: photos without any of the objects, more backdrops of the composites.
-        photos: folder of labelled real photos, used only to measure; None if there are none.
+        photos: folder of real photos, never trained on; None if there are none. Labelled photos measure the detector,
+            others are only shown with detections.
         store: folder of the model store.
         config: training configuration.
         out: the work folder.

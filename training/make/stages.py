@@ -12,7 +12,7 @@ there. `plan.py` refuses a work folder of another plan.
 | publish | the model store, `release` in `make.json` | publishes unless this run's release is in the store |
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,9 +21,12 @@ from typing import Any
 from model_store import store
 from model_store.engines.torch import TorchEngine
 from model_store.errors import ReleaseNotFound
+from model_store.network import LoadedNetwork
 from model_store.store import Release
+from rendersight.annotations.dataset import read_annotations
+from rendersight.photos import find_photos
 from training.data.contact_sheet import sheet_of
-from training.data.dataset import BrokenDataset, LabelledImages, read_dataset, with_margin
+from training.data.dataset import BrokenDataset, LabelledImages, names_in, read_dataset, with_margin
 from training.errors import Stopped
 from training.learning import run
 from training.learning.mixture import open_compositor
@@ -31,6 +34,7 @@ from training.learning.run import RunContext
 from training.make.estimates import EstimatingBar
 from training.make.plan import MakePlan, MakeProgress, read_progress, write_progress
 from training.measuring.measured import Domain
+from training.measuring.prediction import predict
 from training.measuring.sim2real import Sim2Real
 from training.records.loading import load_run
 from training.records.run_folder import HOLD_OUT_LIST, WORK, RunRecord, read_metrics, read_names
@@ -43,6 +47,9 @@ from training.synthetic.dataset import render_dataset
 
 RENDERS, PHOTOS = "renders", "photos"
 """Names of the two data sets in the report and the release."""
+
+SHOWN = "photos"
+"""Folder in the report with the detections in photos without labels."""
 
 COMPOSITES_SHEET = "composites.jpg"
 
@@ -167,7 +174,7 @@ def report(plan: MakePlan, progress: MakeProgress, context: RunContext) -> MakeP
     margin = plan.config.box_margin
     renders = read_dataset(plan.renders, class_names=plan.class_names)
     held_out = renders.widened(margin).select(read_names(plan.run / HOLD_OUT_LIST))
-    photos = None if plan.photos is None else read_dataset(plan.photos, class_names=plan.class_names)
+    photos = _labelled_photos(plan)
 
     loaded = load_run(plan.run)
     engine = TorchEngine(loaded.network, context.device)
@@ -193,8 +200,13 @@ def report(plan: MakePlan, progress: MakeProgress, context: RunContext) -> MakeP
             real=[on_photos],
         )
         write_sim2real(plan.report, sim2real)
+    photo = _example(photos, renders)
+    if plan.photos is not None and photos is None:
+        shown = find_photos([plan.photos], stems_differ=False)
+        photo, threshold = shown[0], on_renders.result.best_f1.score_threshold
+        _show_detections(engine, loaded, shown, plan.report / SHOWN, threshold=threshold, context=context)
     context.say(f"report: {plan.report}")
-    return replace(progress, photo=str(_example(photos, renders)), photos_decide=photos_decide)
+    return replace(progress, photo=str(photo), photos_decide=photos_decide)
 
 
 def publish(plan: MakePlan, progress: MakeProgress, context: RunContext) -> MakeProgress:
@@ -203,7 +215,8 @@ def publish(plan: MakePlan, progress: MakeProgress, context: RunContext) -> Make
     if release is None:
         before = max(store.versions(plan.store, plan.name), default=0)
         progress = write_progress(plan, replace(progress, publishing_after=before))
-        measured = "never measured on real photos" if plan.photos is None else "measured on real photos"
+        photos = None if _labelled_photos(plan) is None else plan.photos
+        measured = "never measured on real photos" if photos is None else "measured on real photos"
         release = releasing.publish(
             plan.run,
             plan.name,
@@ -212,9 +225,9 @@ def publish(plan: MakePlan, progress: MakeProgress, context: RunContext) -> Make
                 f"Trained on {_trained_on(plan)} alone, {measured}.", f"renders for {plan.name}", licence=""
             ),
             dataset=plan.renders,
-            also_measure=[] if plan.photos is None else [(PHOTOS, plan.photos)],
+            also_measure=[] if photos is None else [(PHOTOS, photos)],
             threshold_from=[PHOTOS] if progress.photos_decide else [],
-            with_report=plan.photos is not None,
+            with_report=photos is not None,
             work=WorkFolder(plan.run / WORK, context.say),
             bar=_stoppable(context),
         )
@@ -251,6 +264,34 @@ def _published_unrecorded(plan: MakePlan, progress: MakeProgress) -> Release | N
             if release.manifest.origin == origin:
                 return release
     return None
+
+
+def _labelled_photos(plan: MakePlan) -> LabelledImages | None:
+    """Return the photos if any object in them is labelled, else None."""
+    if plan.photos is None or not names_in(read_annotations(plan.photos)):
+        return None
+    return read_dataset(plan.photos, class_names=plan.class_names)
+
+
+def _show_detections(
+    engine: TorchEngine,
+    loaded: LoadedNetwork,
+    photos: Sequence[Path],
+    out: Path,
+    *,
+    threshold: float,
+    context: RunContext,
+) -> None:
+    """Write photos without labels with their detections drawn, and LabelMe files to correct."""
+    count = predict(
+        engine,
+        photos,
+        out,
+        class_names=loaded.info.class_names,
+        score_threshold=threshold,
+        progress=partial(_stoppable(context), desc=PHOTOS),
+    )
+    context.say(f"{PHOTOS}: {len(photos)} without labels; {count} objects above {threshold:.2f} are shown in {out}")
 
 
 def _figures(measured: Domain) -> str:

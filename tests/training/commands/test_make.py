@@ -64,7 +64,7 @@ def test_prints_how_to_use_the_release(place: Path, tmp_path: Path, capsys: pyte
         "3/4 report",
         "4/4 publish",
     ]
-    assert "without --photos" in said
+    assert "without labelled photos" in said
     *_, serve, curl = said.splitlines()
     assert serve == (
         f"serve it: RENDERSIGHT_MODEL=dice@1 RENDERSIGHT_MODEL_STORE={tmp_path / 'tools' / 'store'} python -m app"
@@ -93,7 +93,8 @@ ABSENT = "if any(thing['source'] for thing in spec['things']): print('@error hol
         (["--name", "Old Pawn"], "'Old Pawn' cannot name a release"),
         (["--photos", "nowhere"], "nowhere is not a folder"),
         (["--photos", "SHAPES"], "has labels that are no class: disc, square; the classes are Old Pawn"),
-        (["--photos", "EMPTY"], "holds no labelled object"),
+        (["--photos", "EMPTY"], "no images in"),
+        (["--backgrounds", "EMPTY"], "--backgrounds is for composites, and there are none"),
         (["--preset", "none-such"], "preset 'none-such' is unknown"),
         (["--weights", "coco"], "no coco weights for fasterrcnn_mobilenet_v2_fpn"),
         (["--weights", "nowhere.pt"], "nowhere.pt"),
@@ -128,7 +129,6 @@ def test_rejects_bad_input_before_writing_anything(
     }
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
-    Image.new("RGB", (64, 64)).save(tmp_path / "empty" / "photo.png")
     torch.save({"weight": torch.ones(1)}, tmp_path / "misfit.pt")
     assert main([*command(tmp_path / "tools", *(str(places.get(word, word)) for word in words))]) == 2
     captured = capsys.readouterr()
@@ -171,7 +171,7 @@ def test_makes_release_of_several_meshes_measured_on_photos(
     assert release.manifest.class_names == ("square", "disc")
     said = capsys.readouterr().err
     assert "photos: 10 images, AP 0." in said
-    assert "without --photos" not in said
+    assert "without labelled photos" not in said
     assert said.splitlines()[-1] == "curl -F 'image=@my photos/photo_00.png' 'http://127.0.0.1:8000/detect'"
 
 

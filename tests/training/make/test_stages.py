@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from model_store import store
 from model_store.store import Release
@@ -115,6 +116,19 @@ def test_publishing_reuses_detections_of_the_report(tmp_path: Path) -> None:
     figures = json.loads((tmp_path / "work" / "report" / "figures.json").read_text())
     assert figures["image_count"] == 2
     assert release.manifest.score_threshold_from == ()
+
+
+def test_shows_detections_in_photos_without_labels(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (64, 48)).save(photos / "a.png")
+    said: list[str] = []
+    release = make_it(plan_in(tmp_path, photos=photos), say=said.append)
+    assert any("photos: 1 without labels; " in line for line in said)
+    shown = tmp_path / "work" / "report" / "photos"
+    assert sorted(path.name for path in shown.rglob("a.*")) == ["a.jpg", "a.json"]
+    assert "never measured on real photos" in release.manifest.description
+    assert read_progress(plan_in(tmp_path, photos=photos)).photo == str(photos / "a.png")
 
 
 def test_never_trains_on_photos(made: tuple[Path, Release]) -> None:

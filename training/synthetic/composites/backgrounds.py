@@ -7,28 +7,13 @@ from pathlib import Path
 from PIL import Image
 
 from rendersight import atomic, images
-from rendersight.annotations import AnnotationError, Fault
+from rendersight.annotations import Fault
 from training.console import Bar
 from training.data.dataset import BrokenDataset
 
 PREFIX = "photo-"
 _MAX_PX = 1600
 """Longer side that is kept: a composite shows a window of the network's input."""
-
-
-def find_backgrounds(folder: Path) -> list[Path]:
-    """Return the image files below a folder, sorted.
-
-    Raises:
-        AnnotationError: the folder does not exist or holds no image file.
-    """
-    if not folder.is_dir():
-        raise AnnotationError(f"{folder} is not a folder; --backgrounds takes a folder of photos without the objects")
-    suffixes = set(images.file_formats())
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-    if not found:
-        raise AnnotationError(f"{folder} holds no image; accepted: {', '.join(sorted(suffixes))}")
-    return found
 
 
 def add_backgrounds(photos: Sequence[Path], out: Path, *, bar: Bar) -> None:

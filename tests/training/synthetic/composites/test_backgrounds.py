@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rendersight.annotations import AnnotationError
 from rendersight.images import read
+from rendersight.photos import find_photos
 from training.data.dataset import BrokenDataset
-from training.synthetic.composites.backgrounds import add_backgrounds, find_backgrounds
+from training.synthetic.composites.backgrounds import add_backgrounds
 from training.synthetic.composites.parts import PartCounts
 
 
@@ -27,7 +27,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_copies_are_upright_and_reduced(photos: Path, tmp_path: Path) -> None:
-    found = find_backgrounds(photos)
+    found = find_photos([photos], stems_differ=False)
     assert [path.name for path in found] == ["turned.JPG", "wide.png"]
     add_backgrounds(found, tmp_path / "out", bar=bar)
     shapes = [read(path).shape for path in sorted((tmp_path / "out").iterdir())]
@@ -38,16 +38,9 @@ def test_unreadable_photos_are_named_together_and_the_others_copied(photos: Path
     for name in ("a.jpg", "b.jpg"):
         (photos / name).write_bytes(b"none")
     with pytest.raises(BrokenDataset) as caught:
-        add_backgrounds(find_backgrounds(photos), tmp_path / "out", bar=bar)
+        add_backgrounds(find_photos([photos], stems_differ=False), tmp_path / "out", bar=bar)
     assert [Path(fault.file).name for fault in caught.value.faults] == ["a.jpg", "b.jpg"]
     assert len(list((tmp_path / "out").iterdir())) == 2
-
-
-def test_rejects_folder_without_photos(tmp_path: Path) -> None:
-    with pytest.raises(AnnotationError, match="nowhere is not a folder"):
-        find_backgrounds(tmp_path / "nowhere")
-    with pytest.raises(AnnotationError, match="holds no image"):
-        find_backgrounds(tmp_path)
 
 
 def test_defaults_suit_the_number_of_meshes() -> None:
