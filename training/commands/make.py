@@ -89,7 +89,9 @@ def _make(options: argparse.Namespace) -> "Release":
 
     device = choose_device(options.device)
     plan = plan_of(options, device)
-    release = published(plan, read_progress(plan))
+    progress = read_progress(plan)
+    plan = plan.at(progress)
+    release = published(plan, progress)
     if release is not None:
         say(f"{release.ref} is published already: {release.folder}")
     else:

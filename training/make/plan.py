@@ -1,14 +1,14 @@
 """The plan of `make`, and the file `make.json` that records the plan and its progress."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rendersight import atomic
 from training.config import TrainConfig
 from training.records.checkpoint import LAST
-from training.records.run_folder import RunError
+from training.records.run_folder import RunError, read_metrics
 from training.synthetic.composites.parts import PartCounts
 from training.synthetic.recipes import Draw, MeshObject
 from training.synthetic.renderer import Workers
@@ -35,6 +35,7 @@ class MakePlan:
         draw: draws the scenes.
         objects: the mesh files; empty for a recipe.
         blender: the processes that render.
+        cycle: number of the training cycle; a grown work folder has several, each from a new learning rate.
     """
 
     sources: tuple[str, ...]
@@ -50,6 +51,11 @@ class MakePlan:
     draw: Draw
     objects: tuple[MeshObject, ...]
     blender: Workers
+    cycle: int = 1
+
+    def at(self, progress: "MakeProgress") -> "MakePlan":
+        """Return this plan in the training cycle of a progress."""
+        return replace(self, cycle=len(progress.cycles))
 
     @property
     def renders(self) -> Path:
@@ -63,8 +69,16 @@ class MakePlan:
 
     @property
     def run(self) -> Path:
-        """The run folder."""
-        return self.out / "run"
+        """The run folder of this cycle."""
+        return self._run_of(self.cycle)
+
+    @property
+    def run_before(self) -> Path | None:
+        """The run folder of the cycle before; None in the first."""
+        return None if self.cycle == 1 else self._run_of(self.cycle - 1)
+
+    def _run_of(self, cycle: int) -> Path:
+        return self.out / ("run" if cycle == 1 else f"run-{cycle}")
 
     @property
     def report(self) -> Path:
@@ -100,45 +114,63 @@ class MakeProgress:
         photos_decide: whether the photos choose the score threshold. They do if any detection in them is correct.
         publishing_after: highest version in the store when publishing began; None before that.
         release: name@version; None before publication.
+        cycles: epochs of each training cycle so far, the current one last.
     """
 
     photo: str | None = None
     photos_decide: bool = False
     publishing_after: int | None = None
     release: str | None = None
+    cycles: tuple[int, ...] = ()
 
 
 def read_progress(plan: MakePlan) -> MakeProgress:
     """Return the progress of a plan in its work folder, which need not exist.
 
+    A plan with more epochs than the folder's begins another training cycle.
+
     Raises:
-        RunError: the folder belongs to another plan or holds other files. The message names the difference.
+        RunError: the folder belongs to another plan or holds other files, or is to grow before its training has ended.
+            The message names the difference.
     """
     path = plan.out / MAKE
     try:
         content = json.loads(path.read_text("utf-8"))
         before, progress = dict(content["job"]), MakeProgress(**content["done"])
+        progress = replace(progress, cycles=tuple(progress.cycles) or (int(before["epochs"]),))
     except FileNotFoundError:
         if plan.out.is_dir() and any(not path.name.startswith(".") for path in plan.out.iterdir()):
             raise RunError(
                 f"{plan.out} holds other files than those of `make`; choose another folder with --out"
             ) from None
-        return MakeProgress()
+        return MakeProgress(cycles=(plan.config.epochs,))
     except OSError as error:
         raise RunError(f"{path}: {error.strerror}") from error
     except (ValueError, TypeError, KeyError) as error:
         raise RunError(f"{path} is broken: {error}") from error
     now = plan.recorded()
-    changed = [
-        f"{name} {before.get(name)} and not {now.get(name)}"
-        for name in {**before, **now}
-        if before.get(name) != now.get(name)
-    ]
-    if changed:
+    changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    if not changed:
+        return progress
+    if not all(_has_grown(name, before.get(name), now.get(name)) for name in changed) or "epochs" not in changed:
+        told = ", ".join(f"{name} {before.get(name)} and not {now.get(name)}" for name in changed)
         raise RunError(
-            f"{plan.out} was begun with {', '.join(changed)}; repeat that, or choose another folder with --out"
+            f"{plan.out} was begun with {told}; repeat that, or choose another folder with --out. "
+            "A finished folder grows with a larger --epochs, and then with a larger --count or --cutouts"
         )
-    return progress
+    if len(read_metrics(plan.at(progress).run)) < progress.cycles[-1]:
+        raise RunError(
+            f"{plan.out} can grow once its training has ended; "
+            f"first repeat the command with --epochs {before['epochs']}"
+        )
+    return MakeProgress(cycles=(*progress.cycles, plan.config.epochs - before["epochs"]))
+
+
+def _has_grown(name: str, before: Any, now: Any) -> bool:
+    """Return whether a value of a record only became larger, and may."""
+    if name == "cutouts" and before and now:
+        return all(now[key] >= before[key] for key in before)
+    return name in ("count", "epochs") and now > before
 
 
 def write_progress(plan: MakePlan, progress: MakeProgress) -> MakeProgress:

@@ -1,13 +1,13 @@
 """The stages of `make`: cutouts, render, train, report, publish. A recipe has no cut-outs.
 
 How `make` resumes: every stage keeps its result in the work folder, and a repeated command skips the results that are
-there. `plan.py` refuses a work folder of another plan.
+there. `plan.py` refuses a work folder of another plan. With more epochs a finished folder grows by another cycle.
 
 | stage | keeps its result in | repeated, it |
 |---|---|---|
 | cutouts | `cutouts/`, `composites.jpg` | renders the missing pictures; nothing once training has begun |
 | render | `renders/` | renders the missing scenes; nothing once training has begun |
-| train | `run/` | continues at the last checkpoint |
+| train | `run/`, `run-2/` ... of each cycle | continues at the last checkpoint |
 | report | `report/`, `photo` in `make.json` | measures again unless `make.json` names a photo |
 | publish | the model store, `release` in `make.json` | publishes unless this run's release is in the store |
 """
@@ -36,6 +36,7 @@ from training.make.plan import MakePlan, MakeProgress, read_progress, write_prog
 from training.measuring.measured import Domain
 from training.measuring.prediction import predict
 from training.measuring.sim2real import Sim2Real
+from training.records.checkpoint import BEST
 from training.records.loading import load_run
 from training.records.run_folder import HOLD_OUT_LIST, WORK, RunRecord, read_metrics, read_names
 from training.releasing import publish as releasing
@@ -71,6 +72,7 @@ def make(plan: MakePlan, context: RunContext) -> Release:
         Stopped: a stop was requested; the same call continues.
     """
     progress = read_progress(plan)
+    plan = plan.at(progress)
     plan.out.mkdir(parents=True, exist_ok=True)
     write_progress(plan, progress)
     stages = {name: stage for name, stage in STAGES.items() if plan.parts is not None or stage is not cutouts}
@@ -148,10 +150,14 @@ def render(plan: MakePlan, progress: MakeProgress, context: RunContext) -> MakeP
 
 
 def train(plan: MakePlan, progress: MakeProgress, context: RunContext) -> MakeProgress:
-    """Train the remaining epochs."""
-    epochs = plan.config.epochs - len(read_metrics(plan.run))
-    if epochs <= 0:
+    """Train the remaining epochs of this cycle, from the best weights of the cycle before if there is one."""
+    epochs = progress.cycles[-1]
+    if len(read_metrics(plan.run)) >= epochs:
         return progress
+    config, hold_out = plan.config.model_copy(update={"epochs": epochs}), None
+    if plan.run_before is not None:
+        config = config.model_copy(update={"weights": str(plan.run_before / BEST)})
+        hold_out = read_names(plan.run_before / HOLD_OUT_LIST)
     composites_from = None if plan.parts is None else plan.cutouts
     if plan.has_begun_to_train:
         run.resume(plan.run, context=context, dataset=plan.renders, composites_from=composites_from)
@@ -159,9 +165,10 @@ def train(plan: MakePlan, progress: MakeProgress, context: RunContext) -> MakePr
         run.start(
             plan.renders,
             plan.run,
-            plan.config,
+            config,
             class_names=plan.class_names,
             context=context,
+            hold_out_names=hold_out,
             composites_from=composites_from,
         )
     return progress
@@ -249,7 +256,7 @@ def _trained_on(plan: MakePlan) -> str:
     """Return the pictures of the training in words."""
     if plan.parts is None:
         return f"{plan.count} renders"
-    windows = plan.config.composites * plan.config.epochs
+    windows = plan.config.composites * plan.config.epochs  # of all cycles
     return f"{plan.count} renders and {windows} composites of {plan.parts.objects} rendered cut-outs"
 
 

@@ -76,8 +76,8 @@ def test_prints_how_to_use_the_release(place: Path, tmp_path: Path, capsys: pyte
     again = capsys.readouterr().err
     assert again.startswith("dice@1 is published already: ")
     assert again.splitlines()[-2:] == [serve, curl]
-    assert main([*words, "--epochs", "9"]) == 2
-    assert "was begun with epochs 1 and not 9" in capsys.readouterr().err
+    assert main([*words, "--count", "9"]) == 2
+    assert "was begun with count 6 and not 9" in capsys.readouterr().err
 
 
 def test_every_recipe_has_classes() -> None:

@@ -8,17 +8,31 @@ import pytest
 
 from tests.training.make.test_stages import WITH_COMPOSITES, plan_in
 from training.make.plan import MAKE, MakeProgress, read_progress, write_progress
-from training.records.run_folder import RunError
+from training.records.run_folder import RunError, write_metrics
 from training.synthetic.composites.parts import PartCounts
 
 
 def test_reads_progress_as_written(tmp_path: Path) -> None:
-    plan, progress = plan_in(tmp_path), MakeProgress(photo="a.jpg", publishing_after=2)
-    assert read_progress(plan) == MakeProgress()
+    plan, progress = plan_in(tmp_path), MakeProgress(photo="a.jpg", publishing_after=2, cycles=(1,))
+    assert read_progress(plan) == MakeProgress(cycles=(1,))
     plan.out.mkdir()
     write_progress(plan, progress)
     moved = dataclasses.replace(plan, blender=dataclasses.replace(plan.blender, count=1))
     assert read_progress(moved) == progress  # another number of processes continues the work
+
+
+def test_grows_only_after_training(tmp_path: Path) -> None:
+    plan = plan_in(tmp_path)
+    plan.out.mkdir()
+    write_progress(plan, MakeProgress(cycles=(1,)))
+    larger = dataclasses.replace(plan, count=9, config=WITH_COMPOSITES.model_copy(update={"epochs": 3}))
+    with pytest.raises(RunError, match=r"grow once its training has ended; first repeat the command with --epochs 1"):
+        read_progress(larger)
+    plan.run.mkdir()
+    write_metrics(plan.run, [{"epoch": 1}])
+    assert read_progress(larger) == MakeProgress(cycles=(1, 2))
+    assert larger.at(read_progress(larger)).run == plan.out / "run-2"
+    assert larger.at(read_progress(larger)).run_before == plan.run
 
 
 @pytest.mark.parametrize(

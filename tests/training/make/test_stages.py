@@ -20,6 +20,7 @@ from training.errors import Stopped
 from training.learning.run import RunContext
 from training.make.plan import MAKE, MakePlan, read_progress
 from training.make.stages import make
+from training.records.run_folder import read_metrics
 from training.synthetic.composites.parts import PartCounts
 from training.synthetic.recipes import MeshObject
 from training.synthetic.renderer import Workers
@@ -193,6 +194,18 @@ def test_finds_release_published_by_killed_command(copy: MakePlan) -> None:
 def test_ignores_release_of_another_run(copy: MakePlan) -> None:
     forget(copy, release=None, publishing_after=1)
     assert make_it(copy).ref == "shapes@2"
+
+
+def test_grown_folder_trains_on_from_its_best_weights(copy: MakePlan) -> None:
+    held_out = (copy.run / "hold_out.txt").read_text()
+    more = WITH_COMPOSITES.model_copy(update={"epochs": 3})
+    release = make_it(dataclasses.replace(copy, count=COUNT + 2, config=more))
+    assert release.ref == "shapes@2"
+    assert release.manifest.origin.continued_from == "run/best.pt"
+    assert len(read_metrics(copy.out / "run-2")) == 2
+    assert (copy.out / "run-2" / "hold_out.txt").read_text() == held_out
+    assert len((copy.out / "run-2" / "train.txt").read_text().split()) == COUNT
+    assert "9 composites" in release.manifest.description
 
 
 def test_publishes_deleted_release_again(copy: MakePlan) -> None:
