@@ -40,8 +40,9 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
         signal.set_wakeup_fd(wakeup_fd)
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        writing.close()
+        writing.shutdown(socket.SHUT_RDWR)  # closing is not enough: forked readers of images hold the socket too
         thread.join()
+        writing.close()
         reading.close()
 
 

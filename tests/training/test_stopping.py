@@ -1,9 +1,11 @@
 """Signals during a step, in a process of its own."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,6 +75,19 @@ def test_one_signal_lets_the_step_end() -> None:
         assert process.stderr.readline() == ANSWER
         assert process.communicate(timeout=60) == ("saved\n", "")
         assert process.returncode == 0
+
+
+def test_ends_while_a_forked_process_lives_on() -> None:
+    """After an error in a training its readers of images still live."""
+    began_s = time.monotonic()
+    with stop_on_signals():
+        child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,), daemon=True)
+        child.start()
+    try:
+        assert time.monotonic() - began_s < 30
+    finally:
+        child.kill()
+        child.join()
 
 
 def test_handlers_are_restored() -> None:
