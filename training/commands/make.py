@@ -60,6 +60,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         type=flags.count,
         help="windows in each pass that are pasted together from those pictures (default: the preset's)",
     )
+    parser.add_argument(
+        "--time",
+        metavar="DURATION",
+        help="measure this machine and choose --count, --cutouts and --epochs so that it takes so long: 90m, 2h, 1d",
+    )
     parser.add_argument("--epochs", type=flags.positive, help="passes over the pictures (default: the preset's)")
     parser.add_argument("--weights", help=flags.WEIGHTS)
     parser.add_argument(
@@ -82,32 +87,42 @@ def run(options: argparse.Namespace) -> None:
 def _make(options: argparse.Namespace) -> "Release":
     from model_store.devices import choose_device
     from training.learning.run import RunContext
+    from training.make.budget import fit, grow, measure_pace
     from training.make.checks import check
     from training.make.estimates import summary
-    from training.make.plan import read_progress
+    from training.make.plan import read_progress, read_recorded
     from training.make.stages import make, published
 
     device = choose_device(options.device)
     plan = plan_of(options, device)
-    progress = read_progress(plan)
-    plan = plan.at(progress)
-    release = published(plan, progress)
-    if release is not None:
-        say(f"{release.ref} is published already: {release.folder}")
-    else:
-        check(plan, bar=progress_bar)
-        say(summary(plan, device))
-        with stop_on_signals() as stop_asked:
-            context = RunContext(
-                device=device,
-                workers=1 if device == "cpu" else max(1, usable_cores() // 2),
-                store_root=plan.store,
-                say=say,
-                bar=progress_bar,
-                stop_asked=stop_asked,
-            )
+    with stop_on_signals() as stop_asked:
+        context = RunContext(
+            device=device,
+            workers=1 if device == "cpu" else max(1, usable_cores() // 2),
+            store_root=plan.store,
+            say=say,
+            bar=progress_bar,
+            stop_asked=stop_asked,
+        )
+        recorded = read_recorded(plan) if plan.time_s is not None else None
+        is_checked = plan.time_s is not None and recorded is None
+        if recorded is not None:
+            plan = grow(plan, recorded)
+        elif plan.time_s is not None:
+            check(plan, bar=progress_bar)
+            say("measuring this machine")
+            plan = fit(plan, measure_pace(plan, context), plan.time_s)
+        progress = read_progress(plan)
+        plan = plan.at(progress)
+        release = published(plan, progress)
+        if release is not None:
+            say(f"{release.ref} is published already: {release.folder}")
+        else:
+            if not is_checked:
+                check(plan, bar=progress_bar)
+            say(summary(plan, device))
             release = make(plan, context)
-        say(f"published {release.ref}: {release.folder}")
+            say(f"published {release.ref}: {release.folder}")
     photo = read_progress(plan).photo
     assert photo is not None
     _say_how_to_use(release, plan, Path(photo))
@@ -163,7 +178,19 @@ def plan_of(options: argparse.Namespace, device: str) -> "MakePlan":
         draw=draw,
         objects=tuple(objects_of(meshes, options.label)) if meshes else (),
         blender=workers_of(options),
+        time_s=_time_of(options),
     )
+
+
+def _time_of(options: argparse.Namespace) -> int | None:
+    from training.config import ConfigError
+    from training.make.budget import seconds_of
+
+    if options.time is None:
+        return None
+    if given := [f"--{name}" for name in ("count", "cutouts", "epochs") if getattr(options, name) is not None]:
+        raise ConfigError(f"--time chooses {', '.join(given)}; leave out one or the other")
+    return seconds_of(options.time)
 
 
 def _check_recipe_flags(options: argparse.Namespace) -> None:

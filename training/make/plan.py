@@ -35,6 +35,7 @@ class MakePlan:
         draw: draws the scenes.
         objects: the mesh files; empty for a recipe.
         blender: the processes that render.
+        time_s: the time budget that chose the numbers, s; None if the user or the preset chose them.
         cycle: number of the training cycle; a grown work folder has several, each from a new learning rate.
     """
 
@@ -51,6 +52,7 @@ class MakePlan:
     draw: Draw
     objects: tuple[MeshObject, ...]
     blender: Workers
+    time_s: int | None = None
     cycle: int = 1
 
     def at(self, progress: "MakeProgress") -> "MakePlan":
@@ -99,6 +101,7 @@ class MakePlan:
             "count": self.count,
             **({} if self.parts is None else {"cutouts": asdict(self.parts)}),
             **({} if not self.backgrounds else {"backgrounds": [str(path) for path in self.backgrounds]}),
+            **({} if self.time_s is None else {"time_s": self.time_s}),
             "photos": None if self.photos is None else str(self.photos),
             "store": str(self.store),
             **self.config.model_dump(mode="json"),
@@ -133,21 +136,10 @@ def read_progress(plan: MakePlan) -> MakeProgress:
         RunError: the folder belongs to another plan or holds other files, or is to grow before its training has ended.
             The message names the difference.
     """
-    path = plan.out / MAKE
-    try:
-        content = json.loads(path.read_text("utf-8"))
-        before, progress = dict(content["job"]), MakeProgress(**content["done"])
-        progress = replace(progress, cycles=tuple(progress.cycles) or (int(before["epochs"]),))
-    except FileNotFoundError:
-        if plan.out.is_dir() and any(not path.name.startswith(".") for path in plan.out.iterdir()):
-            raise RunError(
-                f"{plan.out} holds other files than those of `make`; choose another folder with --out"
-            ) from None
+    recorded = _read(plan)
+    if recorded is None:
         return MakeProgress(cycles=(plan.config.epochs,))
-    except OSError as error:
-        raise RunError(f"{path}: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise RunError(f"{path} is broken: {error}") from error
+    before, progress = recorded
     now = plan.recorded()
     changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     if not changed:
@@ -156,21 +148,46 @@ def read_progress(plan: MakePlan) -> MakeProgress:
         told = ", ".join(f"{name} {before.get(name)} and not {now.get(name)}" for name in changed)
         raise RunError(
             f"{plan.out} was begun with {told}; repeat that, or choose another folder with --out. "
-            "A finished folder grows with a larger --epochs, and then with a larger --count or --cutouts"
+            "A finished folder grows with a larger --time or --epochs, and then with a larger --count or --cutouts"
         )
     if len(read_metrics(plan.at(progress).run)) < progress.cycles[-1]:
-        raise RunError(
-            f"{plan.out} can grow once its training has ended; "
-            f"first repeat the command with --epochs {before['epochs']}"
-        )
+        raise RunError(f"{plan.out} can grow once its training has ended; repeat the earlier command first")
     return MakeProgress(cycles=(*progress.cycles, plan.config.epochs - before["epochs"]))
+
+
+def read_recorded(plan: MakePlan) -> dict[str, Any] | None:
+    """Return what `MakePlan.recorded` gave for the plan of the work folder; None if the folder is new.
+
+    Raises:
+        RunError: the folder holds other files, or a broken `make.json`.
+    """
+    recorded = _read(plan)
+    return None if recorded is None else recorded[0]
+
+
+def _read(plan: MakePlan) -> tuple[dict[str, Any], MakeProgress] | None:
+    path = plan.out / MAKE
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        before, progress = dict(content["job"]), MakeProgress(**content["done"])
+        return before, replace(progress, cycles=tuple(progress.cycles) or (int(before["epochs"]),))
+    except FileNotFoundError:
+        if plan.out.is_dir() and any(not path.name.startswith(".") for path in plan.out.iterdir()):
+            raise RunError(
+                f"{plan.out} holds other files than those of `make`; choose another folder with --out"
+            ) from None
+        return None
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise RunError(f"{path} is broken: {error}") from error
 
 
 def _has_grown(name: str, before: Any, now: Any) -> bool:
     """Return whether a value of a record only became larger, and may."""
     if name == "cutouts" and before and now:
         return all(now[key] >= before[key] for key in before)
-    return name in ("count", "epochs") and now > before
+    return name in ("count", "epochs", "time_s") and None not in (before, now) and now > before
 
 
 def write_progress(plan: MakePlan, progress: MakeProgress) -> MakeProgress:

@@ -20,6 +20,8 @@ from tests.training.fake_blender import CONFIG, COUNT, PAWN, ROOT, fake
 from training.cli import main
 from training.commands.make import PRESETS
 from training.config import resolve
+from training.make import budget
+from training.make.budget import Pace
 from training.records.run_folder import read_metrics
 from training.synthetic import recipes
 
@@ -80,6 +82,20 @@ def test_prints_how_to_use_the_release(place: Path, tmp_path: Path, capsys: pyte
     assert "was begun with count 6 and not 9" in capsys.readouterr().err
 
 
+def test_time_chooses_the_numbers_once(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "measure_pace", lambda _plan, _context: Pace(part_s=1, scene_s=4, window_s=8))
+    words = [word for word in command(tmp_path / "tools", "--time", "1m") if word not in ("--count", str(COUNT))]
+    assert main(words) == 0
+    said = capsys.readouterr().err
+    assert "measuring this machine" in said
+    job = json.loads((place / "runs/make/old-pawn/make.json").read_text())["job"]
+    assert (job["time_s"], job["count"], job["epochs"]) == (60, 6, 1)  # 24 s to render, 36 s to train
+    assert main(words) == 0
+    assert capsys.readouterr().err.startswith("old-pawn@1 is published already: ")
+
+
 def test_every_recipe_has_classes() -> None:
     assert set(recipes.RECIPE_LABELS) == set(recipes.RECIPES)
 
@@ -95,6 +111,7 @@ ABSENT = "if any(thing['source'] for thing in spec['things']): print('@error hol
         (["--photos", "SHAPES"], "has labels that are no class: disc, square; the classes are Old Pawn"),
         (["--photos", "EMPTY"], "no images in"),
         (["--backgrounds", "EMPTY"], "--backgrounds is for composites, and there are none"),
+        (["--time", "soon"], "--time chooses --count; leave out one or the other"),
         (["--preset", "none-such"], "preset 'none-such' is unknown"),
         (["--weights", "coco"], "no coco weights for fasterrcnn_mobilenet_v2_fpn"),
         (["--weights", "nowhere.pt"], "nowhere.pt"),

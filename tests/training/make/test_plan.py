@@ -26,7 +26,7 @@ def test_grows_only_after_training(tmp_path: Path) -> None:
     plan.out.mkdir()
     write_progress(plan, MakeProgress(cycles=(1,)))
     larger = dataclasses.replace(plan, count=9, config=WITH_COMPOSITES.model_copy(update={"epochs": 3}))
-    with pytest.raises(RunError, match=r"grow once its training has ended; first repeat the command with --epochs 1"):
+    with pytest.raises(RunError, match=r"can grow once its training has ended; repeat the earlier"):
         read_progress(larger)
     plan.run.mkdir()
     write_metrics(plan.run, [{"epoch": 1}])
