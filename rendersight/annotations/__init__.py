@@ -10,6 +10,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+IGNORE = "ignore"
+"""The flag of a box that is neither object nor background."""
+
+DIFFICULT = "difficult"
+"""VOC's flag of an object that its evaluation ignores; X-AnyLabeling exports it as `ignore` to COCO."""
+
+IGNORE_LABEL = "__ignore__"
+"""LabelMe's reserved label of what is neither object nor background; an ignored box without another label has it."""
+
 
 class AnnotationError(ValueError):
     """An annotation file, or one shape in it, that does not describe a box."""
@@ -26,6 +35,7 @@ class ReadOptions:
         ignore_unread: whether label files that no reader understands are left out. Otherwise they are faults.
         pixel_origin: 0 if coordinates are pixel edges counted from 0; 1 if they number the pixels from 1 and include
             the last one; None follows the format's own rule.
+        with_difficult: whether boxes flagged `difficult` count as objects. Otherwise they are ignored boxes.
     """
 
     format: str | None = None
@@ -33,6 +43,7 @@ class ReadOptions:
     negatives: bool = False
     ignore_unread: bool = False
     pixel_origin: Literal[0, 1] | None = None
+    with_difficult: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +57,10 @@ class AnnotatedImage:
         size_wh: width and height of the upright image, px.
         boxes_xyxy: float32 (N, 4), px of the upright image, inside it and with an area.
         labels: N class names.
-        flags: flags of each of the N boxes, such as VOC's `difficult`; empty if no box has any.
+        flags: flags of each of the N boxes, such as VOC's `truncated`; empty if no box has any.
         splits: the dataset's splits that contain the image, such as `train`.
+        ignored: boxes that are neither object nor background, inside the image and with an area, px. Their labels need
+            not be classes.
     """
 
     name: str
@@ -58,6 +71,12 @@ class AnnotatedImage:
     labels: tuple[str, ...]
     flags: tuple[frozenset[str], ...] = ()
     splits: tuple[str, ...] = ()
+    ignored: tuple["LabelledBox", ...] = ()
+
+    @property
+    def ignored_xyxy(self) -> NDArray[np.float32]:
+        """The ignored boxes, float32 (M, 4), px."""
+        return np.array([item.box_xyxy for item in self.ignored], np.float32).reshape(-1, 4)
 
 
 @dataclass(frozen=True)
@@ -95,12 +114,12 @@ def summary(faults: Iterable[Fault]) -> list[str]:
 
 @dataclass(frozen=True)
 class LabelledBox:
-    """One object as written in its file.
+    """One object, or ignored box, as written in its file.
 
     Attributes:
         label: class name.
         box_xyxy: x0, y0, x1, y1; the box may reach beyond the image or have no area.
-        flags: names of the flags that are set, such as VOC's `difficult`.
+        flags: names of the flags that are set, such as VOC's `difficult`; `ignore` marks an ignored box.
         is_outline: whether the file holds a polygon or another outline, and the box is its extent.
     """
 
@@ -108,6 +127,11 @@ class LabelledBox:
     box_xyxy: tuple[float, float, float, float]
     flags: frozenset[str] = frozenset()
     is_outline: bool = False
+
+    def is_ignored(self, *, with_difficult: bool = False) -> bool:
+        """Return whether the box is neither object nor background; see `ReadOptions.with_difficult`."""
+        is_difficult = DIFFICULT in self.flags and not with_difficult
+        return self.label == IGNORE_LABEL or IGNORE in self.flags or is_difficult
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from rendersight import images
 from rendersight.annotations import (
+    IGNORE_LABEL,
     AnnotatedImage,
     AnnotationError,
     Fault,
@@ -27,8 +28,8 @@ from rendersight.annotations.formats import labelme
 from rendersight.annotations.index import FileIndex, name_below
 from rendersight.annotations.splits import is_image_list, read_lists, split_of
 
-NO_CLASSES = ("__ignore__", "_background_")
-"""Labels that LabelMe reserves: its exporters leave out shapes of the first, and the second is the background."""
+_BACKGROUND = "_background_"
+"""Label that LabelMe reserves for the background."""
 
 _ASTRAY = "is the label file of no image; put it beside its image, or into a folder labels beside the folder images"
 _ROUNDING_PX = 0.01
@@ -138,10 +139,10 @@ def read_annotations(
     """
     index = FileIndex(source)
     name = options.format or formats.recognise(index)
-    listing = _with_listed_splits(index, _without_reserved(formats.format_of(name).read(index, options)))
+    listing = _with_listed_splits(index, _without_background(formats.format_of(name).read(index, options)))
     unread_faults, unused = _unread(index, listing, name, options)
     with ThreadPoolExecutor() as pool:  # decoding releases the GIL
-        looks = pool.map(lambda record: _look(listing.root, record, decode=decode), listing.records)
+        looks = pool.map(lambda record: _look(listing.root, record, options, decode=decode), listing.records)
         seen: list[_Seen] = list(bar(looks, total=len(listing.records), desc=f"read {source.name}"))
     images_read = sorted((item.image for item in seen if item.image is not None), key=lambda image: image.name)
     labelled = [image for image in images_read if image.annotation_path is not None]
@@ -168,18 +169,18 @@ def read_annotations(
     )
 
 
-def _without_reserved(listing: Listing) -> Listing:
-    """Leave out the objects and classes with LabelMe's reserved names, and count the objects."""
-    ignored = Counter(item.label for record in listing.records for item in record.objects if item.label in NO_CLASSES)
+def _without_background(listing: Listing) -> Listing:
+    """Leave out the objects of LabelMe's background and count them; its reserved labels are no classes."""
+    ignored = Counter(item.label for record in listing.records for item in record.objects if item.label == _BACKGROUND)
     records = [
-        replace(record, objects=tuple(item for item in record.objects if item.label not in NO_CLASSES))
+        replace(record, objects=tuple(item for item in record.objects if item.label != _BACKGROUND))
         for record in listing.records
     ]
     return replace(
         listing,
         records=tuple(records),
         ignored_shapes=listing.ignored_shapes + ignored,
-        class_names=tuple(name for name in listing.class_names if name not in NO_CLASSES),
+        class_names=tuple(name for name in listing.class_names if name not in (IGNORE_LABEL, _BACKGROUND)),
     )
 
 
@@ -254,7 +255,7 @@ def _pixels(image_path: Path | None, annotation_path: Path | None) -> images.Rgb
     return images.decode(_bytes(image_path, annotation_path), formats=None, apply_exif=image_path is not None)
 
 
-def _look(root: Path, record: Record, *, decode: bool) -> _Seen:
+def _look(root: Path, record: Record, options: ReadOptions, *, decode: bool) -> _Seen:
     """Read a record's image or its header, check its size and clip its boxes."""
     try:
         if decode:
@@ -273,12 +274,13 @@ def _look(root: Path, record: Record, *, decode: bool) -> _Seen:
         return _Seen(
             fault=Fault(name_below(root, record.image_path or record.path), f"cannot be read: {error.strerror}")
         )
-    return _put(record, size_wh)
+    return _put(record, size_wh, with_difficult=options.with_difficult)
 
 
-def _put(record: Record, size_wh: tuple[int, int]) -> _Seen:
-    """Clip a record's boxes to its image."""
+def _put(record: Record, size_wh: tuple[int, int], *, with_difficult: bool) -> _Seen:
+    """Clip a record's boxes to its image, and keep the ignored ones apart."""
     kept: list[LabelledBox] = []
+    ignored: list[LabelledBox] = []
     boxes = []
     misfits = []
     for item in record.objects:
@@ -287,7 +289,12 @@ def _put(record: Record, size_wh: tuple[int, int]) -> _Seen:
         beyond = max(-box[0], -box[1], box[2] - size_wh[0], box[3] - size_wh[1], 0.0)
         if inside is None or beyond > _ROUNDING_PX:
             misfits.append(Misfit(record.name, item.label, box, beyond, is_kept=inside is not None))
-        if inside is not None:
+        if inside is None:
+            continue
+        if item.is_ignored(with_difficult=with_difficult):
+            x0, y0, x1, y1 = inside.tolist()
+            ignored.append(replace(item, box_xyxy=(x0, y0, x1, y1)))
+        else:
             kept.append(item)
             boxes.append(inside)
     image = AnnotatedImage(
@@ -299,6 +306,7 @@ def _put(record: Record, size_wh: tuple[int, int]) -> _Seen:
         labels=tuple(item.label for item in kept),
         flags=tuple(item.flags for item in kept) if any(item.flags for item in kept) else (),
         splits=record.splits,
+        ignored=tuple(ignored),
     )
     return _Seen(image, misfits=misfits)
 

@@ -71,7 +71,7 @@ def unwritable(found: Sequence[AnnotatedImage], format: str) -> list[Fault]:  # 
             faults.append(Fault(image.name, "its name holds control characters; rename it"))
         faults += [
             Fault(image.name, f"label {label!r} holds control characters, or begins or ends with a space; rename it")
-            for label in dict.fromkeys(image.labels)
+            for label in dict.fromkeys((*image.labels, *(item.label for item in image.ignored)))
             if _UNWRITABLE.search(label) or label != label.strip()
         ]
     return faults

@@ -99,6 +99,11 @@ def add_reading(parser: argparse.ArgumentParser, *, format_flag: str = "--format
         help="0: coordinates are pixel edges counted from 0; 1: they number the pixels from 1, the last one included "
         "(default: the format's rule)",
     )
+    group.add_argument(
+        "--with-difficult",
+        action="store_true",
+        help="boxes flagged difficult are objects; otherwise they are ignored, as in VOC's evaluation",
+    )
 
 
 def reading_of(options: argparse.Namespace) -> ReadOptions:
@@ -109,6 +114,7 @@ def reading_of(options: argparse.Namespace) -> ReadOptions:
         negatives=options.negatives,
         ignore_unread=options.ignore_unread,
         pixel_origin=options.pixel_origin,
+        with_difficult=options.with_difficult,
     )
 
 

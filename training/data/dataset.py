@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -68,6 +69,8 @@ class LabelledImages:
     def widened(self, margin: float) -> "LabelledImages":
         """Return the images with every side of each box moved outwards, to turn pixel-tight boxes into hand-drawn ones.
 
+        Ignored boxes grow too: a detector that learns such boxes gives them to hidden objects as well.
+
         Args:
             margin: distance as a share of the box's own width and height. Boxes are clipped to the image.
         """
@@ -80,12 +83,20 @@ class LabelledImages:
         return [self.class_names.index(label) + 1 for label in image.labels]
 
     def fingerprint(self) -> str:
-        """Return a sha256 of class names, image names, sizes, boxes (to 0.01 px) and labels, equal on any machine."""
+        """Return a sha256 of class names, image names, sizes, boxes (to 0.01 px) and labels, equal on any machine.
+
+        Ignored boxes enter it only if an image has some, so that older runs of datasets without them resume.
+        """
         digest = hashlib.sha256("\n".join(self.class_names).encode())
         for image in self.images:
-            boxes = [[f"{value:.2f}" for value in box] for box in image.boxes_xyxy.tolist()]
-            digest.update(repr((image.name, image.size_wh, boxes, image.labels)).encode())
+            digest.update(repr((image.name, image.size_wh, _rounded(image.boxes_xyxy), image.labels)).encode())
+            if image.ignored:
+                digest.update(repr(_rounded(image.ignored_xyxy)).encode())
         return digest.hexdigest()
+
+
+def _rounded(boxes_xyxy: NDArray[np.float32]) -> list[list[str]]:
+    return [[f"{value:.2f}" for value in box] for box in boxes_xyxy.tolist()]
 
 
 def with_margin(name: str, margin: float) -> str:
@@ -94,10 +105,18 @@ def with_margin(name: str, margin: float) -> str:
 
 
 def _widen(image: AnnotatedImage, margin: float) -> AnnotatedImage:
-    boxes = image.boxes_xyxy
-    room = (boxes[:, 2:] - boxes[:, :2]) * np.float32(margin)
-    wide = np.concatenate([boxes[:, :2] - room, boxes[:, 2:] + room], axis=1)
-    return replace(image, boxes_xyxy=np.clip(wide, 0, np.array([*image.size_wh] * 2, np.float32)))
+    def widened(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        room = (boxes[:, 2:] - boxes[:, :2]) * np.float32(margin)
+        wide = np.concatenate([boxes[:, :2] - room, boxes[:, 2:] + room], axis=1)
+        inside: NDArray[np.float32] = np.clip(wide, 0, np.array([*image.size_wh] * 2, np.float32))
+        return inside
+
+    ignored = zip(image.ignored, widened(image.ignored_xyxy).tolist(), strict=True)
+    return replace(
+        image,
+        boxes_xyxy=widened(image.boxes_xyxy),
+        ignored=tuple(replace(item, box_xyxy=tuple(box)) for item, box in ignored),
+    )
 
 
 def read_dataset(
@@ -298,6 +317,7 @@ class DetectionDataset(Dataset[Sample]):
             boxes_xyxy=torch.from_numpy(image.boxes_xyxy),
             labels=torch.tensor(self._data.label_ids(image), dtype=torch.int64),
             index=index,
+            ignored_xyxy=torch.from_numpy(image.ignored_xyxy),
         )
         if self._augment is None:
             return sample

@@ -26,6 +26,7 @@ def training_command(run: Path, record: RunRecord, *, train: LabelledImages, hol
     words += ["--negatives"] if reading.negatives else []
     words += ["--ignore-unread"] if reading.ignore_unread else []
     words += ["--pixel-origin", str(reading.pixel_origin)] if reading.pixel_origin is not None else []
+    words += ["--with-difficult"] if reading.with_difficult else []
     words.append(f"--labels={joined(record.class_names)}")  # a name may start with a hyphen
     for name in _FLAGS:
         words += [f"--{name.replace('_', '-')}", str(changed[name])] if name in changed else []

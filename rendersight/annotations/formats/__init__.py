@@ -27,6 +27,7 @@ class Format:
         has_splits: whether the format stores splits; folder names give them otherwise.
         has_classes: whether the format stores classes without a box.
         flags: the flags that the format stores, such as VOC's `difficult`; None if it stores any flag.
+        has_ignored: whether the format can mark a box as neither object nor background.
         is_upright: whether the format's own programs apply EXIF orientation, so boxes surely fit the upright image.
     """
 
@@ -40,6 +41,7 @@ class Format:
     has_splits: bool = True
     has_classes: bool = False
     flags: tuple[str, ...] | None = ()
+    has_ignored: bool = False
     is_upright: bool = False
 
 
@@ -52,12 +54,23 @@ FORMATS = {
         labelme_folder.write,
         has_splits=False,
         flags=None,
+        has_ignored=True,
         is_upright=True,
     ),
     "coco": Format(
-        "COCO", (".json",), coco.owns, coco.read, coco.write, coco.IMAGES, has_file_each=False, has_classes=True
+        "COCO",
+        (".json",),
+        coco.owns,
+        coco.read,
+        coco.write,
+        coco.IMAGES,
+        has_file_each=False,
+        has_classes=True,
+        has_ignored=True,
     ),
-    "voc": Format("Pascal VOC", (".xml",), voc.owns, voc.read, voc.write, voc.IMAGES, flags=voc.FLAGS),
+    "voc": Format(
+        "Pascal VOC", (".xml",), voc.owns, voc.read, voc.write, voc.IMAGES, flags=voc.FLAGS, has_ignored=True
+    ),
     "yolo": Format(
         "YOLO",
         (".yaml", ".yml", ".txt"),

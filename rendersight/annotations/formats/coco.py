@@ -14,7 +14,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, LabelledBox, Listing, ReadOptions, Record
+from rendersight.annotations import (
+    IGNORE,
+    AnnotatedImage,
+    AnnotationError,
+    Fault,
+    LabelledBox,
+    Listing,
+    ReadOptions,
+    Record,
+)
 from rendersight.annotations.boxes import BoxXyxy, extent_of_polygon, whole_number
 from rendersight.annotations.formats import coco_writing
 from rendersight.annotations.index import FileIndex, read_text
@@ -22,7 +31,7 @@ from rendersight.annotations.splits import split_of, split_of_folders
 
 IMAGES = "images"
 ANNOTATIONS = "annotations"
-CROWD, RLE = "crowd", "rle"
+RLE = "rle"
 
 _LISTS = ("images", "annotations")
 _HEAD_BYTES = 4096
@@ -47,8 +56,8 @@ def read(index: FileIndex, options: ReadOptions) -> Listing:
     An image is looked up by `file_name` below these folders: the JSON's, the dataset's, its folder `images`, and its
     folder with the name that the JSON's ends with (`instances_train2017.json`: `train2017`). If none holds it, it is
     the only file of that name in the dataset, in this case or another one. The split is the one in the name of the
-    JSON, else of its folder, else of the image's folder. Crowds (`iscrowd`), and run-length masks without a `bbox`,
-    give no box and are counted.
+    JSON, else of its folder, else of the image's folder. Crowds (`iscrowd`, or `ignore`) are ignored boxes. Run-length
+    masks without a `bbox` give no box and are counted.
 
     Raises:
         AnnotationError: there is no COCO file.
@@ -84,7 +93,7 @@ def read(index: FileIndex, options: ReadOptions) -> Listing:
 def write(folder: Path, images: list[AnnotatedImage], class_names: tuple[str, ...]) -> None:
     """Write `annotations/instances_SPLIT.json` for each split, and `instances.json` for images without one.
 
-    Category ids are 1..K in the order of the names; `file_name` is relative to `images/`.
+    Category ids are 1..K in the order of the names; `file_name` is relative to `images/`. Ignored boxes are crowds.
     """
     (folder / ANNOTATIONS).mkdir(parents=True, exist_ok=True)
     splits = sorted({split for image in images for split in image.splits})
@@ -238,19 +247,17 @@ class _File:
 
     def _object(self, item: dict[str, Any], categories: dict[_Id, str]) -> LabelledBox | None:
         label = categories[_known_id(item, "category_id", categories)]
-        if item.get("iscrowd"):
-            self.ignored[CROWD] += 1
-            return None
+        flags = frozenset({IGNORE}) if item.get("iscrowd") or item.get(IGNORE) else frozenset()
         box, outline = item.get("bbox"), item.get("segmentation")
         if box:
-            return LabelledBox(label, self._moved(_box(box)), is_outline=bool(outline))
+            return LabelledBox(label, self._moved(_box(box)), flags, is_outline=bool(outline))
         if isinstance(outline, dict):
             self.ignored[RLE] += 1
             return None
         if not isinstance(outline, list) or not outline:
             raise AnnotationError("has neither bbox nor segmentation; add one of them")
         polygons = outline if isinstance(outline[0], list) else [outline]
-        return LabelledBox(label, self._moved(_around(polygons)), is_outline=True)
+        return LabelledBox(label, self._moved(_around(polygons)), flags, is_outline=True)
 
     def _moved(self, box: BoxXyxy) -> BoxXyxy:
         origin = self.options.pixel_origin or 0

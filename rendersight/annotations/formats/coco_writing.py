@@ -5,9 +5,10 @@ Ids of images, annotations and categories count from 1. `bbox` is [x, y, width, 
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from rendersight.annotations import AnnotatedImage
+from rendersight.annotations import IGNORE_LABEL, AnnotatedImage
 from rendersight.annotations.boxes import plain
 from rendersight.detections import Detections
 
@@ -15,13 +16,36 @@ _DECIMALS = 9
 
 
 def dataset(images: Sequence[AnnotatedImage], class_names: Sequence[str]) -> dict[str, Any]:
-    """Return images with their true boxes, unrounded, as a COCO dataset."""
-    annotations = [
-        _annotation(number, class_names.index(label) + 1, plain(box), decimals=_DECIMALS)
+    """Return images with their true boxes, unrounded, as a COCO dataset.
+
+    Ignored boxes are crowds. If their label is not a class, they are of the category `__ignore__`, which is the last.
+    """
+    ids = {name: number for number, name in enumerate(class_names, 1)}
+    boxes = [
+        (number, ids[label], box, False)
         for number, image in enumerate(images, 1)
         for box, label in zip(image.boxes_xyxy, image.labels, strict=True)
     ]
-    return _document([(image.name, image.size_wh) for image in images], annotations, class_names)
+    crowds = [
+        (number, ids.get(item.label, len(ids) + 1), box, True)
+        for number, image in enumerate(images, 1)
+        for box, item in zip(image.ignored_xyxy, image.ignored, strict=True)
+    ]
+    annotations = [
+        _annotation(image_id, category_id, plain(box), decimals=_DECIMALS, is_crowd=is_crowd)
+        for image_id, category_id, box, is_crowd in (*boxes, *crowds)
+    ]
+    names = [*class_names, IGNORE_LABEL] if any(crowd[1] > len(ids) for crowd in crowds) else class_names
+    return _document([(image.name, image.size_wh) for image in images], annotations, names)
+
+
+def truth(images: Sequence[AnnotatedImage], class_names: Sequence[str]) -> dict[str, Any]:
+    """Return images as the truth for COCO's evaluation, in which an ignored box counts for every class."""
+    for_all = [
+        replace(image, ignored=tuple(replace(item, label=name) for item in image.ignored for name in class_names))
+        for image in images
+    ]
+    return dataset(for_all, class_names)
 
 
 def detections_to_json(
@@ -54,7 +78,9 @@ def _rows(found: Detections) -> Iterable[tuple[list[float], int, float]]:
     return zip(found.boxes_xyxy.astype(float).tolist(), found.labels.tolist(), found.scores.tolist(), strict=True)
 
 
-def _annotation(image_id: int, category_id: int, box_xyxy: Sequence[float], *, decimals: int) -> dict[str, Any]:
+def _annotation(
+    image_id: int, category_id: int, box_xyxy: Sequence[float], *, decimals: int, is_crowd: bool = False
+) -> dict[str, Any]:
     x0, y0, x1, y1 = box_xyxy
     box = [round(value, decimals) for value in (x0, y0, x1 - x0, y1 - y0)]
     return {
@@ -63,7 +89,7 @@ def _annotation(image_id: int, category_id: int, box_xyxy: Sequence[float], *, d
         "bbox": box,
         "area": round(box[2] * box[3], decimals),
         "segmentation": [],
-        "iscrowd": 0,
+        "iscrowd": int(is_crowd),
     }
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from rendersight.annotations import AnnotationError, LabelledBox, Listing, ReadOptions
+from rendersight.annotations import DIFFICULT, IGNORE, AnnotationError, LabelledBox, Listing, ReadOptions
 from rendersight.annotations.boxes import BoxXyxy, extent_of_polygon, from_origin, whole_number
 from rendersight.annotations.formats.listed import Entry, number, read_listed
 from rendersight.annotations.formats.voc import parse_xml
@@ -83,7 +83,7 @@ def _object(shape: Element) -> LabelledBox:
     if not label:
         raise AnnotationError("has no label")
     attributes = {item.get("name"): (item.text or "").strip().lower() for item in shape.iterfind("attribute")}
-    flags = {name for name in ("difficult", "truncated") if attributes.get(name) in _YES}
+    flags = {name for name in (IGNORE, DIFFICULT, "truncated") if attributes.get(name) in _YES}
     if shape.get("occluded") in _YES:
         flags.add("occluded")
     return LabelledBox(label, measure(shape), frozenset(flags), is_outline=shape.tag != "box")

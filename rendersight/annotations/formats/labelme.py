@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rendersight.annotations import AnnotationError
+from rendersight.annotations import DIFFICULT, AnnotationError
 from rendersight.annotations.boxes import clipped
 from rendersight.detections import Detections
 
@@ -169,8 +169,8 @@ def _parse_shape(data: object, where: str) -> Shape:
     shape_type = data.get("shape_type") or "polygon"
     flags = data.get("flags")
     told = {str(name) for name, value in flags.items() if value is True} if isinstance(flags, dict) else set()
-    if data.get("difficult") is True:
-        told.add("difficult")
+    if data.get(DIFFICULT) is True:
+        told.add(DIFFICULT)
     group = data.get("group_id")
     return Shape(
         label,

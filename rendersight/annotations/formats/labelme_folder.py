@@ -8,7 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from rendersight.annotations import AnnotatedImage, AnnotationError, Fault, LabelledBox, Listing, ReadOptions, Record
+from rendersight.annotations import (
+    IGNORE,
+    AnnotatedImage,
+    AnnotationError,
+    Fault,
+    LabelledBox,
+    Listing,
+    ReadOptions,
+    Record,
+)
 from rendersight.annotations.boxes import flags_of, from_origin, plain
 from rendersight.annotations.formats import labelme
 from rendersight.annotations.index import (
@@ -23,6 +32,7 @@ from rendersight.annotations.splits import split_of_folders
 
 _SHAPES = re.compile(rb'"shapes"\s*:')
 _HEAD_BYTES = 4096
+_IGNORED = frozenset({IGNORE})
 
 
 @dataclass(frozen=True)
@@ -75,13 +85,17 @@ def read(index: FileIndex, options: ReadOptions) -> Listing:
 
 
 def write(folder: Path, images: list[AnnotatedImage], _class_names: tuple[str, ...]) -> None:
-    """Write a JSON beside each image of a folder, including images without objects."""
+    """Write a JSON beside each image of a folder, including images without objects; the flag `ignore` marks a box."""
     for image in images:
         path = (folder / image.name).with_suffix(".json")
         path.parent.mkdir(parents=True, exist_ok=True)
         rectangles = [
             labelme.Rectangle(label, tuple(plain(box)), flags=flags)
             for box, label, flags in zip(image.boxes_xyxy, image.labels, flags_of(image), strict=True)
+        ]
+        rectangles += [
+            labelme.Rectangle(item.label, tuple(plain(box)), flags=item.flags if item.is_ignored() else _IGNORED)
+            for box, item in zip(image.ignored_xyxy, image.ignored, strict=True)
         ]
         text = labelme.to_json(rectangles, image_name=PurePosixPath(image.name).name, size_wh=image.size_wh)
         path.write_text(text + "\n", "utf-8")

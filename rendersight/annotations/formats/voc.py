@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element, SubElement
 from xml.parsers import expat
 
 from rendersight.annotations import (
+    DIFFICULT,
     AnnotatedImage,
     AnnotationError,
     Fault,
@@ -41,7 +42,7 @@ SETS = "ImageSets"
 
 _ROOT = re.compile(rb"<annotation[\s/>]")
 _HEAD_BYTES = 4096
-FLAGS = ("difficult", "truncated", "occluded")
+FLAGS = (DIFFICULT, "truncated", "occluded")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _DECIMALS = 9
 _MOST_PX = 1e9
@@ -57,8 +58,7 @@ def read(index: FileIndex, options: ReadOptions) -> Listing:
     """Read XML files with the images beside them, or in the folder that mirrors theirs (`JPEGImages`, `images`).
 
     The image of an XML is the file with its stem in one of those folders, else the file that `filename` names. Splits
-    come from the lists `ImageSets/Main/{train,val,...}.txt`, else from folders named train, valid or test. Difficult
-    objects are kept as objects.
+    come from the lists `ImageSets/Main/{train,val,...}.txt`, else from folders named train, valid or test.
 
     Raises:
         AnnotationError: no XML has `<annotation>`.
@@ -128,7 +128,10 @@ def write(folder: Path, images: list[AnnotatedImage], _class_names: tuple[str, .
 
 
 def to_xml(image: AnnotatedImage) -> str:
-    """Return the text of a VOC file, xmin = x0 + 1 and xmax = x1, with decimals if the boxes have them."""
+    """Return the text of a VOC file, xmin = x0 + 1 and xmax = x1, with decimals if the boxes have them.
+
+    Ignored boxes are `difficult`.
+    """
     top = Element("annotation")
     SubElement(top, "folder").text = IMAGES
     SubElement(top, "filename").text = Path(image.name).name
@@ -136,7 +139,10 @@ def to_xml(image: AnnotatedImage) -> str:
     for key, value in zip(("width", "height", "depth"), (*image.size_wh, 3), strict=True):
         SubElement(size, key).text = str(value)
     SubElement(top, "segmented").text = "0"
-    for box, label, flags in zip(image.boxes_xyxy, image.labels, flags_of(image), strict=True):
+    ignored = [
+        (box, item.label, item.flags | {DIFFICULT}) for box, item in zip(image.ignored_xyxy, image.ignored, strict=True)
+    ]
+    for box, label, flags in (*zip(image.boxes_xyxy, image.labels, flags_of(image), strict=True), *ignored):
         item = SubElement(top, "object")
         SubElement(item, "name").text = label
         SubElement(item, "pose").text = "Unspecified"

@@ -294,10 +294,30 @@ class TestShapes:
         assert the_image(found).boxes_xyxy.tolist() == boxes
         assert len(found.remarks) == 2 - len(boxes)
 
-    def test_difficult_is_a_flag(self, tmp_path: Path) -> None:
+    def test_flags_that_are_set_are_kept(self, tmp_path: Path) -> None:
         write_image(tmp_path / "photo.png")
         write_json(tmp_path / "photo.json", {**RECTANGLE, "difficult": True, "flags": {"blurred": True, "dark": False}})
-        assert the_image(read_annotations(tmp_path)).flags == (frozenset({"difficult", "blurred"}),)
+        found = read_annotations(tmp_path, ReadOptions(with_difficult=True))
+        assert the_image(found).flags == (frozenset({"difficult", "blurred"}),)
+
+    @pytest.mark.parametrize(
+        ("mark", "is_ignored"),
+        [
+            ({"flags": {"ignore": True}}, True),
+            ({"flags": {"ignore": False}}, False),
+            ({"difficult": True}, True),
+            ({"label": "__ignore__"}, True),
+            ({}, False),
+        ],
+    )
+    def test_a_mark_makes_an_ignored_box(self, tmp_path: Path, mark: dict[str, Any], *, is_ignored: bool) -> None:
+        write_image(tmp_path / "photo.png")
+        write_json(tmp_path / "photo.json", {**RECTANGLE, **mark}, {**RECTANGLE, "points": [[-5, 0], [9, 9]]})
+        image = the_image(read_annotations(tmp_path))
+        assert image.ignored_xyxy.tolist() == ([BOX] if is_ignored else [])
+        assert image.boxes_xyxy.tolist() == ([] if is_ignored else [BOX]) + [[0, 0, 9, 9]]
+        assert image.ignored_xyxy.dtype == np.float32
+        assert [item.label for item in image.ignored] == [mark.get("label", "six")] * is_ignored
 
     def test_pixels_may_count_from_1(self, tmp_path: Path) -> None:
         write_image(tmp_path / "photo.png")

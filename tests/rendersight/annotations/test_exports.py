@@ -74,7 +74,7 @@ def x_anylabeling(folder: Path) -> None:
         "points": corners,
         "shape_type": "rectangle",
         "score": None,
-        "difficult": True,
+        "difficult": False,
         "flags": {},
     }
     write_json(folder / "a.json", shape, version="2.4.0")

@@ -1,5 +1,6 @@
 """Every file of a folder is used, or named with the reason."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -144,14 +145,15 @@ def test_an_image_without_a_label_file_is_left_out_if_others_have_one(tmp_path: 
     assert len(read_annotations(tmp_path).images) == 2  # no image has one
 
 
-@pytest.mark.parametrize("label", ["__ignore__", "_background_"])
-def test_reserved_labels_are_no_classes(tmp_path: Path, label: str) -> None:
+@pytest.mark.parametrize(("label", "counted", "ignored"), [("__ignore__", 0, 1), ("_background_", 1, 0)])
+def test_reserved_labels_are_no_classes(tmp_path: Path, label: str, counted: int, ignored: int) -> None:
     shape = {"label": label, "points": [[1, 1], [9, 9]], "shape_type": "rectangle"}
     write_image(tmp_path / "a.png")
     write_json(tmp_path / "a.json", shape, {**shape, "label": "nut"})
     found = read_annotations(tmp_path)
     assert the_image(found).labels == ("nut",)
-    assert dict(found.ignored_shapes) == {label: 1}
+    assert found.ignored_shapes == Counter({label: counted})
+    assert len(the_image(found).ignored_xyxy) == ignored
     (tmp_path / "a.json").unlink()
     (tmp_path / "a.txt").write_text("0 0.5 0.5 0.2 0.2\n1 0.5 0.5 0.2 0.2\n")
     (tmp_path / "classes.txt").write_text(f"{label}\nnut\n")

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from rendersight.annotations import AnnotatedImage, ReadOptions
+from rendersight.annotations import AnnotatedImage, LabelledBox, ReadOptions
 from rendersight.annotations.dataset import AnnotatedDataset, read_annotations
 from rendersight.annotations.formats import WRITABLE
 from rendersight.annotations.writing import copy_image, link_image, renamed, unwritable, write_dataset
@@ -45,7 +45,14 @@ def photos(draw: st.DrawFn) -> AnnotatedImage:
     labels = draw(st.lists(LABEL, min_size=len(found), max_size=len(found)))
     name = "/".join([*draw(st.lists(WORD, max_size=2)), draw(WORD) + ".png"])
     return AnnotatedImage(
-        name, None, None, size_wh, np.array(found, np.float32).reshape(-1, 4), tuple(labels), splits=draw(SPLITS)
+        name,
+        None,
+        None,
+        size_wh,
+        np.array(found, np.float32).reshape(-1, 4),
+        tuple(labels),
+        splits=draw(SPLITS),
+        ignored=tuple(LabelledBox(draw(LABEL), tuple(box)) for box in draw(st.lists(boxes(size_wh), max_size=2))),
     )
 
 
@@ -85,6 +92,10 @@ def test_what_is_written_is_read_as_it_was(name: str, data: st.DataObject) -> No
         assert again[key].size_wh == image.size_wh
         assert again[key].labels == image.labels
         np.testing.assert_allclose(again[key].boxes_xyxy, image.boxes_xyxy, rtol=0, atol=TOLERANCE_PX[name])
+        ignored = image.ignored if name != "yolo" else ()
+        kept = [item.label if name != "coco" or item.label in class_names else "__ignore__" for item in ignored]
+        assert [item.label for item in again[key].ignored] == kept
+        assert again[key].ignored_xyxy.tolist() == (image.ignored_xyxy.tolist() if kept else [])
         if name != "labelme" and len({split for image in found for split in image.splits}) > 1:
             assert set(again[key].splits) == set(image.splits)
     assert name not in ("coco", "yolo") or read.class_names == class_names
@@ -93,7 +104,7 @@ def test_what_is_written_is_read_as_it_was(name: str, data: st.DataObject) -> No
 def one_of_each(folder: Path) -> AnnotatedDataset:
     """A LabelMe folder with a photo in a sub-folder, an empty one, and one that its JSON embeds."""
     write_image(folder / "tray 1" / "große.png")
-    write_json(folder / "tray 1" / "große.json", {**RECTANGLE, "flags": {"difficult": True}})
+    write_json(folder / "tray 1" / "große.json", {**RECTANGLE, "flags": {"truncated": True}})
     write_image(folder / "empty.png")
     write_json(folder / "embedded.json", imageData=encoded("red"))
     return read_annotations(folder, ReadOptions(negatives=True))
@@ -113,12 +124,28 @@ def test_an_embedded_image_becomes_a_file(tmp_path: Path, name: str) -> None:
     assert all(image.boxes_xyxy.tolist() == [[5, 6, 15, 26]] for image in read.images if image.labels)
 
 
-@pytest.mark.parametrize(("name", "flags"), [("labelme", {"difficult"}), ("voc", {"difficult"}), ("coco", set())])
+@pytest.mark.parametrize(("name", "flags"), [("labelme", {"truncated"}), ("voc", {"truncated"}), ("coco", set())])
 def test_flags_stay_where_the_format_has_a_place_for_them(tmp_path: Path, name: str, flags: set[str]) -> None:
     found = renamed(one_of_each(tmp_path / "source").images)
     write_dataset(found, tmp_path / "target", format=name, class_names=("six",))
     image = renamed(read_annotations(tmp_path / "target").images)[-1]
     assert set().union(*image.flags) == flags
+
+
+@pytest.mark.parametrize("first", ["labelme", "coco", "voc"])
+def test_an_ignored_box_passes_through_every_format(tmp_path: Path, first: str) -> None:
+    write_image(tmp_path / "labelme" / "a.png")
+    ignored = {**RECTANGLE, "points": [[1, 2], [3.25, 4]], "flags": {"ignore": True}}
+    write_json(tmp_path / "labelme" / "a.json", ignored, RECTANGLE)
+    folder = tmp_path / "labelme"
+    for number, name in enumerate((first, "voc", "coco", "labelme")):
+        found = renamed(read_annotations(folder).images)
+        folder = tmp_path / str(number)
+        write_dataset(found, folder, format=name, class_names=("six",))
+    (image,) = read_annotations(folder).images
+    assert (image.labels, image.boxes_xyxy.tolist()) == (("six",), [[5, 6, 15, 26]])
+    assert [item.label for item in image.ignored] == ["six"]
+    assert image.ignored_xyxy.tolist() == [[1, 2, 3.25, 4]]
 
 
 def test_an_embedded_image_with_an_orientation_is_written_as_it_is_shown(tmp_path: Path) -> None:

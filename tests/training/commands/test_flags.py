@@ -28,4 +28,5 @@ def test_arguments_say_how_a_dataset_is_read() -> None:
     add_reading(parser)
     assert reading_of(parser.parse_args([])) == ReadOptions()
     words = ["--format", "voc", "--labels", "nut,bolt", "--negatives", "--ignore-unread", "--pixel-origin", "0"]
-    assert reading_of(parser.parse_args(words)) == ReadOptions("voc", ("nut", "bolt"), True, True, 0)
+    found = reading_of(parser.parse_args([*words, "--with-difficult"]))
+    assert found == ReadOptions("voc", ("nut", "bolt"), True, True, 0, True)

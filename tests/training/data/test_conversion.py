@@ -196,8 +196,27 @@ def test_what_a_format_cannot_hold_is_told(tmp_path: Path, capsys: pytest.Captur
         assert "not written: outlines; the boxes around them are: 1" in told
         assert "not written: the flag 'blurred', which the format cannot hold: 1" in told
         assert "not written: files that are not read: 1" in told
-    assert "'difficult'" not in voc
-    assert "'difficult'" in yolo
+    ignored = "not written: ignored boxes, which the format cannot hold; what they show is background there: 1"
+    assert ignored not in voc
+    assert ignored in yolo
+    assert "'difficult'" not in voc + yolo
     assert "not written: classes without a box, which the format cannot hold: 1" in voc
     assert "classes without a box" not in yolo
     assert "<difficult>1</difficult>" in (tmp_path / "voc" / "Annotations" / "a.xml").read_text()
+
+
+def test_ignored_boxes_stay_and_their_losses_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "set"
+    source.mkdir()
+    Image.new("RGB", (20, 20)).save(source / "a.png")
+    box = {"label": "nut", "points": [[1, 1], [9, 9]], "shape_type": "rectangle"}
+    hidden = {**box, "flags": {"ignore": True, "blurred": True}}
+    (source / "a.json").write_text(json.dumps({"shapes": [box, hidden, {**hidden, "label": "smudge"}]}))
+    assert main(["convert", str(source), str(tmp_path / "coco"), "--to", "coco"]) == 0
+    told = capsys.readouterr().out
+    assert "1 images, 1 boxes, 2 ignored boxes, read as labelme" in told
+    assert "not written: labels of ignored boxes that are not classes; __ignore__ is: 1" in told
+    assert "not written: the flag 'blurred', which the format cannot hold: 2" in told
+    assert "the flag 'ignore'" not in told
+    (image,) = read_dataset(tmp_path / "coco").images
+    assert [item.label for item in image.ignored] == ["nut", "__ignore__"]

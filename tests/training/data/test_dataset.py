@@ -102,6 +102,45 @@ def test_rejects_empty_folder_and_folder_without_labels(tmp_path: Path) -> None:
         read_dataset(tmp_path)
 
 
+BOX = {"label": "nut", "points": [[2, 2], [9, 9]], "shape_type": "rectangle"}
+HIDDEN = {"label": "smudge", "points": [[10, 4], [18, 12]], "shape_type": "rectangle", "flags": {"ignore": True}}
+
+
+@pytest.fixture
+def with_ignored(tmp_path: Path) -> LabelledImages:
+    for name, shapes in {"a": [BOX, HIDDEN], "b": [BOX], "c": [HIDDEN]}.items():
+        Image.new("RGB", (20, 20)).save(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.json").write_text(json.dumps({"shapes": shapes}))
+    return read_dataset(tmp_path)
+
+
+def test_ignored_boxes_reach_the_network_and_are_no_class(with_ignored: LabelledImages) -> None:
+    assert with_ignored.class_names == ("nut",)
+    parts = split(with_ignored.select(["a.png", "c.png"]), hold_out=1, seed=0)
+    samples = [sample for part in parts for sample in DetectionDataset(part)]
+    _, targets = to_network(samples, torch.device("cpu"))
+    assert [target["ignored"].tolist() for target in targets] == [[[10, 4, 18, 12]]] * 2
+    assert sorted(len(target["boxes"]) for target in targets) == [0, 1]
+    assert targets[0]["ignored"].dtype == torch.float32
+
+
+def test_ignored_boxes_are_widened_like_the_others(with_ignored: LabelledImages) -> None:
+    wide = with_ignored.widened(0.5).images[0]
+    assert wide.ignored_xyxy.tolist() == [[6, 0, 20, 16]]
+    assert wide.boxes_xyxy.tolist() == [[0, 0, 12.5, 12.5]]
+    assert wide.ignored[0].label == "smudge"
+
+
+def test_fingerprint_changes_with_ignored_boxes_alone(with_ignored: LabelledImages) -> None:
+    without = replace(with_ignored, images=tuple(replace(image, ignored=()) for image in with_ignored.images))
+    moved = tuple(replace(item, box_xyxy=(10, 4, 18, 13)) for item in with_ignored.images[0].ignored)
+    other = replace(with_ignored, images=(replace(with_ignored.images[0], ignored=moved), *with_ignored.images[1:]))
+    prints = {with_ignored.fingerprint(), without.fingerprint(), other.fingerprint()}
+    assert len(prints) == 3
+    # as computed before there were ignored boxes
+    assert with_ignored.select(["b.png"]).fingerprint().startswith("4f7b1b0f12da87d1")
+
+
 def names(data: LabelledImages) -> set[str]:
     return {image.name for image in data.images}
 

@@ -21,7 +21,7 @@ def test_prepare_removes_drafts_of_killed_runs(tmp_path: Path, *, resume: bool) 
 
 
 def test_record_keeps_how_the_dataset_is_read(tmp_path: Path) -> None:
-    reading = ReadOptions("yolo", ("nut", "bolt"), negatives=True, pixel_origin=0)
+    reading = ReadOptions("yolo", ("nut", "bolt"), negatives=True, pixel_origin=0, with_difficult=True)
     record = RunRecord("PHOTOS", "0" * 64, ("nut",), TrainConfig(), None, {}, "random weights", None, reading)
     record.write(tmp_path)
     assert RunRecord.read(tmp_path) == record

@@ -52,12 +52,14 @@ def config_of(options: Any) -> TrainConfig:
 )
 def test_command_repeats_configuration(given: dict[str, Any]) -> None:
     data, config = photos(), resolve(None, given, device="cuda")
-    record = replace(RECORD, dataset="my 'photos'", config=config, reading=ReadOptions(format="yolo", negatives=True))
+    reading = ReadOptions("yolo", negatives=True, with_difficult=True)
+    record = replace(RECORD, dataset="my 'photos'", config=config, reading=reading)
     options = told(record, *split_by_names(data, ["03.png"]))
     rest = {"hold_out", "group_by"}
     assert config_of(options).model_dump(exclude=rest) == config.model_dump(exclude=rest)
     assert (options.dataset, options.out) == (Path("my 'photos'"), Path("runs/my run-again"))
     assert (options.labels, options.format) == (("disc", "square"), "yolo")
+    assert (options.negatives, options.with_difficult, options.ignore_unread) == (True, True, False)
 
 
 def test_command_pins_version_of_weights() -> None:

@@ -4,15 +4,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from rendersight.annotations import ReadOptions
+from rendersight.annotations import AnnotatedImage, LabelledBox, ReadOptions
 from rendersight.annotations.dataset import AnnotatedDataset, read_annotations
 from rendersight.annotations.writing import write_dataset
 from tests.rendersight.annotations.test_dataset import reasons, the_image, write_image
 
+NO_BOXES = np.zeros((0, 4), np.float32)
 CATEGORIES = ({"id": 7, "name": "dog"}, {"id": 3, "name": "cat"})
 
 
@@ -53,16 +55,29 @@ class TestBoxes:
         found = read_one(tmp_path, annotation(bbox=bbox, segmentation=outline))
         assert the_image(found).boxes_xyxy.tolist() == [[1, 2, 30, 12.5]]
 
-    def test_crowds_and_masks_without_a_bbox_are_counted(self, tmp_path: Path) -> None:
+    def test_crowds_are_ignored_boxes_and_masks_without_a_bbox_are_counted(self, tmp_path: Path) -> None:
         rle = {"counts": [10, 5], "size": [30, 40]}
         found = read_one(
             tmp_path,
-            annotation(1, iscrowd=1, segmentation=rle),
+            annotation(1, iscrowd=1, segmentation=rle, bbox=[0, 0, 50, 10]),
             annotation(2, bbox=None, segmentation=rle),
             annotation(3, segmentation=rle),
+            annotation(4, ignore=1, bbox=[20, 0, 2, 3], category_id=3),
         )
-        assert the_image(found).boxes_xyxy.tolist() == [[5, 6, 15, 26]]
-        assert dict(found.ignored_shapes) == {"crowd": 1, "rle": 1}
+        image = the_image(found)
+        assert (image.boxes_xyxy.tolist(), image.labels) == ([[5, 6, 15, 26]], ("dog",))
+        assert image.ignored_xyxy.tolist() == [[0, 0, 40, 10], [20, 0, 22, 3]]
+        assert [item.label for item in image.ignored] == ["dog", "cat"]
+        assert dict(found.ignored_shapes) == {"rle": 1}
+        assert [misfit.beyond_px for misfit in found.misfits] == [10]
+
+    def test_an_ignored_box_of_no_class_adds_no_class(self, tmp_path: Path) -> None:
+        box = LabelledBox("smudge", (1, 2, 3, 4))
+        image = AnnotatedImage("a.png", write_image(tmp_path / "a.png"), None, (40, 30), NO_BOXES, (), ignored=(box,))
+        write_dataset([image], tmp_path / "out", format="coco", class_names=("dog",))
+        found = read_annotations(tmp_path / "out")
+        assert found.class_names == ("dog",)
+        assert [item.label for item in the_image(found).ignored] == ["__ignore__"]
 
     def test_boxes_are_clipped_and_those_outside_dropped(self, tmp_path: Path) -> None:
         found = read_one(tmp_path, annotation(bbox=[-4, 6, 10, 20]), annotation(bbox=[50, 1, 5, 5]), annotation())

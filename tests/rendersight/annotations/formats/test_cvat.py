@@ -42,7 +42,8 @@ def test_counts_shapes_without_a_box_and_keeps_flags(tmp_path: Path) -> None:
         '<tag label="nut"/>',
     )
     assert dict(found.ignored_shapes) == {"polyline": 1, "points": 1, "tag": 1}
-    assert the_image(found).flags == (frozenset({"occluded", "difficult"}),)
+    (ignored,) = the_image(found).ignored
+    assert (ignored.label, ignored.flags) == ("nut", {"occluded", "difficult"})
 
 
 @pytest.mark.parametrize(

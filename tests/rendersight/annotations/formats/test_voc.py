@@ -77,11 +77,14 @@ class TestBoxes:
         (tmp_path / "a.xml").write_text("<annotation><objects><item><bndbox/></item></objects></annotation>")
         assert "not in elements <object>" in reasons(read_annotations(tmp_path))["a.xml"]
 
-    def test_flags_are_kept_and_difficult_objects_are_objects(self, tmp_path: Path) -> None:
-        flags = "<truncated>0</truncated><difficult>1</difficult>"
-        found = the_image(read_one(tmp_path, box(more=flags), box()))
-        assert found.flags == (frozenset({"difficult"}), frozenset())
-        assert len(found.boxes_xyxy) == 2
+    def test_difficult_objects_are_ignored_unless_told_otherwise(self, tmp_path: Path) -> None:
+        flags = "<truncated>{}</truncated><difficult>{}</difficult>"
+        found = the_image(read_one(tmp_path, box(more=flags.format(0, 1)), box(more=flags.format(1, 0))))
+        assert found.flags == (frozenset({"truncated"}),)
+        assert (len(found.boxes_xyxy), len(found.ignored_xyxy)) == (1, 1)
+        found = the_image(read_annotations(tmp_path, ReadOptions(with_difficult=True)))
+        assert found.flags == (frozenset({"difficult"}), frozenset({"truncated"}))
+        assert (len(found.boxes_xyxy), len(found.ignored_xyxy)) == (2, 0)
 
     def test_parts_of_an_object_are_none(self, tmp_path: Path) -> None:
         part = "<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part>"
