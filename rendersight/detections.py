@@ -91,11 +91,32 @@ def box_iou(a_xyxy: NDArray[np.float32], b_xyxy: NDArray[np.float32]) -> NDArray
     Returns:
         float32 (N, M) in [0, 1].
     """
-    top_left = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
-    bottom_right = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
-    intersection = (bottom_right - top_left).clip(min=0).prod(axis=2)
+    intersection = _intersections(a_xyxy, b_xyxy)
     areas_a = (a_xyxy[:, 2:] - a_xyxy[:, :2]).prod(axis=1)
     areas_b = (b_xyxy[:, 2:] - b_xyxy[:, :2]).prod(axis=1)
     union = areas_a[:, None] + areas_b[None, :] - intersection
     result: NDArray[np.float32] = (intersection / np.maximum(union, 1e-9)).astype(np.float32)
     return result
+
+
+def share_inside(a_xyxy: NDArray[np.float32], b_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return intersection over the area of the first box, of every pair of boxes.
+
+    Args:
+        a_xyxy: float32 (N, 4), px, each with an area.
+        b_xyxy: float32 (M, 4), px.
+
+    Returns:
+        float32 (N, M) in [0, 1].
+    """
+    areas = (a_xyxy[:, 2:] - a_xyxy[:, :2]).prod(axis=1)
+    result: NDArray[np.float32] = (_intersections(a_xyxy, b_xyxy) / np.maximum(areas, 1e-9)[:, None]).astype(np.float32)
+    return result
+
+
+def _intersections(a_xyxy: NDArray[np.float32], b_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the common area of every pair of boxes, (N, M), px²."""
+    top_left = np.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
+    bottom_right = np.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
+    areas: NDArray[np.float32] = (bottom_right - top_left).clip(min=0).prod(axis=2)
+    return areas

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rendersight.detections import Detections, box_iou
+from rendersight.detections import Detections, box_iou, share_inside
 
 
 def three() -> Detections:
@@ -108,6 +108,13 @@ def test_iou_by_hand() -> None:
     others = np.array([[0, 0, 2, 2], [1, 1, 3, 3], [2, 0, 4, 2], [0, 0, 1, 2], [50, 50, 51, 51]], np.float32)
     # the same; 1 of 7; touching edges; half of it; far away
     assert box_iou(one, others)[0] == pytest.approx([1, 1 / 7, 0, 1 / 2, 0])
+
+
+def test_share_inside_by_hand() -> None:
+    boxes = np.array([[0, 0, 2, 2], [1, 1, 3, 3], [-2, 0, 0, 2], [0, 0, 1, 2]], np.float32)
+    region = np.array([[0, 0, 2, 4], [9, 9, 10, 10]], np.float32)
+    assert share_inside(boxes, region).tolist() == [[1, 0], [0.5, 0], [0, 0], [1, 0]]
+    assert share_inside(boxes, region[:0]).shape == (4, 0)
 
 
 def test_iou_of_nothing_has_the_shape_of_nothing() -> None:

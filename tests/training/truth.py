@@ -1,17 +1,19 @@
 """Truth and detections without pixels: two classes, cat and dog, in photos of 200 x 100 px."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from rendersight.annotations import AnnotatedImage
+from rendersight.annotations import AnnotatedImage, LabelledBox
 from rendersight.detections import Detections
 from training.data.dataset import LabelledImages
 
 NOTHING = Detections.of([], [], [])
+Box = tuple[float, float, float, float]
 
 
-def labelled(*images: list[tuple[str, tuple[float, float, float, float]]]) -> LabelledImages:
+def labelled(*images: list[tuple[str, Box]]) -> LabelledImages:
     return LabelledImages(
         tuple(
             AnnotatedImage(
@@ -26,6 +28,12 @@ def labelled(*images: list[tuple[str, tuple[float, float, float, float]]]) -> La
         ),
         ("cat", "dog"),
     )
+
+
+def ignoring(data: LabelledImages, *boxes: Box) -> LabelledImages:
+    """Every image of a dataset with some ignored boxes, whose label is not a class."""
+    ignored = tuple(LabelledBox("smudge", box) for box in boxes)
+    return replace(data, images=tuple(replace(image, ignored=ignored) for image in data.images))
 
 
 def random_case(seed: int) -> tuple[LabelledImages, list[Detections]]:

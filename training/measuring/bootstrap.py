@@ -75,8 +75,8 @@ def average_precision(matches: Matches, times: NDArray[np.int64]) -> NDArray[np.
 def _of_class(item: ClassMatches, weights: NDArray[np.int64], true_counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the AP of one class, (B, 10); 0 without a true object. `weights` (B, D) counts each detection."""
     result = np.zeros((len(weights), len(item.hits)))
-    let_in = np.cumsum(weights, axis=1)
-    for t, hits in enumerate(item.hits):
+    for t, (hits, ignored) in enumerate(zip(item.hits, item.ignored, strict=True)):
+        let_in = np.cumsum(weights * ~ignored, axis=1)
         right = np.cumsum(weights[:, hits], axis=1)  # (B, H); only a hit can raise the envelope of the precision
         precision = right / np.maximum(let_in[:, hits], 1)
         envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]

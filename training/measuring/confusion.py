@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rendersight.detections import Detections, box_iou
+from rendersight.annotations import AnnotatedImage
+from rendersight.detections import Detections, box_iou, share_inside
 from training.data.dataset import LabelledImages
 
 MIN_IOU = 0.5
@@ -35,6 +36,17 @@ def pair(truth_xyxy: NDArray[np.float32], found: Detections, *, min_iou: float =
     return taken
 
 
+def counted_pairs(image: AnnotatedImage, found: Detections) -> tuple[Detections, NDArray[np.int64]]:
+    """Return the detections of an image that count, and their `pair` with its true objects.
+
+    A detection without a pair does not count if at least half of its area lies in an ignored box, as in COCO's crowds.
+    """
+    taken = pair(image.boxes_xyxy, found)
+    inside = share_inside(found.boxes_xyxy, image.ignored_xyxy).max(axis=1, initial=0.0) >= MIN_IOU
+    counts = (taken != NONE) | ~inside
+    return found.select(counts), taken[counts]
+
+
 def missed(taken: NDArray[np.int64], truth_count: int) -> NDArray[np.int64]:
     """Return the indices of the true objects without a detection; `taken` is the result of `pair`."""
     return np.setdiff1d(np.arange(truth_count), taken)
@@ -50,8 +62,7 @@ def confusion_matrix(data: LabelledImages, found: Sequence[Detections], *, score
     background = len(data.class_names)
     matrix = np.zeros((background + 1, background + 1), np.int64)
     for image, item in zip(data.images, found, strict=True):
-        kept = item.above(score_threshold)
-        taken = pair(image.boxes_xyxy, kept)
+        kept, taken = counted_pairs(image, item.above(score_threshold))
         truth = np.array([*data.label_ids(image), background + 1], np.int64) - 1  # index -1 is the background
         np.add.at(matrix, (truth[taken], kept.labels - 1), 1)
         lost = truth[missed(taken, len(image.labels))]

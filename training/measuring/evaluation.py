@@ -53,6 +53,7 @@ class Evaluation:
         matches: matches of each image, from which all figures are computed.
         image_count: number of images evaluated.
         object_count: number of true objects in them.
+        ignored_count: number of ignored boxes in them.
     """
 
     figures: dict[str, float]
@@ -63,6 +64,7 @@ class Evaluation:
     matches: Matches
     image_count: int
     object_count: int
+    ignored_count: int
 
     def summary(self) -> dict[str, float]:
         """Return the figures that a release records, rounded to 4 digits; the threshold is exact.
@@ -94,6 +96,7 @@ class Evaluation:
         return {
             "image_count": self.image_count,
             "object_count": self.object_count,
+            "ignored_count": self.ignored_count,
             **self.every_figure(),
             "per_class_ap": self.per_class_ap,
             "per_class_ap50": self.per_class_ap50,
@@ -102,7 +105,8 @@ class Evaluation:
     def table(self) -> str:
         """Return the figures as lines for a terminal."""
         best = self.best_f1
-        lines = [f"{self.image_count} images, {self.object_count} objects", ""]
+        ignored = f", {self.ignored_count} ignored boxes" if self.ignored_count else ""
+        lines = [f"{self.image_count} images, {self.object_count} objects{ignored}", ""]
         if not self.object_count:
             return "\n".join([*lines, self.best_in_words()])
         lines += [f"  {name:<6} {_number(self.figures.get(name))}" for name in FIGURES]
@@ -147,13 +151,14 @@ def detect_all(engine: Engine, images: Sequence[AnnotatedImage], *, progress: An
 def evaluate(data: LabelledImages, found: Sequence[Detections]) -> Evaluation:
     """Return the accuracy of detections against the true boxes.
 
-    COCO counts at most 100 detections of an image. If an image shows more objects, AP counts as many as it shows.
+    COCO counts at most 100 detections of an image. If an image shows more objects, AP counts as many as it shows. A
+    detection in an ignored box counts neither for nor against, of whatever class; COCO's crowds are of one class.
 
     Args:
         data: N images with their true boxes.
         found: N detections in the same order.
     """
-    truth = coco_writing.dataset(data.images, data.class_names)
+    truth = coco_writing.truth(data.images, data.class_names)
     most = max([_COCO_DETECTIONS, *(len(image.labels) for image in data.images)])
     evaluation = _run_cocoeval(truth, coco_writing.results(found), most)
     precision = evaluation.eval["precision"]  # (IoU T, recall R, class K, area A, detections M)
@@ -167,7 +172,8 @@ def evaluate(data: LabelledImages, found: Sequence[Detections]) -> Evaluation:
         curve=curve,
         matches=matches,
         image_count=len(data.images),
-        object_count=len(truth["annotations"]),
+        object_count=sum(len(image.labels) for image in data.images),
+        ignored_count=sum(len(image.ignored) for image in data.images),
     )
 
 
@@ -220,7 +226,7 @@ def _per_class(precision: NDArray[np.float64], class_names: Sequence[str]) -> di
 def _curve(matches: Matches) -> Curve:
     """Return one curve from the matches of all images and classes at IoU 0.5."""
     return Curve.of(
-        np.concatenate([item.scores for item in matches.classes]),
-        np.concatenate([item.hits[IOU_50] for item in matches.classes]),
+        np.concatenate([item.scores[~item.ignored[IOU_50]] for item in matches.classes]),
+        np.concatenate([item.hits[IOU_50][~item.ignored[IOU_50]] for item in matches.classes]),
         true_count=sum(item.true_count for item in matches.classes),
     )

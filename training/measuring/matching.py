@@ -20,12 +20,14 @@ class ClassMatches:
         scores: float64 (D,), descending.
         images: int64 (D,), index of each detection's image, from 0.
         hits: bool (10, D), whether the detection is correct at IoU 0.5, 0.55, ..., 0.95.
+        ignored: bool (10, D), whether it lies in an ignored box, and so counts neither for nor against.
         true_counts: int64 (N,), number of true objects of the class in each image.
     """
 
     scores: NDArray[np.float64]
     images: NDArray[np.int64]
     hits: NDArray[np.bool_]
+    ignored: NDArray[np.bool_]
     true_counts: NDArray[np.int64]
 
     @property
@@ -54,7 +56,8 @@ class Matches:
 def _of_class(items: list[dict[str, Any] | None], iou_count: int) -> ClassMatches:
     """Join the matches of one class in all images; an image with neither truth nor detection is None."""
     scores = [np.asarray(item["dtScores"], np.float64) if item else np.zeros(0) for item in items]
-    hits = [np.asarray(item["dtMatches"]) > 0 for item in items if item]
+    ignored = [np.asarray(item["dtIgnore"], bool) for item in items if item]
+    hits = [(np.asarray(item["dtMatches"]) > 0) & ~np.asarray(item["dtIgnore"], bool) for item in items if item]
     images = np.repeat(np.arange(len(items)), [len(part) for part in scores])
     joined = np.concatenate([*scores, np.zeros(0)])
     order = np.argsort(-joined, kind="stable")
@@ -62,5 +65,6 @@ def _of_class(items: list[dict[str, Any] | None], iou_count: int) -> ClassMatche
         scores=joined[order],
         images=images[order],
         hits=np.concatenate([*hits, np.zeros((iou_count, 0), bool)], axis=1)[:, order],
-        true_counts=np.array([len(item["gtIds"]) if item else 0 for item in items], np.int64),
+        ignored=np.concatenate([*ignored, np.zeros((iou_count, 0), bool)], axis=1)[:, order],
+        true_counts=np.array([np.sum(~np.asarray(item["gtIgnore"], bool)) if item else 0 for item in items], np.int64),
     )

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rendersight.annotations.dataset import load_pixels
 from rendersight.detections import Detections, box_iou
 from training.data.dataset import LabelledImages
-from training.measuring.confusion import MIN_IOU, NONE, missed, pair
+from training.measuring.confusion import MIN_IOU, NONE, counted_pairs, missed, pair
 
 MOST = 12
 _MOST_OF_A_PHOTO = 2
@@ -51,8 +51,7 @@ def false_alarms(data: LabelledImages, found: Sequence[Detections], *, score_thr
     """Return the detections above the threshold that have a wrong class or no true object, highest score first."""
     mistakes = []
     for number, (image, item) in enumerate(zip(data.images, found, strict=True)):
-        kept = item.above(score_threshold)
-        taken = pair(image.boxes_xyxy, kept)
+        kept, taken = counted_pairs(image, item.above(score_threshold))
         labels = data.label_ids(image)
         overlap = box_iou(kept.boxes_xyxy, image.boxes_xyxy)
         for index, (label, score) in enumerate(zip(kept.labels.tolist(), kept.scores.tolist(), strict=True)):

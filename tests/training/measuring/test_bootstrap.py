@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rendersight.detections import Detections
-from tests.training.truth import NOTHING, labelled, random_case
+from tests.training.truth import NOTHING, ignoring, labelled, random_case
 from training.data.dataset import LabelledImages
 from training.measuring.bootstrap import average_precision, interval, resample
 from training.measuring.evaluation import evaluate
@@ -13,7 +13,9 @@ LEFT, RIGHT = (0, 0, 50, 50), (100, 0, 150, 50)
 @pytest.mark.parametrize("seed", range(4))
 def test_each_image_once_gives_the_figures_of_pycocotools(seed: int) -> None:
     data, found = random_case(seed)
+    data = ignoring(data, (20, 0, 90, 80))
     result = evaluate(data, found)
+    assert any(item.ignored.any() for item in result.matches.classes)
     by_iou = average_precision(result.matches, np.ones((1, len(data.images)), np.int64))
     assert by_iou.shape == (1, 10)
     assert by_iou.mean() == pytest.approx(result.figures["AP"])
@@ -23,6 +25,7 @@ def test_each_image_once_gives_the_figures_of_pycocotools(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_an_image_drawn_twice_counts_as_pycocotools_counts_two_copies_of_it(seed: int) -> None:
     data, found = random_case(seed)
+    data = ignoring(data, (20, 0, 90, 80))
     times = np.random.default_rng(seed).integers(0, 4, len(data.images))
     copies = [index for index, count in enumerate(times) for _ in range(count)]
     images = tuple(data.images[index] for index in copies)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rendersight.detections import Detections
-from tests.training.truth import NOTHING, labelled, random_case
+from tests.training.truth import NOTHING, ignoring, labelled, random_case
 from training.measuring.confusion import confusion_matrix, missed, pair
 
 LEFT, RIGHT, ELSEWHERE = (0, 0, 50, 50), (100, 0, 150, 50), (60, 60, 90, 90)
@@ -21,6 +21,17 @@ def test_a_matrix_worked_out_by_hand() -> None:
         [1, 0, 0],  # a dog taken for a cat
         [1, 1, 0],  # a cat out of nothing, a dog where the cat was found already
     ]
+
+
+def test_a_detection_in_an_ignored_box_counts_only_with_an_object() -> None:
+    data = ignoring(labelled([("cat", LEFT)]), (0, 0, 60, 100), ELSEWHERE)
+    found = Detections.of(
+        [LEFT, LEFT, (40, 20, 80, 40), (41, 20, 81, 40), ELSEWHERE, RIGHT],
+        [2, 1, 1, 1, 2, 2],  # the cat taken for a dog, found twice, half inside, less than half, all inside, far away
+        [0.9, 0.8, 0.7, 0.7, 0.7, 0.7],
+    )
+    matrix = confusion_matrix(data, [found], score_threshold=0.5)
+    assert matrix.tolist() == [[0, 1, 0], [0, 0, 0], [1, 1, 0]]
 
 
 def test_nothing_to_find_and_nothing_found() -> None:

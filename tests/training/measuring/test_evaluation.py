@@ -12,7 +12,7 @@ from pycocotools.cocoeval import COCOeval
 from rendersight.annotations.formats import coco_writing
 from rendersight.detections import Detections
 from rendersight.images import RgbImage
-from tests.training.truth import NOTHING, labelled, random_case
+from tests.training.truth import NOTHING, Box, ignoring, labelled, random_case
 from training.data.dataset import BrokenDataset, read_dataset
 from training.measuring.evaluation import FIGURES, POINT, as_one_class, detect_all, evaluate
 
@@ -71,6 +71,34 @@ def test_figures_worked_out_by_hand() -> None:
     assert result.best_f1.score_threshold == pytest.approx(0.2)
     assert (result.best_f1.precision, result.best_f1.recall) == pytest.approx((2 / 3, 1.0))
     assert result.per_class_ap50 == {"cat": pytest.approx(result.figures["AP50"], abs=1e-4)}
+
+
+IGNORED: Box = (0, 50, 100, 100)
+
+
+def test_a_detection_in_an_ignored_box_counts_neither_for_nor_against() -> None:
+    data = ignoring(labelled([("cat", (0, 0, 50, 50)), ("dog", (0, 60, 30, 90))], []), IGNORED)
+    inside = [(50, 50, 90, 90), (0, 40, 20, 60)]  # the second one to a half
+    clean = [Detections.of([(0, 0, 50, 50), (0, 60, 30, 90)], [1, 2], [0.8, 0.3]), NOTHING]
+    found = [
+        Detections.of([(0, 0, 50, 50), (0, 60, 30, 90), *inside], [1, 2, 1, 2], [0.8, 0.3, 0.9, 0.9]),
+        Detections.of(inside, [2, 1], [0.95, 0.95]),
+    ]
+    result = evaluate(data, found)
+    assert (result.figures["AP50"], result.best_f1.f1) == pytest.approx((1, 1))
+    assert result.curve.scores.tolist() == evaluate(data, clean).curve.scores.tolist() == pytest.approx([0.8, 0.3])
+    assert (result.object_count, result.ignored_count) == (2, 2)
+    assert result.table().startswith("2 images, 2 objects, 2 ignored boxes")
+    # above an IoU of 0.5, a detection that is half inside is a false alarm before the only hit of its class
+    assert result.figures["AP75"] == pytest.approx(1 / 2)
+    assert evaluate(*as_one_class(data, found)).figures["AP50"] == pytest.approx(1)
+
+
+def test_an_ignored_box_is_not_an_object_to_find() -> None:
+    result = evaluate(ignoring(labelled([("cat", (0, 0, 50, 50))]), IGNORED), [NOTHING])
+    assert (result.figures["AP"], result.per_class_ap, result.object_count) == (0, {"cat": 0}, 1)
+    nothing = evaluate(ignoring(labelled([]), IGNORED), [Detections.of([IGNORED], [1], [0.9])])
+    assert (nothing.figures, nothing.object_count, len(nothing.curve.scores)) == ({}, 0, 0)
 
 
 def test_the_best_threshold_gives_its_own_precision_and_recall() -> None:

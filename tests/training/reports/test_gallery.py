@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from rendersight.detections import Detections
-from tests.training.truth import NOTHING, labelled
+from tests.training.truth import NOTHING, ignoring, labelled
 from training.data.dataset import LabelledImages
 from training.reports.gallery import Mistake, false_alarms, gallery, misses
 
@@ -39,6 +39,13 @@ def test_describes_false_alarms() -> None:
         ("dog 0.60: found twice", LEFT),
     ]
     assert [alarm.found for alarm in alarms] == [RIGHT, beside, ELSEWHERE, LEFT]
+
+
+def test_detections_in_an_ignored_box_are_no_false_alarms() -> None:
+    data = ignoring(labelled([("cat", LEFT)]), (0, 0, 100, 100))
+    found = Detections.of([LEFT, LEFT, ELSEWHERE, RIGHT], [2, 1, 1, 1], [0.9, 0.8, 0.8, 0.8])
+    alarms = false_alarms(data, [found], score_threshold=0.5)
+    assert [alarm.caption for alarm in alarms] == ["dog 0.90: is cat", "cat 0.80: no object there"]
 
 
 def test_sorts_and_describes_misses() -> None:
