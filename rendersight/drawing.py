@@ -12,6 +12,8 @@ from rendersight.images import RgbImage
 
 _GOLDEN_RATIO = 0.618034
 _DARK = 0.55
+_IGNORED_COLOUR = (128, 128, 128)
+_DASH = 4
 
 
 def class_colour(label: int) -> tuple[int, int, int]:
@@ -21,7 +23,12 @@ def class_colour(label: int) -> tuple[int, int, int]:
 
 
 def draw_boxes(
-    image: RgbImage, boxes_xyxy: NDArray[np.float32], labels: Sequence[int], captions: Sequence[str]
+    image: RgbImage,
+    boxes_xyxy: NDArray[np.float32],
+    labels: Sequence[int],
+    captions: Sequence[str],
+    *,
+    ignored_xyxy: NDArray[np.float32] | None = None,
 ) -> Image.Image:
     """Draw boxes with captions on a copy of the image.
 
@@ -30,6 +37,7 @@ def draw_boxes(
         boxes_xyxy: float32 (N, 4), px of the image.
         labels: N class numbers 1..K, which choose the colours.
         captions: N short texts; an empty text draws the box alone.
+        ignored_xyxy: float32 (M, 4), px of the image; boxes below the others, dashed and grey.
 
     Returns:
         An RGB image of the same size.
@@ -39,6 +47,8 @@ def draw_boxes(
     shorter = min(picture.size)
     width = max(1, round(shorter / 320))
     font = ImageFont.load_default(size=max(10, round(shorter / 45)))
+    for box in () if ignored_xyxy is None else ignored_xyxy:
+        _draw_dashed(pen, box, width=width)
     for box, label in zip(boxes_xyxy, labels, strict=True):
         x0, y0, x1, y1 = (float(value) for value in box)
         pen.rectangle((x0, y0, max(x0, x1 - 1), max(y0, y1 - 1)), outline=class_colour(label), width=width)
@@ -73,6 +83,17 @@ def draw_detections(
         f"{class_names[label - 1]} {score:.2f}" for label, score in zip(labels, found.scores.tolist(), strict=True)
     ]
     return draw_boxes(image, found.boxes_xyxy * np.float32(factor), labels, captions)
+
+
+def _draw_dashed(pen: ImageDraw.ImageDraw, box_xyxy: NDArray[np.float32], *, width: int) -> None:
+    """Draw a grey outline of dashes and gaps of equal length, with a whole number of dashes on each side."""
+    x0, y0, x1, y1 = (float(value) for value in box_xyxy)
+    for is_tall, start, end, rest in ((False, x0, x1, (y0, y1 - width)), (True, y0, y1, (x0, x1 - width))):
+        ends = np.linspace(start, end, 2 * max(1, round((end - start) / (2 * _DASH * width))) + 2)
+        for low, high in zip(ends[0::2], ends[1::2], strict=True):
+            for side in rest:
+                a, b = (low, side), (max(low, high - 1), max(side, side + width - 1))
+                pen.rectangle((*a[::-1], *b[::-1]) if is_tall else (*a, *b), fill=_IGNORED_COLOUR)
 
 
 class _Places:

@@ -29,6 +29,21 @@ def test_the_outline_lies_on_the_box_in_the_class_colour() -> None:
     assert not painted[22:43, 12:48].any()
 
 
+def test_ignored_boxes_are_dashed_and_below_the_others() -> None:
+    ignored = boxes((10, 20, 50, 45), (0.5, 0, 2, 1), (60, 0, 80, 60))
+    drawn = np.asarray(draw_boxes(grey(60, 80), boxes(), [], [], ignored_xyxy=ignored))
+    painted = (drawn[:, :55] != GREY).any(axis=2)
+    assert len({tuple(pixel) for pixel in drawn[:, :55][painted].tolist()}) == 1
+    ys, xs = np.nonzero(painted[10:])
+    assert (xs.min(), ys.min() + 10, xs.max(), ys.max() + 10) == (10, 20, 49, 44)
+    assert not painted[22:43, 12:48].any()
+    assert all(painted[y, x] for y in (20, 44) for x in (10, 49))
+    for side in (painted[20, 10:50], painted[44, 10:50], painted[20:45, 10], painted[20:45, 49]):
+        assert 0.3 < side.mean() < 0.8
+    above = np.asarray(draw_boxes(grey(60, 80), ignored[:1], [3], [""], ignored_xyxy=ignored[:1]))
+    np.testing.assert_array_equal(above, np.asarray(draw_boxes(grey(60, 80), ignored[:1], [3], [""])))
+
+
 def test_the_image_given_stays_as_it_is() -> None:
     image = grey(40, 40)
     drawn = draw_boxes(image, boxes((1, 1, 30, 30)), [1], ["one 0.99"])

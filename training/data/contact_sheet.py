@@ -29,21 +29,25 @@ def contact_sheet(
     """
     chosen = np.linspace(0, len(found.images) - 1, min(most, len(found.images))).astype(int).tolist()
     images = bar([found.images[index] for index in chosen], desc="contact sheet")
-    return sheet_of([(load_pixels(image), image.boxes_xyxy, image.labels) for image in images], class_names)
+    pictures = [(load_pixels(image), image.boxes_xyxy, image.labels, image.ignored_xyxy) for image in images]
+    return sheet_of(pictures, class_names)
 
 
 def sheet_of(
-    pictures: Sequence[tuple[RgbImage, NDArray[np.float32], Sequence[str]]], class_names: Sequence[str]
+    pictures: Sequence[tuple[RgbImage, NDArray[np.float32], Sequence[str], NDArray[np.float32]]],
+    class_names: Sequence[str],
 ) -> Image.Image:
     """Draw pictures with their boxes on one contact sheet.
 
     Args:
-        pictures: pixels, uint8 (H, W, 3) RGB; boxes, float32 (N, 4), px; and the N labels.
+        pictures: pixels, uint8 (H, W, 3) RGB; boxes, float32 (N, 4), px; the N labels; and the ignored boxes, float32
+            (M, 4), px, which are dashed and grey.
         class_names: all labels; the index of a label determines its colour.
     """
     numbers = {name: number for number, name in enumerate(class_names, 1)}
     drawn = [
-        draw_boxes(pixels, boxes, [numbers[label] for label in labels], labels) for pixels, boxes, labels in pictures
+        draw_boxes(pixels, boxes, [numbers[label] for label in labels], labels, ignored_xyxy=ignored)
+        for pixels, boxes, labels, ignored in pictures
     ]
     return _grid(drawn, columns=6, cell_px=320)
 
@@ -56,7 +60,8 @@ def compare_with_truth(
     pictures = []
     for index in chosen:
         image, pixels = data.images[index], load_pixels(data.images[index])
-        pictures.append(draw_boxes(pixels, image.boxes_xyxy, data.label_ids(image), image.labels))
+        numbers, ignored = data.label_ids(image), image.ignored_xyxy
+        pictures.append(draw_boxes(pixels, image.boxes_xyxy, numbers, image.labels, ignored_xyxy=ignored))
         kept = found[index].above(score_threshold)
         pictures.append(draw_detections(pixels, kept, class_names=data.class_names))
     return _grid(pictures, columns=4, cell_px=420)

@@ -20,6 +20,7 @@ from rendersight.annotations.formats import Format, format_of
 from rendersight.annotations.splits import split_of_folders
 from rendersight.annotations.writing import PlaceImage, renamed, unwritable, write_dataset
 from training.data.dataset import BrokenDataset, all_faults, names_in
+from training.data.findings import counted
 from training.records.run_folder import check_folder
 
 
@@ -47,7 +48,7 @@ class Converted:
 
     def words(self) -> str:
         """Return the summary as lines of text."""
-        ignored = f", {self.ignored_count} ignored boxes" if self.ignored_count else ""
+        ignored = f", {counted(self.ignored_count, 'ignored box', 'ignored boxes')}" if self.ignored_count else ""
         lines = [f"{self.image_count} images, {self.box_counts.total()} boxes{ignored}, read as {self.source_format}"]
         width = max((len(name) for name in self.class_names), default=0)
         lines += [f"  {name:<{width}} {self.box_counts[name]:6d}" for name in self.class_names]

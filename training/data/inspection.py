@@ -13,7 +13,7 @@ from training.data.anchor_fit import Boxes, Geometry, boxes_at_input
 from training.data.checks import examine
 from training.data.dataset import all_faults, names_in
 from training.data.duplicates import Look, look_at
-from training.data.findings import Finding
+from training.data.findings import Finding, counted
 
 _SIZE_EDGES_PX = (0, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512)
 _BAR = 40
@@ -50,6 +50,11 @@ class Inspection:
         """Number of boxes of each label."""
         return Counter(label for image in self.found.images for label in image.labels)
 
+    @property
+    def ignored_count(self) -> int:
+        """Number of ignored boxes."""
+        return sum(len(image.ignored) for image in self.found.images)
+
 
 def inspect(
     name: str,
@@ -85,7 +90,8 @@ def as_text(report: Inspection) -> str:
     """Return a text report: counts by class, images without objects, a histogram of box sizes, and findings."""
     images, counts = report.found.images, report.class_counts
     negatives = sum(1 for image in images if not image.labels)
-    lines = [f"{len(images)} images, {counts.total()} boxes, {negatives} images without objects", ""]
+    ignored = f", {counted(report.ignored_count, 'ignored box', 'ignored boxes')}" if report.ignored_count else ""
+    lines = [f"{len(images)} images, {counts.total()} boxes{ignored}, {negatives} images without objects", ""]
     width = max((len(name) for name in report.all_labels), default=5)
     lines += [f"  {name:<{width}} {counts[name]:6d}" for name in report.all_labels]
     if splits := Counter(split for image in images for split in image.splits):
@@ -127,6 +133,10 @@ def _histogram(sizes: Sequence[float]) -> list[str]:
     return lines or ["  none"]
 
 
+def _rounded(box_xyxy: Sequence[float]) -> list[float]:
+    return [round(value, 3) for value in box_xyxy]
+
+
 def as_json(report: Inspection) -> dict[str, Any]:
     """Return the report as plain JSON data. Boxes are x0, y0, x1, y1 in px of the upright images."""
     found, geometry = report.found, report.geometry
@@ -141,9 +151,10 @@ def as_json(report: Inspection) -> dict[str, Any]:
                 "height": image.size_wh[1],
                 "splits": list(image.splits),
                 "objects": [
-                    {"label": label, "box": [round(float(value), 3) for value in box]}
+                    {"label": label, "box": _rounded(box.tolist())}
                     for label, box in zip(image.labels, image.boxes_xyxy, strict=True)
                 ],
+                "ignored": [{"label": item.label, "box": _rounded(item.box_xyxy)} for item in image.ignored],
             }
             for image in found.images
         ],

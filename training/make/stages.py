@@ -121,7 +121,7 @@ def cutouts(plan: MakePlan, progress: MakeProgress, context: RunContext) -> Make
     sheet = plan.out / COMPOSITES_SHEET
     compositor = open_compositor(plan.cutouts, plan.class_names, plan.config)
     shown = [compositor.draw(seed) for seed in range(24)]
-    pictures = [(item.pixels, item.boxes_xyxy, item.labels) for item in shown]
+    pictures = [(item.pixels, item.boxes_xyxy, item.labels, item.ignored_xyxy) for item in shown]
     sheet_of(pictures, plan.class_names).save(sheet, quality=88)
     context.say(f"training will show pictures such as these: {sheet}")
     return progress

@@ -18,6 +18,7 @@ from rendersight.annotations.formats import coco_writing
 from rendersight.detections import Detections
 from rendersight.images import ImageError
 from training.data.dataset import BrokenDataset, LabelledImages
+from training.data.findings import counted
 from training.measuring.matching import IOU_50, Matches
 from training.measuring.thresholds import Curve, OperatingPoint, best_f1
 
@@ -105,7 +106,7 @@ class Evaluation:
     def table(self) -> str:
         """Return the figures as lines for a terminal."""
         best = self.best_f1
-        ignored = f", {self.ignored_count} ignored boxes" if self.ignored_count else ""
+        ignored = f", {counted(self.ignored_count, 'ignored box', 'ignored boxes')}" if self.ignored_count else ""
         lines = [f"{self.image_count} images, {self.object_count} objects{ignored}", ""]
         if not self.object_count:
             return "\n".join([*lines, self.best_in_words()])

@@ -55,6 +55,7 @@ def _counts(report: Inspection) -> dict[str, int]:
     return {
         "images": len(images),
         "boxes": report.class_counts.total(),
+        **({"ignored boxes": report.ignored_count} if report.ignored_count else {}),
         "classes": len(report.class_names),
         "without objects": sum(not image.labels for image in images),
         **{f"{severity}s": counts[severity] for severity in SEVERITIES},
@@ -83,7 +84,8 @@ def _picture(image: AnnotatedImage, spot: Spot, labels: Sequence[str]) -> Image.
     picture.thumbnail((_PICTURE_PX, _PICTURE_PX))
     scale = np.asarray(picture.size * 2, np.float32) / np.asarray(image.size_wh * 2, np.float32)
     numbers = [labels.index(label) + 1 for label in image.labels]
-    return draw_boxes(np.array(picture), np.asarray(image.boxes_xyxy * scale, np.float32), numbers, [""] * len(numbers))
+    boxes, ignored = (np.asarray(item * scale, np.float32) for item in (image.boxes_xyxy, image.ignored_xyxy))
+    return draw_boxes(np.array(picture), boxes, numbers, [""] * len(numbers), ignored_xyxy=ignored)
 
 
 def _charts(report: Inspection) -> list[Histogram]:

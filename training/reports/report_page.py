@@ -97,11 +97,13 @@ def _classes(parts: Mapping[str, LabelledImages], per_class_ap: Mapping[str, flo
     counts = [Counter(label for image in data.images for label in image.labels) for data in parts.values()]
     (class_names,) = {data.class_names for data in parts.values()}
     empty = [sum(not image.labels for image in data.images) for data in parts.values()]
+    ignored = [sum(len(image.ignored) for image in data.images) for data in parts.values()]
     return {
         "class_header": ["", *parts, "AP"],
         "class_rows": [
             *([name, *(count[name] for count in counts), number(per_class_ap.get(name))] for name in class_names),
             ["all objects", *(count.total() for count in counts), ""],
+            *([["ignored boxes", *ignored, ""]] if any(ignored) else []),
             ["images", *(len(data.images) for data in parts.values()), ""],
             ["images without objects", *empty, ""],
         ],

@@ -60,6 +60,23 @@ def test_inspect_prints_boxes_and_findings_as_json(shapes: Path, capsys: pytest.
     assert {finding["check"] for finding in data["findings"]} == {"balance"}
 
 
+def test_inspect_counts_and_draws_ignored_boxes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (100, 100), "white").save(tmp_path / "a.png")
+    box = {"label": "nut", "points": [[10, 10], [30, 40]], "shape_type": "rectangle"}
+    hidden = {**box, "label": "smudge", "points": [[50, 50], [90, 80]], "flags": {"ignore": True}}
+    (tmp_path / "a.json").write_text(json.dumps({"shapes": [box, hidden]}))
+    assert main(["inspect", str(tmp_path), "--sheet", "sheet.png", "--report", "report.html"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("1 images, 1 boxes, 1 ignored box, 0 images without objects\n\n  nut      1\n\nbox size")
+    assert "<b>1</b>ignored boxes" in Path("report.html").read_text("utf-8")
+    drawn = np.asarray(Image.open("sheet.png"))
+    assert (drawn[40:98, 50:102] == 128).all(axis=2).sum() > 50  # below the object's coloured box
+    assert main(["inspect", str(tmp_path), "--json"]) == 0
+    (image,) = json.loads(capsys.readouterr().out)["images"]
+    assert image["ignored"] == [{"label": "smudge", "box": [50, 50, 90, 80]}]
+    assert [item["label"] for item in image["objects"]] == ["nut"]
+
+
 @pytest.mark.parametrize("depth", ["12 bits", "10 bits in colour", "float"])
 def test_images_of_more_than_8_bits_show_their_contrast(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], depth: str

@@ -7,7 +7,7 @@ from PIL import Image
 
 from tests.training.conftest import write_run
 from tests.training.html_tags import tags_of_a_whole_page
-from tests.training.truth import NOTHING, labelled
+from tests.training.truth import NOTHING, ignoring, labelled
 from training.config import TrainConfig
 from training.data.dataset import LabelledImages
 from training.measuring.evaluation import evaluate
@@ -70,7 +70,7 @@ def test_evaluation_page_shows_figures_and_classes(tmp_path: Path) -> None:
     text = report_page.evaluation_page("<i>a-on-b", found, evaluate(found, [NOTHING] * 2), pictures=tmp_path)
     tags_of_a_whole_page(text)
     assert "<h1>Evaluation &lt;i&gt;a-on-b</h1>" in text
-    assert "2 images, 2 objects" in text
+    assert "2 images, 2 objects</p>" in text
     assert cells(text, "cat") == ["1", "0.000"]
 
 
@@ -91,3 +91,12 @@ def rough(size_wh: tuple[int, int]) -> Image.Image:
     rng = np.random.default_rng(0)
     shape = (size_wh[1] // 2, size_wh[0] // 2, 3)
     return Image.fromarray(rng.integers(60, 200, shape, dtype=np.uint8)).resize(size_wh, Image.Resampling.BICUBIC)
+
+
+def test_pages_count_ignored_boxes(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", class_names=("cat", NASTY), aps=[0.1])
+    held = ignoring(data("cat"), (0, 0, 9, 9), (5, 5, 9, 9))
+    text = report_page.run_page(folder, History.read(folder), train=data("cat"), hold_out=held, pictures=tmp_path)
+    assert cells(text, "ignored boxes") == ["0", "4", ""]
+    text = report_page.evaluation_page("b", held, evaluate(held, [NOTHING] * 2), pictures=tmp_path)
+    assert "2 images, 1 object, 4 ignored boxes</p>" in text
