@@ -141,7 +141,7 @@ def test_a_mesh_of_every_format_stands_in_the_scene(blender: Blender, tmp_path: 
     spec = small(replace(spec, camera=replace(spec.camera, position=(0.0, 0.5, 14.0), focal_mm=36.0)))
     spec = replace(spec, things=tuple(replace(t, position=(3.0 * i - 1.5, 0.0)) for i, t in enumerate(spec.things)))
     rendering = blender.render(spec)
-    found = annotate(rendering.index, rendering.outlines, ["pawn", "pawn"])
+    found = annotate(rendering.index, rendering.outlines, ["pawn", "pawn"], may_hide=False)
     assert [item.label for item in found] == ["pawn", "pawn"]
     for item, thing in zip(found, spec.things, strict=True):
         middle = project(spec.camera, (*thing.position, 0.3))

@@ -1,4 +1,7 @@
-"""Boxes and visibility from an instance mask: the tight box of the visible pixels, and the fraction that is visible."""
+"""Boxes and visibility from an instance mask: the tight box of the visible pixels, and the fraction that is visible.
+
+An object below one of the limits is too hidden or too small to be labelled.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,6 +44,7 @@ class Instance:
         visible: visible fraction of its outline within the frame, 0..1.
         in_frame: fraction of its outline that is within the frame, 0..1.
         area_px: number of visible pixels.
+        is_ignored: whether the object is below one of the limits, so that its box is neither object nor background.
     """
 
     label: str
@@ -48,25 +52,29 @@ class Instance:
     visible: float
     in_frame: float
     area_px: int
+    is_ignored: bool
 
 
 class TooHidden(ValueError):
     """An object is visible, but too little of it to be labelled; the scene must be redrawn."""
 
 
-def annotate(index: NDArray[np.uint16], outlines: Sequence[Outline], labels: Sequence[str]) -> list[Instance]:
+def annotate(
+    index: NDArray[np.uint16], outlines: Sequence[Outline], labels: Sequence[str], *, may_hide: bool
+) -> list[Instance]:
     """Return the labelled objects of an instance mask.
 
     Args:
         index: uint16 (H, W), number of the object that each pixel shows, from 1; 0 is no object.
         outlines: outlines of objects 1, 2, ...
         labels: classes of objects 1, 2, ...
+        may_hide: whether objects may be below the limits; they are then ignored, or left out if no pixel shows them.
 
     Returns:
         The objects inside the frame; an object wholly outside is left out.
 
     Raises:
-        TooHidden: an object inside the frame is below one of the limits above.
+        TooHidden: an object inside the frame is below one of the limits, and `may_hide` is False.
     """
     found = []
     for number, (outline, label) in enumerate(zip(outlines, labels, strict=True), 1):
@@ -77,13 +85,17 @@ def annotate(index: NDArray[np.uint16], outlines: Sequence[Outline], labels: Seq
             continue
         visible = min(area / max(inside, 1.0), 1.0)
         in_frame = inside / max(whole, 1.0)
-        if area == 0 or visible < MIN_VISIBLE or in_frame < MIN_IN_FRAME:
+        is_hidden = area == 0 or visible < MIN_VISIBLE or in_frame < MIN_IN_FRAME
+        if is_hidden and not may_hide:
             raise TooHidden(f"object {number} ({label}) is {visible:.0%} visible and {in_frame:.0%} in the frame")
+        if area == 0:
+            continue
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
-        if min(box[2] - box[0], box[3] - box[1]) < MIN_SIDE_PX:
+        is_small = min(box[2] - box[0], box[3] - box[1]) < MIN_SIDE_PX
+        if is_small and not may_hide:
             raise TooHidden(f"object {number} ({label}) is {box[2] - box[0]:.0f}x{box[3] - box[1]:.0f} px")
-        found.append(Instance(label, box, round(visible, 3), round(in_frame, 3), area))
+        found.append(Instance(label, box, round(visible, 3), round(in_frame, 3), area, is_hidden or is_small))
     return found
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from rendersight import atomic
-from rendersight.annotations import Fault
+from rendersight.annotations import IGNORE, Fault
 from rendersight.annotations.formats import labelme
 from training.data.dataset import BrokenDataset
 from training.synthetic import sensor
 from training.synthetic.annotate import Instance, TooHidden, annotate
-from training.synthetic.recipes import Draw
+from training.synthetic.recipes import MESH, Draw
 from training.synthetic.renderer import Blender, RenderFailed, Workers, run_on_workers
 from training.synthetic.scene import SceneSpec
 
@@ -76,7 +76,10 @@ def name_of(seed: int) -> str:
 
 
 def render_seed(process: Blender, draw: Draw, seed: int, out: Path) -> None:
-    """Render one image with its annotation and its spec; redraw a scene that cannot be labelled.
+    """Render one image with its annotation and its spec.
+
+    A mesh that is too hidden or too small is an ignored box. A scene with such a die is drawn anew: the label of a die
+    is a face, which must be seen.
 
     Raises:
         RenderFailed: Blender failed twice on one scene.
@@ -90,7 +93,7 @@ def render_seed(process: Blender, draw: Draw, seed: int, out: Path) -> None:
             rendering = process.render(spec)  # in a new process; a second failure is the scene's fault
         labels = [thing.label for thing in spec.labelled]
         try:
-            instances = annotate(rendering.index, rendering.outlines, labels)
+            instances = annotate(rendering.index, rendering.outlines, labels, may_hide=spec.recipe == MESH)
         except TooHidden:
             if attempt == MOST_ATTEMPTS - 1:
                 raise
@@ -107,7 +110,10 @@ def _write(
     stem = name_of(spec.seed)
     rectangles = [
         labelme.Rectangle(
-            item.label, item.box_xyxy, f"visible {item.visible}, in frame {item.in_frame}, area {item.area_px} px"
+            item.label,
+            item.box_xyxy,
+            f"visible {item.visible}, in frame {item.in_frame}, area {item.area_px} px",
+            frozenset({IGNORE} if item.is_ignored else ()),
         )
         for item in instances
     ]

@@ -15,6 +15,9 @@ from training.synthetic.layout import draw_scene
 from training.synthetic.scene import Die, Distractor, Mesh, SceneSpec
 from training.synthetic.surfaces import log_uniform, surface
 
+MESH = "mesh"
+"""Name of the recipe of `meshes`."""
+
 Draw = Callable[[int, int], SceneSpec]
 """Function that draws the scene of (seed, attempt)."""
 
@@ -32,7 +35,7 @@ def dice(seed: int, attempt: int = 0) -> SceneSpec:
 
     Args:
         seed: seed of the image; the same seed gives the same scene.
-        attempt: number of redraws so far of a scene that could not be labelled.
+        attempt: number of redraws so far because a die was too hidden or too small to be labelled.
     """
     rng = random.Random(f"dice {seed} {attempt}")  # noqa: S311
     models = [die_model(rng) for _ in range(rng.choice((1, 2, 3, 5, 8, 12)))]
@@ -97,7 +100,7 @@ def meshes(objects: Sequence[MeshObject], seed: int, attempt: int = 0) -> SceneS
             source=chosen.source,
         )
 
-    return draw_scene("mesh", seed, attempt, rng, draw_object=draw_object, size_px=log_uniform(rng, 30, 420))
+    return draw_scene(MESH, seed, attempt, rng, draw_object=draw_object, size_px=log_uniform(rng, 30, 420))
 
 
 def backdrop(seed: int, attempt: int = 0) -> SceneSpec:

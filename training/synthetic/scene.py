@@ -237,7 +237,7 @@ class SceneSpec:
     Attributes:
         recipe: name of the recipe that drew it.
         seed: seed of the image, unique in a dataset.
-        attempt: number of redraws because something was too hidden to label.
+        attempt: number of redraws because a die was too hidden or too small to be labelled.
         camera: the camera.
         ground: material of the ground.
         tray: walls around the things, if any.

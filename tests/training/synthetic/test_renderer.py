@@ -1,5 +1,6 @@
 """The worker protocol, with a small program in Blender's place: the seam is the interpreter that `Blender` starts."""
 
+import json
 import stat
 import sys
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 from rendersight.annotations.dataset import read_annotations
 from training.data.dataset import BrokenDataset
 from training.synthetic.dataset import render_dataset
-from training.synthetic.recipes import dice
+from training.synthetic.recipes import Draw, MeshObject, dice, meshes
 from training.synthetic.renderer import Blender, BlenderMissing, RenderFailed, Workers, check_python
 from training.synthetic.scene import MAX_LABELLED, SceneSpec
 
@@ -21,14 +22,16 @@ import numpy as np
 print("Blender says many things")
 for line in sys.stdin:
     request = json.loads(line)
-    spec = request["spec"]
+    spec, width = request["spec"], 9
     {behaviour}
     arrays = dict(light=np.ones((64, 64, 3), np.float16), index=np.zeros((64, 64), np.uint8))
     labelled = [thing for thing in spec["things"] if thing["label"] is not None]
     for number in range(1, len(labelled) + 1):
         x = 10 * number
-        arrays["index"][20:30, x : x + 9] = number
-        arrays[f"vertices_{{number}}"] = np.array([(x, 20), (x + 9, 20), (x + 9, 30), (x, 30)], np.float32)
+        arrays["index"][20:30, x : x + width] = number
+        arrays[f"vertices_{{number}}"] = np.array(
+            [(x, 20), (x + width, 20), (x + width, 30), (x, 30)], np.float32
+        )
         arrays[f"faces_{{number}}"] = np.array([(0, 1, 2), (0, 2, 3)], np.int32)
     np.savez(request["out"], **arrays)
     print("@ok", flush=True)
@@ -48,12 +51,18 @@ def small(seed: int, attempt: int = 0) -> SceneSpec:
     return SceneSpec(**{**vars(spec), "things": spec.things[:4]})
 
 
-def render(folder: Path, out: Path, seeds: range, *, behaviour: str = "pass") -> int:
+def few_meshes(seed: int, attempt: int = 0) -> SceneSpec:
+    """A scene of at most four meshes."""
+    spec = meshes([MeshObject("pawn.obj", "pawn")], seed, attempt)
+    return replace(spec, things=spec.labelled[:4])
+
+
+def render(folder: Path, out: Path, seeds: range, *, behaviour: str = "pass", draw: Draw = small) -> int:
     def progress(items: Any, *, total: int) -> Any:
         return items
 
     workers = Workers(fake(folder, behaviour), count=2, threads=1)
-    return render_dataset(small, seeds, out, workers=workers, progress=progress, stop_asked=lambda: False)
+    return render_dataset(draw, seeds, out, workers=workers, progress=progress, stop_asked=lambda: False)
 
 
 def test_renders_a_readable_dataset(tmp_path: Path) -> None:
@@ -63,6 +72,28 @@ def test_renders_a_readable_dataset(tmp_path: Path) -> None:
     assert found.faults == ()
     assert [image.name for image in found.images] == [f"{seed:06d}.jpg" for seed in range(6)]
     assert [len(image.labels) for image in found.images] == [len(small(seed).labelled) for seed in range(6)]
+
+
+TINY_AT_FIRST = "width = 4 if spec['attempt'] == 0 else 9"
+
+
+def test_a_mesh_too_small_to_label_is_ignored(tmp_path: Path) -> None:
+    counts = [len(few_meshes(seed).labelled) for seed in range(4)]
+    assert render(tmp_path, tmp_path / "out", range(4), behaviour=TINY_AT_FIRST, draw=few_meshes) == 4
+    found = read_annotations(tmp_path / "out")
+    assert [len(image.ignored) for image in found.images] == counts
+    assert sum(counts) > 0
+    assert not any(image.labels for image in found.images)
+    assert {item.label for image in found.images for item in image.ignored} == {"pawn"}
+    assert json.loads((tmp_path / "out" / "000000.scene.json").read_text())["attempt"] == 0
+
+
+def test_a_scene_of_a_die_too_small_to_label_is_drawn_anew(tmp_path: Path) -> None:
+    (seed,) = [seed for seed in range(9) if small(seed).labelled and small(seed, 1).labelled][:1]
+    assert render(tmp_path, tmp_path / "out", range(seed, seed + 1), behaviour=TINY_AT_FIRST) == 1
+    (image,) = read_annotations(tmp_path / "out").images
+    assert (len(image.labels), image.ignored) == (len(small(seed, 1).labelled), ())
+    assert json.loads((tmp_path / "out" / f"{seed:06d}.scene.json").read_text())["attempt"] == 1
 
 
 def test_skips_rendered_seeds(tmp_path: Path) -> None:
