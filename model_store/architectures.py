@@ -40,6 +40,8 @@ class NetworkOptions(BaseModel):
         max_size: maximum length of the longer side, px.
         score_floor: detections at or below this score are not returned.
         box_nms_iou: of two boxes of one class that overlap more than this, the better one stays.
+        one_label_per_object: of boxes of different classes that overlap more than `box_nms_iou`, only the best one
+            stays. Engines apply this rule to the network's answer; see `model_store.engines.detections_in`.
         detections_per_image: maximum number of detections in one image.
         rpn_pre_nms_top_n: proposals for each feature level before suppression, in eval mode.
         rpn_post_nms_top_n: proposals for an image after suppression, in eval mode.
@@ -56,6 +58,7 @@ class NetworkOptions(BaseModel):
     max_size: PositiveInt = 1333
     score_floor: NonNegativeFloat = Field(0.05, lt=1)
     box_nms_iou: float = Field(0.5, gt=0, le=1)
+    one_label_per_object: bool = False
     detections_per_image: PositiveInt = 100
     rpn_pre_nms_top_n: PositiveInt = 1000
     rpn_post_nms_top_n: PositiveInt = 1000
@@ -63,6 +66,11 @@ class NetworkOptions(BaseModel):
     norm: Literal["frozen", "batch"] = "frozen"
     norm_eps: NonNegativeFloat | None = None
     anchor_sizes: tuple[tuple[PositiveInt, ...], ...] | None = None
+
+    @property
+    def one_label_iou(self) -> float | None:
+        """IoU above which boxes of different classes suppress each other; None if they do not."""
+        return self.box_nms_iou if self.one_label_per_object else None
 
     def resized(self, min_size: int) -> Self:
         """Return options with another shorter side of the input; the longer side may be at least as long."""
@@ -211,6 +219,9 @@ def build(name: str, *, class_count: int, options: NetworkOptions | None = None)
         class_count: K, without the background.
         options: None uses the architecture's own.
 
+    Returns:
+        The network. Its attribute `roi_heads.one_label_iou` tells the torch engine `NetworkOptions.one_label_iou`.
+
     Raises:
         UnknownArchitecture: no such name.
     """
@@ -229,6 +240,7 @@ def build(name: str, *, class_count: int, options: NetworkOptions | None = None)
         rpn_post_nms_top_n_test=chosen.rpn_post_nms_top_n,
         rpn_score_thresh=chosen.rpn_score_floor,
     )
+    network.roi_heads.one_label_iou = chosen.one_label_iou
     if chosen.anchor_sizes is not None:
         _set_anchors(network, chosen.anchor_sizes)
     if chosen.norm == "frozen":

@@ -242,15 +242,16 @@ def _open_openvino(name: str, request: _Request) -> Detector:
     if request.device != "cpu":
         raise EngineNotAvailable(f"engine {name} runs on the CPU; the device is {request.device}")
     throttle = Throttle(request.share)
+    release = request.release
     run = partial(
         OpenVinoEngine,
         name=name,
+        one_label_iou=None if release is None else release.manifest.one_label_iou,
         cores=request.cores,
         streams=request.streams,
         cache_dir=request.cache_dir,
         throttle=throttle,
     )
-    release = request.release
     if release is not None and name in request.engines:
         folder = release.folder / (request.engines[name].graphs or "")
         graphs = graphs_in(folder)

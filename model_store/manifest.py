@@ -160,8 +160,9 @@ class Manifest(_Data):
     """Everything about a release except its weights. Labels 1..K are `class_names` in their order.
 
     `score_threshold_from` names the data sets used to choose the threshold, as `metrics` does; if it is empty, the
-    images held out of the training were used. `provenance` describes which choice used which data. `refused_engines`
-    lists each engine that was prepared and left out, with the reason.
+    images held out of the training were used. `one_label_iou` is set if an object has one label: boxes of different
+    classes with a larger IoU suppress each other. `provenance` describes which choice used which data.
+    `refused_engines` lists each engine that was prepared and left out, with the reason.
     """
 
     schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
@@ -176,6 +177,7 @@ class Manifest(_Data):
     input: InputRule
     score_floor: Score
     detections_per_image: PositiveInt
+    one_label_iou: float | None = Field(None, gt=0, le=1)
     score_threshold: Score
     score_threshold_from: tuple[str, ...] = ()
     provenance: str = ""

@@ -102,6 +102,7 @@ def _check_told_twice(release: store.Release, options: NetworkOptions) -> None:
         "input.std": (manifest.input.std, IMAGENET_STD),
         "score_floor": (manifest.score_floor, options.score_floor),
         "detections_per_image": (manifest.detections_per_image, options.detections_per_image),
+        "one_label_iou": (manifest.one_label_iou, options.one_label_iou),
     }
     for field, (told, used) in pairs.items():
         if told != used:

@@ -61,6 +61,8 @@ class TrainConfig(BaseModel):
         max_size: upper limit of the longer side, px; None takes the architecture's.
         detections_per_image: most objects that the network reports in an image; None takes the architecture's, 100.
             More objects need more proposals: the network gets at least twice as many.
+        one_label_per_object: classes exclude each other: of boxes of different classes that overlap, the finished
+            detector reports only the best one. Training itself does not change.
         optimizer: `adamw` or `sgd`.
         learning_rate: peak learning rate.
         momentum: momentum of SGD.
@@ -112,6 +114,7 @@ class TrainConfig(BaseModel):
     min_size: PositiveInt | None = None
     max_size: PositiveInt | None = None
     detections_per_image: int | None = Field(None, ge=1, le=MOST_DETECTIONS)
+    one_label_per_object: bool = False
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: PositiveFloat = 3e-4
     momentum: NonNegativeFloat = 0.9
@@ -166,7 +169,11 @@ class TrainConfig(BaseModel):
         options = ARCHITECTURES[self.architecture].options
         if self.min_size is not None:
             options = options.resized(self.min_size)
-        given = {"max_size": self.max_size, "anchor_sizes": self.anchor_sizes}
+        given = {
+            "max_size": self.max_size,
+            "anchor_sizes": self.anchor_sizes,
+            "one_label_per_object": self.one_label_per_object,
+        }
         options = options.model_copy(update={name: value for name, value in given.items() if value is not None})
         return options if self.detections_per_image is None else options.reporting(self.detections_per_image)
 
@@ -176,8 +183,8 @@ def resolve(
 ) -> TrainConfig:
     """Build a configuration from the defaults, a preset and single values; the later ones win.
 
-    If `weights` is a release, its architecture, input sizes, anchors and maximum number of detections replace the
-    defaults. If `weights` is the state dict of a detector, its architecture does.
+    If `weights` is a release, its architecture, input sizes, anchors, maximum number of detections and whether objects
+    have one label replace the defaults. If `weights` is the state dict of a detector, its architecture does.
 
     Args:
         preset: a name from `preset_names`, or the path of a TOML file; None takes the defaults alone.
@@ -203,6 +210,7 @@ def resolve(
         brought: dict[str, Any] = {
             "detections_per_image": manifest.detections_per_image,
             "anchor_sizes": manifest.options.get("anchor_sizes"),
+            "one_label_per_object": manifest.one_label_iou is not None,
         }
         if not set(_INPUT) & values.keys():
             brought |= {name: getattr(manifest.input, name) for name in _INPUT}

@@ -55,9 +55,22 @@ class Engine(Protocol):
 
 
 def detections_in(
-    size_hw: tuple[int, int], boxes: NDArray[Any], labels: NDArray[Any], scores: NDArray[Any]
+    size_hw: tuple[int, int],
+    boxes: NDArray[Any],
+    labels: NDArray[Any],
+    scores: NDArray[Any],
+    *,
+    one_label_iou: float | None = None,
 ) -> Detections:
-    """Build detections in an image of this height and width, px, and clip boxes (N, 4) that rounding moved outside.
+    """Build detections in an image from what an engine's network returned.
+
+    Args:
+        size_hw: height and width of the image, px.
+        boxes: (N, 4), px of the image; boxes that rounding moved outside are clipped.
+        labels: (N,), 1..K.
+        scores: (N,).
+        one_label_iou: of boxes with a larger intersection over union, whatever their classes, only the best one stays;
+            None keeps all.
 
     Raises:
         FloatingPointError: a value is not finite.
@@ -67,4 +80,5 @@ def detections_in(
     height, width = size_hw
     boxes = boxes.clip(0, (width, height, width, height))
     has_area = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-    return Detections.of(boxes[has_area], labels[has_area], scores[has_area])
+    found = Detections.of(boxes[has_area], labels[has_area], scores[has_area])
+    return found if one_label_iou is None else found.suppressed(one_label_iou, class_agnostic=True)

@@ -93,6 +93,7 @@ class OpenVinoEngine:
         name: str,
         *,
         rule: InputRule,
+        one_label_iou: float | None = None,
         cores: int | None = None,
         streams: int = 1,
         cache_dir: Path | None = None,
@@ -104,6 +105,7 @@ class OpenVinoEngine:
             graphs: graphs of a prepared detector.
             name: engine name, the kind of graphs and the arithmetic.
             rule: conversion of images into the network's input.
+            one_label_iou: IoU above which boxes of different classes suppress each other; None if they do not.
             cores: number of cores to keep busy; None is all that this process may use.
             streams: images computed at the same time; one for each core gives the highest throughput.
             cache_dir: folder that keeps OpenVINO's compiled code for the next start; None keeps none. If the folder
@@ -114,7 +116,7 @@ class OpenVinoEngine:
             BrokenRelease: OpenVINO cannot read or compile the graphs.
         """
         self.name, self.parallel = name, streams
-        self._rule = rule
+        self._rule, self._one_label_iou = rule, one_label_iou
         self._throttle = throttle or Throttle()
         threads = cores or usable_cores()
         if cache_dir is not None and not _is_made(cache_dir):
@@ -177,7 +179,7 @@ class OpenVinoEngine:
             return Detections.of([], [], [])
         boxes, labels, scores = lane.run(image, self._rule)
         scale = np.array([width / resized_w, height / resized_h] * 2, np.float32)
-        return detections_in((height, width), boxes * scale, labels, scores)
+        return detections_in((height, width), boxes * scale, labels, scores, one_label_iou=self._one_label_iou)
 
 
 def _compile(

@@ -38,7 +38,7 @@ class TorchEngine:
         """Prepare a copy of a network for inference on a device from `choose_device`.
 
         Args:
-            network: the network, which is not changed.
+            network: the network from `model_store.architectures.build`, which is not changed.
             device: `cpu` or `cuda:N`.
             precision: `fp32`, `bf16` or `fp16`, for backbone and heads; proposals and boxes are always fp32.
 
@@ -97,9 +97,15 @@ class TorchEngine:
             if not torch.stack(self._are_finite).all():
                 raise FloatingPointError("the network computed a value that is not finite")
             found.update(
-                {number: _found(images[number], answer) for number, answer in zip(numbers, answers, strict=True)}
+                {number: self._found(images[number], answer) for number, answer in zip(numbers, answers, strict=True)}
             )
         return [found.get(number, Detections.of([], [], [])) for number in range(len(images))]
+
+    def _found(self, image: RgbImage, answer: dict[str, Tensor]) -> Detections:
+        boxes, labels, scores = (answer[name].cpu().numpy() for name in ("boxes", "labels", "scores"))
+        height, width = image.shape[:2]
+        one_label_iou = self._network.roi_heads.one_label_iou
+        return detections_in((height, width), boxes, labels, scores, one_label_iou=one_label_iou).by_score()
 
     def _batches(self, images: Sequence[RgbImage]) -> list[list[int]]:
         """Group indices into batches; leave out images that resizing would make less than 1 px wide or high."""
@@ -119,11 +125,6 @@ def _is_lost(device: str) -> bool:
     except RuntimeError:
         return True
     return False
-
-
-def _found(image: RgbImage, answer: dict[str, Tensor]) -> Detections:
-    boxes, labels, scores = (answer[name].cpu().numpy() for name in ("boxes", "labels", "scores"))
-    return detections_in((image.shape[0], image.shape[1]), boxes, labels, scores).by_score()
 
 
 @torch.inference_mode()

@@ -16,7 +16,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
 
-from model_store import store
+from model_store import golden, store
 from model_store.architectures import ARCHITECTURES, NetworkOptions
 from model_store.detector import check_golden, open_detector
 from model_store.engines import graphs, openvino
@@ -31,11 +31,11 @@ from model_store.errors import (
     ReleaseNotFound,
     UnknownArchitecture,
 )
-from model_store.manifest import FILE_NAME
+from model_store.manifest import FILE_NAME, EngineRecord, GoldenImage
 from model_store.network import load_network
 from model_store.store import Release
 from rendersight import images
-from rendersight.detections import Detections
+from rendersight.detections import Detections, box_iou
 from rendersight.images import RgbImage
 
 Noise = Callable[..., RgbImage]
@@ -47,6 +47,12 @@ def assert_same(a: Detections, b: Detections) -> None:
     np.testing.assert_array_equal(a.boxes_xyxy, b.boxes_xyxy)
     np.testing.assert_array_equal(a.labels, b.labels)
     np.testing.assert_array_equal(a.scores, b.scores)
+
+
+def overlaps_of_two_classes(found: Detections, iou: float = 0.5) -> int:
+    """Return the number of pairs of boxes of different classes that overlap by more than an IoU."""
+    is_other = found.labels[:, None] != found.labels[None, :]
+    return int((is_other & (box_iou(found.boxes_xyxy, found.boxes_xyxy) > iou)).sum()) // 2
 
 
 class TestRelease:
@@ -81,6 +87,40 @@ class TestRelease:
         assert len(found) == count
         assert (np.diff(found.scores) <= 0).all()
         assert detector.info.detections_per_image == count
+
+    @pytest.mark.parametrize("is_prepared", [False, True], ids=["converted", "prepared"])
+    def test_object_has_one_label_with_every_engine(
+        self,
+        *,
+        tiny_release: Release,
+        tiny_graphs: Path,
+        tiny_network: Callable[[], FasterRCNN],
+        tiny_options: NetworkOptions,
+        change_manifest: Callable[..., None],
+        noise: Noise,
+        is_prepared: bool,
+    ) -> None:
+        (plain,) = TorchEngine(tiny_network(), "cpu").detect([picture := noise(64, 96, seed=3)])
+        options = tiny_options.model_copy(update={"one_label_per_object": True, "box_nms_iou": 0.5})
+        expected = plain.suppressed(0.5, class_agnostic=True)
+        assert overlaps_of_two_classes(plain) > overlaps_of_two_classes(expected) == 0
+        fields: dict[str, Any] = {"options": options.model_dump(), "one_label_iou": 0.5}
+        if is_prepared:
+            shutil.copytree(tiny_graphs, tiny_release.folder / "graphs")
+            record = EngineRecord(graphs="graphs", data="noise", image_count=1, figures={}, reference={})
+            fields["engines"] = {"openvino-fp32": record}
+        network = tiny_network()
+        network.roi_heads.one_label_iou = 0.5
+        (found,) = TorchEngine(network, "cpu").detect([images.read(tiny_release.folder / "golden.jpg")])
+        expectation = golden.expectation(found, score_threshold=tiny_release.manifest.score_threshold)
+        change_manifest(tiny_release, golden=(GoldenImage(expected=expectation),), **fields)
+        for engine in ("torch-fp32", "openvino-fp32"):
+            detector = open_detector(
+                "tiny", store_root=tiny_release.folder.parents[1], device="cpu", engine=engine, cores=1
+            )
+            (found,) = detector.detect([picture])
+            assert found.labels.tolist() == expected.labels.tolist()
+            np.testing.assert_allclose(found.boxes_xyxy, expected.boxes_xyxy, atol=0.01)
 
     def test_its_golden_image_is_a_real_test(self, tiny_store: Path) -> None:
         (image,) = store.find(tiny_store, "tiny").manifest.golden
@@ -139,6 +179,7 @@ class TestRelease:
             ({"options": {"anchors": 3}}, "options of the network: .*anchors"),
             ({"score_floor": 0.2}, "score_floor is 0.2, but its network has 0.05"),
             ({"detections_per_image": 100}, "detections_per_image is 100, but its network has 20"),
+            ({"one_label_iou": 0.5}, "one_label_iou is 0.5, but its network has None"),
         ],
     )
     def test_a_manifest_that_does_not_fit_its_network_is_refused(
@@ -193,6 +234,7 @@ class TestRelease:
         assert (detector.info.name, detector.engine.name) == ("dice", engine)
         (found,) = detector.detect([images.read(tiny_release.folder / "golden.jpg")])
         assert len(found.above(new["score_threshold"])) >= 3
+        assert overlaps_of_two_classes(found) > 0
 
     def test_class_names_are_the_release_s_own(self, tiny_store: Path) -> None:
         with pytest.raises(ReleaseNotFound, match="class names are for a bare state dict"):

@@ -33,9 +33,12 @@ def manifest(**changes: Any) -> Manifest:
     return Manifest(**{**fields, **changes})
 
 
-def test_it_reads_back_what_it_wrote(tmp_path: Path) -> None:
-    manifest().write(tmp_path)
-    assert Manifest.read(tmp_path) == manifest()
+@pytest.mark.parametrize("one_label_iou", [None, 0.5])
+def test_it_reads_back_what_it_wrote(tmp_path: Path, one_label_iou: float | None) -> None:
+    written = manifest(one_label_iou=one_label_iou)
+    written.write(tmp_path)
+    assert Manifest.read(tmp_path) == written
+    assert Manifest.read(tmp_path).one_label_iou == one_label_iou
 
 
 def test_a_manifest_from_before_a_field_was_there_is_read_with_its_default(tmp_path: Path) -> None:
@@ -47,6 +50,7 @@ def test_a_manifest_from_before_a_field_was_there_is_read_with_its_default(tmp_p
     path = tmp_path / "manifest.json"
     document = json.loads(path.read_text("utf-8"))
     del document["provenance"], document["score_threshold_from"], document["refused_engines"]
+    del document["one_label_iou"]
     del document["metrics"][0]["intervals"], document["metrics"][0]["per_class_ap50"]
     path.write_text(json.dumps(document), "utf-8")
     assert Manifest.read(tmp_path) == manifest()
@@ -105,6 +109,8 @@ def test_a_path_that_could_leave_the_folder_is_refused(path: str) -> None:
         ({"score_threshold": -0.1}, "score_threshold"),
         ({"score_threshold": float("nan")}, "score_threshold"),
         ({"detections_per_image": 0}, "detections_per_image"),
+        ({"one_label_iou": 0}, "one_label_iou"),
+        ({"one_label_iou": 1.1}, "one_label_iou"),
         ({"files": {"model.pt": "abc"}}, "files"),
         ({"files": {"model.pt": DIGEST.upper()}}, "files"),
         ({"golden": [{"label_id": 3, "score": 0.9, "box_xyxy": (0, 0, 1, 1)}]}, "label that has no class"),

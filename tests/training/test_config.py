@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -47,6 +48,26 @@ def test_chosen_weights_exist(architecture: str) -> None:
     assert architecture in table[resolve(None, {"architecture": architecture}).weights]
 
 
+def write_release(root: Path, **fields: Any) -> None:
+    """Write the manifest of `mine@1`, without weights."""
+    folder = root / "mine" / "1"
+    folder.mkdir(parents=True)
+    Manifest(
+        name="mine",
+        version=1,
+        created="",
+        architecture="fasterrcnn_mobilenet_v3_large_fpn",
+        options={"anchor_sizes": [[8, 16], [32, 64]]},
+        class_names=("a",),
+        input=InputRule(min_size=480, max_size=900, mean=(0, 0, 0), std=(1, 1, 1)),
+        score_floor=0.05,
+        detections_per_image=300,
+        score_threshold=0.5,
+        files={},
+        **fields,
+    ).write(folder)
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -62,24 +83,27 @@ def test_chosen_weights_exist(architecture: str) -> None:
 def test_release_brings_its_architecture_and_input(
     tmp_path: Path, given: dict[str, object], expected: tuple[object, ...]
 ) -> None:
-    folder = tmp_path / "mine" / "1"
-    folder.mkdir(parents=True)
-    Manifest(
-        name="mine",
-        version=1,
-        created="",
-        architecture="fasterrcnn_mobilenet_v3_large_fpn",
-        options={"anchor_sizes": [[8, 16], [32, 64]]},
-        class_names=("a",),
-        input=InputRule(min_size=480, max_size=900, mean=(0, 0, 0), std=(1, 1, 1)),
-        score_floor=0.05,
-        detections_per_image=300,
-        score_threshold=0.5,
-        files={},
-    ).write(folder)
+    write_release(tmp_path)
     config = resolve(None, {"weights": "mine", **given}, device="cuda", store_root=tmp_path)
     limits = (config.detections_per_image, config.anchor_sizes)
     assert (config.architecture, config.min_size, config.max_size, *limits) == expected
+
+
+@pytest.mark.parametrize(
+    ("one_label_iou", "given", "expected"),
+    [(None, {}, False), (0.5, {}, True), (0.5, {"one_label_per_object": False}, False)],
+)
+def test_release_says_whether_objects_have_one_label(
+    tmp_path: Path, one_label_iou: float | None, given: dict[str, bool], expected: bool
+) -> None:
+    write_release(tmp_path, one_label_iou=one_label_iou)
+    assert resolve(None, {"weights": "mine", **given}, store_root=tmp_path).one_label_per_object is expected
+
+
+def test_objects_have_several_labels_unless_told() -> None:
+    assert resolve(None, {}).network_options().one_label_iou is None
+    assert resolve("make-cpu", {}).network_options().one_label_iou == 0.5
+    assert resolve("make-gpu", {}).network_options().one_label_iou == 0.5
 
 
 def test_state_dict_brings_its_architecture(tmp_path: Path) -> None:

@@ -169,8 +169,9 @@ def _read(plan: MakePlan) -> tuple[dict[str, Any], MakeProgress] | None:
     path = plan.out / MAKE
     try:
         content = json.loads(path.read_text("utf-8"))
-        before, progress = dict(content["job"]), MakeProgress(**content["done"])
-        return before, replace(progress, cycles=tuple(progress.cycles) or (int(before["epochs"]),))
+        # a hyperparameter that is newer than the file had its default
+        before, progress = TrainConfig().model_dump(mode="json") | content["job"], MakeProgress(**content["done"])
+        return before, replace(progress, cycles=tuple(progress.cycles) or (int(content["job"]["epochs"]),))
     except FileNotFoundError:
         if plan.out.is_dir() and any(not path.name.startswith(".") for path in plan.out.iterdir()):
             raise RunError(

@@ -183,7 +183,9 @@ def _prepare_one(
     losses: list[float] = []
     for spared in _SPARED if name == "openvino-int8" else ((),):
         graphs = _graphs(name, loaded, plan, spared, work=work)
-        engine = OpenVinoEngine(graphs_in(graphs), name, rule=loaded.facts.input)
+        engine = OpenVinoEngine(
+            graphs_in(graphs), name, rule=loaded.facts.input, one_label_iou=loaded.options.one_label_iou
+        )
         result = _measure(engine, {"graphs": graphs.name}, plan, work=work, bar=bar)
         losses.append(reference.figures["AP"] - result.figures["AP"])
         work.say(f"{_in_words(name, spared)}: AP {result.figures['AP']:.4f}, {losses[-1]:.4f} lost")

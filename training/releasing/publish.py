@@ -310,7 +310,13 @@ def _checked(name: str, record: EngineRecord, folder: Path, manifest: Manifest, 
         return record
     from model_store.engines.openvino import OpenVinoEngine, graphs_in  # noqa: PLC0415 - OpenVINO is optional
 
-    engine = OpenVinoEngine(graphs_in(folder / record.graphs), name, rule=manifest.input, streams=usable_cores())
+    engine = OpenVinoEngine(
+        graphs_in(folder / record.graphs),
+        name,
+        rule=manifest.input,
+        one_label_iou=manifest.one_label_iou,
+        streams=usable_cores(),
+    )
     if is_new:
         moved, *_ = golden_differences(engine, folder, manifest)
         drift = Drift(box=round(moved.box, 5), logit=round(moved.logit, 4))
@@ -376,6 +382,7 @@ def _manifest(name: str, version: int, measured: _Measured, texts: ReleaseTexts)
         input=info.input,
         score_floor=info.score_floor,
         detections_per_image=info.detections_per_image,
+        one_label_iou=options.one_label_iou,
         score_threshold=measured.score_threshold,
         score_threshold_from=measured.threshold_from,
         provenance=texts.provenance,

@@ -33,7 +33,7 @@ def card_text(manifest: Manifest, report: Sim2Real | None = None, *, with_photos
         "",
         *(_figures(manifest) if report is None else figures(report)),
         "",
-        f"Measured in eager fp32. {_threshold(manifest)}",
+        f"Measured in eager fp32. {_threshold(manifest)}{_one_label(manifest)}",
         "",
         *(
             [f"![precision over recall]({PRECISION_RECALL})"]
@@ -72,6 +72,15 @@ def _threshold(manifest: Manifest) -> str:
         )
     source = " + ".join(manifest.score_threshold_from) or "the held-out images"
     return f"Recommended score threshold: **{manifest.score_threshold}**, where F1 is best on {source}."
+
+
+def _one_label(manifest: Manifest) -> str:
+    if manifest.one_label_iou is None:
+        return ""
+    return (
+        f" An object has one label: of boxes of different classes with an IoU above {manifest.one_label_iou:g}, "
+        "only the best one is reported."
+    )
 
 
 def _figures(manifest: Manifest) -> list[str]:

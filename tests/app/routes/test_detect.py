@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,15 +9,23 @@ import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
+from app.main import create_app
 from app.schemas import BOX_DECIMALS, SCORE_DECIMALS
+from app.settings import Settings
+from model_store import golden, store
 from model_store.detector import open_detector
 from model_store.engines import DeviceLost
+from model_store.engines.torch import TorchEngine
+from model_store.manifest import GoldenImage
+from model_store.network import load
+from model_store.store import Release
 from rendersight import heif, images
-from rendersight.detections import Detections
+from rendersight.detections import Detections, box_iou
 from rendersight.images import RgbImage
-from tests.app.conftest import NOT_CONVERTED
+from tests.app.conftest import NOT_CONVERTED, OPTIONS
 from tests.app.fakes import PHOTO, FixedEngine, HeldEngine, app_with, encoded
 from tests.app.wire import connect, read_to_end, sample, serving, wait_until
 
@@ -48,6 +57,36 @@ def test_form_and_bare_image_give_the_same_detections(tiny_client: TestClient, r
     assert np.abs(scores - expected.scores).max() <= 0.5001 * 10**-SCORE_DECIMALS
     assert [item["label_id"] for item in form["detections"]] == expected.labels.tolist()
     assert {item["label"] for item in form["detections"]} <= {"left", "right"}
+
+
+def test_reports_one_label_per_object_if_the_release_says_so(
+    tiny_client: TestClient, release_store: Path, tmp_path: Path
+) -> None:
+    """`/detect/batch` and `/v2` answer as `/detect` does; their own tests show it."""
+    shutil.copytree(release_store, tmp_path, dirs_exist_ok=True)
+    release = store.find(tmp_path, "tiny")
+    options = OPTIONS.model_copy(update={"one_label_per_object": True}).model_dump()
+    manifest = release.manifest.model_copy(update={"options": options, "one_label_iou": 0.5})
+    (on_golden,) = TorchEngine(load(Release(release.folder, manifest)).network, "cpu").detect(
+        [images.read(release.folder / store.GOLDEN_IMAGE)]
+    )
+    expected = golden.expectation(on_golden, score_threshold=manifest.score_threshold)
+    manifest.model_copy(update={"golden": (GoldenImage(expected=expected),)}).write(release.folder)
+
+    def boxes_of(client: TestClient, **query: Any) -> NDArray[np.float32]:
+        answer = post(client, score_threshold=0.05, **query).json()
+        return np.array([item["box"] for item in answer["detections"]], np.float32).reshape(-1, 4)
+
+    def overlapping(boxes_xyxy: NDArray[np.float32]) -> int:
+        return int((box_iou(boxes_xyxy, boxes_xyxy) > 0.51).sum()) - len(boxes_xyxy)  # answers are rounded
+
+    several = boxes_of(tiny_client)
+    settings = Settings(model="tiny", model_store=tmp_path, device="cpu", engine=NOT_CONVERTED)
+    with TestClient(create_app(settings)) as client:
+        single = boxes_of(client)
+        assert overlapping(several) > overlapping(single) == 0
+        assert 1 < len(single) < len(several)
+        assert len(boxes_of(client, iou_threshold=0.01, class_agnostic=True)) < len(single)
 
 
 @pytest.mark.parametrize("content_type", ["image/png", "image/x-anything", "application/octet-stream", None])

@@ -15,9 +15,11 @@ import pytest
 import torch
 
 from model_store.cpu import usable_cores
+from model_store.engines.torch import TorchEngine
 from model_store.model_info import DEFAULT_SCORE_THRESHOLD
 from model_store.state_dict import read_state_dict
 from rendersight.annotations import AnnotationError, ReadOptions
+from rendersight.detections import Detections
 from tests.training.conftest import CONFIG, STEPS, Finished, figures, never, run_context
 from tests.training.data.test_conversion import write_splits
 from training.config import TrainConfig
@@ -25,6 +27,7 @@ from training.data.dataset import LabelledImages, read_dataset, split
 from training.errors import Stopped
 from training.learning import run, trainer
 from training.learning.run import RunContext
+from training.measuring.evaluation import detect_all, evaluate
 from training.records.checkpoint import BEST, LAST
 from training.records.loading import load_run
 from training.records.run_folder import METRICS, RunError, RunRecord, read_metrics, read_names
@@ -51,6 +54,24 @@ def test_a_run_folder_can_repeat_itself(finished: Path, shapes: Path) -> None:
     for name in ("losses.png", "learning_rate.png", "ap.png", "precision_recall.png", "hold_out.png"):
         assert (finished / "plots" / name).stat().st_size > 1000
     assert "<h1>Run whole</h1>" in (finished / "report.html").read_text("utf-8")
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_evaluates_with_one_label_per_object_if_told(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[Detections]] = []
+    monkeypatch.setattr(trainer, "evaluate", lambda data, found: seen.append(found) or evaluate(data, found))
+    update = {"one_label_per_object": True, "detections_per_image": 300, "epochs": 1}
+    run.start(shapes, tmp_path, CONFIG.model_copy(update=update), class_names=None, context=run_context())
+    (single,) = seen
+    network = load_run(tmp_path).network
+    images = read_dataset(shapes).select(read_names(tmp_path / "hold_out.txt")).images
+    assert [len(found) for found in detect_all(TorchEngine(network, "cpu"), images)] == [len(found) for found in single]
+    network.roi_heads.one_label_iou = None  # an untrained network finds both classes at each place
+    several = detect_all(TorchEngine(network, "cpu"), images)
+    expected = [found.suppressed(0.5, class_agnostic=True) for found in several]
+    assert sum(map(len, single)) == sum(map(len, expected)) < sum(map(len, several))
 
 
 def test_the_best_weights_are_a_plain_state_dict(finished: Path) -> None:

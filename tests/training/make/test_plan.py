@@ -1,6 +1,7 @@
 """The work folder belongs to one plan, which `make.json` records."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,19 @@ def test_rejects_work_folder_of_another_plan(tmp_path: Path, changes: dict[str, 
     write_progress(plan, MakeProgress())
     with pytest.raises(RunError, match=message):
         read_progress(dataclasses.replace(plan, **changes))
+
+
+def test_hyperparameter_newer_than_the_work_folder_has_its_default(tmp_path: Path) -> None:
+    plan, progress = plan_in(tmp_path), MakeProgress(cycles=(1,))
+    plan.out.mkdir()
+    write_progress(plan, progress)
+    content = json.loads((plan.out / MAKE).read_text())
+    assert content["job"].pop("one_label_per_object") is False
+    (plan.out / MAKE).write_text(json.dumps(content))
+    assert read_progress(plan) == progress
+    changed = plan.config.model_copy(update={"one_label_per_object": True})
+    with pytest.raises(RunError, match="begun with one_label_per_object False and not True; repeat that"):
+        read_progress(dataclasses.replace(plan, config=changed))
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"job": {}}', '{"job": {}, "done": {"colour": 1}}'])

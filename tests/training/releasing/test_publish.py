@@ -94,6 +94,18 @@ def test_a_release_is_complete(release: Release) -> None:
     assert manifest.origin.continued_from is None
 
 
+def test_release_keeps_whether_an_object_has_one_label(finished: Path, release: Release, tmp_path: Path) -> None:
+    assert release.manifest.one_label_iou is None
+    run_folder = shutil.copytree(finished, tmp_path / "run")
+    record = run.RunRecord.read(run_folder)
+    replace(record, config=record.config.model_copy(update={"one_label_per_object": True})).write(run_folder)
+    manifest = publish_it(run_folder, tmp_path / "store").manifest
+    assert (manifest.one_label_iou, manifest.options["one_label_per_object"]) == (0.5, True)
+    card = (tmp_path / "store" / "shapes" / "1" / "README.md").read_text()
+    assert "An object has one label" in card
+    assert "An object has one label" not in (release.folder / "README.md").read_text()
+
+
 def test_its_card_shows_the_figures_of_its_manifest(release: Release) -> None:
     card = (release.folder / "README.md").read_text()
     assert f"{release.manifest.metrics[1].figures['AP50']:.3f}" in card
