@@ -45,6 +45,7 @@ class Look:
         bits: float32 (256,), 1 if a cell is brighter than its left neighbour, else -1.
         is_flat: whether the image is almost uniform, such as a white picture. A flat image only equals the same file.
         grey_range: darkest and brightest of 32 x 32 grey cells, 0 to 255.
+        mean_grey: mean luminance, 0 to 255.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Look:
     bits: NDArray[np.float32]
     is_flat: bool
     grey_range: tuple[float, float]
+    mean_grey: float
 
 
 def look_at(found: Sequence[AnnotatedImage]) -> list[Look]:
@@ -84,6 +86,7 @@ def _look(image: AnnotatedImage) -> Look:
         bits=np.where(hashed[:, 1:] > hashed[:, :-1], np.float32(1), np.float32(-1)).ravel(),
         is_flat=spread < _FLAT,
         grey_range=(float(small.min()), float(small.max())),
+        mean_grey=float(small.mean()),
     )
 
 

@@ -1,7 +1,10 @@
 """The sim-to-real report as Markdown, for a page of its own or a model card."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from training.data.findings import Finding
 from training.measuring import bootstrap
 from training.measuring.sim2real import Sim2Real
 from training.measuring.tables import NO_VALUE, class_table, figures_table, number, table
@@ -19,10 +22,26 @@ CROPS = (FALSE_ALARMS, MISSES)
 
 MISTAKES = "## Worst mistakes"
 
+_NOTHING = (
+    "Nothing stands out. Compared were object sizes, the margin of boxes, brightness, confused classes, classes never "
+    "found, and false alarms in photos without objects."
+)
 
-def page(report: Sim2Real) -> str:
-    """Return the whole report as Markdown; it links to pictures in the same folder."""
-    return "\n".join([f"# From renders to photos: {report.model}", "", *figures(report), "", *sections(report), ""])
+
+def page(report: Sim2Real, changes: Sequence[Finding]) -> str:
+    """Return the whole report as Markdown; it links to pictures in the same folder.
+
+    Args:
+        report: the report.
+        changes: what to change, from `training.measuring.advice`.
+    """
+    title = f"# From renders to photos: {report.model}"
+    return "\n".join([title, "", *figures(report), "", *_what_to_change(changes), "", *sections(report), ""])
+
+
+def _what_to_change(changes: Sequence[Finding]) -> list[str]:
+    lines = [f"- **{change.what}** {change.advice}" for change in changes]
+    return ["## What to change", "", *(lines or [_NOTHING])]
 
 
 def figures(report: Sim2Real) -> list[str]:

@@ -9,6 +9,7 @@ from rendersight.annotations.formats import coco_writing
 from rendersight.detections import Detections
 from training.data.contact_sheet import compare_with_truth
 from training.data.dataset import LabelledImages
+from training.measuring.advice import advise, mean_greys
 from training.measuring.calibration import reliability
 from training.measuring.confusion import confusion_matrix
 from training.measuring.evaluation import Evaluation
@@ -67,7 +68,8 @@ def write_run_plots(
 def write_sim2real(out: Path, report: Sim2Real) -> None:
     """Write the sim-to-real report with all of its figures and pictures."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / REPORT).write_text(page(report), "utf-8")
+    changes = advise(report, render_greys=mean_greys(report.synthetic.data), photo_greys=mean_greys(report.photos.data))
+    (out / REPORT).write_text(page(report, changes), "utf-8")
     (out / FIGURES).write_text(json.dumps(report.as_json(), indent=2) + "\n", "utf-8")
     write_sim2real_pictures(out, report)
 

@@ -26,7 +26,7 @@ from training.data.checks import (
 from training.data.duplicates import Look
 
 BOX = [10, 10, 30, 30]
-LOOK = Look("a.png", "sha", 1, np.zeros((32, 32), np.float32), np.ones(256, np.float32), False, (20.0, 200.0))
+LOOK = Look("a.png", "sha", 1, np.zeros((32, 32), np.float32), np.ones(256, np.float32), False, (20.0, 200.0), 110.0)
 
 
 def photo(

@@ -54,22 +54,22 @@ def test_the_thresholds_are_those_of_the_real_photos(perfect: Domain, half: Doma
 
 def test_the_page_says_when_no_threshold_is_sure(perfect: Domain) -> None:
     guesses = Detections.of([RIGHT, LEFT], [2, 1], [0.9, 0.8])
-    text = page(report(perfect, measure("desk", labelled(PAIR), [guesses])))
+    text = page(report(perfect, measure("desk", labelled(PAIR), [guesses])), [])
     assert "No threshold reaches 95% precision on desk." in text
     assert "| desk | 0.4, 0.500, 0.500 | not reached | 0.5, 0.500, 0.500 |" in text
 
 
 def test_the_page_counts_mistakes_above_the_threshold_in_use(perfect: Domain, half: Domain) -> None:
-    above = page(report(perfect, half))
+    above = page(report(perfect, half), [])
     assert "3 objects are found with the right class, 0 with a wrong class, and 3 are missed. 0 detections" in above
-    below = page(report(perfect, half, score_threshold=0.2))
+    below = page(report(perfect, half, score_threshold=0.2), [])
     assert "above score 0.2, at IoU 0.5: 3 objects are found with the right class, 0 with a wrong class" in below
     assert "and 3 are missed. 3 detections" in below
 
 
 def test_each_real_set_has_its_column_and_all_are_taken_together(perfect: Domain, half: Domain) -> None:
     other = measure("table", *random_case(3))
-    text = page(report(perfect, half, other))
+    text = page(report(perfect, half, other), [])
     assert (
         "|  | renders (2 images) | desk (3 images) | ratio to renders | table (12 images) | ratio to renders |" in text
     )
@@ -96,10 +96,10 @@ def test_the_json_holds_what_the_page_tells(perfect: Domain, half: Domain) -> No
 def test_sets_without_objects_or_detections_have_a_page_too(perfect: Domain) -> None:
     for empty in (measure("desk", labelled([], []), [NOTHING] * 2), measure("desk", labelled(PAIR), [NOTHING])):
         drawn = report(perfect, empty)
-        assert "There are no detections." in page(drawn)
+        assert "There are no detections." in page(drawn, [])
         json.dumps(drawn.as_json(), allow_nan=False)
         assert drawn.as_json()["reliability"]["error"] is None
-    assert "mAP@[.5:.95] | – |" in page(report(measure("renders", labelled([]), [NOTHING]), perfect))
+    assert "mAP@[.5:.95] | – |" in page(report(measure("renders", labelled([]), [NOTHING]), perfect), [])
 
 
 def test_the_summary_has_a_line_for_each_set(perfect: Domain, half: Domain) -> None:
