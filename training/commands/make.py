@@ -95,34 +95,31 @@ def _make(options: argparse.Namespace) -> "Release":
 
     device = choose_device(options.device)
     plan = plan_of(options, device)
-    with stop_on_signals() as stop_asked:
-        context = RunContext(
-            device=device,
-            workers=1 if device == "cpu" else max(1, usable_cores() // 2),
-            store_root=plan.store,
-            say=say,
-            bar=progress_bar,
-            stop_asked=stop_asked,
-        )
-        recorded = read_recorded(plan) if plan.time_s is not None else None
-        is_checked = plan.time_s is not None and recorded is None
-        if recorded is not None:
-            plan = grow(plan, recorded)
-        elif plan.time_s is not None:
-            check(plan, bar=progress_bar)
-            say("measuring this machine")
-            plan = fit(plan, measure_pace(plan, context), plan.time_s)
-        progress = read_progress(plan)
-        plan = plan.at(progress)
-        release = published(plan, progress)
-        if release is not None:
-            say(f"{release.ref} is published already: {release.folder}")
-        else:
-            if not is_checked:
-                check(plan, bar=progress_bar)
+    recorded = read_recorded(plan)
+    if plan.time_s is not None and recorded is not None:
+        plan = grow(plan, recorded)
+    progress = read_progress(plan)
+    plan = plan.at(progress)
+    release = published(plan, progress)
+    if release is not None:
+        say(f"{release.ref} is published already: {release.folder}")
+    else:
+        check(plan, bar=progress_bar)
+        with stop_on_signals() as stop_asked:
+            context = RunContext(
+                device=device,
+                workers=1 if device == "cpu" else max(1, usable_cores() // 2),
+                store_root=plan.store,
+                say=say,
+                bar=progress_bar,
+                stop_asked=stop_asked,
+            )
+            if plan.time_s is not None and recorded is None:
+                say("measuring this machine")
+                plan = fit(plan, measure_pace(plan, context), plan.time_s)
             say(summary(plan, device))
             release = make(plan, context)
-            say(f"published {release.ref}: {release.folder}")
+        say(f"published {release.ref}: {release.folder}")
     photo = read_progress(plan).photo
     assert photo is not None
     _say_how_to_use(release, plan, Path(photo))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from training.config import ConfigError
+from training.errors import Stopped
 from training.learning import run
 from training.learning.run import RunContext
 from training.make.plan import MakePlan
@@ -49,7 +50,8 @@ def measure_pace(plan: MakePlan, context: RunContext) -> Pace:
     """Render and train a little in a temporary folder, and return how long it took.
 
     Raises:
-        BrokenDataset, TrainingError: a picture cannot be rendered.
+        BrokenDataset: a picture cannot be rendered.
+        Stopped: a stop was requested.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -60,8 +62,10 @@ def measure_pace(plan: MakePlan, context: RunContext) -> Pace:
                 plan.objects, PartCounts(_TRIED, clutter=0, backdrops=0), folder / "parts", progress=clock, **common
             )
             part_s = clock.each_s()
+            _stop_if_asked(context)
         clock = _Clock()
         render_dataset(plan.draw, range(_TRIED), folder / "scenes", progress=clock, **common)
+        _stop_if_asked(context)
         batch = plan.config.batch_size
         config = plan.config.model_copy(
             update={"epochs": 1, "hold_out": 2, "composites": _BATCHES * batch if plan.parts else 0, "weights": "none"}
@@ -129,6 +133,11 @@ class _Clock:
             yield item
 
     def each_s(self) -> float:
-        """Return the mean time between two items. The first waits for processes to start."""
+        """Return the mean time between two items, s; 0 without two. The first waits for processes to start."""
         times_s = self._times_s
-        return (times_s[-1] - times_s[0]) / max(1, len(times_s) - 1)
+        return (times_s[-1] - times_s[0]) / (len(times_s) - 1) if len(times_s) > 1 else 0.0
+
+
+def _stop_if_asked(context: RunContext) -> None:
+    if context.stop_asked():
+        raise Stopped("stopped before the first picture; repeat the command")

@@ -5,6 +5,7 @@ import pytest
 
 from tests.training.make.test_stages import WITH_COMPOSITES, context, plan_in
 from training.config import ConfigError
+from training.errors import Stopped
 from training.make.budget import Pace, fit, grow, measure_pace, seconds_of
 from training.make.plan import MakePlan
 from training.records.run_folder import write_metrics
@@ -51,6 +52,11 @@ def test_more_time_adds_epochs_at_the_measured_rate(plan: MakePlan) -> None:
     assert (grown.count, grown.parts, grown.config.epochs) == (50, PartCounts(9), 4 + 20)
     same = grow(dataclasses.replace(plan, time_s=1000), recorded)
     assert same.config.epochs == 4
+
+
+def test_stops_while_it_measures(tmp_path: Path) -> None:
+    with pytest.raises(Stopped, match="repeat the command"):
+        measure_pace(plan_in(tmp_path), context(stop_asked=lambda: True))
 
 
 def test_measures_pictures_and_training(tmp_path: Path) -> None:
