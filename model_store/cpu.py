@@ -12,6 +12,8 @@ _ISA_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 _ISAS_WITH_BFLOAT16 = ("BF16", "FP16", "AMX", "AVX10")
 """Substrings of oneDNN's instruction set names (`dnnl::cpu_isa`) that include bfloat16."""
 
+_NEWEST_WITHOUT_AMX = "AVX512_CORE_FP16"
+
 
 def usable_cores() -> int:
     """Return how many cores this process may keep busy: its CPU affinity, or its container's quota if that is less."""
@@ -51,6 +53,15 @@ def has_bfloat16() -> bool:
     known = {"avx512_bf16", "amx_bf16"} & set(facts.get("flags", "").split())
     limit = _isa_limit()
     return bool(known) and (not limit or any(isa in limit for isa in _ISAS_WITH_BFLOAT16))
+
+
+def avoid_amx() -> None:
+    """Keep oneDNN from using AMX, unless it is limited already. Call it before OpenVINO compiles its first graph.
+
+    On processors with AMX, OpenVINO 2026.4 ends the process when an int8 graph sees images of several sizes in turn.
+    """
+    if "amx_int8" in _cpuinfo().get("flags", "").split() and not _isa_limit():
+        os.environ[_ISA_VARIABLES[0]] = _NEWEST_WITHOUT_AMX
 
 
 def _isa_limit() -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from model_store.cpu import has_bfloat16, usable_cores
+from model_store.cpu import avoid_amx, has_bfloat16, usable_cores
 from model_store.engines import detections_in
 from model_store.errors import BrokenRelease
 from model_store.manifest import InputRule
@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 # OpenCV's threads cost more than they save on one image, and the other cores have images of their own.
 cv2.setNumThreads(1)
+avoid_amx()  # oneDNN reads its limit once, when the first graph is compiled
 
 GRAPHS = ("features", "proposals", "head")
 """Parts of a prepared detector, files `NAME.xml` and `NAME.bin`; see `model_store.engines.graphs`."""

@@ -32,6 +32,22 @@ def test_the_quota_of_the_first_version_of_cgroups_counts(monkeypatch: pytest.Mo
     assert cpu.usable_cores() == 3
 
 
+def test_avoids_amx_unless_limited(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    facts = tmp_path / "cpuinfo"
+    monkeypatch.setattr(cpu, "_CPUINFO", facts)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "")
+    facts.write_text("flags\t\t: sse avx512_bf16\n")
+    cpu.avoid_amx()
+    assert os.environ["ONEDNN_MAX_CPU_ISA"] == ""
+    facts.write_text("flags\t\t: sse avx512_bf16 amx_tile amx_int8\n")
+    cpu.avoid_amx()
+    assert os.environ["ONEDNN_MAX_CPU_ISA"] == "AVX512_CORE_FP16"
+    assert cpu.has_bfloat16()
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    cpu.avoid_amx()
+    assert os.environ["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+
+
 def test_bfloat16_follows_the_processors_flags_and_onednns_limit(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
