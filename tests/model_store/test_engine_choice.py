@@ -217,6 +217,7 @@ def test_a_cache_that_cannot_be_made_costs_no_prepared_engine(
     assert f"the cache {tmp_path / cache} cannot be made" in caplog.text
 
 
+@pytest.mark.long
 def test_a_full_disk_costs_no_converted_engine(
     tiny_store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -82,6 +82,7 @@ def test_prints_how_to_use_the_release(place: Path, tmp_path: Path, capsys: pyte
     assert "was begun with count 6 and not 9" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_time_chooses_the_numbers_once(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,7 @@ def test_a_kill_and_a_stop_of_one_process_end_both_and_lose_nothing(
     assert files(out) == files(finished)
 
 
+@pytest.mark.long
 def test_an_evaluation_counts_every_image_once(
     processes: Processes, shapes: Path, finished: Path, tmp_path: Path
 ) -> None:

@@ -119,6 +119,7 @@ def test_publishing_reuses_detections_of_the_report(tmp_path: Path) -> None:
     assert release.manifest.score_threshold_from == ()
 
 
+@pytest.mark.long
 def test_shows_detections_in_photos_without_labels(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -191,11 +192,13 @@ def test_finds_release_published_by_killed_command(copy: MakePlan) -> None:
     assert store.versions(copy.store, "shapes") == [1]
 
 
+@pytest.mark.long
 def test_ignores_release_of_another_run(copy: MakePlan) -> None:
     forget(copy, release=None, publishing_after=1)
     assert make_it(copy).ref == "shapes@2"
 
 
+@pytest.mark.long
 def test_grown_folder_trains_on_from_its_best_weights(copy: MakePlan) -> None:
     held_out = (copy.run / "hold_out.txt").read_text()
     more = WITH_COMPOSITES.model_copy(update={"epochs": 3})

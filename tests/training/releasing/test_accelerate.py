@@ -122,6 +122,7 @@ def test_the_next_version_carries_engines_and_what_they_lose(
 
 
 @pytest.mark.usefixtures("lenient")
+@pytest.mark.long
 def test_a_repeated_command_takes_over_what_a_killed_one_finished(
     tiny_release: Release, photos: Path, quantised: list[QuantisationJob], tmp_path: Path
 ) -> None:
@@ -210,6 +211,7 @@ def test_refused_engines_are_named_and_the_rest_is_published(
 
 
 @pytest.mark.usefixtures("lenient")
+@pytest.mark.long
 def test_chooses_new_golden_images_if_asked(
     tiny_release: Release, photos: Path, work: WorkFolder, tmp_path: Path
 ) -> None:
