@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rendersight.annotations import Fault
+from training.data.dataset import BrokenDataset
 from training.synthetic.composites.cutouts import clutter, draw, render_cutouts
 from training.synthetic.dataset import render_dataset
 from training.synthetic.recipes import MeshObject, backdrop
@@ -51,6 +53,15 @@ def render_parts(
         BrokenDataset: pictures could not be rendered; all others are.
     """
     common: dict[str, Any] = {"workers": workers, "progress": progress, "stop_asked": stop_asked}
-    render_cutouts(partial(draw, objects), range(counts.objects), out / OBJECTS, **common)
-    render_cutouts(clutter, range(counts.clutter), out / CLUTTER, **common)
-    render_dataset(backdrop, range(counts.backdrops), out / BACKDROPS, **common)
+    faults: list[Fault] = []
+    for render in (
+        partial(render_cutouts, partial(draw, objects), range(counts.objects), out / OBJECTS),
+        partial(render_cutouts, clutter, range(counts.clutter), out / CLUTTER),
+        partial(render_dataset, backdrop, range(counts.backdrops), out / BACKDROPS),
+    ):
+        try:
+            render(**common)
+        except BrokenDataset as error:
+            faults += error.faults
+    if faults:
+        raise BrokenDataset(faults)
