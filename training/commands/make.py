@@ -151,10 +151,11 @@ def plan_of(options: argparse.Namespace, device: str) -> "MakePlan":
         store_root=options.store,
     )
     draw = draw_of(options.what, options.label)
-    name = options.name or _name_from(options.label or options.what)
-    store.check_name(name)
-    if options.backgrounds is not None and not config.composites:
-        raise ConfigError("--backgrounds is for composites, and there are none; leave it out, or set --composites")
+    release_name = options.name or _name_from(options.label or options.what)
+    store.check_name(release_name)
+    for name in ("backgrounds", "cutouts"):
+        if getattr(options, name) is not None and not config.composites:
+            raise ConfigError(f"--{name} is for composites, and there are none; leave it out, or set --composites")
     return MakePlan(
         sources=tuple(
             f"{label} from {Path(file).name} (sha256 {store.sha256_of(Path(file))[:16]})"
@@ -162,7 +163,7 @@ def plan_of(options: argparse.Namespace, device: str) -> "MakePlan":
         )
         or tuple(options.what),
         class_names=tuple(dict.fromkeys(options.label)) or recipes.RECIPE_LABELS[options.what[0]],
-        name=name,
+        name=release_name,
         count=options.count or (MESH_COUNT if config.composites else COUNTS[kind]),
         parts=PartCounts.suiting(len(meshes), options.cutouts) if config.composites else None,
         backgrounds=tuple(find_photos([options.backgrounds.resolve()], stems_differ=False))
@@ -171,7 +172,7 @@ def plan_of(options: argparse.Namespace, device: str) -> "MakePlan":
         photos=None if options.photos is None else options.photos.resolve(),
         store=options.store.resolve(),
         config=config,
-        out=options.out or Path("runs/make") / name,
+        out=options.out or Path("runs/make") / release_name,
         draw=draw,
         objects=tuple(objects_of(meshes, options.label)) if meshes else (),
         blender=workers_of(options),

@@ -112,6 +112,7 @@ ABSENT = "if any(thing['source'] for thing in spec['things']): print('@error hol
         (["--photos", "SHAPES"], "has labels that are no class: disc, square; the classes are Old Pawn"),
         (["--photos", "EMPTY"], "no images in"),
         (["--backgrounds", "EMPTY"], "--backgrounds is for composites, and there are none"),
+        (["--cutouts", "9"], "--cutouts is for composites, and there are none"),
         (["--time", "soon"], "--time chooses --count; leave out one or the other"),
         (["--preset", "none-such"], "preset 'none-such' is unknown"),
         (["--weights", "coco"], "no coco weights for fasterrcnn_mobilenet_v2_fpn"),
