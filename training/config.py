@@ -77,7 +77,8 @@ class TrainConfig(BaseModel):
         horizontal_flip: probability of a left-right flip.
         vertical_flip: probability of a top-bottom flip.
         rotate90: probability of a rotation by 90, 180 or 270 degrees.
-        photometric: probability of a change in brightness, contrast, saturation, hue and channels.
+        photometric: probability of a change in brightness, contrast, saturation, hue and the order of channels.
+        keep_colours: the objects' colours belong to them: `photometric` leaves the order of channels alone.
         blur: probability of a Gaussian blur, sigma 0.3 to 2 px.
         noise: probability of Gaussian noise, sigma up to 20 of 255.
         jpeg: probability of JPEG compression, quality 25 to 90.
@@ -132,6 +133,7 @@ class TrainConfig(BaseModel):
     vertical_flip: Probability = Field(0.0, ge=0, le=1)
     rotate90: Probability = Field(0.0, ge=0, le=1)
     photometric: Probability = Field(0.5, ge=0, le=1)
+    keep_colours: bool = False
     blur: Probability = Field(0.0, ge=0, le=1)
     noise: Probability = Field(0.0, ge=0, le=1)
     jpeg: Probability = Field(0.0, ge=0, le=1)

@@ -13,6 +13,7 @@ from PIL import Image
 from tests.blender.test_render import PYTHON, a_scene_of, small
 from training.synthetic.recipes import MeshObject, meshes
 from training.synthetic.renderer import Blender, RenderFailed, Rendering
+from training.synthetic.scene import Surface
 
 pytestmark = [pytest.mark.blender, pytest.mark.timeout(300)]
 
@@ -84,10 +85,13 @@ def textured(folder: Path, texture: str) -> None:
     (folder / "cube.mtl").write_text(f"newmtl skin\nKd 1 1 1\nmap_Kd {texture}\n")
 
 
-def rendered(blender: Blender, path: Path) -> Rendering:
-    """Render the mesh once, in its own colours, by daylight."""
+BLUE = Surface("plain", (0.01, 0.02, 0.6), (0.0, 0.0, 0.0), scale=1.0, roughness=0.6)
+
+
+def rendered(blender: Blender, path: Path, *, is_repainted: bool = False) -> Rendering:
+    """Render the mesh once by daylight; its paint is blue."""
     spec = small(a_scene_of(1, lambda seed: meshes([MeshObject(str(path), "cube")], seed)))
-    thing = replace(spec.things[0], surface=None, position=(0.0, 0.0))
+    thing = replace(spec.things[0], surface=BLUE, is_repainted=is_repainted, position=(0.0, 0.0))
     camera = replace(spec.camera, position=(0.0, 0.5, 14.0), focal_mm=60.0)
     return blender.render(replace(spec, things=(thing,), camera=camera))
 
@@ -110,6 +114,16 @@ def test_red_meshes_are_red(blender: Blender, tmp_path: Path, name: str, write: 
     rendering = rendered(blender, tmp_path / name)
     red, green, blue = np.median(rendering.light[rendering.index == 1], axis=0)
     assert red > 3 * max(green, blue)
+
+
+@pytest.mark.parametrize(("has_colours", "is_repainted"), [(False, False), (True, True)])
+def test_paints_meshes_without_colours_and_those_of_any(
+    blender: Blender, tmp_path: Path, has_colours: bool, is_repainted: bool
+) -> None:
+    obj(tmp_path / "cube.obj", colour="0.9 0 0" if has_colours else "")
+    rendering = rendered(blender, tmp_path / "cube.obj", is_repainted=is_repainted)
+    red, green, blue = np.median(rendering.light[rendering.index == 1], axis=0)
+    assert blue > 3 * max(red, green)
 
 
 @pytest.mark.parametrize(

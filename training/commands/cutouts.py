@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
 
     if named := [item for item in options.what if item in RECIPES]:
         raise AnnotationError(f"{named[0]} is a recipe; cutouts takes mesh files ({' '.join(MESH_SUFFIXES)})")
-    objects = objects_of(options.what, options.label)
+    objects = objects_of(options.what, options.label, any_colour=options.any_colour)
     backgrounds = [] if options.backgrounds is None else find_photos([options.backgrounds], stems_differ=False)
     check_folder(options.out)
     check_blender(options)

@@ -143,14 +143,16 @@ def plan_of(options: argparse.Namespace, device: str) -> "MakePlan":
     given = {"epochs": options.epochs, "weights": options.weights, "composites": options.composites}
     if not meshes:
         _check_recipe_flags(options)
-        given["composites"] = 0  # recipes have no cut-outs
+        given |= {"composites": 0, "keep_colours": False}  # recipes have no cut-outs, and colours of their own
+    if options.any_colour:
+        given["keep_colours"] = False
     config = resolve(
         options.preset or PRESETS[kind],
         {name: value for name, value in given.items() if value is not None},
         device=device,
         store_root=options.store,
     )
-    draw = draw_of(options.what, options.label)
+    draw = draw_of(options.what, options.label, any_colour=options.any_colour)
     release_name = options.name or _name_from(options.label or options.what)
     store.check_name(release_name)
     for name in ("backgrounds", "cutouts"):
@@ -174,7 +176,7 @@ def plan_of(options: argparse.Namespace, device: str) -> "MakePlan":
         config=config,
         out=options.out or Path("runs/make") / release_name,
         draw=draw,
-        objects=tuple(objects_of(meshes, options.label)) if meshes else (),
+        objects=tuple(objects_of(meshes, options.label, any_colour=options.any_colour)) if meshes else (),
         blender=workers_of(options),
         time_s=_time_of(options),
     )

@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> None:
     from training.records.run_folder import check_file, check_folder
     from training.synthetic.dataset import name_of, render_dataset
 
-    draw = draw_of(options.what, options.label)
+    draw = draw_of(options.what, options.label, any_colour=options.any_colour)
     out = options.out or Path("runs/preview") / Path(options.what[0]).stem
     sheet = out.parent / f"{out.resolve().name}.jpg"
     check_folder(out)

@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> None:
     from training.records.run_folder import check_folder
     from training.synthetic.dataset import render_dataset
 
-    draw = draw_of(options.what, options.label)
+    draw = draw_of(options.what, options.label, any_colour=options.any_colour)
     check_folder(options.out)
     check_blender(options)
     seeds = options.shard.of(range(options.first_seed, options.first_seed + options.count))

@@ -26,6 +26,12 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label", action="append", default=[], help="class of a mesh file; repeat it for each file, in the same order"
     )
+    parser.add_argument(
+        "--any-colour",
+        action="store_true",
+        help="the objects come in all colours: paint them anew in most pictures (default: meshes keep their colours; "
+        "only meshes without any are painted)",
+    )
     workers = max(2, usable_cores() // 2)
     parser.add_argument(
         "--workers", type=flags.positive, default=workers, help=f"number of Blender processes (default: {workers})"
@@ -48,21 +54,22 @@ def workers_of(options: argparse.Namespace) -> Workers:
     )
 
 
-def draw_of(what: Sequence[str], labels: Sequence[str]) -> Draw:
+def draw_of(what: Sequence[str], labels: Sequence[str], *, any_colour: bool = False) -> Draw:
     """Return the function that draws the scenes of a recipe, or of mesh files with their labels.
 
     Raises:
         AnnotationError: the recipe or a file does not exist, or the labels do not match the files.
     """
     if len(what) == 1 and what[0] in recipes.RECIPES:
-        if labels:
-            raise AnnotationError(f"the recipe {what[0]} has its own labels; leave out --label")
+        for flag, given in (("--label", bool(labels)), ("--any-colour", any_colour)):
+            if given:
+                raise AnnotationError(f"the recipe {what[0]} has its own labels and colours; leave out {flag}")
         return recipes.RECIPES[what[0]]
-    objects = objects_of(what, labels)
+    objects = objects_of(what, labels, any_colour=any_colour)
     return lambda seed, attempt: recipes.meshes(objects, seed, attempt)
 
 
-def objects_of(what: Sequence[str], labels: Sequence[str]) -> list[recipes.MeshObject]:
+def objects_of(what: Sequence[str], labels: Sequence[str], *, any_colour: bool = False) -> list[recipes.MeshObject]:
     """Return the mesh files with their labels.
 
     Raises:
@@ -79,7 +86,10 @@ def objects_of(what: Sequence[str], labels: Sequence[str]) -> list[recipes.MeshO
         raise AnnotationError(f"{len(what)} mesh files and {len(labels)} --label; give one --label for each file")
     if not all(label.strip() for label in labels):
         raise AnnotationError("a --label is empty")
-    return [recipes.MeshObject(str(Path(item).resolve()), label) for item, label in zip(what, labels, strict=True)]
+    return [
+        recipes.MeshObject(str(Path(item).resolve()), label, any_colour)
+        for item, label in zip(what, labels, strict=True)
+    ]
 
 
 def check_blender(options: argparse.Namespace) -> None:

@@ -69,7 +69,7 @@ def augmentation(config: TrainConfig) -> Augmentation:
         steps.append(Sometimes(config.rotate90, rotate_by_quarters))
     # the order in which these happen in a camera
     for probability, step in (
-        (config.photometric, distort_colours),
+        (config.photometric, change_light if config.keep_colours else distort_colours),
         (config.blur, blur),
         (config.noise, add_noise),
         (config.jpeg, compress),
@@ -141,6 +141,24 @@ _distort = v2.RandomPhotometricDistort(p=0.5)
 def distort_colours(sample: Sample) -> Sample:
     """Change brightness, contrast, saturation, hue and the order of channels, each with probability 0.5."""
     return replace(sample, image=_distort(tv_tensors.Image(sample.image)).as_subclass(Tensor))
+
+
+_LIGHT = (
+    (F.adjust_brightness, 0.875, 1.125),
+    (F.adjust_contrast, 0.5, 1.5),
+    (F.adjust_saturation, 0.5, 1.5),
+    (F.adjust_hue, -0.03, 0.03),
+)
+"""Changes and their ranges: those of torchvision's RandomPhotometricDistort, with less hue."""
+
+
+def change_light(sample: Sample) -> Sample:
+    """Change brightness, contrast, saturation and hue, each with probability 0.5. Red stays red."""
+    image = sample.image
+    for change, low, high in _LIGHT:
+        if float(torch.rand(())) < 0.5:  # noqa: PLR2004
+            image = change(image, _uniform(low, high))
+    return replace(sample, image=image)
 
 
 _MOST_NOISE = 20.0

@@ -13,10 +13,13 @@ from training.synthetic.dice import DICE_LABELS, die, die_model
 from training.synthetic.game_boards import board, prints
 from training.synthetic.layout import draw_scene
 from training.synthetic.scene import Die, Distractor, Mesh, SceneSpec
-from training.synthetic.surfaces import log_uniform, surface
+from training.synthetic.surfaces import log_uniform, paint
 
 MESH = "mesh"
 """Name of the recipe of `meshes`."""
+
+REPAINTED = 0.75
+"""Share of the pictures that paint an object of any colour anew."""
 
 Draw = Callable[[int, int], SceneSpec]
 """Function that draws the scene of (seed, attempt)."""
@@ -24,10 +27,17 @@ Draw = Callable[[int, int], SceneSpec]
 
 @dataclass(frozen=True)
 class MeshObject:
-    """A mesh to render, and its class."""
+    """A mesh to render.
+
+    Attributes:
+        source: path of the file.
+        label: its class.
+        any_colour: the object comes in all colours, so most pictures paint it anew.
+    """
 
     source: str
     label: str
+    any_colour: bool = False
 
 
 def dice(seed: int, attempt: int = 0) -> SceneSpec:
@@ -89,15 +99,15 @@ def meshes(objects: Sequence[MeshObject], seed: int, attempt: int = 0) -> SceneS
     def draw_object(position: tuple[float, float]) -> Mesh:
         chosen = rng.choice(objects)
         size = rng.uniform(0.7, 1.3)
-        keeps_own = rng.random() < 0.75  # noqa: PLR2004
         return Mesh(
             label=chosen.label,
             position=position,
             yaw_deg=rng.uniform(0, 360),
             size=(size, size, size),
-            surface=None if keeps_own else surface(rng, patterns=("plain", "noise", "marble")),
+            surface=paint(rng),
             pose=rng.random(),
             source=chosen.source,
+            is_repainted=chosen.any_colour and rng.random() < REPAINTED,
         )
 
     return draw_scene(MESH, seed, attempt, rng, draw_object=draw_object, size_px=log_uniform(rng, 30, 420))

@@ -100,7 +100,8 @@ class Mesh:
         position: x, y on the ground.
         yaw_deg: rotation about z.
         size: its largest extent in world units, three times.
-        surface: material of the body; None keeps the mesh's own materials.
+        surface: material of a mesh that has no colours of its own.
+        is_repainted: a mesh with colours of its own gets the surface too.
         pose: number in 0..1 that chooses among the resting poses.
         source: path of the file.
     """
@@ -110,9 +111,10 @@ class Mesh:
     position: tuple[float, float]
     yaw_deg: float
     size: Vector
-    surface: Surface | None
+    surface: Surface
     pose: float
     source: str
+    is_repainted: bool = False
 
 
 @dataclass(frozen=True)
@@ -273,6 +275,6 @@ class SceneSpec:
         return tuple(thing for thing in self.things if not isinstance(thing, Distractor))
 
     def as_json(self) -> dict[str, Any]:
-        """Return the spec as plain JSON data; all things have the same keys."""
+        """Return the spec as plain JSON data; all things have the same keys, and a mesh has `is_repainted` too."""
         things = [_THING_JSON | {"kind": thing.kind} | asdict(thing) for thing in self.things]
         return asdict(self) | {"things": things}

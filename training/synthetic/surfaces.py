@@ -37,6 +37,11 @@ def surface(rng: random.Random, *, patterns: Sequence[str], is_ground: bool = Fa
     )
 
 
+def paint(rng: random.Random) -> Surface:
+    """Draw a surface for an object that has no colours of its own, or that comes in all colours."""
+    return surface(rng, patterns=("plain", "plain", "noise", "marble"))
+
+
 def any_colour(rng: random.Random) -> Rgb:
     """Draw a colour: mostly white, grey, black or beige, as most things on tables are."""
     kind = rng.random()

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from training.data.transforms import (
     add_noise,
     augmentation,
     blur,
+    change_light,
     compress,
     distort_colours,
     flip_horizontally,
@@ -112,7 +115,7 @@ def test_augmentations_keep_size_type_and_valid_boxes(boxes: list[tuple[int, int
         assert (result.boxes_xyxy <= torch.tensor([60, 40, 60, 40])).all()
 
 
-@pytest.mark.parametrize("spoil", [distort_colours, blur, add_noise, compress])
+@pytest.mark.parametrize("spoil", [distort_colours, change_light, blur, add_noise, compress])
 def test_camera_effects_keep_boxes(spoil: object) -> None:
     torch.manual_seed(3)
     before = sample((5, 7, 21, 17))
@@ -191,3 +194,16 @@ def test_crop_has_scale_of_detector_input() -> None:
     torch.manual_seed(0)
     x0, y0, x1, y1 = halved(sample((20, 10, 40, 30))).boxes_xyxy[0].tolist()
     assert (x1 - x0, y1 - y0) == (10, 10)
+
+
+def test_keep_colours_never_swaps_channels() -> None:
+    red = sample((5, 7, 21, 17))
+    red = replace(red, image=torch.tensor([200, 60, 40], dtype=torch.uint8)[:, None, None].expand(3, 40, 60))
+    brightest = {}
+    for keeps in (True, False):
+        config = TrainConfig(horizontal_flip=0, photometric=1, scale_jitter=(1, 1), keep_colours=keeps)
+        torch.manual_seed(0)
+        means = [augmentation(config)(red).image.float().mean(dim=(1, 2)) for _ in range(40)]
+        brightest[keeps] = {int(mean.argmax()) for mean in means}
+        assert len({round(float(mean.sum())) for mean in means}) > 10
+    assert brightest == {True: {0}, False: {0, 1, 2}}

@@ -1,7 +1,7 @@
 import hashlib
 import json
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 
 import pytest
@@ -40,7 +40,7 @@ def rounded(spec: SceneSpec) -> str:
     ("draw", "expected"),
     [
         (dice_board, "b2bf0320a4a2192e"),
-        (partial(meshes, OBJECTS), "233917a6535a1924"),
+        (partial(meshes, OBJECTS), "38e1763cc7ca1845"),
     ],
 )
 def test_scenes_stay_the_same(draw: Draw, expected: str) -> None:
@@ -122,3 +122,13 @@ def test_board_is_flat_and_numbered() -> None:
         assert {thing.kind for thing in others if thing.size[2] <= 0.05} & {"hexagon", "box"}
         texts += [thing.text for thing in others]
     assert any(text.startswith("12") for text in texts)
+
+
+def test_meshes_keep_their_colours_unless_they_come_in_all() -> None:
+    def repainted(objects: list[MeshObject]) -> list[bool]:
+        things = [thing for seed in range(40) for thing in meshes(objects, seed).things if isinstance(thing, Mesh)]
+        return [thing.is_repainted for thing in things]
+
+    assert not any(repainted(OBJECTS))
+    some = repainted([replace(item, any_colour=True) for item in OBJECTS])
+    assert 0.6 < sum(some) / len(some) < 0.9

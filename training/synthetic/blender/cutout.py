@@ -11,7 +11,7 @@ import numpy as np
 from mathutils import Matrix, Quaternion, Vector  # installed with bpy
 
 from training.synthetic.blender.environment import add_lamp
-from training.synthetic.blender.meshes import template_of
+from training.synthetic.blender.meshes import paint, template_of
 from training.synthetic.blender.shapes import add_shape
 
 _WORLDS = os.path.join(bpy.utils.system_resource("DATAFILES"), "studiolights", "world")  # noqa: PTH118
@@ -32,7 +32,7 @@ def render_cutout(spec: dict, out: str) -> None:
         scene = bpy.context.scene
         _prepare(scene)
     if spec["thing"] is None:
-        item, diameter = _mesh(scene, spec["source"], spec["gloss"])
+        item, diameter = _mesh(scene, spec)
     else:
         item, diameter = _thing(scene, spec["thing"])
     turn = Quaternion(spec["turn"]).to_matrix().to_4x4()
@@ -52,8 +52,9 @@ def render_cutout(spec: dict, out: str) -> None:
     scene.cycles.samples = spec["samples"]
     scene.cycles.seed = spec["seed"] % 2**31
     rgba = _trace(scene, spec["size_px"])
+    is_for_once = item.data.users == 1  # the mesh of a thing, or a painted one
     bpy.data.objects.remove(item)
-    if spec["thing"] is not None:
+    if is_for_once:
         bpy.data.orphans_purge(do_recursive=True)
     np.savez(out, rgba=np.minimum(rgba, 60000).astype(np.float16), diameter=np.float32(diameter))
 
@@ -70,9 +71,9 @@ def _trace(scene: bpy.types.Scene, size: int) -> np.ndarray:
     return pixels.reshape(size, size, 4)[::-1]
 
 
-def _mesh(scene: bpy.types.Scene, path: str, gloss: float | None) -> tuple[bpy.types.Object, float]:
+def _mesh(scene: bpy.types.Scene, spec: dict) -> tuple[bpy.types.Object, float]:
     """Add a mesh with its middle at the origin and its bounding ball of diameter 1; return its own diameter too."""
-    template = template_of(scene, path)
+    template = template_of(scene, spec["source"])
     template.use_fake_user = True
     if template.name not in _diameters:
         points = np.array([vertex.co for vertex in template.data.vertices])
@@ -80,7 +81,8 @@ def _mesh(scene: bpy.types.Scene, path: str, gloss: float | None) -> tuple[bpy.t
         _diameters[template.name] = 2 * float(np.linalg.norm(points - middle, axis=1).max()), Vector(middle)
     diameter, middle = _diameters[template.name]
     item = template.copy()
-    _set_gloss(item.data, gloss)
+    paint(item, spec, extent=diameter)
+    _set_gloss(item.data, spec["gloss"])
     scene.collection.objects.link(item)
     item.matrix_world = Matrix.Scale(1 / diameter, 4) @ Matrix.Translation(-middle)
     return item, diameter

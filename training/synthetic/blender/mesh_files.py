@@ -28,6 +28,24 @@ def read_mesh_file(path: str) -> list[bpy.types.Object]:
     return fresh
 
 
+_DEFAULT_GREY, _ROUNDING = 0.8, 1e-3
+"""Each channel of the colour that Blender's importers give a material without one."""
+
+
+def has_colours(mesh: bpy.types.Mesh) -> bool:
+    """Return whether any material of a mesh has a texture, colours of vertices, or a colour of its own."""
+    for material in mesh.materials:
+        bsdf = _bsdf_of(material)
+        if bsdf is None:
+            if material is not None:
+                return True  # whatever its author made
+            continue
+        colour = bsdf.inputs["Base Color"]
+        if colour.is_linked or any(abs(value - _DEFAULT_GREY) > _ROUNDING for value in colour.default_value[:3]):
+            return True
+    return False
+
+
 def _import_gltf(path: str) -> None:
     import addon_utils  # noqa: PLC0415 - part of bpy
 

@@ -11,18 +11,15 @@ import numpy as np
 from mathutils import Matrix, Vector
 
 from training.synthetic.blender.materials import material_of
-from training.synthetic.blender.mesh_files import read_mesh_file
+from training.synthetic.blender.mesh_files import has_colours, read_mesh_file
 
 
 def add_mesh(scene: bpy.types.Scene, spec: dict) -> bpy.types.Object:
     """Add a mesh from a file, standing on the ground in the resting pose that the spec chooses."""
     template = template_of(scene, spec["source"])
     item = template.copy()
-    if spec["surface"]:
-        item.data = template.data.copy()
-        item.data.materials.clear()
-        item.data.materials.append(material_of(spec["surface"]))
     points = np.array([vertex.co for vertex in item.data.vertices])
+    paint(item, spec, extent=float(np.ptp(points, axis=0).max()))
     turn = Matrix.Rotation(math.radians(spec["yaw_deg"]), 3, "Z") @ _resting_turn(item.data, spec["pose"])
     scale = spec["size"][0] / np.ptp(points, axis=0).max()
     turned = points @ np.array(turn).T * scale
@@ -32,6 +29,20 @@ def add_mesh(scene: bpy.types.Scene, spec: dict) -> bpy.types.Object:
     item.matrix_world = Matrix.Translation(place) @ turn.to_4x4() @ Matrix.Scale(scale, 4)
     scene.collection.objects.link(item)
     return item
+
+
+def paint(item: bpy.types.Object, spec: dict, *, extent: float) -> None:
+    """Give an object the spec's surface, in a mesh of its own, if it has no colours or is to be repainted.
+
+    `extent` is the mesh's size in its own units, so that a pattern repeats as often whatever the unit.
+    """
+    if not spec["is_repainted"] and has_colours(item.data):
+        return
+    surface = spec["surface"]
+    item.data = item.data.copy()
+    item.data.use_fake_user = False
+    item.data.materials.clear()
+    item.data.materials.append(material_of({**surface, "scale": surface["scale"] / extent}))
 
 
 def template_of(scene: bpy.types.Scene, path: str) -> bpy.types.Object:

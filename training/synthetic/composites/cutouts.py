@@ -22,10 +22,10 @@ from rendersight import atomic
 from rendersight.annotations import Fault
 from training.data.dataset import BrokenDataset
 from training.synthetic.layout import WORLDS, draw_distractor
-from training.synthetic.recipes import MeshObject
+from training.synthetic.recipes import REPAINTED, MeshObject
 from training.synthetic.renderer import Blender, RenderFailed, Workers, run_on_workers
-from training.synthetic.scene import Distractor, Lamp, Rgb
-from training.synthetic.surfaces import any_colour, log_uniform
+from training.synthetic.scene import Distractor, Lamp, Rgb, Surface
+from training.synthetic.surfaces import any_colour, log_uniform, paint
 
 SIZE_PX = 256
 """Side of the picture that the object's bounding ball fills, px."""
@@ -49,6 +49,8 @@ class CutoutSpec:
         bounce_rgb: colour of the unseen floor below the object; None leaves the floor out.
         thing: a thing to show instead of a mesh; None shows the mesh.
         gloss: roughness of the object's materials; None keeps their own.
+        surface: material of a mesh that has no colours of its own.
+        is_repainted: a mesh with colours of its own gets the surface too.
         size_px: side of the picture, px.
         samples: paths per pixel.
     """
@@ -63,6 +65,8 @@ class CutoutSpec:
     lamp: Lamp | None
     bounce_rgb: Rgb | None
     gloss: float | None
+    surface: Surface
+    is_repainted: bool = False
     thing: Distractor | None = None
     size_px: int = SIZE_PX
     samples: int = SAMPLES
@@ -87,6 +91,8 @@ def draw(objects: Sequence[MeshObject], seed: int) -> CutoutSpec:
         lamp=_lamp(rng) if rng.random() < 0.4 else None,
         bounce_rgb=any_colour(rng) if rng.random() < 0.7 else None,
         gloss=rng.uniform(0.15, 0.9) if rng.random() < 0.6 else None,
+        surface=paint(rng),
+        is_repainted=chosen.any_colour and rng.random() < REPAINTED,
     )
 
 
