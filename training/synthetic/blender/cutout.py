@@ -31,10 +31,7 @@ def render_cutout(spec: dict, out: str) -> None:
         bpy.ops.wm.read_factory_settings(use_empty=True)
         scene = bpy.context.scene
         _prepare(scene)
-    if spec["thing"] is None:
-        item, diameter = _mesh(scene, spec)
-    else:
-        item, diameter = _thing(scene, spec["thing"])
+    item, diameter = _thing(scene, spec["parts"]) if spec["parts"] else _mesh(scene, spec)
     turn = Quaternion(spec["turn"]).to_matrix().to_4x4()
     item.matrix_world = turn @ item.matrix_world
     _aim(bpy.data.objects[_CAMERA], spec["distance"], math.radians(spec["elevation_deg"]))
@@ -88,14 +85,39 @@ def _mesh(scene: bpy.types.Scene, spec: dict) -> tuple[bpy.types.Object, float]:
     return item, diameter
 
 
-def _thing(scene: bpy.types.Scene, spec: dict) -> tuple[bpy.types.Object, float]:
-    item = add_shape(scene, spec)
+def _thing(scene: bpy.types.Scene, parts: list) -> tuple[bpy.types.Object, float]:
+    """Add a thing of parts as one object with its middle at the origin and a diagonal of 1; return its own diagonal."""
+    shapes = []
+    for spec, height in parts:
+        shape = add_shape(scene, spec)
+        shape.location.z += height
+        shapes.append(shape)
     bpy.context.view_layer.update()
+    item = shapes[0] if len(shapes) == 1 else _joined(scene, shapes)
     corners = np.array([item.matrix_world @ Vector(corner) for corner in item.bound_box])
     middle = Vector((corners.min(axis=0) + corners.max(axis=0)) / 2)
     diameter = float(np.linalg.norm(np.ptp(corners, axis=0)))
     item.matrix_world = Matrix.Scale(1 / diameter, 4) @ Matrix.Translation(-middle) @ item.matrix_world
     return item, diameter
+
+
+def _joined(scene: bpy.types.Scene, shapes: list) -> bpy.types.Object:
+    """Replace shapes by one object with their meshes, edges rounded, and materials."""
+    depsgraph = bpy.context.evaluated_depsgraph_get()
+    copies = []
+    for shape in shapes:
+        mesh = bpy.data.meshes.new_from_object(shape.evaluated_get(depsgraph))
+        mesh.transform(shape.matrix_world)
+        copies.append(bpy.data.objects.new("part", mesh))
+        scene.collection.objects.link(copies[-1])
+    for shape in shapes:
+        bpy.data.objects.remove(shape)
+    with bpy.context.temp_override(
+        active_object=copies[0], object=copies[0], selected_objects=copies, selected_editable_objects=copies
+    ):
+        bpy.ops.object.join()
+    bpy.context.view_layer.update()
+    return copies[0]
 
 
 def _prepare(scene: bpy.types.Scene) -> None:

@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.synthetic.composites.cutouts import Cutout
-from training.synthetic.composites.textures import crop, log_uniform, printed, procedural, recoloured
+from training.synthetic.composites.textures import (
+    coloured_like,
+    crop,
+    log_uniform,
+    printed,
+    procedural,
+    recoloured,
+    worn,
+)
 
 Pixels = NDArray[np.uint8]
 
@@ -135,7 +143,8 @@ class Compositor:
             cutout = self._pick(rng, label)
             if is_object:
                 scale = cutout.diameter / self._typical * log_uniform(rng, 0.85, 1.18)
-                layer = _resized(rng, cutout.rgba, size_px * scale / cutout.diameter_px, label)
+                rgba = worn(rng, cutout.rgba) if rng.random() < 0.4 else cutout.rgba
+                layer = _resized(rng, rgba, size_px * scale / cutout.diameter_px, label)
             else:
                 layer = self._distractor(rng, cutout, size_px * log_uniform(rng, 0.6, 1.7))
             if heap is None:
@@ -155,10 +164,14 @@ class Compositor:
         """Return something that resembles the objects and is none: another texture, other colours, or mixed parts."""
         rgba = cutout.rgba
         kind = rng.random()
-        if self._clutter and rng.random() < 0.5:
-            rgba = self._clutter[int(rng.integers(len(self._clutter)))].rgba
+        if self._clutter and rng.random() < 0.6:
+            thing = self._clutter[int(rng.integers(len(self._clutter)))].rgba
             size_px *= 1.4
-            kind /= 1.6 if kind < 0.72 else 1  # textures and colours, but no mixture
+            if rng.random() < 0.4:
+                thing = coloured_like(thing, rgba)
+            elif rng.random() < 0.4:
+                thing = self._retextured(rng, thing)
+            return _resized(rng, thing, size_px / max(thing.shape[:2]), None)
         if kind < 0.45:
             rgba = self._retextured(rng, rgba)
         elif kind < 0.65:
@@ -278,13 +291,39 @@ def _overlap(layer: _Layer, size: int) -> tuple[tuple[slice, slice], tuple[slice
 
 
 def _finish(canvas: NDArray[np.float32], rng: np.random.Generator) -> Pixels:
-    """Light the whole picture: a soft gradient, one exposure, one white balance."""
+    """Light the whole picture: a soft gradient, at times a hard shadow or a spot, one exposure, one white balance."""
     size = canvas.shape[0]
     corners = rng.uniform(0.75, 1.2, (2, 2)).astype(np.float32) if rng.random() < 0.6 else np.ones((2, 2), np.float32)
-    gradient = cv2.resize(corners, (size, size), interpolation=cv2.INTER_LINEAR)
-    balance = (1 + rng.normal(0, 0.05, 3)) * log_uniform(rng, 0.75, 1.25)
-    lit: Pixels = np.clip(canvas * gradient[..., None] * balance.astype(np.float32), 0, 255).astype(np.uint8)
+    light = cv2.resize(corners, (size, size), interpolation=cv2.INTER_LINEAR)
+    kind = rng.random()
+    if kind < 0.2:
+        light *= _cast_shadow(rng, size)
+    elif kind < 0.35:
+        light *= _spot(rng, size)
+    balance = (1 + rng.normal(0, 0.06, 3)) * log_uniform(rng, 0.6, 1.25)
+    lit: Pixels = np.clip(canvas * light[..., None] * balance.astype(np.float32), 0, 255).astype(np.uint8)
     return lit
+
+
+def _cast_shadow(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
+    """Return the light beside something that is not in the picture: a polygon of shade, its edge hard or soft."""
+    small = size // 4  # an edge needs few pixels
+    corners = rng.uniform(-0.3, 1.3, (int(rng.integers(3, 7)), 2)) * small
+    shade = np.ones((small, small), np.float32)
+    cv2.fillPoly(shade, [corners.astype(np.int32)], float(rng.uniform(0.3, 0.8)))
+    shade = cv2.GaussianBlur(shade, (0, 0), log_uniform(rng, 0.4, 8.0))
+    return np.asarray(cv2.resize(shade, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _spot(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
+    """Return the light of a lamp or flash that leaves the rest of the picture dark."""
+    small = size // 8
+    y, x = np.mgrid[0:small, 0:small].astype(np.float32) / small
+    middle = rng.uniform(0.1, 0.9, 2)
+    far = ((x - middle[0]) ** 2 + (y - middle[1]) ** 2) / rng.uniform(0.3, 0.9) ** 2
+    dark = rng.uniform(0.2, 0.6)
+    spot = (dark + (1.15 - dark) * np.exp(-far)).astype(np.float32)
+    return np.asarray(cv2.resize(spot, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _annotate(pixels: Pixels, seen: NDArray[np.int16], layers: Sequence[_Layer]) -> Composite:

@@ -21,6 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 from rendersight import atomic
 from rendersight.annotations import Fault
 from training.data.dataset import BrokenDataset
+from training.synthetic.composites.assemblies import assembly
 from training.synthetic.layout import WORLDS, draw_distractor
 from training.synthetic.recipes import REPAINTED, MeshObject
 from training.synthetic.renderer import Blender, RenderFailed, Workers, run_on_workers
@@ -47,7 +48,7 @@ class CutoutSpec:
         world: name of one of Blender's HDRIs, its rotation in degrees, and its mean luminance.
         lamp: an area light, or None.
         bounce_rgb: colour of the unseen floor below the object; None leaves the floor out.
-        thing: a thing to show instead of a mesh; None shows the mesh.
+        parts: parts of a thing to show instead of a mesh, each with its height above the ground; empty shows the mesh.
         gloss: roughness of the object's materials; None keeps their own.
         surface: material of a mesh that has no colours of its own.
         is_repainted: a mesh with colours of its own gets the surface too.
@@ -67,7 +68,7 @@ class CutoutSpec:
     gloss: float | None
     surface: Surface
     is_repainted: bool = False
-    thing: Distractor | None = None
+    parts: tuple[tuple[Distractor, float], ...] = ()
     size_px: int = SIZE_PX
     samples: int = SAMPLES
 
@@ -97,10 +98,21 @@ def draw(objects: Sequence[MeshObject], seed: int) -> CutoutSpec:
 
 
 def clutter(seed: int) -> CutoutSpec:
-    """Draw a cut-out of something that is never labelled: a box, can, ball, ring or card of any surface."""
+    """Draw a cut-out of something that is never labelled.
+
+    It is a box, can, ball, ring or card of any surface, or in half of the cut-outs an assembly of many parts: detectors
+    take things for the object that are put together as it is.
+    """
     rng = random.Random(f"clutter {seed}")  # noqa: S311
-    thing = replace(draw_distractor(rng, (0.0, 0.0)), yaw_deg=0.0)
-    return replace(draw([MeshObject("", "")], seed), thing=thing, turn=_any_turn(rng), gloss=None)
+    turn = _any_turn(rng)
+    if seed % 2:
+        parts = assembly(rng)
+        if rng.random() < 0.6:  # seen from above, where most parts are
+            yaw = rng.uniform(0, math.pi)
+            turn = (math.cos(yaw), 0.0, 0.0, math.sin(yaw))
+    else:
+        parts = ((replace(draw_distractor(rng, (0.0, 0.0)), yaw_deg=0.0), 0.0),)
+    return replace(draw([MeshObject("", "")], seed), parts=parts, turn=turn, gloss=None)
 
 
 def _any_turn(rng: random.Random) -> tuple[float, float, float, float]:

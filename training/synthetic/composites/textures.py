@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
 
+_SOLID = 128
+"""Smallest alpha of a pixel that belongs to a cut-out's object."""
+
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
     """Draw a number between two positive numbers, uniform in its logarithm."""
@@ -118,3 +121,26 @@ def recoloured(rng: np.random.Generator, rgb: Pixels) -> Pixels:
     hsv = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2HSV)
     hsv[..., 0] = (hsv[..., 0].astype(int) + int(rng.integers(40, 140))) % 180
     return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8)
+
+
+def coloured_like(rgba: Pixels, other: Pixels) -> Pixels:
+    """Return a cut-out with the mean colour and about the contrast of another cut-out."""
+    inside, model = (item[..., :3][item[..., 3] > _SOLID].astype(np.float32) for item in (rgba, other))
+    if not len(inside) or not len(model):
+        return rgba
+    gain = np.clip(model.std(axis=0) / (inside.std(axis=0) + 1), 0.5, 2.0)
+    rgb = (rgba[..., :3] - inside.mean(axis=0)) * gain + model.mean(axis=0)
+    return np.dstack([np.clip(rgb, 0, 255), rgba[..., 3]]).astype(np.uint8)
+
+
+def worn(rng: np.random.Generator, rgba: Pixels) -> Pixels:
+    """Return a cut-out with dust, stains, reflections or small print over its own colours."""
+    height, width = rgba.shape[:2]
+    over = (printed if rng.random() < 0.4 else procedural)(rng, height, width)
+    share = np.float32(rng.uniform(0.08, 0.35))
+    if rng.random() < 0.6:  # in patches
+        cells = int(log_uniform(rng, 2, 20))
+        patches = cv2.resize(rng.random((cells, cells)).astype(np.float32), (width, height))
+        share = share * 2 * np.clip(patches - 0.35, 0, 1)[..., None]
+    rgb = rgba[..., :3] + share * (over.astype(np.float32) - rgba[..., :3])
+    return np.dstack([np.clip(rgb, 0, 255), rgba[..., 3]]).astype(np.uint8)

@@ -5,7 +5,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from training.synthetic.composites.textures import Pixels, crop, log_uniform, printed, procedural, recoloured
+from training.synthetic.composites.textures import (
+    Pixels,
+    coloured_like,
+    crop,
+    log_uniform,
+    printed,
+    procedural,
+    recoloured,
+    worn,
+)
 
 
 @pytest.mark.parametrize("draw", [procedural, printed])
@@ -37,3 +46,35 @@ def test_log_uniform_stays_in_its_range() -> None:
     assert min(drawn) >= 0.1
     assert max(drawn) <= 10
     assert 0.7 < float(np.median(drawn)) < 1.45
+
+
+def cutout(*rgb: int) -> Pixels:
+    """Return a disc of a colour before nothing."""
+    y, x = np.mgrid[-20:20, -20:20]
+    alpha = np.where(x**2 + y**2 < 300, 255, 0)
+    return np.dstack([*(np.full((40, 40), value) for value in rgb), alpha]).astype(np.uint8)
+
+
+def test_coloured_like_takes_the_colour_and_keeps_the_outline() -> None:
+    found = coloured_like(cutout(200, 20, 20), cutout(30, 60, 180))
+    inside = found[..., 3] > 0
+
+    assert np.array_equal(found[..., 3], cutout(0, 0, 0)[..., 3])
+    assert np.abs(found[inside][:, :3].mean(axis=0) - (30, 60, 180)).max() < 1.5
+
+
+def test_coloured_like_leaves_a_cutout_as_it_is_where_nothing_is_solid() -> None:
+    faint = cutout(200, 20, 20) // np.array([1, 1, 1, 4], np.uint8)
+
+    assert np.array_equal(coloured_like(faint, cutout(0, 0, 0)), faint)
+    assert np.array_equal(coloured_like(cutout(0, 0, 0), faint), cutout(0, 0, 0))
+
+
+def test_worn_changes_some_pixels_and_keeps_the_outline() -> None:
+    new = cutout(200, 20, 20)
+    for seed in range(20):
+        found = worn(np.random.default_rng(seed), new)
+        assert np.array_equal(found[..., 3], new[..., 3])
+        # the object stays red
+        assert found[new[..., 3] > 0].mean(axis=0)[:3].argmax() == 0
+        assert not np.array_equal(found, new)
