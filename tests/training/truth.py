@@ -5,9 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
+from model_store.manifest import InputRule
 from rendersight.annotations import AnnotatedImage, LabelledBox
 from rendersight.detections import Detections
 from training.data.dataset import LabelledImages
+
+INPUT = InputRule(min_size=200, max_size=1000, mean=(0.5, 0.5, 0.5), std=(1.0, 1.0, 1.0))
+"""An input rule that doubles these photos."""
 
 NOTHING = Detections.of([], [], [])
 Box = tuple[float, float, float, float]

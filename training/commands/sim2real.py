@@ -70,6 +70,7 @@ def run(options: argparse.Namespace) -> None:
     report = Sim2Real.of(
         f"{loaded.info.name}@{loaded.info.version}",
         sha256=loaded.info.sha256,
+        input_rule=loaded.info.input,
         score_threshold=loaded.info.score_threshold if options.score_threshold is None else options.score_threshold,
         synthetic=detect(engine, with_margin("synthetic", options.box_margin), synthetic, bar=progress_bar),
         real=[detect(engine, name, data, bar=progress_bar) for name, data in real],

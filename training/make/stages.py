@@ -202,6 +202,7 @@ def report(plan: MakePlan, progress: MakeProgress, context: RunContext) -> MakeP
         sim2real = Sim2Real.of(
             plan.name,
             sha256=loaded.info.sha256,
+            input_rule=loaded.info.input,
             score_threshold=deciding.result.best_f1.score_threshold,
             synthetic=on_renders,
             real=[on_photos],

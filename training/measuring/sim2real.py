@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model_store.manifest import InputRule
 from training.measuring import bootstrap
 from training.measuring.bootstrap import Interval
 from training.measuring.calibration import Reliability, reliability
 from training.measuring.confusion import confusion_matrix
 from training.measuring.measured import Domain, pool
+from training.measuring.object_sizes import SizeBin, by_size
 from training.measuring.tables import Column, cell, column_of
 from training.measuring.thresholds import SURE, OperatingPoint, at_precision, at_score, worth_recommending
 
@@ -25,6 +27,7 @@ class Sim2Real:
     Attributes:
         model: name@version.
         sha256: hash of the weights' file.
+        input: how the detector resizes a photo.
         score_threshold: threshold in use; mistakes above it are counted and shown.
         synthetic: rendered photos that the detector was not trained on.
         real: one or more sets of real photos.
@@ -34,6 +37,7 @@ class Sim2Real:
 
     model: str
     sha256: str
+    input: InputRule
     score_threshold: float
     synthetic: Domain
     real: tuple[Domain, ...]
@@ -46,13 +50,14 @@ class Sim2Real:
         model: str,
         *,
         sha256: str,
+        input_rule: InputRule,
         score_threshold: float,
         synthetic: Domain,
         real: Sequence[Domain],
         shown: Sequence[Domain] = (),
     ) -> "Sim2Real":
         """Build the report from measured data sets; `real` is not empty. An empty `shown` shows all real ones."""
-        return cls(model, sha256, score_threshold, synthetic, tuple(real), pool(real), pool(shown or real))
+        return cls(model, sha256, input_rule, score_threshold, synthetic, tuple(real), pool(real), pool(shown or real))
 
     @property
     def domains(self) -> tuple[Domain, ...]:
@@ -110,6 +115,10 @@ class Sim2Real:
         """Return the `confusion_matrix` of the real photos at the threshold in use."""
         return confusion_matrix(self.photos.data, self.photos.found, score_threshold=self.score_threshold)
 
+    def sizes(self, item: Domain) -> list[SizeBin]:
+        """Return the objects of a data set by their size at the network's input, at the threshold in use."""
+        return by_size(item, self.input, score_threshold=self.score_threshold)
+
     def as_json(self) -> dict[str, Any]:
         """Return all figures, intervals, thresholds and counts, ready for JSON."""
         calibration = self.reliability()
@@ -147,6 +156,9 @@ class Sim2Real:
             "objects_by_class": {name: objects.count(name) for name in item.data.class_names},
             "detection_count": sum(len(found) for found in item.found),
             "dataset_fingerprint": item.data.fingerprint(),
+            "objects_by_size": [
+                asdict(one) | {"high_px": one.high_px if np.isfinite(one.high_px) else None} for one in self.sizes(item)
+            ],
             "thresholds": {
                 "best_f1": asdict(item.result.best_f1),
                 "precision_95": None if sure is None else asdict(sure),

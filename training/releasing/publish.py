@@ -347,6 +347,7 @@ def _report(manifest: Manifest, measured: _Measured, gallery_from: Sequence[str]
     return Sim2Real.of(
         f"{manifest.name}@{manifest.version}",
         sha256=measured.loaded.info.sha256,
+        input_rule=measured.loaded.info.input,
         score_threshold=measured.score_threshold,
         synthetic=measured.hold_out,
         real=measured.others,

@@ -6,6 +6,7 @@ import numpy as np
 
 from training.data.findings import Finding
 from training.measuring import bootstrap
+from training.measuring.object_sizes import size_rows
 from training.measuring.sim2real import Sim2Real
 from training.measuring.tables import NO_VALUE, class_table, figures_table, number, table
 from training.measuring.thresholds import SURE, OperatingPoint, at_precision, at_score
@@ -80,6 +81,13 @@ def sections(report: Sim2Real, *, with_photos: bool = True) -> list[str]:
         "",
         f"![sizes of the true boxes]({BOX_SIZES})",
         "",
+        "## How large an object must be",
+        "",
+        "Sizes are square roots of box areas, in px of the network's input. Counted are detections "
+        f"{above}, at IoU 0.5.",
+        "",
+        *_size_table(report),
+        "",
         "## Scores and thresholds",
         "",
         *_threshold_table(report),
@@ -97,6 +105,13 @@ def sections(report: Sim2Real, *, with_photos: bool = True) -> list[str]:
         f"![confusion matrix]({CONFUSION})",
         *(_mistakes(report) if with_photos else []),
     ]
+
+
+def _size_table(report: Sim2Real) -> list[str]:
+    header = ["size"]
+    for item in report.domains:
+        header += [f"objects in {item.name}", "found", "of these, named right"]
+    return table(header, size_rows([report.sizes(item) for item in report.domains]))
 
 
 def _mistakes(report: Sim2Real) -> list[str]:

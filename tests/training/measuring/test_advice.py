@@ -8,7 +8,7 @@ from PIL import Image
 
 from rendersight.annotations import AnnotatedImage, LabelledBox
 from rendersight.detections import Detections
-from tests.training.truth import NOTHING, labelled
+from tests.training.truth import INPUT, NOTHING, labelled
 from training.data.dataset import LabelledImages
 from training.measuring.advice import advise, mean_greys
 from training.measuring.evaluation import evaluate
@@ -42,6 +42,7 @@ def report(
     return Sim2Real.of(
         "pets@3",
         sha256="0" * 64,
+        input_rule=INPUT,
         score_threshold=0.5,
         synthetic=unsampled("renders", synthetic, right(synthetic)),
         real=[unsampled("desk", real, found or right(real))],

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from rendersight.detections import Detections
-from tests.training.truth import NOTHING, labelled, random_case
+from tests.training.truth import INPUT, NOTHING, labelled, random_case
 from training.measuring.measured import Domain, measure
 from training.measuring.sim2real import Sim2Real
 from training.reports.markdown import page
@@ -13,7 +13,9 @@ PAIR = [("cat", LEFT), ("cat", RIGHT)]
 
 
 def report(synthetic: Domain, *real: Domain, score_threshold: float = 0.5) -> Sim2Real:
-    return Sim2Real.of("pets@3", sha256="0" * 64, score_threshold=score_threshold, synthetic=synthetic, real=real)
+    return Sim2Real.of(
+        "pets@3", sha256="0" * 64, input_rule=INPUT, score_threshold=score_threshold, synthetic=synthetic, real=real
+    )
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from shutil import rmtree
 from rendersight.detections import Detections
 from tests.training.conftest import write_run
 from tests.training.html_tags import tags_of_a_whole_page
+from tests.training.truth import INPUT
 from training.data.dataset import LabelledImages, read_dataset
 from training.measuring.evaluation import evaluate
 from training.measuring.measured import measure
@@ -28,6 +29,7 @@ def write(out: Path, data: LabelledImages, found: Sequence[Detections]) -> str:
         Sim2Real.of(
             "shapes@1",
             sha256="0" * 64,
+            input_rule=INPUT,
             score_threshold=0.5,
             synthetic=measure("renders", data, guesses(data)),
             real=real,
