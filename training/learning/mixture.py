@@ -1,5 +1,6 @@
 """Training samples from two sources: images of a dataset, and composites that are drawn anew in each epoch."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -9,10 +10,10 @@ from PIL import Image
 
 from training.config import ConfigError, TrainConfig
 from training.data.dataset import DetectionDataset
-from training.data.transforms import Sample, augmentation
+from training.data.transforms import Augmentation, Sample, augmentation
 from training.seeds import mixed_seed
 from training.synthetic.composites.backgrounds import PREFIX
-from training.synthetic.composites.compositor import CompositeOptions, Compositor, Pixels
+from training.synthetic.composites.compositor import Composite, CompositeOptions, Compositor, Pixels
 from training.synthetic.composites.cutouts import read_cutouts
 from training.synthetic.composites.parts import BACKDROPS, CLUTTER, OBJECTS
 
@@ -40,9 +41,7 @@ class WithComposites(DetectionDataset):
         self._images, self._config, self._class_names = images, config, class_names
         self._count = config.composites
         self._compositor = open_compositor(folder, class_names, config)
-        # composites have their size already; what a camera does to a picture is left
-        as_they_are = {"scale_jitter": (1.0, 1.0), "aspect_jitter": 1.0, "crop_px": None}
-        self._camera = augmentation(config.model_copy(update=as_they_are))
+        self._camera = camera_of(config)
         self.epoch = 0
 
     @property
@@ -58,17 +57,27 @@ class WithComposites(DetectionDataset):
             self._images.epoch = self.epoch
             return self._images[index]
         seed = mixed_seed(self._config.seed, self.epoch, index, _STREAM)
-        composite = self._compositor.draw(seed)
-        sample = Sample(
-            image=torch.from_numpy(composite.pixels).permute(2, 0, 1).contiguous(),
-            boxes_xyxy=torch.from_numpy(composite.boxes_xyxy),
-            labels=torch.tensor([self._class_names.index(label) + 1 for label in composite.labels], dtype=torch.int64),
-            index=index,
-            ignored_xyxy=torch.from_numpy(composite.ignored_xyxy),
-        )
+        sample = sample_of(self._compositor.draw(seed), self._class_names, index=index)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             return self._camera(sample)
+
+
+def camera_of(config: TrainConfig) -> Augmentation:
+    """Return what a camera does to a composite, which has its size already."""
+    as_they_are = {"scale_jitter": (1.0, 1.0), "aspect_jitter": 1.0, "crop_px": None}
+    return augmentation(config.model_copy(update=as_they_are))
+
+
+def sample_of(composite: Composite, class_names: Sequence[str], *, index: int) -> Sample:
+    """Return a composite as a training sample; label i is `class_names[i - 1]`."""
+    return Sample(
+        image=torch.from_numpy(composite.pixels).permute(2, 0, 1).contiguous(),
+        boxes_xyxy=torch.from_numpy(composite.boxes_xyxy),
+        labels=torch.tensor([class_names.index(label) + 1 for label in composite.labels], dtype=torch.int64),
+        index=index,
+        ignored_xyxy=torch.from_numpy(composite.ignored_xyxy),
+    )
 
 
 def open_compositor(folder: Path, class_names: tuple[str, ...], config: TrainConfig) -> Compositor:

@@ -294,7 +294,7 @@ def _finish(canvas: NDArray[np.float32], rng: np.random.Generator) -> Pixels:
     """Light the whole picture: a soft gradient, at times a hard shadow or a spot, one exposure, one white balance."""
     size = canvas.shape[0]
     corners = rng.uniform(0.75, 1.2, (2, 2)).astype(np.float32) if rng.random() < 0.6 else np.ones((2, 2), np.float32)
-    light = cv2.resize(corners, (size, size), interpolation=cv2.INTER_LINEAR)
+    light = np.asarray(cv2.resize(corners, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
     kind = rng.random()
     if kind < 0.2:
         light *= _cast_shadow(rng, size)
@@ -311,8 +311,8 @@ def _cast_shadow(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
     corners = rng.uniform(-0.3, 1.3, (int(rng.integers(3, 7)), 2)) * small
     shade = np.ones((small, small), np.float32)
     cv2.fillPoly(shade, [corners.astype(np.int32)], float(rng.uniform(0.3, 0.8)))
-    shade = cv2.GaussianBlur(shade, (0, 0), log_uniform(rng, 0.4, 8.0))
-    return np.asarray(cv2.resize(shade, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
+    soft = cv2.GaussianBlur(shade, (0, 0), log_uniform(rng, 0.4, 8.0))
+    return np.asarray(cv2.resize(soft, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _spot(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
