@@ -54,7 +54,8 @@ class TrainConfig(BaseModel):
         weights: initial weights: `coco`, `imagenet`, `none`, a file, or a release. `resolve` replaces `auto` by `coco`,
             or by `imagenet` if the architecture has no COCO weights.
         frozen_stages: number of backbone stages, counted from the input, that are not trained.
-        rois_per_image: proposals per image that the box head learns from; at most a quarter are on objects.
+        rois_per_image: proposals per image that the box head learns from.
+        object_share: largest share of those that lies on objects; background fills the rest.
         rpn_proposals: most proposals per image that training keeps after suppression. The same limit applies to each
             feature level before suppression.
         min_size: shorter side of the network's input, px; None takes the architecture's.
@@ -111,6 +112,7 @@ class TrainConfig(BaseModel):
     weights: str = AUTO
     frozen_stages: NonNegativeInt = 0
     rois_per_image: PositiveInt = 512
+    object_share: float = Field(0.25, gt=0, lt=1)
     rpn_proposals: PositiveInt = 2000
     min_size: PositiveInt | None = None
     max_size: PositiveInt | None = None

@@ -17,7 +17,7 @@ if "-c" in sys.argv:  # the question whether bpy is there
 for line in sys.stdin:
     request = json.loads(line)
     if "cutout" in request:
-        np.savez(request["out"], rgba=np.full((32, 32, 4), 0.5, np.float16), diameter=np.float32(1))
+        np.savez(request["out"], rgba=np.full((32, 32, 4), 0.5, np.float16), diameter=np.float32(1), is_plain=True)
         print("@ok", flush=True)
         continue
     spec = request["spec"]

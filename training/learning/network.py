@@ -17,6 +17,7 @@ def size_for_training(network: FasterRCNN, config: TrainConfig) -> None:
     """Set the proposal counts of training, and the input size if `crop_px` asks for training on windows."""
     network.rpn.score_thresh = 0.0  # an untrained network scores every proposal low
     network.roi_heads.fg_bg_sampler.batch_size_per_image = config.rois_per_image
+    network.roi_heads.fg_bg_sampler.positive_fraction = config.object_share
     for limit in (network.rpn._pre_nms_top_n, network.rpn._post_nms_top_n):
         limit["training"] = config.rpn_proposals
     if config.crop_px:

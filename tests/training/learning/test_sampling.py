@@ -2,6 +2,8 @@ import torch
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 
 from model_store.architectures import NetworkOptions, build
+from training.config import TrainConfig
+from training.learning.network import size_for_training
 from training.learning.sampling import SeededSampler, SeededSampling
 
 
@@ -75,3 +77,12 @@ def test_a_network_s_loss_depends_on_seed_and_step_alone() -> None:
     assert losses(seed=1, step=0) == first
     assert losses(seed=1, step=1) != first
     assert losses(seed=2, step=0) != first
+
+
+def test_object_share_limits_the_proposals_on_objects() -> None:
+    network = build("fasterrcnn_mobilenet_v2_fpn", class_count=1)
+    size_for_training(network, TrainConfig(rois_per_image=16, object_share=0.5))
+    SeededSampling(network, 0).begin(0, [0])
+    positive, negative = network.roi_heads.fg_bg_sampler([matched(objects=40, background=200)])
+
+    assert (int(positive[0].sum()), int(negative[0].sum())) == (8, 8)

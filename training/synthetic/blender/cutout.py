@@ -11,7 +11,8 @@ import numpy as np
 from mathutils import Matrix, Quaternion, Vector  # installed with bpy
 
 from training.synthetic.blender.environment import add_lamp
-from training.synthetic.blender.meshes import paint, template_of
+from training.synthetic.blender.mesh_files import has_textures
+from training.synthetic.blender.meshes import paint, resting_turn, template_of
 from training.synthetic.blender.shapes import add_shape
 
 _WORLDS = os.path.join(bpy.utils.system_resource("DATAFILES"), "studiolights", "world")  # noqa: PTH118
@@ -22,7 +23,7 @@ _diameters: dict[str, tuple[float, Vector]] = {}
 
 
 def render_cutout(spec: dict, out: str) -> None:
-    """Render one object and write `rgba`, float16 (S, S, 4), linear and premultiplied, and the mesh's `diameter`.
+    """Render one object and write `rgba`, float16 (S, S, 4), linear and premultiplied, `diameter` and `is_plain`.
 
     Meshes, their textures and the worlds stay loaded for the next request.
     """
@@ -32,6 +33,7 @@ def render_cutout(spec: dict, out: str) -> None:
         scene = bpy.context.scene
         _prepare(scene)
     item, diameter = _thing(scene, spec["parts"]) if spec["parts"] else _mesh(scene, spec)
+    is_plain = not has_textures(item.data)
     turn = Quaternion(spec["turn"]).to_matrix().to_4x4()
     item.matrix_world = turn @ item.matrix_world
     _aim(bpy.data.objects[_CAMERA], spec["distance"], math.radians(spec["elevation_deg"]))
@@ -53,7 +55,7 @@ def render_cutout(spec: dict, out: str) -> None:
     bpy.data.objects.remove(item)
     if is_for_once:
         bpy.data.orphans_purge(do_recursive=True)
-    np.savez(out, rgba=np.minimum(rgba, 60000).astype(np.float16), diameter=np.float32(diameter))
+    np.savez(out, rgba=np.minimum(rgba, 60000).astype(np.float16), diameter=np.float32(diameter), is_plain=is_plain)
 
 
 def _trace(scene: bpy.types.Scene, size: int) -> np.ndarray:
@@ -82,6 +84,8 @@ def _mesh(scene: bpy.types.Scene, spec: dict) -> tuple[bpy.types.Object, float]:
     _set_gloss(item.data, spec["gloss"])
     scene.collection.objects.link(item)
     item.matrix_world = Matrix.Scale(1 / diameter, 4) @ Matrix.Translation(-middle)
+    if spec["pose"] is not None:
+        item.matrix_world = resting_turn(template, spec["pose"]).to_4x4() @ item.matrix_world
     return item, diameter
 
 

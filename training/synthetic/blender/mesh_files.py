@@ -46,6 +46,12 @@ def has_colours(mesh: bpy.types.Mesh) -> bool:
     return False
 
 
+def has_textures(mesh: bpy.types.Mesh) -> bool:
+    """Return whether the base colour of any material of a mesh comes from a texture or from vertices."""
+    found = [_bsdf_of(material) for material in mesh.materials]
+    return any(bsdf is not None and bsdf.inputs["Base Color"].is_linked for bsdf in found)
+
+
 def _import_gltf(path: str) -> None:
     import addon_utils  # noqa: PLC0415 - part of bpy
 

@@ -20,7 +20,7 @@ def add_mesh(scene: bpy.types.Scene, spec: dict) -> bpy.types.Object:
     item = template.copy()
     points = np.array([vertex.co for vertex in item.data.vertices])
     paint(item, spec, extent=float(np.ptp(points, axis=0).max()))
-    turn = Matrix.Rotation(math.radians(spec["yaw_deg"]), 3, "Z") @ _resting_turn(item.data, spec["pose"])
+    turn = Matrix.Rotation(math.radians(spec["yaw_deg"]), 3, "Z") @ resting_turn(template, spec["pose"])
     scale = spec["size"][0] / np.ptp(points, axis=0).max()
     turned = points @ np.array(turn).T * scale
     middle = (turned.min(axis=0) + turned.max(axis=0)) / 2
@@ -81,11 +81,29 @@ def _name_of(path: str) -> str:
     return hashlib.sha256(path.encode()).hexdigest()[:40]  # Blender cuts names after 63 bytes
 
 
-def _resting_turn(mesh: bpy.types.Mesh, pose: float) -> Matrix:
-    """Return the rotation that lays a mesh on a face of its convex hull; `pose` chooses among the stable faces.
+_resting_faces: dict[str, list[tuple[Vector, float]]] = {}
+
+
+def resting_turn(template: bpy.types.Object, pose: float) -> Matrix:
+    """Return the rotation that lays a mesh, of `template_of`, on a face of its convex hull that `pose` chooses.
 
     A mesh is stable on a face if its middle is above the face. Larger faces are chosen more often.
     """
+    if template.name not in _resting_faces:
+        _resting_faces[template.name] = _find_resting_faces(template.data)
+    faces = _resting_faces[template.name]
+    left = pose * sum(area for _, area in faces)
+    chosen = faces[-1][0]
+    for normal, area in faces:
+        left -= area
+        if left <= 0:
+            chosen = normal
+            break
+    return chosen.rotation_difference(Vector((0, 0, -1))).to_matrix()
+
+
+def _find_resting_faces(mesh: bpy.types.Mesh) -> list[tuple[Vector, float]]:
+    """Return the outward normal and the area of each face of the convex hull on which a mesh can stand."""
     hull = bmesh.new()
     hull.from_mesh(mesh)
     result = bmesh.ops.convex_hull(hull, input=hull.verts)
@@ -96,16 +114,9 @@ def _resting_turn(mesh: bpy.types.Mesh, pose: float) -> Matrix:
     middle = sum((face.calc_center_median() * face.calc_area() for face in hull.faces), Vector())
     middle /= max(sum(face.calc_area() for face in hull.faces), 1e-9)
     stable = [face for face in hull.faces if _is_above(face, middle)] or list(hull.faces)
-    left = pose * sum(face.calc_area() for face in stable)
-    chosen = stable[-1]
-    for face in stable:
-        left -= face.calc_area()
-        if left <= 0:
-            chosen = face
-            break
-    down = chosen.normal.copy()
+    found = [(face.normal.copy(), face.calc_area()) for face in stable]
     hull.free()
-    return down.rotation_difference(Vector((0, 0, -1))).to_matrix()
+    return found
 
 
 def _is_above(face: bmesh.types.BMFace, point: Vector) -> bool:

@@ -20,6 +20,7 @@ from training.synthetic.composites.textures import (
     printed,
     procedural,
     recoloured,
+    shaded,
     worn,
 )
 
@@ -143,7 +144,7 @@ class Compositor:
             cutout = self._pick(rng, label)
             if is_object:
                 scale = cutout.diameter / self._typical * log_uniform(rng, 0.85, 1.18)
-                rgba = worn(rng, cutout.rgba) if rng.random() < 0.4 else cutout.rgba
+                rgba = _as_in_reality(rng, cutout)
                 layer = _resized(rng, rgba, size_px * scale / cutout.diameter_px, label)
             else:
                 layer = self._distractor(rng, cutout, size_px * log_uniform(rng, 0.6, 1.7))
@@ -172,7 +173,7 @@ class Compositor:
             elif rng.random() < 0.4:
                 thing = self._retextured(rng, thing)
             return _resized(rng, thing, size_px / max(thing.shape[:2]), None)
-        if kind < 0.45:
+        if kind < 0.45 or (kind < 0.65 and cutout.is_plain):  # the colours of a plain object are not its own
             rgba = self._retextured(rng, rgba)
         elif kind < 0.65:
             rgba = np.concatenate([recoloured(rng, rgba[..., :3]), rgba[..., 3:]], axis=2)
@@ -226,6 +227,14 @@ class Compositor:
         return canvas
 
 
+def _as_in_reality(rng: np.random.Generator, cutout: Cutout) -> Pixels:
+    """Return an object with wear; one of plain colours also in other shades, since no real thing has CAD's colours."""
+    rgba = cutout.rgba
+    if cutout.is_plain:
+        rgba = shaded(rng, rgba)
+    return worn(rng, rgba) if rng.random() < (0.6 if cutout.is_plain else 0.35) else rgba
+
+
 def _resized(rng: np.random.Generator, rgba: Pixels, scale: float, label: str | None) -> _Layer:
     """Return a cut-out at a new size, with its own exposure and a slightly soft edge."""
     height, width = rgba.shape[:2]
@@ -235,7 +244,7 @@ def _resized(rng: np.random.Generator, rgba: Pixels, scale: float, label: str | 
     resized = cv2.resize(premultiplied, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     alpha = np.clip(resized[..., 3] / 255, 0, 1)
     rgb = resized[..., :3] / np.maximum(alpha, 1e-3)[..., None]
-    gain, gamma = log_uniform(rng, 0.6, 1.45), log_uniform(rng, 0.8, 1.25)
+    gain, gamma = log_uniform(rng, 0.7, 1.7), log_uniform(rng, 0.8, 1.25)
     rgb = 255 * np.power(np.clip(rgb / 255, 0, 1), gamma) * gain
     if rng.random() < 0.5:
         alpha[:] = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(0.3, 0.9))
@@ -300,9 +309,23 @@ def _finish(canvas: NDArray[np.float32], rng: np.random.Generator) -> Pixels:
         light *= _cast_shadow(rng, size)
     elif kind < 0.35:
         light *= _spot(rng, size)
-    balance = (1 + rng.normal(0, 0.06, 3)) * log_uniform(rng, 0.6, 1.25)
-    lit: Pixels = np.clip(canvas * light[..., None] * balance.astype(np.float32), 0, 255).astype(np.uint8)
-    return lit
+    balance = (1 + rng.normal(0, 0.06, 3)) * log_uniform(rng, 0.6, 1.4)
+    return as_cameras_save(np.clip(canvas * light[..., None] * balance.astype(np.float32), 0, 255), rng)
+
+
+def as_cameras_save(lit: NDArray[np.float32], rng: np.random.Generator) -> Pixels:
+    """Return a picture with the contrast, the colours and the sharp edges that a phone's software adds."""
+    contrast, saturation = np.float32(rng.uniform(0.95, 1.55)), np.float32(rng.uniform(0.75, 1.4))
+    grey = lit @ np.array([0.299, 0.587, 0.114], np.float32)
+    middle = np.float32(0.5 * grey.mean() + 55)
+    # contrast is about the middle, saturation about each pixel's own grey
+    toned = middle + contrast * (grey - middle)
+    developed = toned[..., None] + saturation * contrast * (lit - grey[..., None])
+    if rng.random() < 0.6:
+        soft = cv2.GaussianBlur(developed, (0, 0), rng.uniform(0.7, 1.6))
+        developed += np.float32(rng.uniform(0.2, 1.2)) * (developed - soft)
+    saved: Pixels = np.clip(developed, 0, 255).astype(np.uint8)
+    return saved
 
 
 def _cast_shadow(rng: np.random.Generator, size: int) -> NDArray[np.float32]:

@@ -31,7 +31,10 @@ from training.synthetic.surfaces import any_colour, log_uniform, paint
 SIZE_PX = 256
 """Side of the picture that the object's bounding ball fills, px."""
 SAMPLES = 8
+AT_REST = 0.65
+"""Share of the cut-outs that show the object in a resting pose."""
 _FACTS = "rendersight"
+_FACT_NAMES = ("label", "source", "diameter", "diameter_px", "is_plain")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class CutoutSpec:
         label: class of the object.
         seed: seed of the cut-out and of the path tracer.
         turn: rotation of the object as a unit quaternion w, x, y, z.
+        pose: number in 0..1 that chooses a resting pose of the mesh, which `turn` then rotates; None takes the mesh as
+            it is.
         distance: of the camera from the object, in diameters.
         elevation_deg: of the camera above the horizon.
         world: name of one of Blender's HDRIs, its rotation in degrees, and its mean luminance.
@@ -68,6 +73,7 @@ class CutoutSpec:
     gloss: float | None
     surface: Surface
     is_repainted: bool = False
+    pose: float | None = None
     parts: tuple[tuple[Distractor, float], ...] = ()
     size_px: int = SIZE_PX
     samples: int = SAMPLES
@@ -78,14 +84,19 @@ Draw = Callable[[int], CutoutSpec]
 
 
 def draw(objects: Sequence[MeshObject], seed: int) -> CutoutSpec:
-    """Draw a cut-out; consecutive seeds show the objects in turn."""
+    """Draw a cut-out; consecutive seeds show the objects in turn.
+
+    Most objects rest on something, as things do that people photograph; the others are turned at random.
+    """
     rng = random.Random(f"cutout {seed}")  # noqa: S311
     chosen = objects[seed % len(objects)]
+    is_at_rest = rng.random() < AT_REST
     return CutoutSpec(
         source=chosen.source,
         label=chosen.label,
         seed=seed,
-        turn=_any_turn(rng),
+        turn=_yaw(rng) if is_at_rest else _any_turn(rng),
+        pose=rng.random() if is_at_rest else None,
         distance=log_uniform(rng, 1.3, 8.0),
         elevation_deg=rng.uniform(-5, 85),
         world=(rng.choice(WORLDS), rng.uniform(0, 360), log_uniform(rng, 0.35, 1.3)),
@@ -108,11 +119,16 @@ def clutter(seed: int) -> CutoutSpec:
     if seed % 2:
         parts = assembly(rng)
         if rng.random() < 0.6:  # seen from above, where most parts are
-            yaw = rng.uniform(0, math.pi)
-            turn = (math.cos(yaw), 0.0, 0.0, math.sin(yaw))
+            turn = _yaw(rng)
     else:
         parts = ((replace(draw_distractor(rng, (0.0, 0.0)), yaw_deg=0.0), 0.0),)
-    return replace(draw([MeshObject("", "")], seed), parts=parts, turn=turn, gloss=None)
+    return replace(draw([MeshObject("", "")], seed), parts=parts, turn=turn, pose=None, gloss=None)
+
+
+def _yaw(rng: random.Random) -> tuple[float, float, float, float]:
+    """Return a rotation about the vertical."""
+    half = rng.uniform(0, math.pi)
+    return math.cos(half), 0.0, 0.0, math.sin(half)
 
 
 def _any_turn(rng: random.Random) -> tuple[float, float, float, float]:
@@ -147,6 +163,7 @@ class Cutout:
         source: file name of the mesh.
         diameter: diameter of the mesh's bounding ball, in the mesh's own units.
         diameter_px: the same length in this picture, px.
+        is_plain: the mesh has plain colours, no texture. Real objects then have other shades, print and wear.
     """
 
     rgba: NDArray[np.uint8]
@@ -154,10 +171,11 @@ class Cutout:
     source: str
     diameter: float
     diameter_px: float
+    is_plain: bool = False
 
     def facts(self) -> str:
         """Return everything but the pixels as JSON."""
-        return json.dumps({key: getattr(self, key) for key in ("label", "source", "diameter", "diameter_px")})
+        return json.dumps({key: getattr(self, key) for key in _FACT_NAMES})
 
 
 def read_cutouts(folder: Path) -> list[Cutout]:
@@ -225,7 +243,14 @@ def _render(process: Blender, spec: CutoutSpec, path: Path) -> None:
         raise RenderFailed(f"{spec.source} shows nothing")
     cropped = rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     seen = 2 * spec.distance * math.tan(math.asin(0.5 / spec.distance))  # diameters across the picture at the object
-    cutout = Cutout(cropped, spec.label, Path(spec.source).name, float(arrays["diameter"]), spec.size_px / seen)
+    cutout = Cutout(
+        cropped,
+        spec.label,
+        Path(spec.source).name,
+        float(arrays["diameter"]),
+        spec.size_px / seen,
+        is_plain=bool(arrays["is_plain"]),
+    )
     info = PngInfo()
     info.add_text(_FACTS, cutout.facts())
     file = BytesIO()

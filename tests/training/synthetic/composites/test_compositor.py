@@ -1,9 +1,11 @@
 """Composites: boxes of the visible part, true relative sizes, and the same picture from the same seed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from training.synthetic.composites.compositor import CompositeOptions, Compositor
+from training.synthetic.composites.compositor import CompositeOptions, Compositor, as_cameras_save
 from training.synthetic.composites.cutouts import Cutout
 
 
@@ -72,3 +74,32 @@ def test_clutter_is_never_labelled() -> None:
     compositor = Compositor(objects, [], CompositeOptions(empty_share=0.5), clutter=clutter)
 
     assert {label for seed in range(30) for label in compositor.draw(seed).labels} == {"red"}
+
+
+def share_of_blue(cutout: Cutout) -> float:
+    """Return how often blue is the strongest channel in the middle of an object's box in composites."""
+    compositor = Compositor([cutout], [], CompositeOptions(empty_share=0, smallest=0.2, largest=0.3))
+    found = []
+    for seed in range(40):
+        composite = compositor.draw(seed)
+        for left, top, right, bottom in composite.boxes_xyxy.astype(int):
+            middle = composite.pixels[(top + bottom) // 2, (left + right) // 2].astype(int)
+            found.append(int(middle.argmax()) == 2)
+    return sum(found) / len(found)
+
+
+def test_plain_objects_come_in_other_shades_and_textured_ones_do_not() -> None:
+    textured = square("a", rgb=(20, 20, 230))
+    assert share_of_blue(textured) > 0.85  # now and then something else covers the middle
+    assert share_of_blue(replace(textured, is_plain=True)) < 0.8
+
+
+def test_cameras_save_more_contrast_and_colour() -> None:
+    x = np.mgrid[0:64, 0:64][1].astype(np.float32)
+    dull = np.stack([100 + x, 110 + 0 * x, 140 - x], axis=2)
+    stretched = [
+        float(np.std(as_cameras_save(dull, np.random.default_rng(seed)).astype(float))) / float(dull.std())
+        for seed in range(30)
+    ]
+    assert 1.05 < np.median(stretched) < 1.6
+    assert min(stretched) > 0.7

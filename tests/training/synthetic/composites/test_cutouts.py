@@ -25,7 +25,7 @@ for line in sys.stdin:
     spec = request["cutout"]
     rgba = np.zeros((spec["size_px"], spec["size_px"], 4), np.float16)
     {behaviour}
-    np.savez(request["out"], rgba=rgba, diameter=np.float32(25))
+    np.savez(request["out"], rgba=rgba, diameter=np.float32(25), is_plain=True)
     print("@ok", flush=True)
 """
 
@@ -55,6 +55,14 @@ def test_objects_take_turns() -> None:
     assert [draw(OBJECTS, seed).label for seed in range(4)] == ["nut", "bolt", "nut", "bolt"]
 
 
+def test_most_objects_rest_and_the_others_are_turned_at_random() -> None:
+    drawn = [draw(OBJECTS, seed) for seed in range(200)]
+    at_rest = [spec for spec in drawn if spec.pose is not None]
+    assert 0.5 < len(at_rest) / len(drawn) < 0.8
+    assert all(spec.turn[1:3] == (0, 0) for spec in at_rest)  # about the vertical
+    assert any(spec.turn[1] for spec in drawn if spec.pose is None)
+
+
 def test_rotations_are_unit_quaternions() -> None:
     for seed in range(20):
         assert np.linalg.norm(draw(OBJECTS, seed).turn) == pytest.approx(1)
@@ -71,6 +79,7 @@ def test_rendered_cutouts_are_cropped_and_know_their_size(tmp_path: Path) -> Non
 
     assert first.rgba.shape == (20, 60, 4)
     assert first.rgba[..., 3].min() == 255
+    assert first.is_plain
     assert (first.label, first.source, first.diameter) == ("nut", "nut.obj", 25)
     assert (second.label, second.source) == ("bolt", "bolt.obj")
     assert 200 < first.diameter_px <= 256

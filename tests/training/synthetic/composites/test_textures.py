@@ -13,6 +13,7 @@ from training.synthetic.composites.textures import (
     printed,
     procedural,
     recoloured,
+    shaded,
     worn,
 )
 
@@ -78,3 +79,13 @@ def test_worn_changes_some_pixels_and_keeps_the_outline() -> None:
         # the object stays red
         assert found[new[..., 3] > 0].mean(axis=0)[:3].argmax() == 0
         assert not np.array_equal(found, new)
+
+
+def test_shaded_keeps_the_outline_and_draws_many_hues() -> None:
+    blue = cutout(20, 60, 200)
+    brightest = set()
+    for seed in range(40):
+        found = shaded(np.random.default_rng(seed), blue)
+        assert np.array_equal(found[..., 3], blue[..., 3])
+        brightest.add(int(found[blue[..., 3] > 0].mean(axis=0)[:3].argmax()))
+    assert brightest == {0, 1, 2}
