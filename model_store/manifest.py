@@ -4,7 +4,6 @@ import math
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-import numpy as np
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -55,10 +54,9 @@ class InputRule(_Data):
     def resized_hw(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width, px, of an image after resizing; 0 for a side of which nothing is left.
 
-        The arithmetic, a float32 factor and rounding down, is torchvision's (`GeneralizedRCNNTransform`).
+        The arithmetic, a float64 factor and rounding down, is torchvision's (`GeneralizedRCNNTransform`).
         """
-        shorter, longer = np.float32(min(height, width)), np.float32(max(height, width))
-        scale = float(min(np.float32(self.min_size) / shorter, np.float32(self.max_size) / longer))
+        scale = min(self.min_size / min(height, width), self.max_size / max(height, width))
         return math.floor(height * scale), math.floor(width * scale)
 
 

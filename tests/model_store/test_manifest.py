@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from model_store.errors import BrokenRelease
 from model_store.manifest import ExpectedDetection, GoldenImage, InputRule, Manifest, Metrics, Origin
@@ -161,3 +164,12 @@ def test_a_wrong_field_on_disk_is_named(tmp_path: Path) -> None:
     path.write_text(json.dumps(document), "utf-8")
     with pytest.raises(BrokenRelease, match=r"metrics\.0\.figures\.AP50: .*; licence_url: "):
         Manifest.read(tmp_path)
+
+
+def test_input_rule_gives_the_size_that_torchvision_resizes_to() -> None:
+    rule = InputRule(min_size=64, max_size=128, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
+    resize = GeneralizedRCNNTransform(64, 128, list(rule.mean), list(rule.std)).eval()
+    for height, width in np.random.default_rng(0).integers(1, 400, (100, 2)).tolist():
+        if min(expected := rule.resized_hw(height, width)) > 0:
+            (found,) = resize([torch.zeros(3, height, width)])[0].image_sizes
+            assert found == expected, f"{height} x {width}"
