@@ -7,6 +7,7 @@ class TrainingError(Exception):
     TrainingError
     ├── ConfigError       a hyperparameter or a preset is wrong
     ├── RunError          a run folder is not what the command needs
+    ├── ExportError       a model cannot be exported, or not to that place
     ├── BrokenCheckpoint  a checkpoint file is missing or unreadable
     ├── BlenderMissing    no Python interpreter with bpy was found
     ├── NonFiniteLoss     a loss or its gradient became infinite or NaN

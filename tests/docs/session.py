@@ -37,6 +37,7 @@ SMALL: dict[str, list[str]] = {
     "compare": [],
     "predict": _HERE,
     "publish": _STORE,
+    "export": _STORE,
     "sim2real": _HERE,
     "render": ["--count", "2"],
     "cutouts": ["--count", "2", "--clutter", "1", "--backdrops", "1"],

@@ -9,7 +9,15 @@ import pytest
 from tests.docs.markdown import CARDS, PAGES, ROOT, anchors, links, name_of, prose
 
 HERE = {"127.0.0.1", "localhost"}
-ELSEWHERE = {"docs.ray.io", "example.com", "github.com", "keepachangelog.com", "semver.org", "www.rfc-editor.org"}
+ELSEWHERE = {
+    "docs.openvino.ai",
+    "docs.ray.io",
+    "example.com",
+    "github.com",
+    "keepachangelog.com",
+    "semver.org",
+    "www.rfc-editor.org",
+}
 """Where pages may lead a reader; one more is added here on purpose."""
 
 every_page = pytest.mark.parametrize("page", [*PAGES, *CARDS], ids=name_of)

@@ -15,6 +15,7 @@ VERBS: Mapping[str, str] = {
     "predict": "detect objects in photos; write pictures and LabelMe files",
     "publish": "publish a run's best checkpoint as a release",
     "accelerate": "add fast engines to a release as its next version",
+    "export": "write a detector as an ONNX file or for OpenVINO Model Server",
     "render": "render labelled photos of dice or of your own meshes",
     "cutouts": "render the parts of composites, to train with --composites-from",
     "preview": "render a few scenes and show their boxes",
