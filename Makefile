@@ -4,10 +4,10 @@ MINUTES ?= 10
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-EVERYDAY := not long and not container and not blender and not browser and not kubernetes and not prometheus and not ray
+EVERYDAY := not long and not container and not blender and not browser and not kubernetes and not prometheus and not ray and not node
 SOURCES := rendersight model_store app training deploy tests benchmarks
 
-.PHONY: help serve test test-all format lock bench bench-env soak render-env ray-env reference clean
+.PHONY: help serve test test-all format lock bench bench-env soak render-env ray-env node-env reference clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -21,7 +21,7 @@ test: $(VENV)/dev.stamp ## run the linter, the type checker and the everyday tes
 	$(BIN)/mypy & types=$$!; $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --max-worker-restart 0 -m "$(EVERYDAY)"; tests=$$?; \
 	wait $$types && exit $$tests
 
-test-all: $(VENV)/dev.stamp render-env ray-env ## run all tests, including the slow ones
+test-all: $(VENV)/dev.stamp render-env ray-env node-env ## run all tests, including the slow ones
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
@@ -84,4 +84,12 @@ ray-env: $(VENV)-ray/stamp ## install Ray in its own environment, for deploy/ray
 $(VENV)-ray/stamp: requirements/ray.txt
 	$(PYTHON) -m venv $(VENV)-ray
 	$(VENV)-ray/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r $<
+	@touch $@
+
+node-env: $(VENV)-node/stamp ## install what the JavaScript example of docs/export.md needs; takes Node.js with npm
+
+$(VENV)-node/stamp: requirements/node/package.json requirements/node/package-lock.json
+	mkdir -p $(VENV)-node
+	cp $^ $(VENV)-node
+	npm ci --prefix $(VENV)-node --ignore-scripts --no-audit --no-fund --silent
 	@touch $@

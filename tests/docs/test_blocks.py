@@ -14,7 +14,7 @@ from tests.docs.markdown import PAGES, ROOT, Block, blocks, commands_in, inline_
 from training.cli import PROGRAM as TRAINING
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
-LANGUAGES = {"sh", "python", "json", "yaml", "text"}
+LANGUAGES = {"sh", "python", "javascript", "json", "yaml", "text"}
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 
 every_block = pytest.mark.parametrize("block", BLOCKS, ids=str)
@@ -28,7 +28,7 @@ def test_a_block_has_a_language_that_is_known(block: Block) -> None:
 
 @every_block
 def test_a_marker_is_on_a_command_and_names_tests_that_exist(block: Block) -> None:
-    assert not block.marker or block.language in ("sh", "python")
+    assert not block.marker or block.language in ("sh", "python", "javascript")
     assert not block.marker or block.why_not_run or block.run_by
     for test in block.run_by:
         path, _, name = test.partition("::")

@@ -1,5 +1,6 @@
 """The examples of docs/export.md run without our packages and find what the engines find."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -67,3 +68,17 @@ def test_python_example_finds_what_the_service_finds(dice: Path, tmp_path: Path)
     assert_found(found, px=0.1, score=0.001)  # it prints as many digits
     shown = next(block.text for block in blocks(PAGE) if block.text.startswith("$ python detect.py"))
     assert sorted(line.split()[0] for line in shown.splitlines()[1:]) == sorted(name for name, _, _ in found)
+
+
+@pytest.mark.node
+def test_javascript_example_finds_what_the_service_finds(dice: Path, tmp_path: Path) -> None:
+    script = tmp_path / "detect.mjs"
+    script.write_text(example("javascript"))
+    (tmp_path / "node_modules").symlink_to(ROOT / ".venv-node" / "node_modules")
+    assert_found(found_by(["node", script], dice), px=1, score=0.02)  # another decoder of JPEG
+
+
+def test_javascript_example_has_the_names_and_the_threshold_of_the_release() -> None:
+    manifest = store.find(store.DEFAULT_ROOT, "dice").manifest
+    assert f"const names = {json.dumps(manifest.class_names)};" in example("javascript")
+    assert f"const threshold = {manifest.score_threshold};" in example("javascript")
