@@ -51,8 +51,9 @@ def convert(network: FasterRCNN, *, one_label_iou: float | None) -> onnx.ModelPr
         The model, without metadata. An image that resizing leaves less than 1 px of a side has no objects.
     """
     nodes = Nodes()
-    size_hw, resized_hw, is_seen = _sizes(nodes, network)
-    pixels = _pixels(nodes, network, size_hw, resized_hw)
+    image = nodes.to_f32("image")  # TensorRT takes bytes only to cast them
+    size_hw, resized_hw, is_seen = _sizes(nodes, network, image)
+    pixels = _pixels(nodes, network, image, size_hw=size_hw, resized_hw=resized_hw)
     maps = nodes.graph(
         _trace(_Features(network), torch.zeros(1, 3, _EXAMPLE_PX, _EXAMPLE_PX), [2, 3]), "features", pixels
     )
@@ -140,28 +141,28 @@ def _trace(module: nn.Module, example: Tensor, free_axes: Sequence[int]) -> onnx
     return onnx.load_from_string(written.getvalue())
 
 
-def _sizes(nodes: Nodes, network: FasterRCNN) -> tuple[Value, Value, Value]:
+def _sizes(nodes: Nodes, network: FasterRCNN, image: Value) -> tuple[Value, Value, Value]:
     """Return the sizes (2,) of the image and of the network's input, y before x, px, and whether the input has any."""
     add, rule = nodes.add, network.transform
-    size_hw = nodes.to_f32(add("Shape", "image", start=0, end=2))
+    size_hw = nodes.to_f32(add("Shape", image, start=0, end=2))
     resized_hw = resized(nodes, size_hw, min_size=rule.min_size[-1], max_size=rule.max_size)
     smallest = add("ReduceMin", resized_hw, nodes.i64([0]))
     return size_hw, add("Max", resized_hw, nodes.f32(1)), add("Greater", smallest, nodes.f32(0))
 
 
-def _pixels(nodes: Nodes, network: FasterRCNN, size_hw: Value, resized_hw: Value) -> Value:
+def _pixels(nodes: Nodes, network: FasterRCNN, image: Value, *, size_hw: Value, resized_hw: Value) -> Value:
     """Return the network's input (1, 3, H, W): resized as torch does, normalised and padded with zeros.
 
     ONNX's own `Resize` computes other source coordinates: they differ by up to 2^-11 px in an image of 4,000 px, which
     moves boxes by more than 0.01 px.
     """
     add, rule = nodes.add, network.transform
-    pixels = "image"
+    pixels = image
     for axis, shape in enumerate(([-1, 1, 1], [1, -1, 1])):
         size, target = nodes.gather(size_hw, [axis]), nodes.gather(resized_hw, [axis])
         first, second, weight = _source(nodes, size, target)
         weight = add("Reshape", weight, nodes.i64(shape))
-        near, far = (nodes.to_f32(nodes.gather(pixels, places, axis)) for places in (first, second))
+        near, far = (nodes.gather(pixels, places, axis) for places in (first, second))
         pixels = add("Add", add("Mul", near, add("Sub", nodes.f32(1), weight)), add("Mul", far, weight))
     mean, std = nodes.f32(rule.image_mean), nodes.f32(rule.image_std)
     normal = add("Div", add("Sub", add("Div", pixels, nodes.f32(255)), mean), std)

@@ -126,6 +126,11 @@ def test_no_tensor_is_float64(tiny: onnx.ModelProto) -> None:
     assert types <= {TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL, TensorProto.UINT8}
 
 
+def test_the_bytes_of_the_image_are_only_cast(tiny: onnx.ModelProto) -> None:
+    """TensorRT has no other use for bytes."""
+    assert [node.op_type for node in tiny.graph.node if "image" in node.input] == ["Cast"]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", list(ARCHITECTURES))
 def test_every_architecture_gives_what_torch_gives(

@@ -61,3 +61,13 @@ def test_openvino_computes_the_sizes_of_torchvision(min_size: int, max_size: int
         if tuple(found := compiled([np.array(size, np.float32)])[0]) != expected.resized_hw(*size)
     }
     assert wrong == set()
+
+
+def test_no_tensor_has_more_numbers_than_tensorrt_takes_for_shapes() -> None:
+    inferred = onnx.shape_inference.infer_shapes(model(800, 1333), strict_mode=True)
+    constants = {item.name: int(np.prod(item.dims)) for item in inferred.graph.initializer}
+    others = {
+        item.name: int(np.prod([side.dim_value or 2 for side in item.type.tensor_type.shape.dim]))
+        for item in inferred.graph.value_info
+    }
+    assert max({**constants, **others}.values()) <= 64
