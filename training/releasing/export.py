@@ -76,7 +76,9 @@ def export_openvino(loaded: LoadedNetwork, folder: Path) -> None:
     for name, text in metadata_of(loaded).items():
         graph.set_rt_info(text, ["model_info", name])
     name = loaded.info.name
-    served = {"model_config_list": [{"config": {"name": name, "base_path": f"{SERVED_FROM}/{name}"}}]}
+    # by default, processors with bfloat16 compute in it, and boxes are off by several px
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    config = {"name": name, "base_path": f"{SERVED_FROM}/{name}", "plugin_config": exact}
 
     def fill(draft: Path) -> None:
         version = draft / name / (loaded.info.version if loaded.release else "1")
@@ -85,7 +87,9 @@ def export_openvino(loaded: LoadedNetwork, folder: Path) -> None:
             ov.save_model(graph, version / "model.xml", compress_to_fp16=False)
         except RuntimeError as error:  # OpenVINO does not say why
             raise OSError(errno.EIO, "the graph cannot be written", str(folder)) from error
-        (draft / "config.json").write_text(json.dumps(served, indent=2) + "\n", "utf-8")
+        (draft / "config.json").write_text(
+            json.dumps({"model_config_list": [{"config": config}]}, indent=2) + "\n", "utf-8"
+        )
 
     with _named(folder):
         if not atomic.write_folder(folder, fill):

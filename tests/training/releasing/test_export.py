@@ -94,8 +94,14 @@ def test_openvino_model_server_finds_its_folders_and_config(
     assert export(tiny_release.folder, "--format", "openvino", "--out", folder) == 0
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     assert files == ["config.json", "tiny/1/model.bin", "tiny/1/model.xml"]
-    config = json.loads((folder / "config.json").read_text())
-    assert config == {"model_config_list": [{"config": {"name": "tiny", "base_path": "/models/tiny"}}]}
+    (served,) = json.loads((folder / "config.json").read_text())["model_config_list"]
+    assert served == {
+        "config": {
+            "name": "tiny",
+            "base_path": "/models/tiny",
+            "plugin_config": {"INFERENCE_PRECISION_HINT": "f32"},
+        }
+    }
     model = ov.Core().read_model(folder / "tiny" / "1" / "model.xml")
     assert model.get_rt_info(["model_info", "release"]).astype(str) == "tiny@1"
     answer = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([noise(70, 90)])
