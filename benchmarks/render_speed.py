@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from training.commands.render_flags import add_sources, draw_of, workers_of
+from training.commands.render_flags import add_sources, recipe_of, workers_of
 from training.synthetic.dataset import render_dataset
 from training.synthetic.renderer import check_python
 
@@ -39,7 +39,7 @@ def main() -> None:
     workers = workers_of(options)
     with tempfile.TemporaryDirectory() as folder:
         render_dataset(
-            draw_of(options.what, options.label),
+            recipe_of(options.what, options.label),
             range(FIRST_SEED, FIRST_SEED + options.count),
             Path(folder),
             workers=workers,

@@ -7,7 +7,7 @@ import pytest
 
 from training.synthetic.composites.cutouts import read_cutouts
 from training.synthetic.composites.parts import CLUTTER, OBJECTS, PartCounts, render_parts
-from training.synthetic.recipes import MeshObject
+from training.synthetic.piles import MeshObject
 from training.synthetic.renderer import Workers
 
 ROOT = Path(__file__).parent.parent.parent

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.blender.test_render import PYTHON, a_scene_of, small
-from training.synthetic.recipes import MeshObject, meshes
+from tests.blender.test_render import PYTHON, small
+from training.synthetic.recipes import dice
 from training.synthetic.renderer import Blender, RenderFailed, Rendering
-from training.synthetic.scene import Surface
+from training.synthetic.scene import Mesh, Surface
 
 pytestmark = [pytest.mark.blender, pytest.mark.timeout(300)]
 
@@ -90,10 +90,10 @@ BLUE = Surface("plain", (0.01, 0.02, 0.6), (0.0, 0.0, 0.0), scale=1.0, roughness
 
 def rendered(blender: Blender, path: Path, *, is_repainted: bool = False) -> Rendering:
     """Render the mesh once by daylight; its paint is blue."""
-    spec = small(a_scene_of(1, lambda seed: meshes([MeshObject(str(path), "cube")], seed)))
-    thing = replace(spec.things[0], surface=BLUE, is_repainted=is_repainted, position=(0.0, 0.0))
+    spec = small(dice(1))
+    cube = Mesh("cube", str(path), (0.0, 0.0, 0.5), (1.0, 0.0, 0.0, 0.0), 0.5, BLUE, is_repainted)
     camera = replace(spec.camera, position=(0.0, 0.5, 14.0), focal_mm=60.0)
-    return blender.render(replace(spec, things=(thing,), camera=camera))
+    return blender.render(replace(spec, things=(cube,), tray=None, camera=camera))
 
 
 @pytest.mark.parametrize(

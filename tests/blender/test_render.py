@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,9 +13,9 @@ import pytest
 
 from training.synthetic.annotate import annotate
 from training.synthetic.camera import project
-from training.synthetic.recipes import MeshObject, dice, meshes
+from training.synthetic.recipes import dice
 from training.synthetic.renderer import Blender, RenderFailed
-from training.synthetic.scene import SceneSpec
+from training.synthetic.scene import Mesh, Quaternion, SceneSpec, Surface
 
 ROOT = Path(__file__).parent.parent.parent
 PYTHON = ROOT / ".venv-render" / "bin" / "python"
@@ -130,6 +131,15 @@ def pawn() -> tuple[np.ndarray, np.ndarray]:
     return vertices, np.array([(face[0], a, b) for face in faces for a, b in itertools.pairwise(face[1:])])
 
 
+def a_scene_with(path: Path, *, turn: Quaternion = (1.0, 0.0, 0.0, 0.0)) -> SceneSpec:
+    """Two meshes of the pawn's size side by side, seen from above; the picture is 14 units wide."""
+    spec = small(dice(1))
+    surface = Surface("plain", (0.6, 0.3, 0.1), (0.0, 0.0, 0.0), scale=1.0, roughness=0.6)
+    pair = [Mesh("pawn", str(path), (x, 0.0, 0.6), turn, 1 / 1.18, surface) for x in (-1.5, 1.5)]
+    camera = replace(spec.camera, position=(0.0, 0.5, 14.0), focal_mm=36.0)
+    return replace(spec, things=tuple(pair), tray=None, camera=camera)
+
+
 @pytest.mark.parametrize("suffix", [".obj", ".stl", ".ply", ".glb"])
 def test_a_mesh_of_every_format_stands_in_the_scene(blender: Blender, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"pawn{suffix}"
@@ -137,27 +147,37 @@ def test_a_mesh_of_every_format_stands_in_the_scene(blender: Blender, tmp_path: 
         path.write_bytes(PAWN.read_bytes())
     else:
         {".stl": write_stl, ".ply": write_ply, ".glb": write_glb}[suffix](path, *pawn())
-    spec = a_scene_of(2, lambda seed: meshes([MeshObject(str(path), "pawn")], seed))
-    spec = small(replace(spec, camera=replace(spec.camera, position=(0.0, 0.5, 14.0), focal_mm=36.0)))
-    spec = replace(spec, things=tuple(replace(t, position=(3.0 * i - 1.5, 0.0)) for i, t in enumerate(spec.things)))
+    spec = a_scene_with(path)
     rendering = blender.render(spec)
     found = annotate(rendering.index, rendering.outlines, ["pawn", "pawn"], may_hide=False)
     assert [item.label for item in found] == ["pawn", "pawn"]
-    for item, thing in zip(found, spec.things, strict=True):
-        middle = project(spec.camera, (*thing.position, 0.3))
+    for item, thing in zip(found, spec.labelled, strict=True):
+        assert isinstance(thing, Mesh)
+        middle = project(spec.camera, thing.position)
         assert middle is not None
         x0, y0, x1, y1 = item.box_xyxy
-        assert x0 < middle[0] < x1
-        assert y0 < middle[1] < y1
-        # 14 units away the picture is 14 units wide; the pawn's largest extent is the thing's size
-        assert 0.4 * thing.size[0] < max(x1 - x0, y1 - y0) * 14 / 160 < 1.6 * thing.size[0]
+        assert (x0 + x1) / 2 == pytest.approx(middle[0], abs=1.5)
+        assert (y0 + y1) / 2 == pytest.approx(middle[1], abs=1.5)
+        assert 0.7 < max(x1 - x0, y1 - y0) * 14 / 160 < 1.1  # 0.76 from above, 1 from the side
         assert item.visible > 0.8
+
+
+def test_a_mesh_is_turned_by_its_quaternion(blender: Blender) -> None:
+    half = math.sqrt(0.5)
+    upright, lying = (annotated(blender, a_scene_with(PAWN, turn=turn)) for turn in ((1, 0, 0, 0), (half, half, 0, 0)))
+    # the pawn is 1.18 tall and 0.9 wide; Blender turns y of an OBJ up
+    assert (upright[3] - upright[1]) / (upright[2] - upright[0]) == pytest.approx(1, abs=0.15)
+    assert (lying[3] - lying[1]) / (lying[2] - lying[0]) == pytest.approx(1.18 / 0.9, abs=0.15)
+
+
+def annotated(blender: Blender, spec: SceneSpec) -> tuple[float, float, float, float]:
+    rendering = blender.render(spec)
+    return annotate(rendering.index, rendering.outlines, ["pawn", "pawn"], may_hide=False)[0].box_xyxy
 
 
 def test_a_file_without_a_mesh_is_refused_and_the_process_replaced(blender: Blender, tmp_path: Path) -> None:
     path = tmp_path / "empty.obj"
     path.write_text("# nothing\n")
-    spec = small(a_scene_of(1, lambda seed: meshes([MeshObject(str(path), "pawn")], seed)))
     with pytest.raises(RenderFailed, match="holds no mesh"):
-        blender.render(spec)
+        blender.render(a_scene_with(path))
     assert blender.render(small(a_scene_of(1, dice))).index.max() == 1

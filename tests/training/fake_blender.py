@@ -20,6 +20,18 @@ for line in sys.stdin:
         np.savez(request["out"], rgba=np.full((32, 32, 4), 0.5, np.float16), diameter=np.float32(1), is_plain=True)
         print("@ok", flush=True)
         continue
+    if "settle" in request:  # nothing moves
+        things = request["settle"]["things"]
+        arrays = dict(
+            positions=[(*thing["position"], 0.5)[:3] for thing in things],
+            turns=[thing.get("turn", (1, 0, 0, 0)) for thing in things],
+            scales=[1.0 for thing in things],
+            radii=[0.5 for thing in things],
+        )
+        shapes = dict(positions=(-1, 3), turns=(-1, 4), scales=-1, radii=-1)
+        np.savez(request["out"], **{{name: np.reshape(arrays[name], shapes[name]) for name in arrays}})
+        print("@ok", flush=True)
+        continue
     spec = request["spec"]
     {behaviour}
     labelled = [thing for thing in spec["things"] if thing["label"] is not None]

@@ -11,12 +11,12 @@ from model_store import store
 from model_store.cpu import usable_cores
 from rendersight.photos import find_photos
 from training.commands import flags
-from training.commands.render_flags import add_sources, draw_of, objects_of, workers_of
+from training.commands.render_flags import add_sources, objects_of, recipe_of, workers_of
 from training.console import progress_bar, say
 from training.errors import Stopped
 from training.presets import preset_names
 from training.stopping import stop_on_signals
-from training.synthetic import recipes
+from training.synthetic.recipes import SCENE
 
 if TYPE_CHECKING:
     from model_store.store import Release
@@ -152,7 +152,9 @@ def plan_of(options: argparse.Namespace, device: str) -> "MakePlan":
         device=device,
         store_root=options.store,
     )
-    draw = draw_of(options.what, options.label, any_colour=options.any_colour)
+    recipe = recipe_of(options.what, options.label, any_colour=options.any_colour)
+    if recipe.views > 1 and config.group_by is None:
+        config = config.model_copy(update={"group_by": SCENE})
     release_name = options.name or _name_from(options.label or options.what)
     store.check_name(release_name)
     for name in ("backgrounds", "cutouts"):
@@ -164,7 +166,7 @@ def plan_of(options: argparse.Namespace, device: str) -> "MakePlan":
             for file, label in zip(meshes, options.label, strict=True)
         )
         or tuple(options.what),
-        class_names=tuple(dict.fromkeys(options.label)) or recipes.RECIPE_LABELS[options.what[0]],
+        class_names=tuple(dict.fromkeys(options.label)) or recipe.labels,
         name=release_name,
         count=options.count or (MESH_COUNT if config.composites else COUNTS[kind]),
         parts=PartCounts.suiting(len(meshes), options.cutouts) if config.composites else None,
@@ -175,7 +177,7 @@ def plan_of(options: argparse.Namespace, device: str) -> "MakePlan":
         store=options.store.resolve(),
         config=config,
         out=options.out or Path("runs/make") / release_name,
-        draw=draw,
+        recipe=recipe,
         objects=tuple(objects_of(meshes, options.label, any_colour=options.any_colour)) if meshes else (),
         blender=workers_of(options),
         time_s=_time_of(options),

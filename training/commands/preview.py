@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rendersight.annotations.dataset import read_annotations
-from training.commands.render_flags import add_sources, check_blender, draw_of, workers_of
+from training.commands.render_flags import add_sources, check_blender, recipe_of, workers_of
 from training.console import bar_of, progress_bar, say
 from training.stopping import stop_on_signals
 
@@ -25,22 +25,25 @@ def run(options: argparse.Namespace) -> None:
     from training.data.contact_sheet import contact_sheet
     from training.data.dataset import names_in
     from training.records.run_folder import check_file, check_folder
-    from training.synthetic.dataset import name_of, render_dataset
+    from training.synthetic.dataset import render_dataset
 
-    draw = draw_of(options.what, options.label, any_colour=options.any_colour)
+    recipe = recipe_of(options.what, options.label, any_colour=options.any_colour)
     out = options.out or Path("runs/preview") / Path(options.what[0]).stem
     sheet = out.parent / f"{out.resolve().name}.jpg"
     check_folder(out)
     check_file(sheet)
     check_blender(options)
-    seeds = range(options.first_seed, options.first_seed + PREVIEW_COUNT)
+    first, step = options.first_seed, recipe.views  # one picture of each settled scene
+    seeds = range(first * step, (first + PREVIEW_COUNT) * step, step)
     for seed in seeds:  # the recipe may have changed since
-        for path in out.glob(f"{name_of(seed)}.*"):
+        for path in out.glob(f"{recipe.name_of(seed)}.*"):
             path.unlink()
     with stop_on_signals() as stop_asked:
-        render_dataset(draw, seeds, out, workers=workers_of(options), progress=bar_of("scenes"), stop_asked=stop_asked)
+        render_dataset(
+            recipe, seeds, out, workers=workers_of(options), progress=bar_of("scenes"), stop_asked=stop_asked
+        )
     found = read_annotations(out)
-    wanted = {f"{name_of(seed)}.jpg" for seed in seeds}
+    wanted = {f"{recipe.name_of(seed)}.jpg" for seed in seeds}
     found = replace(found, images=tuple(image for image in found.images if image.name in wanted))
     contact_sheet(found, names_in(found), most=PREVIEW_COUNT, bar=progress_bar).save(sheet, quality=88)
     say(f"contact sheet: {sheet}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.commands import flags
-from training.commands.render_flags import add_sources, check_blender, draw_of, workers_of
+from training.commands.render_flags import add_sources, check_blender, recipe_of, workers_of
 from training.console import bar_of, say
 from training.errors import Stopped
 from training.stopping import stop_on_signals
@@ -59,13 +59,13 @@ def run(options: argparse.Namespace) -> None:
     from training.records.run_folder import check_folder
     from training.synthetic.dataset import render_dataset
 
-    draw = draw_of(options.what, options.label, any_colour=options.any_colour)
+    recipe = recipe_of(options.what, options.label, any_colour=options.any_colour)
     check_folder(options.out)
     check_blender(options)
     seeds = options.shard.of(range(options.first_seed, options.first_seed + options.count))
     with stop_on_signals() as stop_asked:
         count = render_dataset(
-            draw,
+            recipe,
             seeds,
             options.out,
             workers=workers_of(options),

@@ -9,8 +9,9 @@ from model_store.cpu import usable_cores
 from rendersight.annotations import AnnotationError
 from training.commands import flags
 from training.synthetic import recipes
-from training.synthetic.mesh_check import try_mesh
-from training.synthetic.recipes import Draw
+from training.synthetic.mesh_check import try_meshes
+from training.synthetic.piles import MeshObject
+from training.synthetic.recipes import Recipe
 from training.synthetic.renderer import Workers, check_python
 
 MESH_SUFFIXES = (".glb", ".gltf", ".obj", ".stl", ".ply", ".blend")
@@ -54,8 +55,8 @@ def workers_of(options: argparse.Namespace) -> Workers:
     )
 
 
-def draw_of(what: Sequence[str], labels: Sequence[str], *, any_colour: bool = False) -> Draw:
-    """Return the function that draws the scenes of a recipe, or of mesh files with their labels.
+def recipe_of(what: Sequence[str], labels: Sequence[str], *, any_colour: bool = False) -> Recipe:
+    """Return a recipe, or that of mesh files with their labels.
 
     Raises:
         AnnotationError: the recipe or a file does not exist, or the labels do not match the files.
@@ -65,11 +66,10 @@ def draw_of(what: Sequence[str], labels: Sequence[str], *, any_colour: bool = Fa
             if given:
                 raise AnnotationError(f"the recipe {what[0]} has its own labels and colours; leave out {flag}")
         return recipes.RECIPES[what[0]]
-    objects = objects_of(what, labels, any_colour=any_colour)
-    return lambda seed, attempt: recipes.meshes(objects, seed, attempt)
+    return recipes.meshes(objects_of(what, labels, any_colour=any_colour))
 
 
-def objects_of(what: Sequence[str], labels: Sequence[str], *, any_colour: bool = False) -> list[recipes.MeshObject]:
+def objects_of(what: Sequence[str], labels: Sequence[str], *, any_colour: bool = False) -> list[MeshObject]:
     """Return the mesh files with their labels.
 
     Raises:
@@ -86,10 +86,7 @@ def objects_of(what: Sequence[str], labels: Sequence[str], *, any_colour: bool =
         raise AnnotationError(f"{len(what)} mesh files and {len(labels)} --label; give one --label for each file")
     if not all(label.strip() for label in labels):
         raise AnnotationError("a --label is empty")
-    return [
-        recipes.MeshObject(str(Path(item).resolve()), label, any_colour)
-        for item, label in zip(what, labels, strict=True)
-    ]
+    return [MeshObject(str(Path(item).resolve()), label, any_colour) for item, label in zip(what, labels, strict=True)]
 
 
 def check_blender(options: argparse.Namespace) -> None:
@@ -97,8 +94,8 @@ def check_blender(options: argparse.Namespace) -> None:
 
     Raises:
         BlenderMissing: the interpreter has no bpy.
-        AnnotationError: a mesh, or a file that it names, cannot be read.
+        AnnotationError: a mesh, or a file that it names, cannot be read, or the meshes are in different units.
     """
     check_python(options.blender)
-    for item, label in zip(options.what, options.label, strict=False):  # a recipe has no labels
-        try_mesh(draw_of([item], [label]), options.blender)
+    if options.label:  # a recipe has none
+        try_meshes(options.what, options.blender)

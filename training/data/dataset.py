@@ -209,7 +209,7 @@ def split(
     wanted = round(len(data.images) * hold_out) if hold_out < 1 else round(hold_out)
     groups: dict[str, list[str]] = {}
     for image in data.images:
-        groups.setdefault(_group(image.name, group_by), []).append(image.name)
+        groups.setdefault(group_of(image.name, group_by), []).append(image.name)
     order = torch.randperm(len(groups), generator=torch.Generator().manual_seed(seed)).tolist()
     keys = sorted(groups)
     held: set[str] = set()
@@ -278,7 +278,12 @@ def split_by_names(data: LabelledImages, hold_out: Sequence[str]) -> tuple[Label
     return data.select(rest), held
 
 
-def _group(name: str, pattern: str | None) -> str:
+def group_of(name: str, pattern: str | None) -> str:
+    """Return the group of an image, as `split` forms them with `group_by`; without a pattern, the name itself.
+
+    Raises:
+        AnnotationError: the expression does not match the name.
+    """
     if pattern is None:
         return name
     match = re.search(pattern, name)

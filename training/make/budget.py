@@ -1,5 +1,6 @@
 """The size of a plan for a time budget, from a short measurement of this machine."""
 
+import math
 import re
 import tempfile
 import time
@@ -64,7 +65,7 @@ def measure_pace(plan: MakePlan, context: RunContext) -> Pace:
             part_s = clock.each_s()
             _stop_if_asked(context)
         clock = _Clock()
-        render_dataset(plan.draw, range(_TRIED), folder / "scenes", progress=clock, **common)
+        render_dataset(plan.recipe, range(_TRIED), folder / "scenes", progress=clock, **common)
         _stop_if_asked(context)
         batch = plan.config.batch_size
         config = plan.config.model_copy(
@@ -92,7 +93,8 @@ def fit(plan: MakePlan, pace: Pace, budget_s: float) -> MakePlan:
     counts = plan.parts or PartCounts(0, 0, 0)
     render_s = pace.scene_s * plan.count + pace.part_s * (counts.objects + counts.clutter + counts.backdrops)
     share = min(1.0, RENDER_SHARE * budget_s / render_s)
-    fewest = int(plan.config.hold_out) + 1 if plan.config.hold_out >= 1 else 2
+    views = plan.recipe.views  # those of a settled scene are held out together
+    fewest = views * math.ceil(plan.config.hold_out / views) + 1 if plan.config.hold_out >= 1 else views + 1
     parts = None
     if plan.parts is not None:
         objects = max(len(plan.objects), int(share * counts.objects))

@@ -1,6 +1,5 @@
 """Checks of a plan, for everything that would otherwise fail after hours of rendering and training."""
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +14,8 @@ from training.data.dataset import LabelledImages, names_in, read_dataset, split
 from training.learning.weights import load_initial_weights
 from training.make.plan import MakePlan
 from training.records.run_folder import check_folder
-from training.synthetic import recipes
-from training.synthetic.dataset import name_of
-from training.synthetic.mesh_check import try_mesh
+from training.synthetic.mesh_check import try_meshes
+from training.synthetic.recipes import Recipe
 from training.synthetic.renderer import check_python
 
 
@@ -36,10 +34,9 @@ def check(plan: MakePlan, *, bar: Bar) -> None:
         _check_photos(plan.photos, plan.class_names, bar)
     if plan.has_begun_to_train:
         return
-    _check_split(plan.count, plan.config)
+    _check_split(plan.count, plan.recipe, plan.config)
     check_python(plan.blender.python)
-    for item in plan.objects:
-        try_mesh(partial(recipes.meshes, [item]), plan.blender.python)
+    try_meshes([item.source for item in plan.objects], plan.blender.python)
     _check_weights(plan)
 
 
@@ -55,10 +52,12 @@ def _check_photos(folder: Path, class_names: tuple[str, ...], bar: Bar) -> None:
     read_dataset(folder, class_names=class_names)
 
 
-def _check_split(count: int, config: TrainConfig) -> None:
+def _check_split(count: int, recipe: Recipe, config: TrainConfig) -> None:
     """Check that the images to be rendered can be split, by splitting stand-ins for them."""
     boxes = np.zeros((0, 4), np.float32)
-    planned = tuple(AnnotatedImage(f"{name_of(seed)}.jpg", None, None, (1, 1), boxes, ()) for seed in range(count))
+    planned = tuple(
+        AnnotatedImage(f"{recipe.name_of(seed)}.jpg", None, None, (1, 1), boxes, ()) for seed in range(count)
+    )
     split(LabelledImages(planned, ()), hold_out=config.hold_out, seed=config.seed, group_by=config.group_by)
 
 

@@ -10,7 +10,8 @@ from training.config import TrainConfig
 from training.records.checkpoint import LAST
 from training.records.run_folder import RunError, read_metrics
 from training.synthetic.composites.parts import PartCounts
-from training.synthetic.recipes import Draw, MeshObject
+from training.synthetic.piles import MeshObject
+from training.synthetic.recipes import Recipe
 from training.synthetic.renderer import Workers
 
 MAKE = "make.json"
@@ -32,7 +33,7 @@ class MakePlan:
         store: folder of the model store.
         config: training configuration.
         out: the work folder.
-        draw: draws the scenes.
+        recipe: draws the scenes.
         objects: the mesh files; empty for a recipe.
         blender: the processes that render.
         time_s: the time budget that chose the numbers, s; None if the user or the preset chose them.
@@ -49,7 +50,7 @@ class MakePlan:
     store: Path
     config: TrainConfig
     out: Path
-    draw: Draw
+    recipe: Recipe
     objects: tuple[MeshObject, ...]
     blender: Workers
     time_s: int | None = None

@@ -26,7 +26,7 @@ from model_store.store import Release
 from rendersight.annotations.dataset import read_annotations
 from rendersight.photos import find_photos
 from training.data.contact_sheet import sheet_of
-from training.data.dataset import BrokenDataset, LabelledImages, names_in, read_dataset, with_margin
+from training.data.dataset import BrokenDataset, LabelledImages, group_of, names_in, read_dataset, with_margin
 from training.errors import Stopped
 from training.learning import run
 from training.learning.mixture import open_compositor
@@ -133,7 +133,7 @@ def render(plan: MakePlan, progress: MakeProgress, context: RunContext) -> MakeP
         return progress
     try:
         render_dataset(
-            plan.draw,
+            plan.recipe,
             range(plan.count),
             plan.renders,
             workers=plan.blender,
@@ -157,7 +157,7 @@ def train(plan: MakePlan, progress: MakeProgress, context: RunContext) -> MakePr
     config, hold_out = plan.config.model_copy(update={"epochs": epochs}), None
     if plan.run_before is not None:
         config = config.model_copy(update={"weights": str(plan.run_before / BEST)})
-        hold_out = read_names(plan.run_before / HOLD_OUT_LIST)
+        hold_out = _with_their_scenes(plan, read_names(plan.run_before / HOLD_OUT_LIST))
     composites_from = None if plan.parts is None else plan.cutouts
     if plan.has_begun_to_train:
         run.resume(plan.run, context=context, dataset=plan.renders, composites_from=composites_from)
@@ -259,6 +259,14 @@ def _trained_on(plan: MakePlan) -> str:
         return f"{plan.count} renders"
     windows = plan.config.composites * plan.config.epochs  # of all cycles
     return f"{plan.count} renders and {windows} composites of {plan.parts.objects} rendered cut-outs"
+
+
+def _with_their_scenes(plan: MakePlan, names: Sequence[str]) -> list[str]:
+    """Return names of held-out renders, and those of newer renders of the same things."""
+    pattern = plan.config.group_by
+    scenes = {group_of(name, pattern) for name in names}
+    found = read_annotations(plan.renders).images
+    return [*names, *(item.name for item in found if group_of(item.name, pattern) in scenes and item.name not in names)]
 
 
 def _published_unrecorded(plan: MakePlan, progress: MakeProgress) -> Release | None:

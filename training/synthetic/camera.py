@@ -35,8 +35,8 @@ def draw_camera(rng: random.Random, size_px: float) -> Camera:
 
 
 def camera_axes(camera: Camera) -> tuple[Vector, Vector, Vector]:
-    """Return the camera's right, up and forward as unit vectors; it looks at the origin."""
-    forward = _unit((-camera.position[0], -camera.position[1], -camera.position[2]))
+    """Return the camera's right, up and forward as unit vectors."""
+    forward = _unit(_sum(camera.target, _times(camera.position, -1)))
     helper = (0.0, 1.0, 0.0) if abs(forward[2]) > 0.999 else (0.0, 0.0, 1.0)  # noqa: PLR2004
     right = _unit(_cross(forward, helper))
     up = _cross(right, forward)

@@ -1,7 +1,8 @@
 """A folder of rendered, labelled photos, one per seed, made by several Blender processes; rendering can resume."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from rendersight.annotations.formats import labelme
 from training.data.dataset import BrokenDataset
 from training.synthetic import sensor
 from training.synthetic.annotate import Instance, TooHidden, annotate
-from training.synthetic.recipes import MESH, Draw
+from training.synthetic.piles import MESH
+from training.synthetic.recipes import Recipe
 from training.synthetic.renderer import Blender, RenderFailed, Workers, run_on_workers
 from training.synthetic.scene import SceneSpec
 
@@ -20,7 +22,7 @@ _SCENE = ".scene.json"
 
 
 def render_dataset(
-    draw: Draw,
+    recipe: Recipe,
     seeds: Sequence[int],
     out: Path,
     *,
@@ -32,8 +34,8 @@ def render_dataset(
     """Render every seed that is not in the folder yet and return the number of images rendered.
 
     Args:
-        draw: (seed, attempt) -> scene.
-        seeds: seeds of the images; `NNNNNN.jpg` is the image of seed NNNNNN.
+        recipe: draws the scenes and names their files.
+        seeds: seeds of the images. Those of one settled scene are rendered one after the other in one process.
         out: the folder; created if missing.
         workers: processes to render with.
         progress: wraps an iterable with a known `total`, as tqdm does.
@@ -44,24 +46,26 @@ def render_dataset(
         BrokenDataset: seeds could not be rendered; raised when all others are done or too many have failed.
     """
     out.mkdir(parents=True, exist_ok=True)
-    missing = [seed for seed in seeds if not all((out / f"{name_of(seed)}.{end}").exists() for end in ("json", "jpg"))]
+    missing = [seed for seed in seeds if not all(_path(out, recipe, seed, end).exists() for end in (".json", ".jpg"))]
     rendered: list[int] = []
     failed: list[Fault] = []
 
-    def work(process: Blender, seed: int) -> Fault | None:
-        if stop_asked() or (most_faults is not None and len(failed) > most_faults):
-            return None
-        try:
-            render_seed(process, draw, seed, out)
-            rendered.append(seed)
-        except (RenderFailed, TooHidden) as error:
-            fault = Fault(name_of(seed), str(error))
-            failed.append(fault)
-            return fault
-        return None
+    def work(process: Blender, group: Sequence[int]) -> Iterator[Fault | None]:
+        for seed in group:
+            if stop_asked() or (most_faults is not None and len(failed) > most_faults):
+                return
+            try:
+                render_seed(process, recipe, seed, out)
+                rendered.append(seed)
+                yield None
+            except (RenderFailed, TooHidden) as error:
+                failed.append(Fault(recipe.name_of(seed), str(error)))
+                yield failed[-1]
 
-    if faults := run_on_workers(workers, work, missing, progress=progress):
-        raise BrokenDataset(faults)
+    groups = [list(group) for _, group in groupby(sorted(missing), key=lambda seed: seed // recipe.views)]
+    faults = run_on_workers(workers, work, groups, total=len(missing), progress=progress)
+    if faults:
+        raise BrokenDataset(sorted(faults, key=lambda fault: fault.file))
     return len(rendered)
 
 
@@ -70,12 +74,7 @@ def is_render(image_path: Path | None) -> bool:
     return image_path is not None and image_path.with_suffix(_SCENE).is_file()
 
 
-def name_of(seed: int) -> str:
-    """Return the stem of a seed's files."""
-    return f"{seed:06d}"
-
-
-def render_seed(process: Blender, draw: Draw, seed: int, out: Path) -> None:
+def render_seed(process: Blender, recipe: Recipe, seed: int, out: Path) -> None:
     """Render one image with its annotation and its spec.
 
     A mesh that is too hidden or too small is an ignored box. A scene with such a die is drawn anew: the label of a die
@@ -86,11 +85,12 @@ def render_seed(process: Blender, draw: Draw, seed: int, out: Path) -> None:
         TooHidden: no attempt could be labelled.
     """
     for attempt in range(MOST_ATTEMPTS):
-        spec = draw(seed, attempt)
         try:
+            spec = recipe.draw(seed, attempt, process)
             rendering = process.render(spec)
-        except RenderFailed:
-            rendering = process.render(spec)  # in a new process; a second failure is the scene's fault
+        except RenderFailed:  # in a new process; a second failure is the scene's fault
+            spec = recipe.draw(seed, attempt, process)
+            rendering = process.render(spec)
         labels = [thing.label for thing in spec.labelled]
         try:
             instances = annotate(rendering.index, rendering.outlines, labels, may_hide=spec.recipe == MESH)
@@ -99,15 +99,21 @@ def render_seed(process: Blender, draw: Draw, seed: int, out: Path) -> None:
                 raise
             continue
         picture = sensor.develop(rendering.light, spec.sensor)
-        _write(out, spec, picture, instances, size_wh=(rendering.index.shape[1], rendering.index.shape[0]))
+        _write(
+            out,
+            recipe.name_of(seed),
+            spec,
+            picture,
+            instances,
+            size_wh=(rendering.index.shape[1], rendering.index.shape[0]),
+        )
         return
 
 
 def _write(
-    out: Path, spec: SceneSpec, picture: bytes, instances: Sequence[Instance], *, size_wh: tuple[int, int]
+    out: Path, stem: str, spec: SceneSpec, picture: bytes, instances: Sequence[Instance], *, size_wh: tuple[int, int]
 ) -> None:
     """Write spec, annotation and then the picture: a picture without an annotation would not count as labelled."""
-    stem = name_of(spec.seed)
     rectangles = [
         labelme.Rectangle(
             item.label,
@@ -121,3 +127,7 @@ def _write(
     atomic.write_bytes(out / f"{stem}{_SCENE}", json.dumps(spec.as_json()).encode())
     atomic.write_bytes(out / f"{stem}.json", annotation.encode())
     atomic.write_bytes(out / f"{stem}.jpg", picture)
+
+
+def _path(out: Path, recipe: Recipe, seed: int, suffix: str) -> Path:
+    return out / f"{recipe.name_of(seed)}{suffix}"

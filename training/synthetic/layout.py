@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from training.synthetic import sensor
 from training.synthetic.annotate import MIN_IN_FRAME, MIN_VISIBLE
 from training.synthetic.camera import SIZE_PX, draw_camera, project, unproject
-from training.synthetic.scene import Camera, Distractor, LabelledThing, Lamp, SceneSpec, Tray, Vector
+from training.synthetic.scene import Camera, Die, Distractor, Lamp, SceneSpec, Tray, Vector
 from training.synthetic.surfaces import GROUNDS, PATTERNS, log_uniform, surface
 from training.synthetic.visibility import estimate_visibility, footprints_overlap
 
@@ -24,7 +24,7 @@ def draw_scene(
     attempt: int,
     rng: random.Random,
     *,
-    draw_object: Callable[[tuple[float, float]], LabelledThing],
+    draw_object: Callable[[tuple[float, float]], Die],
     size_px: float,
     max_count: float = 45,
     empty_share: float = 0.07,
@@ -59,7 +59,7 @@ def draw_scene(
         tray=tray,
         things=(*things, *distractors, *draw_board()),
         world=(rng.choice(WORLDS), rng.uniform(0, 360), log_uniform(rng, 0.3, 2.0)),
-        lamps=tuple(_lamp(rng, camera) for _ in range(rng.choice((0, 1, 1, 2, 3)))),
+        lamps=tuple(draw_lamp(rng, math.dist(camera.position, (0, 0, 0))) for _ in range(rng.choice((0, 1, 1, 2, 3)))),
         samples=2,
         sensor=sensor.draw(rng, size_px=size_px),
     )
@@ -71,10 +71,10 @@ def _count(rng: random.Random, size_px: float, max_count: float) -> int:
 
 
 def _place_objects(
-    rng: random.Random, camera: Camera, wanted: int, draw_object: Callable[[tuple[float, float]], LabelledThing]
-) -> list[LabelledThing]:
+    rng: random.Random, camera: Camera, wanted: int, draw_object: Callable[[tuple[float, float]], Die]
+) -> list[Die]:
     """Return objects scattered over the visible ground, alone or in heaps; they may touch, but not overlap."""
-    placed: list[LabelledThing] = []
+    placed: list[Die] = []
     is_heap = rng.random() < 0.3  # noqa: PLR2004
     edge_px = 0.06 * SIZE_PX
     for _ in range(wanted):
@@ -100,7 +100,7 @@ def _place_objects(
     return placed
 
 
-def _drop_hidden(camera: Camera, things: Sequence[LabelledThing], others: Sequence[Distractor]) -> list[LabelledThing]:
+def _drop_hidden(camera: Camera, things: Sequence[Die], others: Sequence[Distractor]) -> list[Die]:
     """Return the objects that are visible enough to label.
 
     Hidden objects are removed one at a time, because each may have hidden the next.
@@ -116,7 +116,7 @@ def _drop_hidden(camera: Camera, things: Sequence[LabelledThing], others: Sequen
     return kept
 
 
-def _tray(rng: random.Random, things: Sequence[LabelledThing]) -> Tray | None:
+def _tray(rng: random.Random, things: Sequence[Die]) -> Tray | None:
     """Draw a tray around all placed objects."""
     if not things:
         return None
@@ -136,7 +136,7 @@ def _tray(rng: random.Random, things: Sequence[LabelledThing]) -> Tray | None:
 
 
 def _distractors(
-    rng: random.Random, camera: Camera, things: Sequence[LabelledThing], tray: Tray | None, *, at_least: int
+    rng: random.Random, camera: Camera, things: Sequence[Die], tray: Tray | None, *, at_least: int
 ) -> list[Distractor]:
     """Return scattered things of many shapes that are never labelled."""
     placed: list[Distractor] = []
@@ -148,7 +148,8 @@ def _distractors(
                 continue
             thing = draw_distractor(rng, hit)
             in_wall = tray is not None and abs(_distance_to_wall(hit, tray)) < max(thing.size)
-            if not in_wall and not any(footprints_overlap(thing, other) for other in (*things, *placed)):
+            others: list[Die | Distractor] = [*things, *placed]
+            if not in_wall and not any(footprints_overlap(thing, other) for other in others):
                 placed.append(thing)
                 break
     return placed
@@ -185,8 +186,9 @@ def _distance_to_wall(position: tuple[float, float], tray: Tray) -> float:
     return max(x, y)
 
 
-def _lamp(rng: random.Random, camera: Camera) -> Lamp:
-    distance = math.dist(camera.position, (0, 0, 0)) * rng.uniform(0.5, 1.5)
+def draw_lamp(rng: random.Random, camera_distance: float) -> Lamp:
+    """Draw a lamp, nearer than the camera or farther away."""
+    distance = camera_distance * rng.uniform(0.5, 1.5)
     tilt, azimuth = math.radians(rng.uniform(5, 70)), rng.uniform(0, 2 * math.pi)
     position: Vector = (
         distance * math.sin(tilt) * math.cos(azimuth),

@@ -1,39 +1,52 @@
-"""A quick check that Blender can read a mesh: one small render of the mesh alone."""
+"""A quick check that Blender can read meshes: one small render of each alone."""
 
+import random
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 from rendersight.annotations import AnnotationError
-from training.synthetic.recipes import Draw
+from training.synthetic.piles import Pile, settle, view
 from training.synthetic.renderer import Blender, RenderFailed
-from training.synthetic.scene import Mesh, SceneSpec
+from training.synthetic.scene import Mesh
+from training.synthetic.surfaces import paint
 
 _SIZE_PX = 32
+MOST_APART = 100.0
+"""Largest ratio of the extents of two meshes of one dataset. A greater one means different units: mm and m, say."""
 
 
-def try_mesh(draw: Draw, python: Path) -> None:
-    """Render one object of a recipe and discard the picture.
+def try_meshes(sources: Sequence[str], python: Path) -> None:
+    """Render each mesh once and discard the picture.
 
     Args:
-        draw: draws the scenes of the mesh.
+        sources: the mesh files.
         python: an interpreter that has bpy.
 
     Raises:
-        AnnotationError: Blender cannot read the mesh, or the file contains none.
+        AnnotationError: Blender cannot read a mesh, a file contains none, or the meshes are in different units.
     """
-    spec = _alone(draw)
-    (mesh,) = spec.things
-    assert isinstance(mesh, Mesh)
+    extents: dict[float, str] = {}
     with Blender(python, threads=1) as process:
-        try:
-            process.render(spec)
-        except RenderFailed as error:
-            raise AnnotationError(f"{mesh.source} cannot be rendered: {error}") from error
+        for source in sources:
+            try:
+                extents[_extent(process, source)] = source
+            except RenderFailed as error:
+                raise AnnotationError(f"{source} cannot be rendered: {error}") from error
+    if extents and max(extents) > MOST_APART * min(extents):
+        small, large = min(extents), max(extents)
+        raise AnnotationError(
+            f"{extents[large]} is {large:.3g} units long and {extents[small]} {small:.3g}; meshes keep their relative "
+            f"sizes, so give them one unit, with sizes at most {MOST_APART:g} times apart"
+        )
 
 
-def _alone(draw: Draw) -> SceneSpec:
-    """Return the first scene that has an object, reduced to it; some scenes are empty on purpose."""
-    spec = next(spec for spec in (draw(seed, 0) for seed in count()) if spec.labelled)
-    camera = replace(spec.camera, size_px=_SIZE_PX)
-    return replace(spec, things=spec.labelled[:1], tray=None, lamps=(), camera=camera, samples=1)
+def _extent(process: Blender, source: str) -> float:
+    """Return the extent of a mesh in its own units, once it was rendered."""
+    rng = random.Random(source)  # noqa: S311
+    surface = paint(rng)
+    mesh = Mesh("object", source, (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0), 0.0, surface)
+    pile = settle(process, Pile(_SIZE_PX, surface, None, (), (mesh,)), [source])
+    spec = view(pile, 0)
+    process.render(replace(spec, camera=replace(spec.camera, size_px=_SIZE_PX), lamps=(), samples=1))
+    return 1 / pile.falling[0].scale

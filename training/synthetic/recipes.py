@@ -1,4 +1,4 @@
-"""Recipes: (recipe, seed) -> SceneSpec.
+"""Recipes: how a scene is drawn from its seed.
 
 Ranges are wide for everything unknown about the target photos: grounds, lights, colours, cameras, distractors. They are
 realistic for the appearance of the object itself: proportions of dice, pips, rounded edges.
@@ -12,32 +12,36 @@ from training.synthetic.camera import SIZE_PX
 from training.synthetic.dice import DICE_LABELS, die, die_model
 from training.synthetic.game_boards import board, prints
 from training.synthetic.layout import draw_scene
-from training.synthetic.scene import Die, Distractor, Mesh, SceneSpec
-from training.synthetic.surfaces import log_uniform, paint
+from training.synthetic.piles import VIEWS, MeshObject, draw_pile, settle, view
+from training.synthetic.renderer import Blender
+from training.synthetic.scene import Die, Distractor, SceneSpec
+from training.synthetic.surfaces import log_uniform
 
-MESH = "mesh"
-"""Name of the recipe of `meshes`."""
+Draw = Callable[[int, int, Blender], SceneSpec]
+"""Function that draws the scene of (seed, attempt); things that have to fall do so in the Blender process."""
 
-REPAINTED = 0.75
-"""Share of the pictures that paint an object of any colour anew."""
 
-Draw = Callable[[int, int], SceneSpec]
-"""Function that draws the scene of (seed, attempt)."""
+SCENE = r"^\d+"
+"""Regular expression of the part of a file's name that pictures of the same things share."""
 
 
 @dataclass(frozen=True)
-class MeshObject:
-    """A mesh to render.
+class Recipe:
+    """How the pictures of a dataset are drawn.
 
     Attributes:
-        source: path of the file.
-        label: its class.
-        any_colour: the object comes in all colours, so most pictures paint it anew.
+        draw: draws a scene.
+        labels: its classes in order; empty if they are those of mesh files.
+        views: number of pictures of the same things, with consecutive seeds from a multiple of `views` on.
     """
 
-    source: str
-    label: str
-    any_colour: bool = False
+    draw: Draw
+    labels: tuple[str, ...] = ()
+    views: int = 1
+
+    def name_of(self, seed: int) -> str:
+        """Return the stem of a seed's files. Pictures of the same things have the same digits before a dash."""
+        return f"{seed:06d}" if self.views == 1 else f"{seed // self.views:06d}-{seed % self.views + 1}"
 
 
 def dice(seed: int, attempt: int = 0) -> SceneSpec:
@@ -86,31 +90,18 @@ def dice_board(seed: int, attempt: int = 0) -> SceneSpec:
     )
 
 
-def meshes(objects: Sequence[MeshObject], seed: int, attempt: int = 0) -> SceneSpec:
-    """Draw a scene of arbitrary meshes, each labelled with its class.
+def meshes(objects: Sequence[MeshObject]) -> "Recipe":
+    """Return the recipe of piles of meshes, each labelled with its class.
 
     Args:
         objects: the meshes to choose from.
-        seed: as for `dice`.
-        attempt: as for `dice`.
     """
-    rng = random.Random(f"mesh {seed} {attempt}")  # noqa: S311
+    sources = sorted({item.source for item in objects})
 
-    def draw_object(position: tuple[float, float]) -> Mesh:
-        chosen = rng.choice(objects)
-        size = rng.uniform(0.7, 1.3)
-        return Mesh(
-            label=chosen.label,
-            position=position,
-            yaw_deg=rng.uniform(0, 360),
-            size=(size, size, size),
-            surface=paint(rng),
-            pose=rng.random(),
-            source=chosen.source,
-            is_repainted=chosen.any_colour and rng.random() < REPAINTED,
-        )
+    def draw(seed: int, _attempt: int, process: Blender) -> SceneSpec:
+        return view(settle(process, draw_pile(objects, seed // VIEWS), sources), seed)
 
-    return draw_scene(MESH, seed, attempt, rng, draw_object=draw_object, size_px=log_uniform(rng, 30, 420))
+    return Recipe(draw, views=VIEWS)
 
 
 def backdrop(seed: int, attempt: int = 0) -> SceneSpec:
@@ -139,12 +130,14 @@ def backdrop(seed: int, attempt: int = 0) -> SceneSpec:
     )
 
 
-def _draw_nothing(position: tuple[float, float]) -> Mesh:
+def _draw_nothing(position: tuple[float, float]) -> Die:
     raise AssertionError(position)
 
 
-RECIPES: dict[str, Callable[[int, int], SceneSpec]] = {"dice": dice, "dice-board": dice_board}
-"""Recipe name -> function that draws its scenes from (seed, attempt)."""
+def plain(draw: Callable[[int, int], SceneSpec], labels: tuple[str, ...] = ()) -> Recipe:
+    """Return the recipe of scenes in which nothing has to fall."""
+    return Recipe(lambda seed, attempt, _process: draw(seed, attempt), labels)
 
-RECIPE_LABELS: dict[str, tuple[str, ...]] = {"dice": DICE_LABELS, "dice-board": DICE_LABELS}
-"""Recipe name -> its classes in order."""
+
+RECIPES = {"dice": plain(dice, DICE_LABELS), "dice-board": plain(dice_board, DICE_LABELS)}
+"""Recipes by their names."""

@@ -6,7 +6,7 @@ import queue
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ SCENES_PER_PROCESS = 60
 """Scenes before a process is replaced: Blender keeps some memory of every scene, and restarting takes a second."""
 TIMEOUT_S = 180.0
 
+_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
@@ -77,6 +78,7 @@ class Blender:
         self._process: subprocess.Popen[str] | None = None
         self._answers: queue.Queue[str] = queue.Queue()
         self._left = 0
+        self._settled: tuple[dict[str, Any], dict[str, NDArray[Any]]] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -99,6 +101,16 @@ class Blender:
                 for number in range(1, len(spec.labelled) + 1)
             ),
         )
+
+    def settle(self, request: dict[str, Any]) -> dict[str, NDArray[Any]]:
+        """Let things fall, and return the arrays that `blender/settling.py` documents. The last answer is kept.
+
+        Raises:
+            RenderFailed: as `render`.
+        """
+        if self._settled is None or self._settled[0] != request:
+            self._settled = (request, self.ask({"settle": request}))
+        return self._settled[1]
 
     def ask(self, request: dict[str, Any]) -> dict[str, NDArray[Any]]:
         """Send one request to the worker and return the arrays that it writes.
@@ -156,34 +168,61 @@ class Blender:
 
 def run_on_workers(
     workers: Workers,
-    work: Callable[[Blender, int], _Result | None],
-    seeds: Sequence[int],
+    work: Callable[[Blender, _Item], Iterator[_Result | None]],
+    items: Sequence[_Item],
     *,
+    total: int,
     progress: Callable[..., Iterable[Any]],
 ) -> list[_Result]:
-    """Call `work` with a free Blender process and each seed, and return the results that are not None.
+    """Call `work` with a free Blender process and each item, and return the results that are not None.
 
     Args:
         workers: processes to start; they end with the call.
-        work: called in as many threads as there are processes.
-        seeds: seeds of the pictures.
+        work: yields a result for each picture; called in as many threads as there are processes.
+        items: what to render, such as a seed or the seeds of one settled scene.
+        total: number of pictures of all items.
         progress: wraps an iterable with a known `total`, as tqdm does.
     """
     free: queue.SimpleQueue[Blender] = queue.SimpleQueue()
+    finished: queue.SimpleQueue[_Result | _Ended | None] = queue.SimpleQueue()
 
-    def call(seed: int) -> _Result | None:
-        process = free.get()  # never blocks: there are as many processes as threads
+    def call(item: _Item) -> None:
+        process, error = free.get(), None  # never blocks: there are as many processes as threads
         try:
-            return work(process, seed)
-        finally:
-            free.put(process)
+            for result in work(process, item):
+                finished.put(result)
+        except BaseException as raised:
+            error = raised
+        free.put(process)
+        finished.put(_Ended(error))
 
-    with ExitStack() as processes:
+    with ExitStack() as stack:
         for _ in range(workers.count):
-            free.put(processes.enter_context(Blender(workers.python, threads=workers.threads)))
-        with ThreadPoolExecutor(workers.count) as pool:
-            results = progress(pool.map(call, seeds), total=len(seeds))
-            return [result for result in results if result is not None]
+            free.put(stack.enter_context(Blender(workers.python, threads=workers.threads)))
+        pool = stack.enter_context(ThreadPoolExecutor(workers.count))
+        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+        for item in items:
+            pool.submit(call, item)
+        results = progress(_until_ended(finished, len(items)), total=total)
+        return [result for result in results if result is not None]
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """The end of an item, with the exception that ended it early."""
+
+    error: BaseException | None
+
+
+def _until_ended(finished: "queue.SimpleQueue[_Result | _Ended | None]", items: int) -> Iterator[_Result | None]:
+    while items:
+        result = finished.get()
+        if not isinstance(result, _Ended):
+            yield result
+            continue
+        if result.error is not None:
+            raise result.error
+        items -= 1
 
 
 def _listen(process: "subprocess.Popen[str]", answers: "queue.Queue[str]") -> None:

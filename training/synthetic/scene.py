@@ -1,7 +1,7 @@
 """SceneSpec: the complete description of one rendered photo as plain data, independent of Blender.
 
-One world unit is the side of a typical object. z is up, the ground is z = 0, and the camera looks at the origin.
-Colours are linear RGB in 0..1. Angles are in degrees.
+One world unit is the side of a typical object. z is up and the ground is z = 0. Colours are linear RGB in 0..1.
+Angles are in degrees; a turn in any direction is a unit quaternion w, x, y, z.
 """
 
 from dataclasses import asdict, dataclass
@@ -11,6 +11,7 @@ MAX_LABELLED = 32767
 """Largest number of labelled things in a scene: Blender's object index is a signed 16-bit number."""
 
 Vector = tuple[float, float, float]
+Quaternion = tuple[float, float, float, float]
 Rgb = tuple[float, float, float]
 
 
@@ -93,27 +94,25 @@ class Die:
 
 @dataclass(frozen=True)
 class Mesh:
-    """An object from a mesh file.
+    """An object from a mesh file, in any pose.
 
     Attributes:
         label: its class.
-        position: x, y on the ground.
-        yaw_deg: rotation about z.
-        size: its largest extent in world units, three times.
+        source: path of the file.
+        position: x, y, z of the middle of its bounding box in its own axes.
+        turn: rotation from its own axes, those of the file as Blender reads it: z is up, also that of an OBJ or glTF.
+        scale: world units in one unit of the file.
         surface: material of a mesh that has no colours of its own.
         is_repainted: a mesh with colours of its own gets the surface too.
-        pose: number in 0..1 that chooses among the resting poses.
-        source: path of the file.
     """
 
     kind: ClassVar[str] = "mesh"
     label: str
-    position: tuple[float, float]
-    yaw_deg: float
-    size: Vector
-    surface: Surface
-    pose: float
     source: str
+    position: Vector
+    turn: Quaternion
+    scale: float
+    surface: Surface
     is_repainted: bool = False
 
 
@@ -140,8 +139,27 @@ class Distractor:
     text: str = ""
 
 
+@dataclass(frozen=True)
+class Assembly:
+    """A thing of one or many parts, in any pose, that is never labelled.
+
+    Attributes:
+        parts: shapes, each with the height of its underside in the assembly's own axes.
+        position: x, y, z of the middle of its bounding box in its own axes.
+        turn: rotation from its own axes, a unit quaternion.
+        scale: world units in one unit of the parts.
+    """
+
+    kind: ClassVar[str] = "assembly"
+    parts: tuple[tuple[Distractor, float], ...]
+    position: Vector
+    turn: Quaternion
+    scale: float
+
+
 LabelledThing = Die | Mesh
-Thing = LabelledThing | Distractor
+StandingThing = Die | Distractor
+Thing = StandingThing | Mesh | Assembly
 
 _THING_JSON: dict[str, Any] = dict.fromkeys(("kind", "label", "position", "yaw_deg", "size", "surface")) | {
     "edge": 0.0,
@@ -152,7 +170,7 @@ _THING_JSON: dict[str, Any] = dict.fromkeys(("kind", "label", "position", "yaw_d
     "source": None,
     "text": "",
 }
-"""Keys of every thing in JSON, each with the value that stands for a missing field."""
+"""Keys of a die or distractor in JSON, each with the value that stands for a missing field."""
 
 
 @dataclass(frozen=True)
@@ -164,12 +182,14 @@ class Camera:
         roll_deg: rotation about the line of sight.
         focal_mm: focal length; 24 is wide, 80 is narrow.
         size_px: width and height of the image.
+        target: the point in the middle of the image.
     """
 
     position: Vector
     roll_deg: float
     focal_mm: float
     size_px: int
+    target: Vector = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -243,7 +263,7 @@ class SceneSpec:
         camera: the camera.
         ground: material of the ground.
         tray: walls around the things, if any.
-        things: everything on the ground.
+        things: everything on the ground, at rest.
         world: name of an HDRI, its rotation in degrees and strength.
         lamps: additional lights.
         samples: paths per pixel.
@@ -272,9 +292,17 @@ class SceneSpec:
     @property
     def labelled(self) -> tuple[LabelledThing, ...]:
         """The labelled things, in the order of their numbers in the instance mask."""
-        return tuple(thing for thing in self.things if not isinstance(thing, Distractor))
+        return tuple(thing for thing in self.things if isinstance(thing, Die | Mesh))
 
     def as_json(self) -> dict[str, Any]:
-        """Return the spec as plain JSON data; all things have the same keys, and a mesh has `is_repainted` too."""
-        things = [_THING_JSON | {"kind": thing.kind} | asdict(thing) for thing in self.things]
-        return asdict(self) | {"things": things}
+        """Return the spec as plain JSON data. A camera that looks at the origin has no `target`."""
+        camera = asdict(self.camera)
+        if not any(self.camera.target):
+            del camera["target"]
+        return asdict(self) | {"camera": camera, "things": [thing_json(thing) for thing in self.things]}
+
+
+def thing_json(thing: Thing) -> dict[str, Any]:
+    """Return a thing as plain JSON data; dice and distractors have the same keys."""
+    values = {"kind": thing.kind} | asdict(thing)
+    return {"label": None} | values if isinstance(thing, Mesh | Assembly) else _THING_JSON | values

@@ -19,13 +19,19 @@ Linear = NDArray[np.float32]
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
-def draw(rng: random.Random, *, size_px: float) -> Sensor:
-    """Draw a sensor; small objects get less blur, because the strongest blur would leave nothing to learn."""
+def draw(rng: random.Random, *, size_px: float, luminance: tuple[float, float] = (0.2, 0.8)) -> Sensor:
+    """Draw a sensor; small objects get less blur, because the strongest blur would leave nothing to learn.
+
+    Args:
+        rng: source of all random numbers.
+        size_px: side of a typical object in the picture, px.
+        luminance: smallest and largest mean luminance of the picture.
+    """
     most_blur = min(2.2, 0.5 + size_px / 40)
     is_poor = rng.random() < 0.2  # noqa: PLR2004
     warmth = rng.gauss(0, 0.09)
     return Sensor(
-        mean_luminance=math.exp(rng.uniform(math.log(0.2), math.log(0.8))),
+        mean_luminance=math.exp(rng.uniform(math.log(luminance[0]), math.log(luminance[1]))),
         white_balance=(1 + warmth, 1 + rng.gauss(0, 0.03), 1 - warmth),
         vignette=rng.choice((0.0, rng.uniform(0, 0.35))),
         blur_px=rng.uniform(0.15, most_blur if is_poor else 0.65),

@@ -7,10 +7,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from training.synthetic.camera import project
-from training.synthetic.scene import Camera, Thing
+from training.synthetic.scene import Camera, StandingThing
 
 
-def footprints_overlap(a: Thing, b: Thing) -> bool:
+def footprints_overlap(a: StandingThing, b: StandingThing) -> bool:
     """Return whether the rectangles that two things stand on overlap (separating axes)."""
     corners_a, corners_b = _corners(a), _corners(b)
     for yaw in (a.yaw_deg, a.yaw_deg + 90, b.yaw_deg, b.yaw_deg + 90):
@@ -22,7 +22,7 @@ def footprints_overlap(a: Thing, b: Thing) -> bool:
     return True
 
 
-def estimate_visibility(camera: Camera, things: Sequence[Thing]) -> list[tuple[float, float]]:
+def estimate_visibility(camera: Camera, things: Sequence[StandingThing]) -> list[tuple[float, float]]:
     """Estimate the visible fraction of each thing before rendering.
 
     The estimate replaces each thing by its bounding box, and treats the thing whose middle is farther away as the one
@@ -60,7 +60,7 @@ def _pixels_inside(outline: Sequence[tuple[float, float]], size: int) -> int:
     return int(np.asarray(canvas).sum())
 
 
-def _outline(camera: Camera, thing: Thing) -> list[tuple[float, float]]:
+def _outline(camera: Camera, thing: StandingThing) -> list[tuple[float, float]]:
     """Return the convex hull of a thing's box in half pixels; empty if a corner is behind the camera."""
     points = [project(camera, (x, y, z)) for x, y in _corners(thing) for z in (0.0, thing.size[2])]
     if any(point is None for point in points):
@@ -92,7 +92,7 @@ def _area(polygon: Sequence[tuple[float, float]]) -> float:
     return abs(sum(a[0] * b[1] - b[0] * a[1] for a, b in zip(polygon, following, strict=True))) / 2
 
 
-def _corners(thing: Thing) -> list[tuple[float, float]]:
+def _corners(thing: StandingThing) -> list[tuple[float, float]]:
     cos, sin = math.cos(math.radians(thing.yaw_deg)), math.sin(math.radians(thing.yaw_deg))
     half_x, half_y = thing.size[0] / 2, thing.size[1] / 2
     return [

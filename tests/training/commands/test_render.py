@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.training.fake_blender import PAWN, fake
+from tests.training.fake_blender import fake
 from training.cli import main
 from training.commands.render import Shard, shard
 from training.synthetic.dataset import render_dataset
-from training.synthetic.recipes import MeshObject, meshes
+from training.synthetic.recipes import dice, plain
 from training.synthetic.renderer import Workers
-from training.synthetic.scene import SceneSpec
 
 COUNT = 7
 
@@ -48,17 +47,13 @@ def test_command_rejects_malformed_shard(tmp_path: Path, capsys: pytest.CaptureF
     assert not (tmp_path / "x").exists()
 
 
-def draw(seed: int, attempt: int) -> SceneSpec:
-    return meshes([MeshObject(str(PAWN), "pawn")], seed, attempt)
-
-
 def render(tools: Path, out: Path, part: Shard, *, stop_after: int = COUNT) -> int:
     def progress(items: Any, *, total: int) -> Any:
         return items
 
     questions = iter(range(1000))
     return render_dataset(
-        draw,
+        plain(dice),
         part.of(range(COUNT)),
         out,
         workers=Workers(fake(tools), count=1, threads=1),

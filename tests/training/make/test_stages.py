@@ -14,7 +14,7 @@ from PIL import Image
 from model_store import store
 from model_store.store import Release
 from tests.training.fake_blender import CONFIG, COUNT, PAWN, fake
-from training.commands.render_flags import draw_of
+from training.commands.render_flags import recipe_of
 from training.data.dataset import BrokenDataset
 from training.errors import Stopped
 from training.learning.run import RunContext
@@ -22,7 +22,7 @@ from training.make.plan import MAKE, MakePlan, read_progress
 from training.make.stages import make
 from training.records.run_folder import read_metrics
 from training.synthetic.composites.parts import PartCounts
-from training.synthetic.recipes import MeshObject
+from training.synthetic.piles import MeshObject
 from training.synthetic.renderer import Workers
 
 OBJECTS = (MeshObject(str(PAWN), "disc"), MeshObject(str(PAWN), "square"))
@@ -41,7 +41,7 @@ def plan_in(root: Path, *, behaviour: str = "pass", **changes: Any) -> MakePlan:
         store=root / "store",
         config=WITH_COMPOSITES,
         out=root / "work",
-        draw=draw_of([str(PAWN), str(PAWN)], ["disc", "square"]),
+        recipe=recipe_of([str(PAWN), str(PAWN)], ["disc", "square"]),
         objects=OBJECTS,
         blender=Workers(fake(root, behaviour=behaviour), count=2, threads=1),
     )
@@ -136,7 +136,9 @@ def test_shows_detections_in_photos_without_labels(tmp_path: Path) -> None:
 def test_never_trains_on_photos(made: tuple[Path, Release]) -> None:
     root, _ = made
     names = [(root / "work" / "run" / name).read_text().split() for name in ("train.txt", "hold_out.txt")]
-    assert sorted(itertools.chain(*names)) == [f"{seed:06d}.jpg" for seed in range(COUNT)]
+    assert sorted(itertools.chain(*names)) == [
+        f"{scene:06d}-{number}.jpg" for scene in range(COUNT // 3) for number in (1, 2, 3)
+    ]
 
 
 def test_records_photo_to_try(made: tuple[Path, Release], shapes: Path) -> None:
@@ -229,7 +231,7 @@ def test_leaves_out_few_failed_scenes_but_not_many(tmp_path: Path) -> None:
         make_it(plan_in(tmp_path, count=20, behaviour=behaviour), say=say, stop_asked=stop.asked)
     said = said[said.index("2/5 render") :]
     assert said[1].endswith(" s each, 16 left: about 1 min")  # from the first scenes
-    assert said[2:4] == ["1 of 20 scenes are left out, such as 000003: no such thing", "3/5 train"]
+    assert said[2:4] == ["1 of 20 scenes are left out, such as 000001-1: no such thing", "3/5 train"]
     assert len(list((tmp_path / "work" / "renders").glob("*.jpg"))) == 19
-    with pytest.raises(BrokenDataset, match="000003: no such thing"):
+    with pytest.raises(BrokenDataset, match="000001-1: no such thing"):
         make_it(plan_in(tmp_path / "few", behaviour=behaviour))

@@ -12,9 +12,10 @@ import pytest
 from rendersight.annotations.dataset import read_annotations
 from training.data.dataset import BrokenDataset
 from training.synthetic.dataset import render_dataset
-from training.synthetic.recipes import Draw, MeshObject, dice, meshes
+from training.synthetic.piles import MeshObject, draw_pile
+from training.synthetic.recipes import Recipe, dice, meshes, plain
 from training.synthetic.renderer import Blender, BlenderMissing, RenderFailed, Workers, check_python
-from training.synthetic.scene import MAX_LABELLED, SceneSpec
+from training.synthetic.scene import MAX_LABELLED, Mesh, SceneSpec
 
 FAKE = """#!{python}
 import json, os, sys
@@ -22,6 +23,12 @@ import numpy as np
 print("Blender says many things")
 for line in sys.stdin:
     request = json.loads(line)
+    if "settle" in request:  # all things stand in one place
+        count = len(request["settle"]["things"])
+        np.savez(request["out"], positions=np.zeros((count, 3)), turns=np.tile((1.0, 0, 0, 0), (count, 1)),
+                 scales=np.ones(count), radii=np.ones(count))
+        print("@ok", flush=True)
+        continue
     spec, width = request["spec"], 9
     {behaviour}
     arrays = dict(light=np.ones((64, 64, 3), np.float16), index=np.zeros((64, 64), np.uint8))
@@ -51,18 +58,22 @@ def small(seed: int, attempt: int = 0) -> SceneSpec:
     return SceneSpec(**{**vars(spec), "things": spec.things[:4]})
 
 
-def few_meshes(seed: int, attempt: int = 0) -> SceneSpec:
+SMALL = plain(small)
+PAWNS = [MeshObject("pawn.obj", "pawn")]
+
+
+def few_meshes(seed: int, attempt: int, process: Blender) -> SceneSpec:
     """A scene of at most four meshes."""
-    spec = meshes([MeshObject("pawn.obj", "pawn")], seed, attempt)
+    spec = meshes(PAWNS).draw(seed, attempt, process)
     return replace(spec, things=spec.labelled[:4])
 
 
-def render(folder: Path, out: Path, seeds: range, *, behaviour: str = "pass", draw: Draw = small) -> int:
+def render(folder: Path, out: Path, seeds: range, *, behaviour: str = "pass", recipe: Recipe = SMALL) -> int:
     def progress(items: Any, *, total: int) -> Any:
         return items
 
     workers = Workers(fake(folder, behaviour), count=2, threads=1)
-    return render_dataset(draw, seeds, out, workers=workers, progress=progress, stop_asked=lambda: False)
+    return render_dataset(recipe, seeds, out, workers=workers, progress=progress, stop_asked=lambda: False)
 
 
 def test_renders_a_readable_dataset(tmp_path: Path) -> None:
@@ -78,14 +89,24 @@ TINY_AT_FIRST = "width = 4 if spec['attempt'] == 0 else 9"
 
 
 def test_a_mesh_too_small_to_label_is_ignored(tmp_path: Path) -> None:
-    counts = [len(few_meshes(seed).labelled) for seed in range(4)]
-    assert render(tmp_path, tmp_path / "out", range(4), behaviour=TINY_AT_FIRST, draw=few_meshes) == 4
+    piles = [draw_pile(PAWNS, number) for number in range(2)]
+    counts = [min(4, sum(isinstance(thing, Mesh) for thing in pile.falling)) for pile in piles]
+    recipe = Recipe(few_meshes, views=3)
+    assert render(tmp_path, tmp_path / "out", range(6), behaviour=TINY_AT_FIRST, recipe=recipe) == 6
     found = read_annotations(tmp_path / "out")
-    assert [len(image.ignored) for image in found.images] == counts
+    assert [len(image.ignored) for image in found.images] == [count for count in counts for _ in range(3)]
     assert sum(counts) > 0
     assert not any(image.labels for image in found.images)
     assert {item.label for image in found.images for item in image.ignored} == {"pawn"}
-    assert json.loads((tmp_path / "out" / "000000.scene.json").read_text())["attempt"] == 0
+    assert json.loads((tmp_path / "out" / "000000-1.scene.json").read_text())["attempt"] == 0
+
+
+def test_settles_once_for_all_pictures_of_a_pile(tmp_path: Path) -> None:
+    recipe = Recipe(few_meshes, views=3)
+    with Blender(fake(tmp_path), threads=1) as process:
+        specs = [recipe.draw(seed, 0, process) for seed in range(3)]
+        assert [spec.things for spec in specs] == [specs[0].things] * 3
+        assert len({spec.camera for spec in specs}) == 3
 
 
 def test_a_scene_of_a_die_too_small_to_label_is_drawn_anew(tmp_path: Path) -> None:

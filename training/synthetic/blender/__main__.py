@@ -1,7 +1,8 @@
-"""A worker that renders a SceneSpec to an image and an instance mask.
+"""A worker that lets things fall, and renders a SceneSpec to an image and an instance mask.
 
-It reads one JSON object per line, `{"spec": ..., "out": PATH}`, and answers each with a line that starts with `@`:
-`@ok` or `@error REASON`. It writes PATH, a NumPy archive:
+It reads one JSON object per line and answers each with a line that starts with `@`: `@ok` or `@error REASON`. The key
+of the object says what to do: `{"settle": ..., "out": PATH}` (`settling.py`), `{"cutout": ..., "out": PATH}`
+(`cutout.py`) or `{"spec": ..., "out": PATH}`. It writes PATH, a NumPy archive; that of a SceneSpec has these arrays:
 
 - `light`: float16 (H, W, 3), scene-linear RGB;
 - `index`: float32 (H, W), number of the labelled thing that each pixel shows, from 1 in the spec's order, or 0;
@@ -9,6 +10,7 @@ It reads one JSON object per line, `{"spec": ..., "out": PATH}`, and answers eac
 """
 
 import json
+import math
 import os
 import sys
 import tempfile
@@ -21,26 +23,32 @@ import bpy
 
 # isort: split
 import numpy as np
-from bpy_extras.object_utils import world_to_camera_view  # installed with bpy
+from mathutils import Matrix  # installed with bpy
 
+from training.synthetic.blender.assemblies import add_assembly, points_of
 from training.synthetic.blender.cutout import render_cutout
 from training.synthetic.blender.dice import add_die
 from training.synthetic.blender.environment import add_camera, add_ground, add_lamp, add_tray, set_world
-from training.synthetic.blender.meshes import add_mesh
+from training.synthetic.blender.meshes import add_mesh, detail_of, outline_of
+from training.synthetic.blender.settling import settle
 from training.synthetic.blender.shapes import add_shape
 
-_ADD = {"die": add_die, "mesh": add_mesh}
+_ADD = {"die": add_die, "assembly": add_assembly}
+_KEY = "built"
+"""Property of the scene that says what it holds."""
+_NEAREST = 1e-3
+"""Smallest distance before the camera of a point that is projected, world units."""
 
 
 def main() -> None:
     """Answer requests until standard input ends."""
+    bpy.ops.wm.read_factory_settings(use_empty=True)
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            if "cutout" in request:
-                render_cutout(request["cutout"], request["out"])
-            else:
-                render(request["spec"], request["out"])
+            answers = {"settle": settle, "cutout": render_cutout, "spec": render}
+            (name,) = answers.keys() & request.keys()
+            answers[name](request[name], request["out"])
             answer = "@ok"
         except Exception as error:  # one bad scene must not end the worker
             answer = f"@error {type(error).__name__}: {' '.join(str(error).split())}"
@@ -50,27 +58,68 @@ def main() -> None:
 
 def render(spec: dict, out: str) -> None:
     """Build, render and write one scene."""
-    bpy.ops.wm.read_factory_settings(use_empty=True)
-    scene = bpy.context.scene
+    scene, labelled = _built_scene(spec)
     camera = add_camera(scene, spec["camera"])
     set_world(scene, *spec["world"])
     for lamp in spec["lamps"]:
         add_lamp(scene, lamp)
-    add_ground(scene, spec)
-    if spec["tray"]:
-        add_tray(scene, spec["tray"])
-    labelled = []
-    for thing in spec["things"]:
-        item = _ADD.get(thing["kind"], add_shape)(scene, thing)
-        if thing["label"] is not None:
-            labelled.append(item)
-            item.pass_index = len(labelled)
     with tempfile.TemporaryDirectory() as folder:
         light, index = _run_cycles(scene, spec, folder)
     arrays = {"light": light, "index": index}
     for number, item in enumerate(labelled, 1):
         arrays[f"vertices_{number}"], arrays[f"faces_{number}"] = _silhouette(scene, camera, item)
     np.savez(out, **arrays)
+
+
+def _built_scene(spec: dict) -> tuple[bpy.types.Scene, list[bpy.types.Object]]:
+    """Return the scene with everything but camera and light, and its labelled things.
+
+    Mesh files, their textures and the worlds stay loaded for the next scene. The things stay if the next scene has the
+    same ones, so that only the view changes.
+    """
+    px = _px_per_unit(spec["camera"])
+    key = json.dumps([spec["things"], spec["tray"], spec["ground"], detail_of(px)])
+    if not any(thing["kind"] in ("mesh", "assembly") for thing in spec["things"]):
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+    else:
+        _clear(is_same=bpy.context.scene.get(_KEY) == key)
+    scene = bpy.context.scene
+    if scene.get(_KEY) == key:
+        found = [item for item in scene.objects if item.pass_index]
+        return scene, sorted(found, key=lambda item: item.pass_index)
+    scene.render.use_persistent_data = True
+    add_ground(scene, spec)
+    if spec["tray"]:
+        add_tray(scene, spec["tray"])
+    labelled = []
+    for thing in spec["things"]:
+        if thing["kind"] == "mesh":
+            item = add_mesh(scene, thing, px_per_unit=px)
+        else:
+            item = _ADD.get(thing["kind"], add_shape)(scene, thing)
+        if thing["label"] is not None:
+            labelled.append(item)
+            item.pass_index = len(labelled)
+    scene[_KEY] = key
+    return scene, labelled
+
+
+def _clear(*, is_same: bool) -> None:
+    """Remove what the last scene had: camera and light, and all things too unless they are the same."""
+    scene = bpy.context.scene
+    for item in list(scene.objects):
+        if not is_same or item.type in ("CAMERA", "LIGHT"):
+            bpy.data.objects.remove(item)
+    if not is_same:
+        scene.render.use_persistent_data = False  # frees what Cycles keeps; else it shows removed things again
+        scene.pop(_KEY, None)
+    bpy.data.orphans_purge(do_recursive=True)
+
+
+def _px_per_unit(camera: dict) -> float:
+    """Return how many px of the picture a world unit at the camera's target is long."""
+    distance = math.dist(camera["position"], camera.get("target", (0, 0, 0)))
+    return camera["focal_mm"] / 36.0 * camera["size_px"] / distance
 
 
 def _run_cycles(scene: bpy.types.Scene, spec: dict, folder: str) -> tuple[np.ndarray, np.ndarray]:
@@ -121,21 +170,33 @@ def _read_exr(path: str, size: int) -> np.ndarray:
     image.colorspace_settings.name = "Non-Color"
     pixels = np.empty(size * size * image.channels, np.float32)
     image.pixels.foreach_get(pixels)
-    return pixels.reshape(size, size, image.channels)[::-1]
+    channels = image.channels
+    bpy.data.images.remove(image)
+    return pixels.reshape(size, size, channels)[::-1]
 
 
 def _silhouette(scene: bpy.types.Scene, camera: bpy.types.Object, item: bpy.types.Object) -> tuple:
-    """Project the evaluated mesh: return its vertices in px and its triangles."""
+    """Return the vertices of an object in px, and its triangles without those behind the camera."""
+    if "source" in item:
+        return _projected(scene, camera, item.matrix_world, outline_of(item))
     evaluated = item.evaluated_get(bpy.context.evaluated_depsgraph_get())
-    mesh = evaluated.to_mesh()
+    arrays = _projected(scene, camera, evaluated.matrix_world, evaluated.to_mesh())
+    evaluated.to_mesh_clear()
+    return arrays
+
+
+def _projected(scene: bpy.types.Scene, camera: bpy.types.Object, pose: Matrix, mesh: bpy.types.Mesh) -> tuple:
     mesh.calc_loop_triangles()
-    size = scene.render.resolution_x
-    projected = [world_to_camera_view(scene, camera, evaluated.matrix_world @ v.co) for v in mesh.vertices]
-    vertices = np.array([(p.x * size, (1 - p.y) * size) for p in projected], np.float32)
     faces = np.empty(len(mesh.loop_triangles) * 3, np.int32)
     mesh.loop_triangles.foreach_get("vertices", faces)
-    evaluated.to_mesh_clear()
-    return vertices, faces.reshape(-1, 3)
+    faces = faces.reshape(-1, 3)
+    seen = np.array(camera.matrix_world.inverted() @ pose)
+    points = points_of(mesh) @ seen[:3, :3].T + seen[:3, 3]
+    depth = -points[:, 2]
+    size = scene.render.resolution_x
+    px = camera.data.lens / camera.data.sensor_width * size / np.maximum(depth, _NEAREST)
+    vertices = np.stack([size / 2 + points[:, 0] * px, size / 2 - points[:, 1] * px], axis=1)
+    return vertices.astype(np.float32), faces[(depth[faces] > _NEAREST).all(axis=1)]
 
 
 if __name__ == "__main__":

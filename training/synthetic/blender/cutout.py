@@ -12,7 +12,8 @@ from mathutils import Matrix, Quaternion, Vector  # installed with bpy
 
 from training.synthetic.blender.environment import add_lamp
 from training.synthetic.blender.mesh_files import has_textures
-from training.synthetic.blender.meshes import paint, resting_turn, template_of
+from training.synthetic.blender.meshes import paint, template_of
+from training.synthetic.blender.resting import resting_turn
 from training.synthetic.blender.shapes import add_shape
 
 _WORLDS = os.path.join(bpy.utils.system_resource("DATAFILES"), "studiolights", "world")  # noqa: PTH118
@@ -72,8 +73,7 @@ def _trace(scene: bpy.types.Scene, size: int) -> np.ndarray:
 
 def _mesh(scene: bpy.types.Scene, spec: dict) -> tuple[bpy.types.Object, float]:
     """Add a mesh with its middle at the origin and its bounding ball of diameter 1; return its own diameter too."""
-    template = template_of(scene, spec["source"])
-    template.use_fake_user = True
+    template = template_of(spec["source"])
     if template.name not in _diameters:
         points = np.array([vertex.co for vertex in template.data.vertices])
         middle = (points.min(axis=0) + points.max(axis=0)) / 2

@@ -13,13 +13,13 @@ from training.synthetic.blender.shapes import add_box
 
 
 def add_camera(scene: bpy.types.Scene, spec: dict) -> bpy.types.Object:
-    """Add the camera, looking at the origin, with the same axes as in `synthetic/camera.py`."""
+    """Add the camera, with the same axes as in `synthetic/camera.py`."""
     data = bpy.data.cameras.new("camera")
     data.lens = spec["focal_mm"]
     data.sensor_width = 36.0
     data.clip_end = 10000
     camera = bpy.data.objects.new("camera", data)
-    forward = -Vector(spec["position"]).normalized()
+    forward = (Vector(spec.get("target", (0, 0, 0))) - Vector(spec["position"])).normalized()
     helper = Vector((0, 1, 0)) if abs(forward.z) > 0.999 else Vector((0, 0, 1))  # noqa: PLR2004 - as in synthetic/camera.py
     right = forward.cross(helper).normalized()
     up = right.cross(forward)
@@ -41,7 +41,8 @@ def set_world(scene: bpy.types.Scene, name: str, rotation_deg: float, strength: 
     nodes, links = world.node_tree.nodes, world.node_tree.links
     picture = nodes.new("ShaderNodeTexEnvironment")
     folder = os.path.join(bpy.utils.system_resource("DATAFILES"), "studiolights", "world")  # noqa: PTH118
-    picture.image = bpy.data.images.load(os.path.join(folder, f"{name}.exr"))  # noqa: PTH118
+    picture.image = bpy.data.images.load(os.path.join(folder, f"{name}.exr"), check_existing=True)  # noqa: PTH118
+    picture.image.use_fake_user = True
     mapping = nodes.new("ShaderNodeMapping")
     mapping.inputs["Rotation"].default_value = (0, 0, math.radians(rotation_deg))
     links.new(nodes.new("ShaderNodeTexCoord").outputs["Generated"], mapping.inputs["Vector"])
@@ -69,13 +70,22 @@ def add_lamp(scene: bpy.types.Scene, spec: dict) -> None:
 def add_tray(scene: bpy.types.Scene, spec: dict) -> None:
     """Add four walls and a floor."""
     wall, floor = material_of(spec["wall"]), material_of(spec["floor"])
-    x, y, high, thick, yaw = (spec[key] for key in ("half_x", "half_y", "height", "thickness", "yaw_deg"))
+    x, y, yaw = (spec[key] for key in ("half_x", "half_y", "yaw_deg"))
     add_box(scene, "floor", (2 * x, 2 * y, 0.002), place=(0, 0, 0), yaw_deg=yaw, material=floor)
+    for size, place in wall_boxes(spec):
+        add_box(scene, "wall", size, place=place, yaw_deg=yaw, material=wall)
+
+
+def wall_boxes(spec: dict) -> list[tuple]:
+    """Return the size and the middle of each wall of a tray; all are turned by its yaw."""
+    x, y, high, thick, yaw = (spec[key] for key in ("half_x", "half_y", "height", "thickness", "yaw_deg"))
     turn = Matrix.Rotation(math.radians(yaw), 3, "Z")
+    boxes = []
     for along_x, sign in ((True, 1), (True, -1), (False, 1), (False, -1)):
         size = (2 * x + 2 * thick, thick, high) if along_x else (thick, 2 * y, high)
         middle = (0, sign * (y + thick / 2), high / 2) if along_x else (sign * (x + thick / 2), 0, high / 2)
-        add_box(scene, "wall", size, place=turn @ Vector(middle), yaw_deg=yaw, material=wall)
+        boxes.append((size, turn @ Vector(middle)))
+    return boxes
 
 
 def add_ground(scene: bpy.types.Scene, spec: dict) -> None:

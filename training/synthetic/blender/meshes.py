@@ -1,4 +1,4 @@
-"""Meshes from files, laid on the ground in a stable resting pose."""
+"""Meshes from files, read once and kept at the sizes in which pictures show them."""
 
 import hashlib
 import math
@@ -6,29 +6,38 @@ import math
 import bpy
 
 # isort: split
-import bmesh  # installed with bpy, as are the next ones
 import numpy as np
-from mathutils import Matrix, Vector
+from mathutils import Vector  # installed with bpy
 
+from training.synthetic.blender.assemblies import points_of, pose_of
 from training.synthetic.blender.materials import material_of
 from training.synthetic.blender.mesh_files import has_colours, read_mesh_file
 
+_FEWEST_FACES = 1000
+_TEXELS = 2
+"""Side of a texture for each px of the object's side, at least: a texture covers all sides of an object."""
+_OUTLINE_LEVEL, _SMALLEST_LEVEL, _LARGEST_LEVEL = 5, 5, 12
 
-def add_mesh(scene: bpy.types.Scene, spec: dict) -> bpy.types.Object:
-    """Add a mesh from a file, standing on the ground in the resting pose that the spec chooses."""
-    template = template_of(scene, spec["source"])
-    item = template.copy()
-    points = np.array([vertex.co for vertex in item.data.vertices])
-    paint(item, spec, extent=float(np.ptp(points, axis=0).max()))
-    turn = Matrix.Rotation(math.radians(spec["yaw_deg"]), 3, "Z") @ resting_turn(template, spec["pose"])
-    scale = spec["size"][0] / np.ptp(points, axis=0).max()
-    turned = points @ np.array(turn).T * scale
-    middle = (turned.min(axis=0) + turned.max(axis=0)) / 2
-    x, y = spec["position"]
-    place = Vector((x - middle[0], y - middle[1], -turned[:, 2].min()))
-    item.matrix_world = Matrix.Translation(place) @ turn.to_4x4() @ Matrix.Scale(scale, 4)
+
+def detail_of(px_per_unit: float) -> float:
+    """Return the smallest power of two from a resolution on; scenes of the same detail have the same meshes."""
+    return 2.0 ** math.ceil(math.log2(px_per_unit))
+
+
+def add_mesh(scene: bpy.types.Scene, spec: dict, *, px_per_unit: float) -> bpy.types.Object:
+    """Add a mesh from a file in the spec's pose, with the detail of a picture of so many px for a world unit."""
+    whole = template_of(spec["source"])
+    item = _template_for(spec["source"], detail_of(px_per_unit) * whole["extent"] * spec["scale"]).copy()
+    paint(item, spec, extent=whole["extent"])
+    item.matrix_world = pose_of(spec, Vector(whole["middle"]))
+    item["source"] = spec["source"]
     scene.collection.objects.link(item)
     return item
+
+
+def outline_of(item: bpy.types.Object) -> bpy.types.Mesh:
+    """Return a mesh of few faces with the outline of an object that `add_mesh` added."""
+    return _template_at(item["source"], _OUTLINE_LEVEL).data
 
 
 def paint(item: bpy.types.Object, spec: dict, *, extent: float) -> None:
@@ -45,13 +54,79 @@ def paint(item: bpy.types.Object, spec: dict, *, extent: float) -> None:
     item.data.materials.append(material_of({**surface, "scale": surface["scale"] / extent}))
 
 
-def template_of(scene: bpy.types.Scene, path: str) -> bpy.types.Object:
-    """Return the joined mesh of a file, which is in no collection; the file is read once per Blender file."""
-    return bpy.data.objects.get(_name_of(path)) or _import(scene, path)
+def template_of(path: str) -> bpy.types.Object:
+    """Return the joined mesh of a file, which is in no collection; the file is read once per Blender file.
+
+    Its properties are `extent`, the longest side of its bounding box, and `middle`, the middle of that box.
+    """
+    return bpy.data.objects.get(_name_of(path)) or _import(path)
 
 
-def _import(scene: bpy.types.Scene, path: str) -> bpy.types.Object:
+def _template_for(path: str, side_px: float) -> bpy.types.Object:
+    """Return a mesh with no more faces and texels than a picture shows in which it is `side_px` long."""
+    level = math.ceil(math.log2(max(side_px, 1.0)))
+    return _template_at(path, min(max(level, _SMALLEST_LEVEL), _LARGEST_LEVEL))
+
+
+def _template_at(path: str, level: int) -> bpy.types.Object:
+    """Return a mesh with the detail of an object of 2 ** level px; kept like the mesh itself."""
+    name = f"{_name_of(path)} {level}"
+    if name in bpy.data.objects:
+        return bpy.data.objects[name]
+    whole = template_of(path)
+    small = whole.copy()
+    most = max(_FEWEST_FACES, 4**level)
+    small.data = _decimated(whole, most / max(len(whole.data.polygons), 1))
+    for number, material in enumerate(small.data.materials):
+        if material is not None:
+            small.data.materials[number] = _with_smaller_textures(material, _TEXELS * 2**level)
+    small.name = name
+    small.use_fake_user = True
+    return small
+
+
+def _decimated(whole: bpy.types.Object, ratio: float) -> bpy.types.Mesh:
+    if ratio >= 1:
+        return whole.data.copy()
+    shown = whole.copy()
+    bpy.context.scene.collection.objects.link(shown)
+    modifier = shown.modifiers.new("fewer", "DECIMATE")
+    modifier.ratio = ratio
+    bpy.context.view_layer.update()
+    mesh = bpy.data.meshes.new_from_object(shown.evaluated_get(bpy.context.evaluated_depsgraph_get()))
+    bpy.data.objects.remove(shown)
+    return mesh
+
+
+def _with_smaller_textures(material: bpy.types.Material, side: int) -> bpy.types.Material:
+    """Return the material, or a copy whose textures are at most `side` px long."""
+    if not material.use_nodes:
+        return material
+    nodes = [node for node in material.node_tree.nodes if node.type == "TEX_IMAGE" and node.image is not None]
+    if not any(max(node.image.size) > side for node in nodes):
+        return material
+    copy = material.copy()
+    for node in copy.node_tree.nodes:
+        if node.type == "TEX_IMAGE" and node.image is not None and max(node.image.size) > side:
+            node.image = _smaller(node.image, side)
+    return copy
+
+
+def _smaller(image: bpy.types.Image, side: int) -> bpy.types.Image:
+    """Return a copy of a texture that is `side` px long, the same for each caller."""
+    name = f"{image.name[:40]} {side} {hashlib.sha256(image.filepath.encode()).hexdigest()[:8]}"
+    if name not in bpy.data.images:
+        factor = side / max(image.size)
+        width, height = (max(1, round(length * factor)) for length in image.size)
+        copy = image.copy()
+        copy.name = name
+        copy.scale(width, height)
+    return bpy.data.images[name]
+
+
+def _import(path: str) -> bpy.types.Object:
     """Read a mesh file and join its meshes into one template that is in no collection and is not rendered."""
+    scene = bpy.context.scene
     fresh = read_mesh_file(path)
     meshes = [item for item in fresh if item.type == "MESH" and len(item.data.polygons)]
     if not meshes:
@@ -74,53 +149,12 @@ def _import(scene: bpy.types.Scene, path: str) -> bpy.types.Object:
     template = joined[0]
     scene.collection.objects.unlink(template)
     template.name = _name_of(path)
+    template.use_fake_user = True
+    points = points_of(template.data)
+    template["extent"] = float(np.ptp(points, axis=0).max())
+    template["middle"] = ((points.min(axis=0) + points.max(axis=0)) / 2).tolist()
     return template
 
 
 def _name_of(path: str) -> str:
     return hashlib.sha256(path.encode()).hexdigest()[:40]  # Blender cuts names after 63 bytes
-
-
-_resting_faces: dict[str, list[tuple[Vector, float]]] = {}
-
-
-def resting_turn(template: bpy.types.Object, pose: float) -> Matrix:
-    """Return the rotation that lays a mesh, of `template_of`, on a face of its convex hull that `pose` chooses.
-
-    A mesh is stable on a face if its middle is above the face. Larger faces are chosen more often.
-    """
-    if template.name not in _resting_faces:
-        _resting_faces[template.name] = _find_resting_faces(template.data)
-    faces = _resting_faces[template.name]
-    left = pose * sum(area for _, area in faces)
-    chosen = faces[-1][0]
-    for normal, area in faces:
-        left -= area
-        if left <= 0:
-            chosen = normal
-            break
-    return chosen.rotation_difference(Vector((0, 0, -1))).to_matrix()
-
-
-def _find_resting_faces(mesh: bpy.types.Mesh) -> list[tuple[Vector, float]]:
-    """Return the outward normal and the area of each face of the convex hull on which a mesh can stand."""
-    hull = bmesh.new()
-    hull.from_mesh(mesh)
-    result = bmesh.ops.convex_hull(hull, input=hull.verts)
-    inside = [item for item in result["geom_interior"] if isinstance(item, bmesh.types.BMVert)]
-    bmesh.ops.delete(hull, geom=inside, context="VERTS")
-    bmesh.ops.dissolve_limit(hull, angle_limit=math.radians(3), verts=hull.verts, edges=hull.edges)
-    hull.normal_update()
-    middle = sum((face.calc_center_median() * face.calc_area() for face in hull.faces), Vector())
-    middle /= max(sum(face.calc_area() for face in hull.faces), 1e-9)
-    stable = [face for face in hull.faces if _is_above(face, middle)] or list(hull.faces)
-    found = [(face.normal.copy(), face.calc_area()) for face in stable]
-    hull.free()
-    return found
-
-
-def _is_above(face: bmesh.types.BMFace, point: Vector) -> bool:
-    """Return whether a point projects onto a convex face along the face's normal."""
-    corners = [vert.co for vert in face.verts]
-    following = corners[1:] + corners[:1]
-    return all((b - a).cross(point - a).dot(face.normal) >= 0 for a, b in zip(corners, following, strict=True))

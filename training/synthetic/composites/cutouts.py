@@ -7,7 +7,7 @@ facts as JSON in a PNG text chunk, so that a picture and its facts cannot drift 
 import json
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -23,7 +23,7 @@ from rendersight.annotations import Fault
 from training.data.dataset import BrokenDataset
 from training.synthetic.composites.assemblies import assembly
 from training.synthetic.layout import WORLDS, draw_distractor
-from training.synthetic.recipes import REPAINTED, MeshObject
+from training.synthetic.piles import REPAINTED, MeshObject
 from training.synthetic.renderer import Blender, RenderFailed, Workers, run_on_workers
 from training.synthetic.scene import Distractor, Lamp, Rgb, Surface
 from training.synthetic.surfaces import any_colour, log_uniform, paint
@@ -222,17 +222,18 @@ def render_cutouts(
     out.mkdir(parents=True, exist_ok=True)
     missing = [seed for seed in seeds if not (out / f"{seed:06d}.png").exists()]
 
-    def work(process: Blender, seed: int) -> Fault | None:
+    def work(process: Blender, seed: int) -> Iterator[Fault | None]:
         if stop_asked():
-            return None
+            return
         try:
             _render(process, draw(seed), out / f"{seed:06d}.png")
+            yield None
         except RenderFailed as error:
-            return Fault(f"{seed:06d}.png", str(error))
-        return None
+            yield Fault(f"{seed:06d}.png", str(error))
 
-    if faults := run_on_workers(workers, work, missing, progress=progress):
-        raise BrokenDataset(faults)
+    faults = run_on_workers(workers, work, missing, total=len(missing), progress=progress)
+    if faults:
+        raise BrokenDataset(sorted(faults, key=lambda fault: fault.file))
 
 
 def _render(process: Blender, spec: CutoutSpec, path: Path) -> None:

@@ -10,7 +10,8 @@ from rendersight.annotations import Fault
 from training.data.dataset import BrokenDataset
 from training.synthetic.composites.cutouts import clutter, draw, render_cutouts
 from training.synthetic.dataset import render_dataset
-from training.synthetic.recipes import MeshObject, backdrop
+from training.synthetic.piles import MeshObject
+from training.synthetic.recipes import backdrop, plain
 from training.synthetic.renderer import Workers
 
 _FEWEST_EACH, _MOST_EACH, _MOST_OBJECTS = 30, 200, 720
@@ -57,7 +58,7 @@ def render_parts(
     for render in (
         partial(render_cutouts, partial(draw, objects), range(counts.objects), out / OBJECTS),
         partial(render_cutouts, clutter, range(counts.clutter), out / CLUTTER),
-        partial(render_dataset, backdrop, range(counts.backdrops), out / BACKDROPS),
+        partial(render_dataset, plain(backdrop), range(counts.backdrops), out / BACKDROPS),
     ):
         try:
             render(**common)

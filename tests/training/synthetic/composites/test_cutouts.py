@@ -12,7 +12,7 @@ from PIL import Image
 
 from training.data.dataset import BrokenDataset
 from training.synthetic.composites.cutouts import clutter, develop, draw, read_cutouts, render_cutouts
-from training.synthetic.recipes import MeshObject
+from training.synthetic.piles import MeshObject
 from training.synthetic.renderer import Workers
 
 OBJECTS = [MeshObject("nut.obj", "nut"), MeshObject("bolt.obj", "bolt")]

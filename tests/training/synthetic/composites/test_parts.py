@@ -9,7 +9,7 @@ from tests.training.fake_blender import fake
 from training.data.dataset import BrokenDataset
 from training.synthetic.composites.cutouts import read_cutouts
 from training.synthetic.composites.parts import BACKDROPS, CLUTTER, OBJECTS, PartCounts, render_parts
-from training.synthetic.recipes import MeshObject
+from training.synthetic.piles import MeshObject
 from training.synthetic.renderer import Workers
 
 
