@@ -102,16 +102,18 @@ def annotate(
 def _areas(outline: Outline, *, shape_hw: tuple[int, int]) -> tuple[float, float]:
     """Return the area of an outline in px: in total (up to a margin around the image), and within the image."""
     height, width = shape_hw
-    low = np.maximum(np.floor(outline.vertices.min(axis=0)), -_PAD_PX).astype(int)
-    high = np.minimum(np.ceil(outline.vertices.max(axis=0)), (width + _PAD_PX, height + _PAD_PX)).astype(int)
+    if not len(outline.triangles):  # behind the camera
+        return 0.0, 0.0
+    corners = outline.vertices[outline.triangles].astype(np.float64)  # (F, 3, 2)
+    low = np.maximum(np.floor(corners.min(axis=(0, 1))), -_PAD_PX).astype(int)
+    high = np.minimum(np.ceil(corners.max(axis=(0, 1))), (width + _PAD_PX, height + _PAD_PX)).astype(int)
     if (high <= low).any():
         return 0.0, 0.0
     # Pillow fills every pixel that a polygon touches, so draw at a multiple of the resolution
     canvas = Image.new("1", tuple((high - low) * _PARTS))
     pen = ImageDraw.Draw(canvas)
-    corners = (outline.vertices.astype(np.float64) - low) * _PARTS - 0.5
-    for triangle in outline.triangles:
-        pen.polygon([tuple(corners[corner]) for corner in triangle], fill=1)
+    for triangle in ((corners - low) * _PARTS - 0.5).reshape(-1, 6).tolist():
+        pen.polygon(triangle, fill=1)
     covered = np.asarray(canvas)
     (left, top), (right, bottom) = np.clip((-low, (width, height) - low), 0, high - low) * _PARTS
     inside = covered[top:bottom, left:right]

@@ -98,7 +98,7 @@ def render_seed(process: Blender, recipe: Recipe, seed: int, out: Path) -> None:
             if attempt == MOST_ATTEMPTS - 1:
                 raise
             continue
-        picture = sensor.develop(rendering.light, spec.sensor)
+        picture = sensor.develop(rendering.light, spec.sensor, is_metered=spec.recipe == MESH)
         _write(
             out,
             recipe.name_of(seed),

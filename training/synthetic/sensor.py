@@ -16,6 +16,13 @@ from training.synthetic.scene import Sensor
 
 Linear = NDArray[np.float32]
 
+LAMP = 30.0
+"""Luminance of a lamp or its reflection, at least, relative to the median of the picture."""
+
+_MOST_CLIPPED, _CLIPPED = 0.025, 0.97
+"""Largest share of clipped pixels before sharpening and noise, and the value from which a channel is clipped."""
+_SHORTEST = 0.1
+"""Shortest exposure, relative to that of the mean luminance."""
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
@@ -48,15 +55,19 @@ def draw(rng: random.Random, *, size_px: float, luminance: tuple[float, float] =
     )
 
 
-def develop(linear: Linear, sensor: Sensor) -> bytes:
+def develop(linear: Linear, sensor: Sensor, *, is_metered: bool = False) -> bytes:
     """Return rendered light as an encoded JPEG.
 
     Args:
         linear: float32 (H, W, 3), scene-linear RGB, not negative.
         sensor: the effects to apply.
+        is_metered: shorten the exposure until highlights keep their colours, as cameras do. Only lamps may be clipped:
+            what is more than `LAMP` times as bright as the median.
     """
     rng = np.random.default_rng(sensor.seed)
     light = _expose(np.maximum(linear, 0), sensor)
+    if is_metered:
+        light = _metered(light, sensor)
     light = _blur(light, sensor)
     light = _add_noise(light, sensor, rng)
     picture = Image.fromarray((_tone(light, sensor) * 255 + 0.5).astype(np.uint8))
@@ -83,6 +94,21 @@ def _expose(light: Linear, sensor: Sensor) -> Linear:
         y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
         exposed = exposed * (1 - sensor.vignette * ((x**2 + y**2) / 2) ** 2)[..., None]
     return exposed.astype(np.float32)
+
+
+def _metered(light: Linear, sensor: Sensor) -> Linear:
+    """Darken the light until few pixels are clipped, apart from lamps."""
+    sample = light[::4, ::4]
+    luminance = sample @ _LUMINANCE
+    is_lamp = luminance > LAMP * max(float(np.median(luminance)), 1e-6)
+    gain = 1.0
+    while gain > _SHORTEST and _clipped(_tone(sample * np.float32(gain), sensor), is_lamp) > _MOST_CLIPPED:
+        gain *= 0.9
+    return light * np.float32(gain)
+
+
+def _clipped(picture: NDArray[np.float32], is_lamp: NDArray[np.bool_]) -> float:
+    return float(((picture.max(axis=-1) >= _CLIPPED) & ~is_lamp).mean())
 
 
 def _blur(light: Linear, sensor: Sensor) -> Linear:

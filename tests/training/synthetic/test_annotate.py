@@ -81,5 +81,10 @@ def test_leaves_out_a_covered_object_if_it_may_hide() -> None:
     assert (found.label, found.is_ignored) == ("cover", False)
 
 
+def test_leaves_out_object_behind_the_camera() -> None:
+    behind = Outline(square(10, 20, 40, 60).vertices, np.zeros((0, 3), np.int32))
+    assert annotate(mask(), [behind], ["a"], may_hide=True) == []
+
+
 def test_no_objects() -> None:
     assert annotate(mask(), [], [], may_hide=False) == []

@@ -82,6 +82,22 @@ def test_extreme_light_stays_in_range() -> None:
     assert np.isfinite(picture(light, shot_noise=0.05, contrast=1.35)).all()
 
 
+def test_meters_highlights_but_not_lamps() -> None:
+    bright = replace(CLEAN, mean_luminance=0.8, contrast=1.5, saturation=1.5)
+    rng = np.random.default_rng(0)
+    light = scene() * rng.uniform(0.5, 1.5, (64, 80, 3)).astype(np.float32)
+
+    def clipped(linear: NDArray[np.float32], *, is_metered: bool) -> float:
+        with Image.open(BytesIO(sensor.develop(linear, bright, is_metered=is_metered))) as image:
+            return float((np.asarray(image).max(axis=2) >= 250).mean())
+
+    assert clipped(light, is_metered=False) > 0.2
+    assert clipped(light, is_metered=True) < 0.05
+    lamp = light.copy()
+    lamp[:16, :16] = 100.0
+    assert clipped(lamp, is_metered=True) == pytest.approx(16 * 16 / (64 * 80), abs=0.02)
+
+
 def test_develops_any_drawn_sensor() -> None:
     rng = random.Random(0)
     for _ in range(30):
