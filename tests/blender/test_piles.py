@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from tests.blender.test_render import PAWN, PYTHON, pawn, small, write_stl
+from training.synthetic import sensor
+from training.synthetic.annotate import annotate
 from training.synthetic.piles import MeshObject, Pile, draw_pile, settle
 from training.synthetic.recipes import meshes
 from training.synthetic.renderer import Blender
@@ -90,3 +94,16 @@ def test_cameras_see_the_same_poses_without_physics(blender: Blender) -> None:
         shown = [other.render(spec).index for spec in specs]
     assert any(index.any() for index in shown)
     np.testing.assert_array_equal(blender.render(specs[2]).index, shown[2])
+
+
+def test_most_pictures_show_an_object_and_few_are_clipped(blender: Blender) -> None:
+    recipe, labelled, clipped = meshes(OBJECTS), 0, []
+    for seed in range(0, 24, 3):
+        spec = recipe.draw(seed, 0, blender)
+        rendering = blender.render(replace(spec, camera=replace(spec.camera, size_px=320), samples=1))
+        found = annotate(rendering.index, rendering.outlines, ["pawn"] * len(spec.labelled), may_hide=True)
+        labelled += any(not item.is_ignored for item in found)
+        with Image.open(BytesIO(sensor.develop(rendering.light, spec.sensor, is_metered=True))) as picture:
+            clipped.append((np.asarray(picture).max(axis=2) >= 250).mean())
+    assert labelled >= 6
+    assert sorted(clipped)[-2] < 0.05  # a lamp may be in view once

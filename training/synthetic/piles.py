@@ -13,7 +13,7 @@ import numpy as np
 
 from training.synthetic import sensor
 from training.synthetic.camera import SIZE_PX, draw_camera
-from training.synthetic.composites.assemblies import assembly
+from training.synthetic.composites.assemblies import assembly, package
 from training.synthetic.game_boards import prints
 from training.synthetic.layout import WORLDS, draw_distractor, draw_lamp
 from training.synthetic.renderer import Blender, RenderFailed
@@ -171,7 +171,7 @@ def view(pile: Pile, seed: int) -> SceneSpec:
         world=(rng.choice(WORLDS), rng.uniform(0, 360), log_uniform(rng, 0.3, 2.0)),
         lamps=tuple(draw_lamp(rng, distance) for _ in range(rng.choice((0, 0, 1, 1, 2)))),
         samples=2,
-        sensor=sensor.draw(rng, size_px=size_px, luminance=(0.08, 0.4)),
+        sensor=sensor.draw(rng, size_px=size_px, luminance=(0.12, 0.45)),
     )
 
 
@@ -200,7 +200,7 @@ def _alone(rng: random.Random, _count: int, frame: float) -> Place:
 
 def _scattered(rng: random.Random, count: int, frame: float) -> Place:
     """Return a function that draws places in a disc, more or less close together."""
-    reach = min(0.5 * frame + 0.7, math.sqrt(count) * rng.uniform(0.6, 1.8))
+    reach = min(0.5 * frame + 0.7, math.sqrt(count) * log_uniform(rng, 0.6, 2.5))
 
     def place() -> tuple[float, float]:
         angle, far = rng.uniform(0, 2 * math.pi), reach * math.sqrt(rng.random())
@@ -256,16 +256,21 @@ def _object(rng: random.Random, objects: Sequence[MeshObject], place: tuple[floa
 
 
 def _other(rng: random.Random, place: tuple[float, float], largest: float) -> Assembly | Distractor:
-    """Draw a thing that is never labelled: one simple shape, or many parts, as richly coloured as the objects."""
-    if rng.random() < 0.5:  # noqa: PLR2004
+    """Draw a thing that is never labelled: printed packaging, one of many parts, or one simple shape."""
+    kind = rng.random()
+    start = (*place, 0.0)
+    if kind < 0.35:  # noqa: PLR2004
+        turn = _placed_turn(rng) if rng.random() < 0.6 else _any_turn(rng)  # noqa: PLR2004
+        return Assembly(package(rng), start, turn, scale=log_uniform(rng, 0.6, 0.6 * largest + 0.3))
+    if kind < 0.7:  # noqa: PLR2004
         turn = _upright_turn(rng) if rng.random() < 0.7 else _any_turn(rng)  # noqa: PLR2004
-        return Assembly(assembly(rng), (*place, 0.0), turn, scale=log_uniform(rng, 0.5, 0.75 * largest))
+        return Assembly(assembly(rng), start, turn, scale=log_uniform(rng, 0.5, 0.75 * largest))
     shape = draw_distractor(rng, place)
     if shape.size[2] < _FLAT:
         return shape
     part = replace(shape, position=(0.0, 0.0), yaw_deg=0.0)
     turn = _placed_turn(rng) if rng.random() < 0.7 else _any_turn(rng)  # noqa: PLR2004
-    return Assembly(((part, 0.0),), (*place, 0.0), turn, scale=min(1.0, largest / max(shape.size)))
+    return Assembly(((part, 0.0),), start, turn, scale=min(1.0, largest / max(shape.size)))
 
 
 def _any_turn(rng: random.Random) -> Quaternion:

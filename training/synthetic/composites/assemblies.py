@@ -42,6 +42,30 @@ def assembly(rng: random.Random) -> tuple[Part, ...]:
     return tuple(parts)
 
 
+def package(rng: random.Random) -> tuple[Part, ...]:
+    """Draw a printed box or can: a body with labels around it, each with a pattern of its own. It is 1 long or high."""
+    prints = ("print", "print", "print", "tiles", "dots", "cells", "checker", "marble", "plain")
+    is_can = rng.random() < 0.4
+    width, height = log_uniform(rng, 0.3, 1.0), log_uniform(rng, 0.15, 1.0)
+    length = width if is_can else 1.0
+    height = 1.0 if is_can else height
+    kind = "cylinder" if is_can else "box"
+    body = Distractor(kind, (0.0, 0.0), 0.0, (length, width, height), surface(rng, patterns=prints))
+    parts: list[Part] = [(body, 0.0)]
+    for number in range(rng.randint(1, 6)):
+        grown = 1.004 + 0.003 * number  # so that a later label lies on the earlier ones
+        share = rng.uniform(0.1, 0.95)
+        bottom = rng.random() * (1 - share) * height
+        size = (length * grown, width * grown, height * share)  # a band around the body
+        if not is_can and rng.random() < 0.6:  # on two opposite sides
+            part = rng.uniform(0.1, 0.9)
+            size = rng.choice(((length * part, size[1], size[2]), (size[0], width * part, size[2])))
+        elif not is_can and rng.random() < 0.6:  # on top and bottom
+            size, bottom = (length * share, width * rng.uniform(0.3, 0.9), height * grown), height * (1 - grown) / 2
+        parts.append((Distractor(kind, (0.0, 0.0), 0.0, size, surface(rng, patterns=prints)), bottom))
+    return tuple(parts)
+
+
 def _row(rng: random.Random, palette: Sequence[Surface], width: float, height: float) -> list[Part]:
     """Return equal parts in a line along an edge or anywhere: pins, buttons, studs, slots."""
     count = rng.randint(3, 20)

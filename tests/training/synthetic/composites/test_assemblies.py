@@ -2,7 +2,7 @@
 
 import random
 
-from training.synthetic.composites.assemblies import assembly
+from training.synthetic.composites.assemblies import assembly, package
 
 
 def test_assembly_depends_on_the_seed() -> None:
@@ -19,3 +19,14 @@ def test_parts_stand_on_or_in_the_body_and_share_its_palette() -> None:
         assert all(0 < height <= body.size[2] for _, height in parts)
         assert all(max(map(abs, part.position)) <= 0.5 for part, _ in parts)
         assert len({part.surface for part, _ in parts}) <= 6
+
+
+def test_packages_have_labels_on_their_outside() -> None:
+    drawn = [package(random.Random(seed)) for seed in range(60)]
+    assert {parts[0][0].kind for parts in drawn} == {"box", "cylinder"}
+    for (body, _), *labels in drawn:
+        assert max(body.size) == 1
+        assert labels
+        for label, bottom in labels:
+            assert any(side > own for side, own in zip(label.size, body.size, strict=True))
+            assert -0.02 < bottom < bottom + label.size[2] < 1.03 * body.size[2] + 0.01
