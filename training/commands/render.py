@@ -19,9 +19,13 @@ class Shard:
     number: int
     total: int
 
-    def of(self, seeds: range) -> range:
-        """Return every `total`-th seed, so that a shard keeps its seeds when the range is extended."""
-        return seeds[self.number - 1 :: self.total]
+    def of(self, seeds: range, *, together: int = 1) -> list[int]:
+        """Return every `total`-th seed, so that a shard keeps its seeds when the range is extended.
+
+        Seeds of one settled scene, those between two multiples of `together`, are in one shard.
+        """
+        first = seeds.start // together
+        return [seed for seed in seeds if (seed // together - first) % self.total == self.number - 1]
 
     def __str__(self) -> str:
         return f"{self.number}/{self.total}"
@@ -62,7 +66,8 @@ def run(options: argparse.Namespace) -> None:
     recipe = recipe_of(options.what, options.label, any_colour=options.any_colour)
     check_folder(options.out)
     check_blender(options)
-    seeds = options.shard.of(range(options.first_seed, options.first_seed + options.count))
+    wanted = range(options.first_seed, options.first_seed + options.count)
+    seeds = options.shard.of(wanted, together=recipe.views)
     with stop_on_signals() as stop_asked:
         count = render_dataset(
             recipe,

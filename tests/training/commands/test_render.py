@@ -31,6 +31,11 @@ def test_shard_keeps_its_seeds_when_more_follow() -> None:
     assert list(Shard(2, 3).of(range(9))) == [1, 4, 7]
 
 
+def test_pictures_of_one_scene_are_in_one_shard() -> None:
+    parts = [Shard(number, 2).of(range(1, 13), together=3) for number in (1, 2)]
+    assert parts == [[1, 2, 6, 7, 8, 12], [3, 4, 5, 9, 10, 11]]
+
+
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1/0", "1", "1/", "/4", "a/4", "-1/4", "1/4/4", "1.0/4", "", "1/4\n"])
 def test_rejects_malformed_shard(text: str) -> None:
     with pytest.raises(
