@@ -213,6 +213,21 @@ def test_grown_folder_trains_on_from_its_best_weights(copy: MakePlan) -> None:
     assert "9 composites" in release.manifest.description
 
 
+@pytest.mark.long
+def test_grown_folder_holds_out_whole_scenes(tmp_path: Path) -> None:
+    def scenes(run: Path, name: str) -> set[str]:
+        return {line.partition("-")[0] for line in (run / name).read_text().split()}
+
+    config = WITH_COMPOSITES.model_copy(update={"group_by": r"^\d+", "hold_out": 1, "seed": 0})
+    plan = plan_in(tmp_path, count=4, config=config)
+    make_it(plan)
+    assert scenes(plan.run, "hold_out.txt") == {"000001"}  # its first picture; the other two are not rendered yet
+    grown = dataclasses.replace(plan, count=6, config=config.model_copy(update={"epochs": 2}))
+    make_it(grown)
+    assert (plan.out / "run-2" / "hold_out.txt").read_text().split() == [f"000001-{number}.jpg" for number in (1, 2, 3)]
+    assert scenes(plan.out / "run-2", "train.txt") == {"000000"}
+
+
 def test_publishes_deleted_release_again(copy: MakePlan) -> None:
     shutil.rmtree(copy.store / "shapes" / "1")
     assert make_it(copy).ref == "shapes@1"
