@@ -34,25 +34,54 @@ def assembly_mesh(parts: list) -> bpy.types.Mesh:
     """Return the mesh of an assembly's parts in the assembly's own axes, with a material for each surface."""
     mesh = bpy.data.meshes.new("assembly")
     vertices, faces, smooth, materials, surfaces = [], [], [], [], []
-    for shape, height in parts:
-        points, corners, is_smooth = _shape(shape)
+    for shape, height, (own, corners, is_smooth), material in _printed_shapes(parts):
         angle = math.radians(shape["yaw_deg"])
         cos, sin = math.cos(angle), math.sin(angle)
-        points = points @ np.array(((cos, sin, 0), (-sin, cos, 0), (0, 0, 1)))
-        points += (*shape["position"], height + shape["size"][2] / 2)
+        place = (*shape["position"], height + shape["size"][2] / 2)
+        points = own @ np.array(((cos, sin, 0), (-sin, cos, 0), (0, 0, 1))) + place
         start = sum(len(block) for block in vertices)
         vertices.append(points)
         faces += [[start + corner for corner in face] for face in corners]
         smooth += is_smooth
-        if shape["surface"] not in surfaces:
-            surfaces.append(shape["surface"])
-            mesh.materials.append(material_of(shape["surface"]))
-        materials += [surfaces.index(shape["surface"])] * len(corners)
+        if material not in surfaces:
+            surfaces.append(material)
+            mesh.materials.append(material_of(material))
+        materials += [surfaces.index(material)] * len(corners)
     mesh.from_pydata(np.concatenate(vertices), [], faces)
     mesh.polygons.foreach_set("use_smooth", smooth)
     mesh.polygons.foreach_set("material_index", materials)
     mesh.update()
     return mesh
+
+
+def _printed_shapes(parts: list):
+    """Yield each part with its height, vertices, faces and surface, and the text on its top in the second colour."""
+    for shape, height in parts:
+        yield shape, height, _shape(shape), shape["surface"]
+        if shape["text"]:
+            ink = {**shape["surface"], "pattern": "plain", "rgb": shape["surface"]["rgb2"], "metallic": 0.0}
+            yield shape, height, _letters(shape["text"], np.array(shape["size"], float)), ink
+
+
+def _letters(text: str, size: np.ndarray) -> tuple[np.ndarray, list, list]:
+    """Return flat letters that fill most of the top of a shape of a size."""
+    curve = bpy.data.curves.new("text", "FONT")
+    curve.body = text
+    curve.align_x = curve.align_y = "CENTER"
+    curve.space_line = 0.8
+    curve.resolution_u = 2
+    item = bpy.data.objects.new("text", curve)
+    mesh = bpy.data.meshes.new_from_object(item)
+    points = points_of(mesh).astype(float)
+    faces = [list(polygon.vertices) for polygon in mesh.polygons]
+    bpy.data.objects.remove(item)
+    bpy.data.curves.remove(curve)
+    bpy.data.meshes.remove(mesh)
+    if faces:
+        points -= (points.min(axis=0) + points.max(axis=0)) / 2
+        points *= 0.8 * min(size[:2] / np.maximum(np.ptp(points, axis=0)[:2], 1e-6))
+        points[:, 2] = size[2] / 2 + 0.002
+    return points, faces, [False] * len(faces)
 
 
 def assembly_points(parts: list) -> np.ndarray:

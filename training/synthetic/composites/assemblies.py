@@ -63,7 +63,16 @@ def package(rng: random.Random) -> tuple[Part, ...]:
         elif not is_can and rng.random() < 0.6:  # on top and bottom
             size, bottom = (length * share, width * rng.uniform(0.3, 0.9), height * grown), height * (1 - grown) / 2
         parts.append((Distractor(kind, (0.0, 0.0), 0.0, size, surface(rng, patterns=prints)), bottom))
+    if rng.random() < 0.8:  # the name of what is in it
+        size = (length * rng.uniform(0.4, 0.9), width * rng.uniform(0.3, 0.9), 0.004)
+        paper = surface(rng, patterns=("plain",))
+        parts.append((Distractor("box", (0.0, 0.0), 0.0, size, paper, text=_words(rng)), 1.011 * height))
     return tuple(parts)
+
+
+def _words(rng: random.Random) -> str:
+    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789%&!"
+    return "\n".join("".join(rng.choice(letters) for _ in range(rng.randint(3, 9))) for _ in range(rng.randint(1, 3)))
 
 
 def _row(rng: random.Random, palette: Sequence[Surface], width: float, height: float) -> list[Part]:
