@@ -26,7 +26,7 @@ PRESETS = {"cpu": "make-cpu", "cuda": "make-gpu"}
 COUNTS = {"cpu": 800, "cuda": 3000}
 """Default number of scenes without composites, by the kind of device."""
 MESH_COUNT = 100
-"""Default number of scenes beside composites, which are most of what the network sees."""
+"""Default number of pictures of scenes beside composites, which are most of what the network sees."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--count",
         type=flags.positive,
-        help=f"number of scenes to render (default: {MESH_COUNT} beside composites, else {COUNTS['cpu']}, or "
+        help=f"pictures of scenes to render (default: {MESH_COUNT} beside composites, else {COUNTS['cpu']}, or "
         f"{COUNTS['cuda']} with a GPU)",
     )
     parser.add_argument(

@@ -25,7 +25,7 @@ class MakePlan:
         sources: the recipe's name, or one line per mesh file with its label and sha256.
         class_names: label i is `class_names[i - 1]`.
         name: name of the release.
-        count: number of scenes to render.
+        count: number of pictures of scenes to render.
         parts: numbers of cut-outs and backdrops to render for composites; None for a recipe, which has none.
         backgrounds: photos without any of the objects, more backdrops of the composites.
         photos: folder of real photos, never trained on; None if there are none. Labelled photos measure the detector,
