@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PRESETS = {"cpu": "make-cpu", "cuda": "make-gpu"}
 COUNTS = {"cpu": 800, "cuda": 3000}
 """Default number of scenes without composites, by the kind of device."""
-MESH_COUNT = 100
+MESH_COUNT = 240
 """Default number of pictures of scenes beside composites, which are most of what the network sees."""
 
 
