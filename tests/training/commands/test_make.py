@@ -235,7 +235,7 @@ def test_interrupted_checks_leave_nothing(place: Path, tmp_path: Path, capsys: p
 @pytest.mark.long
 def test_interrupted_stages_lose_nothing(place: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "training", *command(tmp_path / "tools", "--epochs", "40")]
-    for wait_for in ("renders/000001.json", "run/metrics.jsonl"):
+    for wait_for in ("renders/000000-1.json", "run/metrics.jsonl"):
         process = subprocess.Popen(
             words,
             stderr=subprocess.PIPE,
