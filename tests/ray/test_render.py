@@ -49,9 +49,9 @@ def test_parts_make_files_of_one_run(machines: Cluster, whole: dict[str, bytes],
     said = process.communicate(timeout=200)[1].splitlines()
     assert process.returncode == 1, said
     assert said[0] == "2 parts, 2 at a time on 1 cores each"
-    assert re.fullmatch(r"part 1 of 2: .*000004.*", said[1])
+    assert re.fullmatch(r"part 2 of 2: .*000001-2.*", said[1])
     assert said[2:] == ["rendered 1 of 2 parts; repeat the command to continue"]
-    assert content(tmp_path / "out") == {name: data for name, data in whole.items() if not name.startswith("000004")}
+    assert content(tmp_path / "out") == {name: data for name, data in whole.items() if not name.startswith("000001-2")}
     process = start(machines, tmp_path / "out", fake(tmp_path / "whole"), "--parts", "3")
     said = process.communicate(timeout=200)[1].splitlines()
     assert process.returncode == 0, said
