@@ -214,7 +214,7 @@ def test_the_slim_image_is_small_and_has_no_torch(detect_slim: Service) -> None:
 def test_the_slim_image_serves_with_an_empty_cache(compose: Compose, setting: str) -> None:
     """As on a processor where int8 is refused, and on one with AVX2 alone."""
     port = free_port()
-    command = ["docker", "run", "-d", "--rm", "--name", f"{PROJECT}-empty-cache", "--tmpfs", "/cache", "-e", setting]
+    command = ["docker", "run", "-d", "--name", f"{PROJECT}-empty-cache", "--tmpfs", "/cache", "-e", setting]
     command += ["-v", f"{ROOT}/model_store/releases:{RELEASES}:ro", "-p", f"127.0.0.1:{port}:8000", "rendersight-slim"]
     service = Service(run(*command), port)
     try:
@@ -223,7 +223,7 @@ def test_the_slim_image_serves_with_an_empty_cache(compose: Compose, setting: st
         assert answer.json()["detections"]
         assert answer.json()["model"]["engine"].startswith("openvino-")
     finally:
-        run("docker", "stop", service.container)
+        run("docker", "rm", "--force", "--volumes", service.container)  # waits, as --rm does not
 
 
 @pytest.mark.parametrize("model", ["state dict", "dice@1"])
