@@ -219,7 +219,8 @@ def split(
         held.update(groups[keys[index]])
     if not held or len(held) == len(data.images):
         raise AnnotationError(
-            f"hold_out {hold_out:g} of {len(data.images)} images in {len(groups)} groups leaves one side empty"
+            f"hold_out {hold_out:g} of {len(data.images)} images in {len(groups)} groups leaves one side empty; "
+            "lower hold_out, or take more images"
         )
     rest = [image.name for image in data.images if image.name not in held]
     return data.select(rest), data.select(sorted(held))
