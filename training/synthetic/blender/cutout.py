@@ -12,7 +12,7 @@ from mathutils import Matrix, Quaternion, Vector  # installed with bpy
 
 from training.synthetic.blender.environment import add_lamp
 from training.synthetic.blender.mesh_files import has_textures
-from training.synthetic.blender.meshes import paint, template_of
+from training.synthetic.blender.meshes import join, paint, template_of
 from training.synthetic.blender.resting import resting_turn
 from training.synthetic.blender.shapes import add_shape
 
@@ -113,15 +113,11 @@ def _joined(scene: bpy.types.Scene, shapes: list) -> bpy.types.Object:
         mesh = bpy.data.meshes.new_from_object(shape.evaluated_get(depsgraph))
         mesh.transform(shape.matrix_world)
         copies.append(bpy.data.objects.new("part", mesh))
-        scene.collection.objects.link(copies[-1])
     for shape in shapes:
         bpy.data.objects.remove(shape)
-    with bpy.context.temp_override(
-        active_object=copies[0], object=copies[0], selected_objects=copies, selected_editable_objects=copies
-    ):
-        bpy.ops.object.join()
+    thing = join(scene, copies)
     bpy.context.view_layer.update()
-    return copies[0]
+    return thing
 
 
 def _prepare(scene: bpy.types.Scene) -> None:

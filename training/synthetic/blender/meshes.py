@@ -124,6 +124,17 @@ def _smaller(image: bpy.types.Image, side: int) -> bpy.types.Image:
     return bpy.data.images[name]
 
 
+def join(scene: bpy.types.Scene, items: list[bpy.types.Object]) -> bpy.types.Object:
+    """Link objects of no collection to a scene, join their meshes into the first one, and return it."""
+    for item in items:
+        scene.collection.objects.link(item)
+    with bpy.context.temp_override(
+        active_object=items[0], object=items[0], selected_objects=items, selected_editable_objects=items
+    ):
+        bpy.ops.object.join()
+    return items[0]
+
+
 def _import(path: str) -> bpy.types.Object:
     """Read a mesh file and join its meshes into one template that is in no collection and is not rendered."""
     scene = bpy.context.scene
@@ -140,13 +151,7 @@ def _import(path: str) -> bpy.types.Object:
         joined.append(bpy.data.objects.new("part", mesh))
     for item in fresh:
         bpy.data.objects.remove(item)
-    for item in joined:
-        scene.collection.objects.link(item)
-    with bpy.context.temp_override(
-        active_object=joined[0], object=joined[0], selected_objects=joined, selected_editable_objects=joined
-    ):
-        bpy.ops.object.join()
-    template = joined[0]
+    template = join(scene, joined)
     scene.collection.objects.unlink(template)
     template.name = _name_of(path)
     template.use_fake_user = True
