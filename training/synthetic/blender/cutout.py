@@ -10,9 +10,11 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Quaternion, Vector  # installed with bpy
 
+from training.synthetic.blender.assemblies import points_of
 from training.synthetic.blender.environment import add_lamp
 from training.synthetic.blender.mesh_files import has_textures
 from training.synthetic.blender.meshes import join, paint, template_of
+from training.synthetic.blender.misassembly import misassembled
 from training.synthetic.blender.resting import resting_turn
 from training.synthetic.blender.shapes import add_shape
 
@@ -33,7 +35,9 @@ def render_cutout(spec: dict, out: str) -> None:
         bpy.ops.wm.read_factory_settings(use_empty=True)
         scene = bpy.context.scene
         _prepare(scene)
-    item, diameter = _thing(scene, spec["parts"]) if spec["parts"] else _mesh(scene, spec)
+    item, diameter = _misassembled(scene, spec) or (
+        _thing(scene, spec["parts"]) if spec["parts"] else _mesh(scene, spec)
+    )
     is_plain = not has_textures(item.data)
     turn = Quaternion(spec["turn"]).to_matrix().to_4x4()
     item.matrix_world = turn @ item.matrix_world
@@ -86,6 +90,24 @@ def _mesh(scene: bpy.types.Scene, spec: dict) -> tuple[bpy.types.Object, float]:
     item.matrix_world = Matrix.Scale(1 / diameter, 4) @ Matrix.Translation(-middle)
     if spec["pose"] is not None:
         item.matrix_world = resting_turn(template, spec["pose"]).to_4x4() @ item.matrix_world
+    return item, diameter
+
+
+def _misassembled(scene: bpy.types.Scene, spec: dict) -> tuple[bpy.types.Object, float] | None:
+    """Add the mesh with its parts put together wrongly, as `_mesh` does; None if the spec or the mesh has no such."""
+    mesh = misassembled(template_of(spec["source"]).data, spec["seed"]) if spec["is_misassembled"] else None
+    if mesh is None:
+        return None
+    item = template_of(spec["source"]).copy()
+    item.data = mesh
+    points = points_of(mesh)
+    paint(item, spec, extent=float(np.ptp(points, axis=0).max()))
+    middle = (points.min(axis=0) + points.max(axis=0)) / 2
+    diameter = 2 * float(np.linalg.norm(points - middle, axis=1).max())
+    scene.collection.objects.link(item)
+    item.matrix_world = Matrix.Scale(1 / diameter, 4) @ Matrix.Translation(Vector(-middle))
+    if spec["pose"] is not None:
+        item.matrix_world = resting_turn(template_of(spec["source"]), spec["pose"]).to_4x4() @ item.matrix_world
     return item, diameter
 
 

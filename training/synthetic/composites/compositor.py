@@ -174,7 +174,7 @@ class Compositor:
             elif rng.random() < 0.4:
                 thing = self._retextured(rng, thing)
             return _resized(rng, thing, size_px / max(thing.shape[:2]), None)
-        if kind < 0.45 or (kind < 0.65 and cutout.is_plain):  # the colours of a plain object are not its own
+        if kind < 0.45:
             rgba = self._retextured(rng, rgba)
         elif kind < 0.65:
             rgba = np.concatenate([recoloured(rng, rgba[..., :3]), rgba[..., 3:]], axis=2)

@@ -54,6 +54,7 @@ class CutoutSpec:
         lamp: an area light, or None.
         bounce_rgb: colour of the unseen floor below the object; None leaves the floor out.
         parts: parts of a thing to show instead of a mesh, each with its height above the ground; empty shows the mesh.
+        is_misassembled: show the mesh with its parts put together wrongly, if it has enough; else `parts`.
         gloss: roughness of the object's materials; None keeps their own.
         surface: material of a mesh that has no colours of its own.
         is_repainted: a mesh with colours of its own gets the surface too.
@@ -75,6 +76,7 @@ class CutoutSpec:
     is_repainted: bool = False
     pose: float | None = None
     parts: tuple[tuple[Distractor, float], ...] = ()
+    is_misassembled: bool = False
     size_px: int = SIZE_PX
     samples: int = SAMPLES
 
@@ -108,20 +110,23 @@ def draw(objects: Sequence[MeshObject], seed: int) -> CutoutSpec:
     )
 
 
-def clutter(seed: int) -> CutoutSpec:
+def clutter(objects: Sequence[MeshObject], seed: int) -> CutoutSpec:
     """Draw a cut-out of something that is never labelled.
 
-    It is a box, can, ball, ring or card of any surface, or in half of the cut-outs an assembly of many parts: detectors
-    take things for the object that are put together as it is.
+    In a quarter of the cut-outs it is a box, can, ball, ring or card of any surface. In the others it is an object with
+    its own parts put together wrongly, or an assembly of many parts: detectors take things for the object that are put
+    together as it is.
     """
     rng = random.Random(f"clutter {seed}")  # noqa: S311
     turn = _any_turn(rng)
-    if seed % 2:
+    if seed % 4:
         parts = assembly(rng)
         if rng.random() < 0.6:  # seen from above, where most parts are
             turn = _yaw(rng)
     else:
         parts = ((replace(draw_distractor(rng, (0.0, 0.0)), yaw_deg=0.0), 0.0),)
+    if seed % 2:
+        return replace(draw(objects, seed // 2), seed=seed, label="", parts=parts, is_misassembled=True)
     return replace(draw([MeshObject("", "")], seed), parts=parts, turn=turn, pose=None, gloss=None)
 
 

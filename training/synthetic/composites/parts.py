@@ -24,7 +24,7 @@ class PartCounts:
     """Numbers of pictures to render; objects are counted over all mesh files together."""
 
     objects: int
-    clutter: int = 120
+    clutter: int = 240
     backdrops: int = 120
 
     @classmethod
@@ -57,7 +57,7 @@ def render_parts(
     faults: list[Fault] = []
     for render in (
         partial(render_cutouts, partial(draw, objects), range(counts.objects), out / OBJECTS),
-        partial(render_cutouts, clutter, range(counts.clutter), out / CLUTTER),
+        partial(render_cutouts, partial(clutter, objects), range(counts.clutter), out / CLUTTER),
         partial(render_dataset, plain(backdrop), range(counts.backdrops), out / BACKDROPS),
     ):
         try:

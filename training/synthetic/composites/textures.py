@@ -147,10 +147,9 @@ def worn(rng: np.random.Generator, rgba: Pixels) -> Pixels:
 
 
 def shaded(rng: np.random.Generator, rgba: Pixels) -> Pixels:
-    """Return a cut-out in other shades: a hue of its own, now and then far away, more or less colourful, darker."""
+    """Return a cut-out in other shades: a hue nearby, more or less colourful, lighter or darker."""
     hsv = cv2.cvtColor(np.ascontiguousarray(rgba[..., :3]), cv2.COLOR_RGB2HSV).astype(np.float32)
-    turn = rng.uniform(0, 180) if rng.random() < 0.3 else rng.normal(0, 12)
-    hsv[..., 0] = (hsv[..., 0] + turn) % 180
+    hsv[..., 0] = (hsv[..., 0] + rng.normal(0, 14)) % 180
     hsv[..., 1] *= log_uniform(rng, 0.5, 1.6)
     hsv[..., 2] *= log_uniform(rng, 0.5, 1.25)
     rgb = cv2.cvtColor(np.clip(hsv, 0, (179, 255, 255)).astype(np.uint8), cv2.COLOR_HSV2RGB)

@@ -48,7 +48,7 @@ def render(folder: Path, seeds: range, *, behaviour: str = "rgba[40:60, 30:90] =
 def test_same_seed_gives_same_cutout() -> None:
     assert draw(OBJECTS, 7) == draw(OBJECTS, 7)
     assert draw(OBJECTS, 7) != draw(OBJECTS, 9)
-    assert clutter(7) == clutter(7)
+    assert clutter(OBJECTS, 7) == clutter(OBJECTS, 7)
 
 
 def test_objects_take_turns() -> None:
@@ -68,9 +68,17 @@ def test_rotations_are_unit_quaternions() -> None:
         assert np.linalg.norm(draw(OBJECTS, seed).turn) == pytest.approx(1)
 
 
-def test_clutter_shows_a_shape_and_no_mesh() -> None:
-    assert len(clutter(2).parts) == 1
-    assert len(clutter(3).parts) > 3  # an assembly
+def test_clutter_shows_a_shape_an_assembly_or_an_object_put_together_wrongly() -> None:
+    shape, first, parts, second = (clutter(OBJECTS, seed) for seed in (4, 5, 6, 7))
+    assert len(shape.parts) == 1
+    assert len(parts.parts) > 3
+    assert not shape.is_misassembled
+    assert not parts.is_misassembled
+    assert first.is_misassembled
+    assert second.is_misassembled
+    assert {first.source, second.source} == {"nut.obj", "bolt.obj"}
+    assert {first.label, second.label} == {""}
+    assert len(first.parts) > 3  # shown if the mesh has no parts
     assert draw(OBJECTS, 3).parts == ()
 
 

@@ -81,11 +81,13 @@ def test_worn_changes_some_pixels_and_keeps_the_outline() -> None:
         assert not np.array_equal(found, new)
 
 
-def test_shaded_keeps_the_outline_and_draws_many_hues() -> None:
+def test_shaded_keeps_the_outline_and_about_the_hue() -> None:
     blue = cutout(20, 60, 200)
-    brightest = set()
+    seen = set()
     for seed in range(40):
         found = shaded(np.random.default_rng(seed), blue)
         assert np.array_equal(found[..., 3], blue[..., 3])
-        brightest.add(int(found[blue[..., 3] > 0].mean(axis=0)[:3].argmax()))
-    assert brightest == {0, 1, 2}
+        mean = found[blue[..., 3] > 0].mean(axis=0)[:3]
+        assert mean.argmin() != 2  # neither yellow nor orange
+        seen.add(tuple(mean.round()))
+    assert len(seen) > 30
