@@ -10,13 +10,12 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Quaternion, Vector  # installed with bpy
 
-from training.synthetic.blender.assemblies import points_of
+from training.synthetic.blender.assemblies import assembly_mesh, points_of
 from training.synthetic.blender.environment import add_lamp
 from training.synthetic.blender.mesh_files import has_textures
-from training.synthetic.blender.meshes import join, paint, template_of
+from training.synthetic.blender.meshes import paint, template_of
 from training.synthetic.blender.misassembly import misassembled
 from training.synthetic.blender.resting import resting_turn
-from training.synthetic.blender.shapes import add_shape
 
 _WORLDS = os.path.join(bpy.utils.system_resource("DATAFILES"), "studiolights", "world")  # noqa: PTH118
 _FLOOR, _CAMERA = "cutout floor", "cutout camera"
@@ -112,34 +111,15 @@ def _misassembled(scene: bpy.types.Scene, spec: dict) -> tuple[bpy.types.Object,
 
 
 def _thing(scene: bpy.types.Scene, parts: list) -> tuple[bpy.types.Object, float]:
-    """Add a thing of parts as one object with its middle at the origin and a diagonal of 1; return its own diagonal."""
-    shapes = []
-    for spec, height in parts:
-        shape = add_shape(scene, spec)
-        shape.location.z += height
-        shapes.append(shape)
-    bpy.context.view_layer.update()
-    item = shapes[0] if len(shapes) == 1 else _joined(scene, shapes)
-    corners = np.array([item.matrix_world @ Vector(corner) for corner in item.bound_box])
-    middle = Vector((corners.min(axis=0) + corners.max(axis=0)) / 2)
-    diameter = float(np.linalg.norm(np.ptp(corners, axis=0)))
-    item.matrix_world = Matrix.Scale(1 / diameter, 4) @ Matrix.Translation(-middle) @ item.matrix_world
-    return item, diameter
-
-
-def _joined(scene: bpy.types.Scene, shapes: list) -> bpy.types.Object:
-    """Replace shapes by one object with their meshes, edges rounded, and materials."""
-    depsgraph = bpy.context.evaluated_depsgraph_get()
-    copies = []
-    for shape in shapes:
-        mesh = bpy.data.meshes.new_from_object(shape.evaluated_get(depsgraph))
-        mesh.transform(shape.matrix_world)
-        copies.append(bpy.data.objects.new("part", mesh))
-    for shape in shapes:
-        bpy.data.objects.remove(shape)
-    thing = join(scene, copies)
-    bpy.context.view_layer.update()
-    return thing
+    """Add a thing of parts with its middle at the origin and a diagonal of 1; return its own diagonal."""
+    mesh = assembly_mesh(parts)
+    points = points_of(mesh)
+    diagonal = float(np.linalg.norm(np.ptp(points, axis=0)))
+    middle = Vector(((points.min(axis=0) + points.max(axis=0)) / 2).tolist())
+    item = bpy.data.objects.new("thing", mesh)
+    scene.collection.objects.link(item)
+    item.matrix_world = Matrix.Scale(1 / diagonal, 4) @ Matrix.Translation(-middle)
+    return item, diagonal
 
 
 def _prepare(scene: bpy.types.Scene) -> None:

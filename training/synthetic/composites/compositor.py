@@ -12,12 +12,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from training.synthetic.annotate import MIN_VISIBLE
 from training.synthetic.composites.cutouts import Cutout
 from training.synthetic.composites.lighting import lit
 from training.synthetic.composites.textures import (
     coloured_like,
     crop,
     log_uniform,
+    marked,
     printed,
     procedural,
     recoloured,
@@ -27,11 +29,11 @@ from training.synthetic.composites.textures import (
 
 Pixels = NDArray[np.uint8]
 
-MIN_VISIBLE = 0.2
-"""Smallest visible share of an object, including what lies outside the picture, that is labelled."""
 MIN_SIDE_PX = 6
 _MOST_OBJECTS = 12
 _MIN_ALPHA = 128
+_WHOLE = 0.8
+"""Share of the things outside heaps that are not cut by the picture's edge."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class CompositeOptions:
         size_px: side of the window, px.
         picture_px: shorter side of the picture that the window is cut from, px: the network's `min_size`.
         smallest: smallest side of a typical object, as a share of the picture's side.
-        largest: largest side. Sizes between the two are likelier the nearer they are to the geometric middle.
+        largest: largest side. Sizes between the two are log-uniform in half of the composites; in the others they are
+            likelier the nearer they are to the geometric middle.
         empty_share: share of the composites without a labelled object.
     """
 
@@ -115,7 +118,8 @@ class Compositor:
         rng = np.random.default_rng(seed)
         options = self._options
         canvas = self._backdrop(rng).astype(np.float32)
-        size_px = math.sqrt(math.prod(log_uniform(rng, options.smallest, options.largest) for _ in range(2)))
+        draws = 2 if rng.random() < 0.5 else 1
+        size_px = math.prod(log_uniform(rng, options.smallest, options.largest) for _ in range(draws)) ** (1 / draws)
         size_px *= options.picture_px
         layers = self._layers(rng, size_px)
         seen = np.zeros((options.size_px, options.size_px), np.int16)
@@ -132,13 +136,13 @@ class Compositor:
         room = 1.5 * (options.size_px / size_px) ** 2
         most = int(min(_MOST_OBJECTS, max(1, room)))
         is_empty = rng.random() < options.empty_share
-        count = 0 if is_empty else int(rng.integers(1, most + 1))
+        count = 0 if is_empty else int(log_uniform(rng, 1, most + 0.99))
         others = int(rng.integers(0, 8)) if rng.random() < 0.8 else 0
         if is_empty:
             others += 2
         kinds = [True] * count + [False] * min(others, most)
         rng.shuffle(kinds)
-        heap = rng.uniform(0.2, 0.8, 2) * options.size_px if rng.random() < 0.4 else None
+        heap = rng.uniform(0.2, 0.8, 2) * options.size_px if rng.random() < 0.3 else None
         layers = []
         for is_object in kinds:
             label = str(rng.choice(self._labels))
@@ -149,14 +153,22 @@ class Compositor:
                 layer = _resized(rng, rgba, size_px * scale / cutout.diameter_px, label)
             else:
                 layer = self._distractor(rng, cutout, size_px * log_uniform(rng, 0.6, 1.7))
-            if heap is None:
-                middle = rng.uniform(-0.05, 1.05, 2) * options.size_px
-            else:
-                middle = heap + rng.normal(0, 0.55 * size_px, 2)
+            middle = self._place(rng, layer) if heap is None else heap + rng.normal(0, 0.55 * size_px, 2)
             layer.left = round(float(middle[0]) - layer.alpha.shape[1] / 2)
             layer.top = round(float(middle[1]) - layer.alpha.shape[0] / 2)
             layers.append(layer)
         return layers
+
+    def _place(self, rng: np.random.Generator, layer: _Layer) -> NDArray[np.float64]:
+        """Draw the middle of a layer: mostly the layer is in the picture as a whole, if it fits.
+
+        Otherwise large objects would nearly always be cut, and the detector would take parts for objects.
+        """
+        half = np.array(layer.alpha.shape[::-1]) / 2
+        room = np.maximum(self._options.size_px - 2 * half, 0) if rng.random() < _WHOLE else None
+        if room is None:
+            return rng.uniform(-0.05, 1.05, 2) * self._options.size_px
+        return half + rng.random(2) * room
 
     def _pick(self, rng: np.random.Generator, label: str) -> Cutout:
         found = self._by_label[label]
@@ -173,6 +185,8 @@ class Compositor:
                 thing = coloured_like(thing, rgba)
             elif rng.random() < 0.4:
                 thing = self._retextured(rng, thing)
+            if rng.random() < 0.4:
+                thing = marked(rng, thing)
             return _resized(rng, thing, size_px / max(thing.shape[:2]), None)
         if kind < 0.45:
             rgba = self._retextured(rng, rgba)
@@ -229,10 +243,12 @@ class Compositor:
 
 
 def _as_in_reality(rng: np.random.Generator, cutout: Cutout) -> Pixels:
-    """Return an object with wear; one of plain colours also in other shades, since no real thing has CAD's colours."""
+    """Return an object with wear; one of plain colours also in other shades and with print, which CAD leaves out."""
     rgba = cutout.rgba
     if cutout.is_plain:
         rgba = shaded(rng, rgba)
+        if rng.random() < 0.6:
+            rgba = marked(rng, rgba)
     return worn(rng, rgba) if rng.random() < (0.6 if cutout.is_plain else 0.35) else rgba
 
 

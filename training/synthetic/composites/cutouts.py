@@ -21,7 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 from rendersight import atomic
 from rendersight.annotations import Fault
 from training.data.dataset import BrokenDataset
-from training.synthetic.composites.assemblies import assembly
+from training.synthetic.composites.assemblies import assembly, package
 from training.synthetic.layout import WORLDS, draw_distractor
 from training.synthetic.piles import REPAINTED, MeshObject
 from training.synthetic.renderer import Blender, RenderFailed, Workers, run_on_workers
@@ -113,21 +113,22 @@ def draw(objects: Sequence[MeshObject], seed: int) -> CutoutSpec:
 def clutter(objects: Sequence[MeshObject], seed: int) -> CutoutSpec:
     """Draw a cut-out of something that is never labelled.
 
-    In a quarter of the cut-outs it is a box, can, ball, ring or card of any surface. In the others it is an object with
-    its own parts put together wrongly, or an assembly of many parts: detectors take things for the object that are put
-    together as it is.
+    In half of the cut-outs it is an object with its own parts put together wrongly, or a printed package if the mesh is
+    of one piece. In the others it is an assembly of many parts, a package, or a box, can, ball, ring or card of any
+    surface. Detectors take things for the object that are made as it is.
     """
     rng = random.Random(f"clutter {seed}")  # noqa: S311
     turn = _any_turn(rng)
-    if seed % 4:
-        parts = assembly(rng)
+    if seed % 4 == 0:
+        parts = ((replace(draw_distractor(rng, (0.0, 0.0)), yaw_deg=0.0), 0.0),)
+    else:
+        parts = package(rng) if seed % 2 or rng.random() < 0.4 else assembly(rng)
         if rng.random() < 0.6:  # seen from above, where most parts are
             turn = _yaw(rng)
-    else:
-        parts = ((replace(draw_distractor(rng, (0.0, 0.0)), yaw_deg=0.0), 0.0),)
+    thing = replace(draw(objects, seed // 2), seed=seed, label="", parts=parts)
     if seed % 2:
-        return replace(draw(objects, seed // 2), seed=seed, label="", parts=parts, is_misassembled=True)
-    return replace(draw([MeshObject("", "")], seed), parts=parts, turn=turn, pose=None, gloss=None)
+        return replace(thing, is_misassembled=True)
+    return replace(thing, source="", turn=turn, pose=None, gloss=None)
 
 
 def _yaw(rng: random.Random) -> tuple[float, float, float, float]:

@@ -146,6 +146,35 @@ def worn(rng: np.random.Generator, rgba: Pixels) -> Pixels:
     return np.dstack([np.clip(rgb, 0, 255), rgba[..., 3]]).astype(np.uint8)
 
 
+def marked(rng: np.random.Generator, rgba: Pixels) -> Pixels:
+    """Return a cut-out with small print on it: words, dots, rings and lines, mostly of one colour."""
+    height, width = rgba.shape[:2]
+    side = math.ceil(math.hypot(height, width))
+    ink = np.zeros((side, side, 4), np.uint8)
+    main = (255, 255, 255) if rng.random() < 0.6 else tuple(int(value) for value in _colour(rng))
+    for _ in range(int(log_uniform(rng, 3, 40))):
+        colour = main if rng.random() < 0.8 else tuple(int(value) for value in _colour(rng))
+        x, y = (int(value) for value in rng.uniform(0.1, 0.9, 2) * side)
+        size = log_uniform(rng, 0.015, 0.09) * side
+        line = max(1, int(size / 10))
+        kind = rng.random()
+        if kind < 0.5:
+            text = "".join(rng.choice(_LETTERS, int(rng.integers(1, 9))))
+            cv2.putText(ink, text, (x, y), _FONTS[int(rng.integers(2))], size / 25, (*colour, 255), line, cv2.LINE_AA)
+        elif kind < 0.8:
+            filled = line if rng.random() < 0.5 else -1
+            cv2.circle(ink, (x, y), max(1, int(size / 3)), (*colour, 255), filled, cv2.LINE_AA)
+        else:
+            end = (x + int(size * rng.uniform(0.5, 4)), y) if rng.random() < 0.5 else (x, y + int(size * 3))
+            cv2.line(ink, (x, y), end, (*colour, 255), line, cv2.LINE_AA)
+    turn = cv2.getRotationMatrix2D((side / 2, side / 2), rng.uniform(0, 360), 1.0)
+    turn[:, 2] -= ((side - width) / 2, (side - height) / 2)
+    over = cv2.warpAffine(ink, turn, (width, height)).astype(np.float32)
+    share = over[..., 3:] / 255 * np.float32(rng.uniform(0.5, 1.0))
+    rgb = rgba[..., :3] * (1 - share) + over[..., :3] * share
+    return np.dstack([np.clip(rgb, 0, 255), rgba[..., 3]]).astype(np.uint8)
+
+
 def shaded(rng: np.random.Generator, rgba: Pixels) -> Pixels:
     """Return a cut-out in other shades: a hue nearby, more or less colourful, lighter or darker."""
     hsv = cv2.cvtColor(np.ascontiguousarray(rgba[..., :3]), cv2.COLOR_RGB2HSV).astype(np.float32)

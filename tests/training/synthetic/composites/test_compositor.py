@@ -50,6 +50,18 @@ def test_objects_reach_from_smallest_to_largest_size() -> None:
     assert sides.max() > 0.5 * 640
 
 
+def test_most_large_objects_are_seen_as_a_whole() -> None:
+    options = CompositeOptions(size_px=448, picture_px=640, smallest=0.55, largest=0.6, empty_share=0)
+    compositor = Compositor([square("red", rgb=(250, 10, 10))], [], options)
+    shapes = [compositor.draw(seed) for seed in range(60)]
+    whole = sum(
+        float(np.ptp(box[[0, 2]])) > 280 and float(np.ptp(box[[1, 3]])) > 280
+        for found in shapes
+        for box in found.boxes_xyxy
+    )
+    assert whole > 0.6 * sum(len(found.boxes_xyxy) for found in shapes)
+
+
 def test_meshes_keep_their_relative_size() -> None:
     options = CompositeOptions(empty_share=0, smallest=0.1, largest=0.12)
     small, large = square("small", rgb=(250, 10, 10), diameter=1.0), square("large", rgb=(10, 250, 10), diameter=3.0)

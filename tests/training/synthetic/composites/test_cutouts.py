@@ -71,14 +71,14 @@ def test_rotations_are_unit_quaternions() -> None:
 def test_clutter_shows_a_shape_an_assembly_or_an_object_put_together_wrongly() -> None:
     shape, first, parts, second = (clutter(OBJECTS, seed) for seed in (4, 5, 6, 7))
     assert len(shape.parts) == 1
-    assert len(parts.parts) > 3
+    assert len(parts.parts) > 1
     assert not shape.is_misassembled
     assert not parts.is_misassembled
     assert first.is_misassembled
     assert second.is_misassembled
     assert {first.source, second.source} == {"nut.obj", "bolt.obj"}
     assert {first.label, second.label} == {""}
-    assert len(first.parts) > 3  # shown if the mesh has no parts
+    assert first.parts  # shown if the mesh has no parts
     assert draw(OBJECTS, 3).parts == ()
 
 

@@ -10,6 +10,7 @@ from training.synthetic.composites.textures import (
     coloured_like,
     crop,
     log_uniform,
+    marked,
     printed,
     procedural,
     recoloured,
@@ -79,6 +80,18 @@ def test_worn_changes_some_pixels_and_keeps_the_outline() -> None:
         # the object stays red
         assert found[new[..., 3] > 0].mean(axis=0)[:3].argmax() == 0
         assert not np.array_equal(found, new)
+
+
+def test_marks_lie_on_the_object_and_leave_most_of_it() -> None:
+    new = cutout(200, 20, 20)
+    changed = []
+    for seed in range(40):
+        found = marked(np.random.default_rng(seed), new)
+        assert np.array_equal(found[..., 3], new[..., 3])
+        changed.append(float((found != new).any(axis=2)[new[..., 3] > 0].mean()))
+    assert np.median(changed) < 0.5
+    assert np.mean(np.array(changed) > 0) > 0.8
+    assert marked(np.random.default_rng(0), new[:1, :1]).shape == (1, 1, 4)
 
 
 def test_shaded_keeps_the_outline_and_about_the_hue() -> None:
