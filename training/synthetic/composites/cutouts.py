@@ -119,6 +119,7 @@ def clutter(objects: Sequence[MeshObject], seed: int) -> CutoutSpec:
     """
     rng = random.Random(f"clutter {seed}")  # noqa: S311
     turn = _any_turn(rng)
+    parts: tuple[tuple[Distractor, float], ...]
     if seed % 4 == 0:
         parts = ((replace(draw_distractor(rng, (0.0, 0.0)), yaw_deg=0.0), 0.0),)
     else:
