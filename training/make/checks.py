@@ -58,7 +58,13 @@ def _check_split(count: int, recipe: Recipe, config: TrainConfig) -> None:
     planned = tuple(
         AnnotatedImage(f"{recipe.name_of(seed)}.jpg", None, None, (1, 1), boxes, ()) for seed in range(count)
     )
-    split(LabelledImages(planned, ()), hold_out=config.hold_out, seed=config.seed, group_by=config.group_by)
+    try:
+        split(LabelledImages(planned, ()), hold_out=config.hold_out, seed=config.seed, group_by=config.group_by)
+    except AnnotationError as error:
+        raise AnnotationError(
+            f"--count {count} is too small: of all renders, {config.hold_out:g} are held out to measure on, and none "
+            "would be left to train on; take more, or a preset with a smaller hold_out"
+        ) from error
 
 
 def _check_weights(plan: MakePlan) -> None:

@@ -119,7 +119,7 @@ ABSENT = "if any(thing.get('source') for thing in spec['things']): print('@error
         (["--weights", "nowhere.pt"], "nowhere.pt"),
         (["--weights", "MISFIT"], "fit 0 of the "),
         (["--device", "cuda:99"], "cuda:99"),
-        (["--count", "2"], "hold_out 2 of 2 images in 1 groups leaves one side empty"),
+        (["--count", "2"], "--count 2 is too small: of all renders, 2 are held out"),
         (["--blender", "nowhere"], "make render-env"),
         (["--blender", "NO_BPY"], "make render-env"),
         (["--blender", "NO_MESH"], "pawn.obj cannot be rendered: holds no mesh"),
