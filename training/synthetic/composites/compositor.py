@@ -44,8 +44,8 @@ class CompositeOptions:
         size_px: side of the window, px.
         picture_px: shorter side of the picture that the window is cut from, px: the network's `min_size`.
         smallest: smallest side of a typical object, as a share of the picture's side.
-        largest: largest side. Sizes between the two are log-uniform in half of the composites; in the others they are
-            likelier the nearer they are to the geometric middle.
+        largest: largest side. Sizes between the two are log-uniform in a quarter of the composites; in the others they
+            are likelier the nearer they are to the geometric middle.
         empty_share: share of the composites without a labelled object.
     """
 
@@ -118,7 +118,7 @@ class Compositor:
         rng = np.random.default_rng(seed)
         options = self._options
         canvas = self._backdrop(rng).astype(np.float32)
-        draws = 2 if rng.random() < 0.5 else 1
+        draws = 2 if rng.random() < 0.75 else 1
         size_px = math.prod(log_uniform(rng, options.smallest, options.largest) for _ in range(draws)) ** (1 / draws)
         size_px *= options.picture_px
         layers = self._layers(rng, size_px)
@@ -136,13 +136,13 @@ class Compositor:
         room = 1.5 * (options.size_px / size_px) ** 2
         most = int(min(_MOST_OBJECTS, max(1, room)))
         is_empty = rng.random() < options.empty_share
-        count = 0 if is_empty else int(log_uniform(rng, 1, most + 0.99))
+        count = 0 if is_empty else int(rng.integers(1, most + 1))
         others = int(rng.integers(0, 8)) if rng.random() < 0.8 else 0
         if is_empty:
             others += 2
         kinds = [True] * count + [False] * min(others, most)
         rng.shuffle(kinds)
-        heap = rng.uniform(0.2, 0.8, 2) * options.size_px if rng.random() < 0.3 else None
+        heap = rng.uniform(0.2, 0.8, 2) * options.size_px if rng.random() < 0.4 else None
         layers = []
         for is_object in kinds:
             label = str(rng.choice(self._labels))
