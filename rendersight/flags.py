@@ -4,6 +4,8 @@ import argparse
 import csv
 from collections.abc import Sequence
 
+from rendersight.tiles import TileChoice, parse_tiles
+
 
 def names(text: str) -> tuple[str, ...]:
     """Parse different names, separated by commas; a name with a comma stands in double quotes, as in CSV."""
@@ -41,3 +43,11 @@ def score(text: str) -> float:
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
+
+
+def tiles(text: str) -> TileChoice:
+    """Parse `auto`, `off` or a number of tiles."""
+    try:
+        return parse_tiles(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -29,3 +29,10 @@ def test_rejects_values(take: object, text: str) -> None:
     parser.add_argument("value", type=take)
     with pytest.raises(SystemExit):
         parser.parse_args([text])
+
+
+def test_tiles_are_a_choice_or_a_number() -> None:
+    assert [flags.tiles(text) for text in ("auto", "off", "6")] == ["auto", "off", 6]
+    for text in ("0", "-1", "1000", "abc"):
+        with pytest.raises(argparse.ArgumentTypeError, match="accepted: auto, off, or a whole number from 1 to 64"):
+            flags.tiles(text)
