@@ -58,6 +58,7 @@ class ModelInfo:
         detections_per_image: maximum number of detections that the network returns.
         input: conversion of an image into the network's input.
         metrics: figures of the release; empty for a bare state dict.
+        one_label_iou: IoU above which boxes of different classes suppress each other; None if they do not.
     """
 
     name: str
@@ -70,6 +71,7 @@ class ModelInfo:
     detections_per_image: int
     input: InputRule
     metrics: tuple[Metrics, ...] = ()
+    one_label_iou: float | None = None
 
 
 def release_info(manifest: Manifest) -> ModelInfo:
@@ -85,6 +87,7 @@ def release_info(manifest: Manifest) -> ModelInfo:
         detections_per_image=manifest.detections_per_image,
         input=manifest.input,
         metrics=manifest.metrics,
+        one_label_iou=manifest.one_label_iou,
     )
 
 

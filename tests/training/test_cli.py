@@ -103,6 +103,8 @@ def test_rejects_bad_input_with_one_message(
     [
         ["predict", "m", "p", "--score-threshold", "1.5"],
         ["predict", "m", "p", "--score-threshold", "nan"],
+        ["predict", "m", "p", "--tiles", "0"],
+        ["evaluate", "m", "d", "--tiles", "abc"],
         ["train", "d", "--out", "x", "--labels", "a,a"],
         ["train", "d", "--out", "x", "--workers", "-1"],
         ["compare", "a"],
@@ -229,6 +231,26 @@ def test_predict_writes_pictures_and_labelme_files(
     pages = ["--sheet", str(tmp_path / "sheet.jpg"), "--report", str(tmp_path / "report.html")]
     assert main(["inspect", str(out / "labelme"), *pages]) == 0
     assert f"1 images, {len(document['shapes'])} boxes" in capsys.readouterr().out
+
+
+def test_predict_and_evaluate_look_into_tiles(
+    shapes: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = shapes / "photo_00.png"
+    arguments = ["predict", str(finished), str(photo), "--score-threshold", "0", "--json", "--out", str(tmp_path)]
+    results = {}
+    for tiles in ("off", "4"):
+        assert main([*arguments, "--tiles", tiles]) == 0
+        results[tiles] = json.loads(capsys.readouterr().out)["result"]
+    assert (results["off"]["tiles"], results["4"]["tiles"]) == (0, 4)
+    assert results["off"]["detections"] != results["4"]["detections"]
+    assert all(0 <= value <= 96 for item in results["4"]["detections"] for value in item["box"])
+    figures = []
+    for tiles in ("off", "1", "4"):
+        out = tmp_path / tiles
+        assert main(["evaluate", str(finished), str(shapes), "--json", "--out", str(out), "--tiles", tiles]) == 0
+        figures.append(json.loads(capsys.readouterr().out))
+    assert figures[0] == figures[1] != figures[2]
 
 
 def test_predict_names_unusable_photos_and_continues(

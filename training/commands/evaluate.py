@@ -33,6 +33,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         help="widen each true box by this share, as in training (default: 0)",
     )
+    flags.add_tiles(parser)
     parser.add_argument("--one-class", action="store_true", help="merge all classes into one; keep all detections")
     parser.add_argument("--out", type=Path, help="folder for the results (default: runs/evaluate/MODEL-on-DATASET)")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
@@ -72,7 +73,7 @@ def run(options: argparse.Namespace) -> None:
             )
         ).widened(options.box_margin)
         world.check_same(f"images and labels in {options.dataset}", data.fingerprint())
-        engine = TorchEngine(loaded.network, device)
+        engine = flags.tiled(options, loaded, TorchEngine(loaded.network, device))
         world.share_cores()
 
         def detect(images: Sequence[AnnotatedImage]) -> list[Detections]:

@@ -9,8 +9,12 @@ from model_store import store
 from rendersight.annotations import ReadOptions
 from rendersight.annotations.formats import FORMATS
 from rendersight.flags import count, names, positive, score
+from rendersight.flags import tiles as tile_choice
+from rendersight.tiles import ACCEPTED
 
 if TYPE_CHECKING:
+    from model_store.engines import Engine
+    from model_store.engines.tiled import TiledEngine
     from model_store.engines.torch import TorchEngine
     from model_store.network import LoadedNetwork
     from model_store.store import Release
@@ -22,6 +26,7 @@ __all__ = [
     "add_model",
     "add_reading",
     "add_release_json",
+    "add_tiles",
     "count",
     "maybe_named",
     "maybe_named_folder",
@@ -32,6 +37,7 @@ __all__ = [
     "print_release",
     "reading_of",
     "score",
+    "tiled",
 ]
 
 
@@ -56,6 +62,26 @@ def open_model(options: argparse.Namespace) -> "tuple[LoadedNetwork, TorchEngine
 
     loaded = load_model(options.model, store_root=options.store, class_names=options.labels, min_size=options.min_size)
     return loaded, TorchEngine(loaded.network, choose_device(options.device))
+
+
+def add_tiles(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that `tiled` reads."""
+    parser.add_argument(
+        "--tiles",
+        type=tile_choice,
+        default="off",
+        metavar="TILES",
+        help="look for small objects in overlapping tiles of each image, besides the whole image: "
+        f"{ACCEPTED} (default: off)",
+    )
+
+
+def tiled(options: argparse.Namespace, loaded: "LoadedNetwork", engine: "Engine") -> "TiledEngine":
+    """Return an engine that looks into the tiles chosen by the argument of `add_tiles`."""
+    from model_store.engines.tiled import TiledEngine
+
+    rule, network = loaded.facts.input, loaded.options
+    return TiledEngine(engine, options.tiles, resized_hw=rule.resized_hw, one_label_iou=network.one_label_iou)
 
 
 DATASET = "folder of images and their labels, or a file that describes them; for the formats see docs/datasets.md"

@@ -11,6 +11,7 @@ from training.commands import flags
 from training.console import bar_of, say, show
 
 if TYPE_CHECKING:
+    from model_store.engines.tiled import TiledEngine
     from rendersight.detections import Detections
 
 
@@ -26,6 +27,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--score-threshold", type=flags.score, help="keep objects with a higher score (default: the model's own)"
     )
+    flags.add_tiles(parser)
     parser.add_argument(
         "--out", type=Path, default=Path("predictions"), help="folder for the results (default: predictions)"
     )
@@ -40,7 +42,8 @@ def run(options: argparse.Namespace) -> None:
 
     check_folder(options.out)
     photos = find_photos(options.photos)
-    loaded, engine = flags.open_model(options)
+    loaded, whole = flags.open_model(options)
+    engine = flags.tiled(options, loaded, whole)
     threshold = loaded.info.score_threshold if options.score_threshold is None else options.score_threshold
     count = predict(
         engine,
@@ -49,13 +52,13 @@ def run(options: argparse.Namespace) -> None:
         class_names=loaded.info.class_names,
         score_threshold=threshold,
         progress=bar_of("photos"),
-        **({"tell": _line_of_json(loaded.info.class_names, threshold)} if options.json else {}),
+        **({"tell": _line_of_json(loaded.info.class_names, threshold, engine)} if options.json else {}),
     )
     say(f"{count} objects above {threshold:g} in {len(photos)} photos: {options.out}")
 
 
 def _line_of_json(
-    class_names: Sequence[str], score_threshold: float
+    class_names: Sequence[str], score_threshold: float, engine: "TiledEngine"
 ) -> "Callable[[Path, tuple[int, int], Detections], None]":
     """Return a function that prints a photo's detections as one line of JSON, in the format of the service."""
 
@@ -72,7 +75,8 @@ def _line_of_json(
             )
         ]
         image = {"width": size_wh[0], "height": size_wh[1]}
-        result = {"image": image, "score_threshold": score_threshold, "detections": detections}
+        tiles = engine.tile_count(size_wh[1], size_wh[0])
+        result = {"image": image, "score_threshold": score_threshold, "tiles": tiles, "detections": detections}
         show(json.dumps({"filename": str(photo), "result": result}))
 
     return tell
