@@ -101,7 +101,9 @@ def create_app(settings: Settings, *, open_detector: Callable[..., Detector] = o
         app.state.metrics.serving(scheduler.detector)
         app.state.metrics.watch_queue(lambda: scheduler.waiting)
         app.state.scheduler, app.state.reloader = scheduler, reloader
-        app.state.pipeline = Pipeline(scheduler, measured, settings.max_pixels, settings.score_threshold)
+        app.state.pipeline = Pipeline(
+            scheduler, measured, settings.max_pixels, settings.score_threshold, settings.tiles
+        )
         looking = asyncio.create_task(reloader.look_every(settings.reload_interval_s))
         try:
             yield

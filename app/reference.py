@@ -31,6 +31,7 @@ EXAMPLES: dict[str, str] = {
     "POST /detect": f"""\
 curl -F image=@photo.jpg '{_HTTP}/detect?score_threshold=0.7&labels=five&labels=six'
 curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' {_HTTP}/detect
+curl -F image=@photo.jpg '{_HTTP}/detect?tiles=auto'
 curl -F image=@photo.jpg '{_HTTP}/detect?format=png' -o boxes.png
 curl -F image=@photo.jpg -H 'Accept: text/csv' '{_HTTP}/detect?iou_threshold=0.3&class_agnostic=true'
 curl -F image=@photo.jpg -H 'X-Request-Timeout: 5' '{_HTTP}/detect?format=labelme' -o photo.json""",

@@ -4,11 +4,13 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from model_store.detector import Detector
 from model_store.model_info import MOST_DETECTIONS, ModelInfo
 from rendersight.detections import Detections
+from rendersight.tiles import ACCEPTED, MAX_TILES, TileChoice, parse_tiles
 
 SCORE_DECIMALS = 4
 BOX_DECIMALS = 2
@@ -31,6 +33,7 @@ _DETECTIONS: dict[str, JsonValue] = {
     "model": {name: _MODEL[name] for name in ("name", "version", "engine", "device")},
     "image": {"width": 640, "height": 640},
     "score_threshold": 0.5,
+    "tiles": 0,
     "detections": [{"label": "five", "label_id": 5, "score": 0.98, "box": [10.5, 20.0, 52.1, 61.7]}],
 }
 _RELOAD: dict[str, JsonValue] = {"at": "2026-01-31T12:00:00Z", "outcome": "swapped", "detail": "dice@7 replaces dice@6"}
@@ -38,8 +41,31 @@ _RELOAD: dict[str, JsonValue] = {"at": "2026-01-31T12:00:00Z", "outcome": "swapp
 FormatName = Literal["json", "jpeg", "png", "labelme", "coco", "csv"]
 
 
+def _tiles(value: object) -> TileChoice:
+    """Return the choice that a value stands for; raise an error that gives the accepted ones."""
+    try:
+        return parse_tiles(value)
+    except ValueError as error:
+        raise PydanticCustomError("tiles", "Input should be {accepted}", {"accepted": ACCEPTED}) from error
+
+
+Tiles = Annotated[
+    TileChoice,
+    PlainValidator(_tiles),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "enum": ["auto", "off"]},
+                {"type": "integer", "minimum": 1, "maximum": MAX_TILES},
+            ]
+        }
+    ),
+]
+"""The tiles that a request asks for."""
+
+
 class SelectQuery(BaseModel):
-    """The query parameters that select the reported objects."""
+    """The query parameters that say how to look at a photo and which objects to report."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -75,6 +101,14 @@ class SelectQuery(BaseModel):
         examples=[0.3],
     )
     class_agnostic: bool = Field(False, description="With iou_threshold, also compare objects of different classes.")
+    tiles: Tiles | None = Field(
+        None,
+        description="Look for small objects in overlapping tiles of the photo, besides the whole photo. `auto` tiles a "
+        "photo that the network sees at less than half its size; a number is the maximum number of tiles; `off` uses "
+        "the whole photo alone. Each tile takes as long as a photo. The answer contains the number of tiles. The "
+        "setting `TILES` is the default.",
+        examples=["auto", 6],
+    )
 
 
 class DetectQuery(SelectQuery):
@@ -141,11 +175,20 @@ class DetectionsOut(AnswerModel):
     score_threshold: float = Field(
         ge=0, le=1, description="The threshold used. Scores are compared with it before they are rounded."
     )
+    tiles: int = Field(
+        ge=0, description="Number of tiles in which the network looked for objects, besides the whole photo."
+    )
     detections: list[DetectionOut]
 
     @classmethod
     def from_domain(
-        cls, found: Detections, *, detector: Detector, size_wh: tuple[int, int], score_threshold: float
+        cls,
+        found: Detections,
+        *,
+        detector: Detector,
+        size_wh: tuple[int, int],
+        score_threshold: float,
+        tile_count: int = 0,
     ) -> Self:
         """Build the answer from selected detections. Clip the boxes to the image and round them.
 
@@ -154,6 +197,7 @@ class DetectionsOut(AnswerModel):
             detector: the detector that found them.
             size_wh: width and height of the upright image, px.
             score_threshold: the threshold that was applied.
+            tile_count: number of tiles that the detector saw besides the whole image.
         """
         width, height = size_wh
         least = 10.0**-BOX_DECIMALS  # rounding must not leave a box without an area
@@ -166,6 +210,7 @@ class DetectionsOut(AnswerModel):
             model=ModelIdentity.of(detector),
             image=ImageSize(width=width, height=height),
             score_threshold=score_threshold,
+            tiles=tile_count,
             detections=[
                 DetectionOut(label=names[label - 1], label_id=label, score=score, box=tuple(box))
                 for box, label, score in zip(

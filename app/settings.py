@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from model_store.model_info import MOST_DETECTIONS
 from model_store.store import DEFAULT_ROOT
+from rendersight.tiles import ACCEPTED, TileChoice, parse_tiles
 
 PREFIX = "RENDERSIGHT_"
 
@@ -108,6 +109,12 @@ class Settings(BaseSettings):
         description="Maximum number of objects that the network reports for one image. Unset means the model's own. "
         "With a larger number, a release's prepared engines are not used: the network is converted at the start.",
     )
+    tiles: Annotated[TileChoice, NoDecode, PlainValidator(parse_tiles)] = Field(
+        "off",
+        description="Default of the parameter tiles: whether to look for small objects in overlapping tiles of a "
+        "large photo. Each tile takes as long as a photo.",
+        json_schema_extra=_accepts(ACCEPTED),
+    )
     min_size: int | None = Field(
         None,
         ge=32,
@@ -167,7 +174,8 @@ class Settings(BaseSettings):
         64,
         ge=0,
         le=10_000,
-        description="Number of requests that may wait, besides those being computed. A request beyond it gets a 503.",
+        description="Number of requests that may wait, besides those being computed. A request beyond it gets a 503. A "
+        "photo in tiles counts as one request for each tile and one for the whole photo.",
     )
     request_timeout_s: float = Field(
         30.0,

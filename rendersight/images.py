@@ -5,8 +5,8 @@ An image is uint8 `(H, W, 3)`, RGB, with its EXIF orientation applied. Only the 
 
 import ctypes
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -183,6 +183,23 @@ def decode_photo(
 def _decode(
     data: bytes, max_pixels: int | None, formats: Sequence[str] | None, *, apply_exif: bool, need: Need | None
 ) -> Photo:
+    with _opened(data, max_pixels, formats) as (image, name, accepted):
+        width, height = image.size
+        reduction = _reduce(image, need)
+        pixels = _load(image, data, name, accepted)
+        orientation = _orientation(image) if apply_exif else 1  # only now: loading a TIFF has already turned it
+        return _upright(_to_rgb(pixels), (width, height), reduction, orientation)
+
+
+@contextmanager
+def _opened(
+    data: bytes, max_pixels: int | None, formats: Sequence[str] | None
+) -> Iterator[tuple[ImageFile.ImageFile, str | None, tuple[str, ...]]]:
+    """Open an image within the limits, and translate Pillow's errors while it is open.
+
+    Yields:
+        The image, its format (None if it has no known signature), and the formats that Pillow may try.
+    """
     name = _format_of(data, formats)
     limit = _pixel_limit(max_pixels)
     if name is not None and (reason := limits.exceeded(data, name, max_pixels=limit)):
@@ -194,10 +211,7 @@ def _decode(
             width, height = image.size
             if limit is not None and width * height > limit:
                 raise ImageTooLarge(f"image has {width * height} px, the limit is {limit}")
-            reduction = _reduce(image, need)
-            pixels = _load(image, data, name, accepted)
-            orientation = _orientation(image) if apply_exif else 1  # only now: loading a TIFF has already turned it
-            return _upright(_to_rgb(pixels), (width, height), reduction, orientation)
+            yield image, name, accepted
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -320,6 +334,19 @@ def read(path: Path) -> RgbImage:
         OSError: the file cannot be read.
     """
     return decode(path.read_bytes(), formats=None)
+
+
+def announced_hw(data: bytes, *, max_pixels: int | None = None) -> tuple[int, int]:
+    """Return the height and width, px, of an image of `WEB_FORMATS` before its EXIF orientation is applied.
+
+    The checks before decoding are those of `decode_photo`; the pixels are not decoded.
+
+    Raises:
+        ImageError: as `decode`.
+    """
+    with _opened(data, max_pixels, WEB_FORMATS) as (image, _, _):
+        width, height = image.size
+    return height, width
 
 
 def size_of(data: bytes, *, apply_exif: bool = True) -> tuple[int, int]:

@@ -4,8 +4,8 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Coroutine, Iterable, Sequence
-from contextlib import AbstractContextManager, aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterable, Sequence
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from fastapi import Response
@@ -24,6 +24,28 @@ MEDIA_TYPE = "application/x-ndjson"
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+
+class _Room:
+    """The views of photos that one batch may have in the scheduler at a time, so that it does not fill the queue."""
+
+    def __init__(self, views: int) -> None:
+        self._views = views
+        self._taken = 0
+        self._changed = asyncio.Condition()
+
+    @asynccontextmanager
+    async def take(self, views: int) -> AsyncIterator[None]:
+        """Wait until there is room for the views of one photo. A photo with more than all the room has to be alone."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._taken or self._taken + views <= self._views)
+            self._taken += views
+        try:
+            yield
+        finally:
+            async with self._changed:
+                self._taken -= views
+                self._changed.notify_all()
 
 
 async def _in_order(work: Iterable[Coroutine[Any, Any, T]], *, at_once: int) -> AsyncGenerator[T, None]:
@@ -57,8 +79,9 @@ async def answer_in_order(
     Yields:
         A `schemas.BatchLine` as JSON with a line break for each file, in their order.
     """
+    room = _Room(pipeline.scheduler.at_once)
     work = (
-        _line(pipeline, index, file, options, request_id=request_id, max_bytes=max_bytes)
+        _line(pipeline, index, file, options, room=room, request_id=request_id, max_bytes=max_bytes)
         for index, file in enumerate(files)
     )
     async with aclosing(_in_order(work, at_once=pipeline.scheduler.at_once)) as lines:
@@ -80,7 +103,8 @@ async def answer_together(
     Raises:
         ServiceError: as in `Pipeline.detect`; the detail names the photo by its index, from 0.
     """
-    work = (_named(pipeline, index, image, options, detector) for index, image in enumerate(images))
+    room = _Room(pipeline.scheduler.at_once)
+    work = (_named(pipeline, index, image, options, detector, room=room) for index, image in enumerate(images))
     try:
         async with (
             asyncio.timeout(options.timeout_s),
@@ -92,23 +116,31 @@ async def answer_together(
 
 
 async def _named(
-    pipeline: Pipeline, index: int, image: EncodedImage, options: DetectOptions, detector: Detector
+    pipeline: Pipeline, index: int, image: EncodedImage, options: DetectOptions, detector: Detector, *, room: _Room
 ) -> EncodedDetections:
     try:
-        return await pipeline.detect(image, options, detector)
+        return await _detect(pipeline, image, options, detector, room)
     except errors.ServiceError as error:
         raise type(error)(f"image {index}: {error.detail}", retry_after_s=error.retry_after_s) from error
 
 
+async def _detect(
+    pipeline: Pipeline, image: EncodedImage, options: DetectOptions, detector: Detector, room: _Room
+) -> EncodedDetections:
+    views = await pipeline.count_views(image, options, detector)
+    async with room.take(views):
+        return await pipeline.detect(image, options, detector, views=views)
+
+
 async def _line(
-    pipeline: Pipeline, index: int, file: Part, options: DetectOptions, *, request_id: str, max_bytes: int
+    pipeline: Pipeline, index: int, file: Part, options: DetectOptions, *, room: _Room, request_id: str, max_bytes: int
 ) -> bytes:
     detector = pipeline.scheduler.detector
     outcome, member = "ok", "result"
     try:
         if (size := sum(map(len, file.pieces))) > max_bytes:
             raise errors.UploadTooLarge(f"the file has {size} bytes, the limit is {max_bytes}")
-        body = (await pipeline.detect(file.image(), options, detector)).body
+        body = (await _detect(pipeline, file.image(), options, detector, room)).body
     except Exception as error:
         failure = (
             error if isinstance(error, errors.ServiceError) else errors.InternalError(errors.InternalError.example)

@@ -49,3 +49,15 @@ def decode(image: EncodedImage, *, max_pixels: int, need: Need | None = None) ->
         return images.decode_photo(image.data, max_pixels=max_pixels, need=need)
     except images.ImageError as error:
         raise _ERRORS[type(error)](str(error)) from error
+
+
+def announced_hw(image: EncodedImage, *, max_pixels: int) -> tuple[int, int]:
+    """Return the height and width, px, in an image's header, before its EXIF orientation is applied. The call blocks.
+
+    Raises:
+        ServiceError: as `decode`.
+    """
+    try:
+        return images.announced_hw(image.data, max_pixels=max_pixels)
+    except images.ImageError as error:
+        raise _ERRORS[type(error)](str(error)) from error

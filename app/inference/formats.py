@@ -37,6 +37,7 @@ class Result:
         detector: the detector that found the objects.
         size_wh: width and height of the upright photo, px.
         score_threshold: the threshold that was applied.
+        tile_count: number of tiles that the detector saw besides the whole photo.
         image_name: file name of the photo.
         pixels: uint8 (H, W, 3), the upright photo; None unless the format draws on it.
     """
@@ -45,6 +46,7 @@ class Result:
     detector: Detector
     size_wh: tuple[int, int]
     score_threshold: float
+    tile_count: int
     image_name: str
     pixels: RgbImage | None = None
 
@@ -82,6 +84,7 @@ def as_json(result: Result) -> DetectionsOut:
         detector=result.detector,
         size_wh=result.size_wh,
         score_threshold=result.score_threshold,
+        tile_count=result.tile_count,
     )
 
 

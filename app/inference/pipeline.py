@@ -1,9 +1,10 @@
 """The steps from one encoded image to the bytes of its answer: decode, detect, select, format."""
 
+import asyncio
 from dataclasses import dataclass
 from functools import partial
 
-from app.inference.decoding import EncodedImage, decode
+from app.inference.decoding import EncodedImage, announced_hw, decode
 from app.inference.formats import FORMATS, OutputFormat, Result
 from app.inference.scheduler import Scheduler
 from app.inference.selection import check_labels, select, threshold_of
@@ -12,6 +13,7 @@ from app.schemas import SelectQuery
 from model_store.detector import Detector
 from rendersight.detections import Detections
 from rendersight.images import Photo
+from rendersight.tiles import TileChoice, plan
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,12 @@ class EncodedDetections:
     Attributes:
         body: the answer's bytes in the requested format.
         stages_s: stage -> its time in seconds.
+        tile_count: number of tiles that the network saw besides the whole photo.
     """
 
     body: bytes
     stages_s: dict[str, float]
+    tile_count: int
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,14 @@ class Pipeline:
         metrics: the app's metrics.
         max_pixels: maximum number of pixels of an image.
         score_threshold: the configured default threshold; None means the release's.
+        tiles: the configured default choice of tiles.
     """
 
     scheduler: Scheduler
     metrics: ServiceMetrics
     max_pixels: int
     score_threshold: float | None
+    tiles: TileChoice = "off"
 
     def check(self, options: DetectOptions) -> None:
         """Raise an error if a request will be refused anyway. Call it before the body is read.
@@ -69,13 +75,28 @@ class Pipeline:
         check_labels(options.query.labels, self.scheduler.detector.info.class_names)
         self.scheduler.admit(options.timeout_s)
 
-    async def detect(self, image: EncodedImage, options: DetectOptions, detector: Detector) -> EncodedDetections:
+    async def count_views(self, image: EncodedImage, options: DetectOptions, detector: Detector) -> int:
+        """Return the number of views that the network will see of an image: its tiles, by its header, and the whole.
+
+        Raises:
+            ServiceError: as in `decode`.
+        """
+        tiles = self._tiles(options)
+        if tiles == "off":
+            return 1
+        height, width = await asyncio.to_thread(announced_hw, image, max_pixels=self.max_pixels)
+        return 1 + len(plan(height, width, tiles, detector.info.input.resized_hw))
+
+    async def detect(
+        self, image: EncodedImage, options: DetectOptions, detector: Detector, *, views: int | None = None
+    ) -> EncodedDetections:
         """Find the objects of one image. Decoding and inference run on the scheduler's threads.
 
         Args:
             image: the encoded image.
             options: the request's options.
             detector: the current `Scheduler.detector`. It is used even if another one is swapped in meanwhile.
+            views: the result of `count_views`; None counts them here.
 
         Raises:
             ServiceError: `decode` or `Scheduler.detect` raised it, or a label is unknown (InvalidParameter).
@@ -83,21 +104,34 @@ class Pipeline:
         info, query, output = detector.info, options.query, options.output
         check_labels(query.labels, info.class_names)
         threshold = threshold_of(query, info, self.score_threshold)
+        tiles, resized_hw = self._tiles(options), info.input.resized_hw
+        if views is None:
+            views = await self.count_views(image, options, detector)
 
-        def encode(found: Detections, photo: Photo) -> tuple[Detections, bytes]:
+        def needed_hw(height: int, width: int) -> tuple[int, int]:
+            has_tiles = len(plan(height, width, tiles, resized_hw)) > 0
+            return (height, width) if has_tiles else resized_hw(height, width)
+
+        def encode(found: Detections, photo: Photo, tile_count: int) -> tuple[Detections, bytes, int]:
             selected = select(found, query, class_names=info.class_names, score_threshold=threshold)
             size_wh = (photo.width, photo.height)
             if output.draws_photo and photo.reduction > 1:
                 photo = decode(image, max_pixels=self.max_pixels)
             pixels = photo.pixels if output.draws_photo else None
-            return selected, output.write(Result(selected, detector, size_wh, threshold, image.name, pixels))
+            result = Result(selected, detector, size_wh, threshold, tile_count, image.name, pixels)
+            return selected, output.write(result), tile_count
 
-        (selected, body), stages_s = await self.scheduler.detect(
+        (selected, body, tile_count), stages_s = await self.scheduler.detect(
             detector,
-            partial(decode, image, max_pixels=self.max_pixels, need=info.input.resized_hw),
+            partial(decode, image, max_pixels=self.max_pixels, need=needed_hw),
             encode,
             timeout_s=options.timeout_s,
             encode_blocks=output.draws_photo,
+            tiles=tiles,
+            views=views,
         )
-        self.metrics.detected(info.class_names, selected, stages_s)
-        return EncodedDetections(body, stages_s)
+        self.metrics.detected(info.class_names, selected, stages_s, tile_count=tile_count)
+        return EncodedDetections(body, stages_s, tile_count)
+
+    def _tiles(self, options: DetectOptions) -> TileChoice:
+        return self.tiles if options.query.tiles is None else options.query.tiles

@@ -7,8 +7,10 @@ can be cancelled at any time.
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -18,6 +20,7 @@ from model_store.detector import Detector
 from model_store.engines import DeviceLost
 from rendersight.detections import Detections
 from rendersight.images import Photo
+from rendersight.tiles import TileChoice, cut, merge, plan
 
 _LOOK_S = 0.1
 _MARGIN = 1.25
@@ -48,11 +51,27 @@ class MovingMean:
         self.value = value
 
 
+@dataclass(eq=False)
+class _Admitted:
+    """A request in the scheduler.
+
+    Attributes:
+        detector: the detector that it uses.
+        views: number of images that its detector has not answered yet, its photo and its tiles; at least 1 to the end.
+    """
+
+    detector: Detector
+    views: int
+
+
 class Scheduler:
     """The worker threads around one detector, and the requests that wait for them.
 
     A request is admitted, waits for a slot, then is decoded and computed, in the order of arrival. There is one slot
     per inference thread and per decoder. The slots limit how many decoded photos are in memory, however many wait.
+
+    A photo that is looked at in tiles counts as one request for each of its views: its tiles and the whole photo. Its
+    views are spread over the inference threads, and take turns with the photos of other requests.
 
     Attributes:
         detector: the detector that runs new requests.
@@ -71,7 +90,7 @@ class Scheduler:
         self._decoders = WorkerPool(decoders, "decoder")
         self._inference = WorkerPool(detector.engine.parallel, "inference")
         self._slots = self._new_slots()
-        self._jobs: dict[asyncio.Task[Any], Detector] = {}
+        self._jobs: dict[asyncio.Task[Any], _Admitted] = {}
         self._decode_s = MovingMean()
         self._inference_s = MovingMean()
         self._apart_s = MovingMean()
@@ -81,12 +100,12 @@ class Scheduler:
 
     @property
     def waiting(self) -> int:
-        """Number of admitted requests that wait."""
-        return max(0, len(self._jobs) - self._inference.count)
+        """Number of admitted requests that wait; a photo in tiles counts once for each view."""
+        return max(0, self._load - self._inference.count)
 
     @property
     def at_once(self) -> int:
-        """Number of photos that keep the threads busy. A batch should not submit more than this at once."""
+        """Number of views that keep the threads busy. A batch should not submit more than this at once."""
         return min(self._inference.count + self._decoders.count, self._inference.count + self._queue_size)
 
     def trouble(self, limit_s: float) -> str | None:
@@ -107,13 +126,17 @@ class Scheduler:
 
     def uses(self, detector: Detector) -> int:
         """Return the number of admitted requests that use this detector."""
-        return sum(used is detector for used in self._jobs.values())
+        return sum(job.detector is detector for job in self._jobs.values())
 
-    def admit(self, timeout_s: float) -> None:
+    def admit(self, timeout_s: float, *, views: int = 1) -> None:
         """Raise an error if a request cannot be answered in time. It reserves nothing for a request that can.
 
         If no other request is in the scheduler, the request is admitted however long the last ones took. Otherwise
         the estimate would never recover.
+
+        Args:
+            timeout_s: time limit for the request.
+            views: number of its views, for each of which the queue needs room.
 
         Raises:
             ServiceOverloaded: the queue is full, or the wait is too long; the error says when to retry.
@@ -123,11 +146,12 @@ class Scheduler:
             raise NotReady("the service is stopping")
         if self._failure is not None:
             raise NotReady(self._failure)
-        wait_s = (len(self._jobs) + 1) * self._interval_s()
+        wait_s = (self._load + views) * self._interval_s()
         retry_after_s = max(1, math.ceil(wait_s))
         again = f"try again in {retry_after_s} s"
-        if len(self._jobs) >= self._queue_size + self._inference.count:
-            raise ServiceOverloaded(f"{self.waiting} requests are waiting; {again}", retry_after_s=retry_after_s)
+        if self._jobs and self._load + views > self._queue_size + self._inference.count:
+            tiles = "" if views == 1 else f"the photo's {views} views do not fit into the queue; "
+            raise ServiceOverloaded(f"{self.waiting} requests are waiting; {tiles}{again}", retry_after_s=retry_after_s)
         if self._jobs and _MARGIN * wait_s > timeout_s:
             wait = f"the wait is about {wait_s:.1f} s, the limit is {timeout_s:g} s"
             raise ServiceOverloaded(
@@ -138,10 +162,12 @@ class Scheduler:
         self,
         detector: Detector,
         decode: Callable[[], Photo],
-        encode: Callable[[Detections, Photo], T],
+        encode: Callable[[Detections, Photo, int], T],
         *,
         timeout_s: float,
         encode_blocks: bool = False,
+        tiles: TileChoice = "off",
+        views: int = 1,
     ) -> tuple[T, dict[str, float]]:
         """Decode one photo, find its objects, and encode the answer.
 
@@ -150,24 +176,28 @@ class Scheduler:
 
         Args:
             detector: the detector to use: `Scheduler.detector` at the time of the request.
-            decode: returns the photo, on a decoder thread; it may block and raise.
-            encode: makes the answer from the detections (boxes in px of the upright photo, best score first) and the
-                photo; it may raise.
+            decode: returns the photo, on a decoder thread; it may block and raise. A photo that gets tiles must not be
+                reduced.
+            encode: makes the answer from the detections (boxes in px of the upright photo, best score first), the
+                photo and its number of tiles; it may raise.
             timeout_s: time limit for all steps together.
-            encode_blocks: whether `encode` runs on a decoder thread, too.
+            encode_blocks: whether `encode` runs on a decoder thread, too. With tiles it does in any case.
+            tiles: the tiles in which to look for objects, besides the whole photo; see `rendersight.tiles.plan`.
+            views: number of views to expect, the tiles and the whole photo.
 
         Returns:
             What `encode` returns, and the seconds of each stage: queue (waiting for a slot, a decoder and the
-            network), decode, inference and encode.
+            network), decode, inference (while the network saw at least one view) and encode.
 
         Raises:
             ServiceOverloaded: as in `admit`.
             DeadlineExceeded: the steps took longer than `timeout_s`.
             NotReady: the scheduler was closed, or its device is lost.
         """
-        self.admit(timeout_s)
-        job = asyncio.create_task(self._work(detector, decode, encode, encode_blocks=encode_blocks))
-        self._jobs[job] = detector
+        self.admit(timeout_s, views=views)
+        admitted = _Admitted(detector, views)
+        job = asyncio.create_task(self._work(admitted, decode, encode, tiles=tiles, encode_blocks=encode_blocks))
+        self._jobs[job] = admitted
         job.add_done_callback(self._leave)
         try:
             await asyncio.wait([job], timeout=timeout_s)
@@ -207,11 +237,15 @@ class Scheduler:
             threads.close()
         return is_done
 
+    @property
+    def _load(self) -> int:
+        return sum(job.views for job in self._jobs.values())
+
     def _new_slots(self) -> asyncio.Semaphore:
         return asyncio.Semaphore(self._inference.count + self._decoders.count)
 
     def _interval_s(self) -> float:
-        """Return the time between two finished photos while the threads are always busy, in seconds.
+        """Return the time between two finished views while the threads are always busy, in seconds.
 
         The value is measured, because threads that share cores are slower than one alone. Before the first measurement
         it is estimated from the decode and inference times.
@@ -221,34 +255,78 @@ class Scheduler:
         )
 
     def _note_end(self) -> None:
-        """Add the time since the previous photo's end to the mean, if the threads were busy all the time."""
+        """Add the time since the previous view's end to the mean, if the threads were busy all the time."""
         now_s = time.perf_counter()
         if self._last_s is not None:
             self._apart_s.add(now_s - self._last_s)
-        self._last_s = now_s if len(self._jobs) > self._inference.count + 1 else None
+        self._last_s = now_s if self._load > self._inference.count + 1 else None
 
     async def _work(
         self,
-        detector: Detector,
+        admitted: _Admitted,
         decode: Callable[[], Photo],
-        encode: Callable[[Detections, Photo], T],
+        encode: Callable[[Detections, Photo, int], T],
         *,
+        tiles: TileChoice,
         encode_blocks: bool,
     ) -> tuple[T, dict[str, float]]:
         came_s = time.perf_counter()
+        detector = admitted.detector
         async with self._slots:
             photo, decode_s = await _outcome(self._decoders.submit(_timed(decode, self._decode_s)))
-            infer = _timed(partial(detector.detect_photo, photo), self._inference_s)
-            try:
-                found, inference_s = await _outcome(self._inference.submit(infer))
-            except DeviceLost as error:
-                self._failure = str(error)
-                raise
+            windows = plan(photo.height, photo.width, tiles, detector.info.input.resized_hw)
+            views = [photo, *(Photo(pixels, *pixels.shape[:2]) for pixels in cut(photo.pixels, windows)[1:])]
+            admitted.views = len(views)
+            seen = await self._infer(admitted, views)
+            inference_s = _busy_s([(began_s, ended_s) for _, began_s, ended_s in seen])
             queue_s = time.perf_counter() - came_s - decode_s - inference_s
-            encoding = _timed(partial(encode, found, photo))
-            answer, encode_s = await _outcome(self._decoders.submit(encoding)) if encode_blocks else encoding()
+
+            def answer() -> T:
+                found = merge([found for found, _, _ in seen], windows, one_label_iou=detector.info.one_label_iou)
+                return encode(found, photo, len(windows))
+
+            encoding = _timed(answer)
+            blocks = encode_blocks or len(windows) > 0
+            body, encode_s = await _outcome(self._decoders.submit(encoding)) if blocks else encoding()
             self._note_end()
-        return answer, {"queue": queue_s, "decode": decode_s, "inference": inference_s, "encode": encode_s}
+        return body, {"queue": queue_s, "decode": decode_s, "inference": inference_s, "encode": encode_s}
+
+    async def _infer(self, admitted: _Admitted, views: Sequence[Photo]) -> list[tuple[Detections, float, float]]:
+        """Find the objects of all views on the inference threads.
+
+        No more views wait for a thread than keep all threads busy, so that other requests have their turns.
+
+        Returns:
+            For each view its detections, and when its computation began and ended, in seconds.
+        """
+        waiting = deque(enumerate(views))
+        seen: dict[int, tuple[Detections, float, float]] = {}
+
+        async def work() -> None:
+            while waiting:
+                number, view = waiting.popleft()
+                infer = _timed(partial(admitted.detector.detect_photo, view), self._inference_s)
+                try:
+                    found, took_s = await _outcome(self._inference.submit(infer))
+                except DeviceLost as error:
+                    self._failure = str(error)
+                    raise
+                ended_s = time.perf_counter()
+                seen[number] = found, ended_s - took_s, ended_s
+                if admitted.views > 1:
+                    admitted.views -= 1
+                    self._note_end()
+
+        if len(views) == 1:
+            await work()
+        else:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(min(len(views), self._inference.count + 1)):
+                        group.create_task(work())
+            except BaseExceptionGroup as errors:
+                raise errors.exceptions[0] from None
+        return [seen[number] for number in range(len(views))]
 
     def _leave(self, job: asyncio.Task[Any]) -> None:
         del self._jobs[job]
@@ -268,6 +346,15 @@ def _timed(work: Callable[[], T], mean: MovingMean | None = None) -> Callable[[]
         return result, took_s
 
     return run
+
+
+def _busy_s(spans: Sequence[tuple[float, float]]) -> float:
+    """Return the time, in seconds, that is inside at least one span from a beginning to an end."""
+    total_s, until_s = 0.0, -math.inf
+    for began_s, ended_s in sorted(spans):
+        total_s += max(0.0, ended_s - max(began_s, until_s))
+        until_s = max(until_s, ended_s)
+    return total_s
 
 
 async def _outcome(future: Future[T]) -> T:

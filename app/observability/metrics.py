@@ -44,7 +44,8 @@ class ServiceMetrics:
             registry=ours,
         )
         self._images = Counter("detect_images", "Photos that were processed.", registry=ours)
-        self._batches = Counter("detect_batches", "Calls of the network, each with one photo.", registry=ours)
+        self._batches = Counter("detect_batches", "Calls of the network, each with one photo or tile.", registry=ours)
+        self._tiles = Counter("detect_tiles", "Tiles that the network saw besides whole photos.", registry=ours)
         self._depth = Gauge("detect_queue_depth", "Requests that wait, besides those being computed.", registry=ours)
         self._queued = Histogram(
             "detect_queue_seconds", "Total time that a photo waited.", buckets=_DURATIONS_S, registry=ours
@@ -102,16 +103,20 @@ class ServiceMetrics:
         """
         self._requests.labels(*(served or self._served), outcome).inc()
 
-    def detected(self, class_names: Sequence[str], found: Detections, stages_s: Mapping[str, float]) -> None:
+    def detected(
+        self, class_names: Sequence[str], found: Detections, stages_s: Mapping[str, float], *, tile_count: int = 0
+    ) -> None:
         """Record the result for one photo.
 
         Args:
             class_names: names of labels 1..K.
             found: the reported objects.
             stages_s: stage -> its time in seconds.
+            tile_count: number of tiles that the network saw besides the whole photo.
         """
         self._images.inc()
-        self._batches.inc()
+        self._batches.inc(1 + tile_count)
+        self._tiles.inc(tile_count)
         self._queued.observe(stages_s["queue"])
         for stage, seconds in stages_s.items():
             self._stages.labels(stage).observe(seconds)

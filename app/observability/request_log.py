@@ -43,8 +43,8 @@ class RequestLog:
 
     A client's own X-Request-ID is kept if it has 1 to 128 letters, digits, dots, underscores and hyphens. The app reads
     the id from `request.state.request_id`. It stores further fields of the log line in `request.state`: `info`, the
-    `ModelInfo` of the model that answers; `outcome`, the slug of a problem; `key`, the name of the API key; `stages_s`,
-    set by `note_stages`. A W3C traceparent adds `trace_id` and `parent_id` to the line.
+    `ModelInfo` of the model that answers; `outcome`, the slug of a problem; `key`, the name of the API key; `stages_s`
+    and `tiles`, set by `note_stages`. A W3C traceparent adds `trace_id` and `parent_id` to the line.
     """
 
     def __init__(self, app: ASGIApp, *, metrics: ServiceMetrics) -> None:
@@ -97,15 +97,18 @@ class RequestLog:
             self._metrics.asked(outcome, (info.name, info.version) if info else None)
             if info:
                 fields["model"] = f"{info.name}@{info.version}"
+            if state.get("tiles"):
+                fields["tiles"] = state["tiles"]
             fields |= {f"{stage}_ms": round(seconds * 1000, 1) for stage, seconds in state.get("stages_s", {}).items()}
         if "outcome" in state:
             fields["outcome"] = outcome
         _log.info("request", extra={"fields": fields})
 
 
-def note_stages(request: Request, stages_s: Mapping[str, float]) -> None:
-    """Store stage -> time in seconds for the request's log line and its Server-Timing header."""
+def note_stages(request: Request, stages_s: Mapping[str, float], *, tiles: int) -> None:
+    """Store stage -> time in seconds for the log line and the Server-Timing header, and the number of tiles."""
     request.state.stages_s = stages_s
+    request.state.tiles = tiles
 
 
 def _server_timing(stages_s: Mapping[str, float]) -> str:

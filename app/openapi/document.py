@@ -75,8 +75,8 @@ def complete(document: dict[str, Any], routers: Iterable[APIRouter], *, has_keys
 def _remove_null(schema: dict[str, Any]) -> None:
     """Remove null from a parameter's schema: clients omit a query parameter or header, they cannot send null."""
     if "anyOf" in schema:
-        (only,) = (one for one in schema.pop("anyOf") if one != {"type": "null"})
-        schema.update(only)
+        kinds = [one for one in schema.pop("anyOf") if one != {"type": "null"}]
+        schema.update(kinds[0] if len(kinds) == 1 else {"anyOf": kinds})
 
 
 def name_served_classes(document: dict[str, Any], info: ModelInfo) -> None:

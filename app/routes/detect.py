@@ -35,6 +35,9 @@ async def detect(
     It converts grey, palette, transparent (over white), CMYK and 16-bit images to RGB. Of an animation it uses the
     first frame.
 
+    With `tiles`, the service also looks for small objects in overlapping tiles of a large photo, and reports each
+    object once.
+
     The service selects objects in this order: overlap (`iou_threshold`), score (strictly above the threshold),
     `labels`, `max_detections`.
 
@@ -55,5 +58,5 @@ async def detect(
         request.state.info = detector.info
         image = await asyncio.to_thread(upload.image)
         found = await unless_gone(request.receive, pipeline.detect(image, options, detector))
-    note_stages(request, found.stages_s)
+    note_stages(request, found.stages_s, tiles=found.tile_count)
     return Response(found.body, media_type=options.output.media_type, headers=options.output.headers(image.name))

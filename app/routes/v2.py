@@ -160,7 +160,8 @@ async def infer(
         pipeline.check(options)
         answers = await unless_gone(request.receive, answer_together(pipeline, asked.images, options, detector))
     stages = answers[0].stages_s
-    note_stages(request, {stage: sum(answer.stages_s[stage] for answer in answers) for stage in stages})
+    sums = {stage: sum(answer.stages_s[stage] for answer in answers) for stage in stages}
+    note_stages(request, sums, tiles=sum(answer.tile_count for answer in answers))
     return await asyncio.to_thread(
         inference_response, asked.request, [answer.body for answer in answers], detector.info
     )

@@ -91,7 +91,7 @@ async def saturate(
     async def latency_ms() -> float:
         began_s = time.perf_counter()
         decode = partial(images.decode_photo, next(photos), need=detector.info.input.resized_hw)
-        await scheduler.detect(detector, decode, lambda found, _: found, timeout_s=_TIMEOUT_S)
+        await scheduler.detect(detector, decode, lambda found, _photo, _tile_count: found, timeout_s=_TIMEOUT_S)
         return 1000 * (time.perf_counter() - began_s)
 
     async def client(until_s: float) -> list[float]:

@@ -22,6 +22,7 @@ def test_the_answer_is_the_one_of_the_contract() -> None:
         "model": {"name": "fruit", "version": "3", "engine": "fixed", "device": "cpu"},
         "image": {"width": 64, "height": 48},
         "score_threshold": 0.5,
+        "tiles": 0,
         "detections": [{"label": "pear", "label_id": 2, "score": 0.9877, "box": [10.5, 20.0, 52.1, 40.71]}],
     }
 

@@ -528,3 +528,13 @@ def test_a_photo_of_another_format_is_decoded_where_the_caller_asks_for_it() -> 
     with pytest.raises(images.UnknownImageFormat):
         images.decode_photo(data)
     np.testing.assert_array_equal(images.decode_photo(data, formats=None).pixels, images.decode(data, formats=None))
+
+
+def test_announces_the_size_that_will_be_decoded() -> None:
+    file = BytesIO()
+    Image.new("RGB", (40, 30)).save(file, "PNG")
+    assert images.announced_hw(file.getvalue()) == (30, 40)
+    with pytest.raises(images.ImageTooLarge, match="1200 px, the limit is 1000"):
+        images.announced_hw(file.getvalue(), max_pixels=1000)
+    with pytest.raises(images.UnknownImageFormat):
+        images.announced_hw(b"no image")

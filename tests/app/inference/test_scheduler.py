@@ -29,14 +29,14 @@ def run(engine: FixedEngine, test: Callable[[Scheduler], Awaitable[Any]], **opti
     asyncio.run(started())
 
 
-def only_detections(found: Detections, _photo: Photo) -> Detections:
+def only_detections(found: Detections, _photo: Photo, _tile_count: int) -> Detections:
     return found
 
 
 def asked(
-    scheduler: Scheduler, *, decode: Callable[[], Photo] = lambda: PHOTO, timeout_s: float = 20
+    scheduler: Scheduler, *, decode: Callable[[], Photo] = lambda: PHOTO, timeout_s: float = 20, **options: Any
 ) -> asyncio.Task[tuple[Detections, dict[str, float]]]:
-    job = scheduler.detect(scheduler.detector, decode, only_detections, timeout_s=timeout_s)
+    job = scheduler.detect(scheduler.detector, decode, only_detections, timeout_s=timeout_s, **options)
     return asyncio.create_task(job)
 
 
@@ -99,7 +99,7 @@ def test_raises_errors_to_the_caller() -> None:
 
 @pytest.mark.parametrize("encode_blocks", [False, True])
 def test_encoding_that_blocks_leaves_the_event_loop(encode_blocks: bool) -> None:
-    def encode(found: Detections, photo: Photo) -> tuple[bool, int]:
+    def encode(found: Detections, photo: Photo, _tile_count: int) -> tuple[bool, int]:
         return found is FOUND and photo is PHOTO, threading.get_ident()
 
     async def test(scheduler: Scheduler) -> None:
@@ -297,3 +297,152 @@ def test_mean_forgets_and_limits_outliers() -> None:
     for _ in range(60):
         mean.add(0.1)
     assert mean.value == pytest.approx(0.1, rel=0.05)
+
+
+LARGE = Photo(np.zeros((300, 400, 3), np.uint8), 300, 400)
+
+
+def tiled(scheduler: Scheduler, **options: Any) -> asyncio.Task[tuple[Detections, dict[str, float]]]:
+    """Ask for four tiles, which make five views."""
+    return asked(scheduler, decode=lambda: LARGE, tiles=4, views=5, **options)
+
+
+class MeetingEngine(FixedEngine):
+    """Finds something only if three threads are at work together."""
+
+    parallel = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.met = threading.Barrier(3)
+
+    def detect(self, images: Sequence[RgbImage]) -> list[Detections]:
+        self.met.wait(20)
+        return super().detect(images)
+
+
+def test_views_are_spread_over_the_threads() -> None:
+    engine = MeetingEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        _, stages_s = await asked(scheduler, decode=lambda: LARGE, tiles=2, views=3)
+        assert list(stages_s) == ["queue", "decode", "inference", "encode"]
+        assert min(stages_s.values()) >= 0
+
+    run(engine, test)
+    assert len(engine.threads) == 3
+    assert len(engine.images) == 3
+    assert any(image.shape == (300, 400, 3) for image in engine.images)
+
+
+def test_other_requests_take_turns_with_tiles() -> None:
+    engine = HeldEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        large = tiled(scheduler)
+        await begun(engine)
+        small = asked(scheduler)
+        await until(lambda: scheduler.waiting == 5)
+        await asyncio.sleep(0.05)
+        engine.release.set()
+        await asyncio.gather(large, small)
+
+    run(engine, test)
+    shapes = [image.shape for image in engine.images]
+    assert len(shapes) == 6
+    assert shapes.index((4, 6, 3)) <= 3
+
+
+def test_each_tile_takes_room_in_the_queue() -> None:
+    engine = HeldEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        first = asked(scheduler)
+        await begun(engine)
+        with pytest.raises(
+            ServiceOverloaded, match="0 requests are waiting; the photo's 5 views do not fit into the queue; try again"
+        ):
+            await tiled(scheduler)
+        engine.release.set()
+        await first
+        engine.release.clear()
+        engine.started.clear()
+        large = tiled(scheduler)  # alone, a photo may have more views than the queue
+        await begun(engine)
+        assert scheduler.waiting == 4
+        with pytest.raises(ServiceOverloaded):
+            await asked(scheduler)
+        engine.release.set()
+        await large
+        assert (await asked(scheduler))[0] is FOUND
+
+    run(engine, test, queue_size=3)
+
+
+def test_each_tile_counts_for_the_deadline() -> None:
+    async def test(scheduler: Scheduler) -> None:
+        await asked(scheduler)  # now it is known how long a view takes
+        job = asked(scheduler)
+        await asyncio.sleep(0)
+        with pytest.raises(ServiceOverloaded, match=r"the wait is about 2\.\d s, the limit is 2 s"):
+            await tiled(scheduler, timeout_s=2)
+        assert (await asked(scheduler, timeout_s=2))[0] is FOUND
+        await job
+
+    run(SlowEngine(), test)
+
+
+@pytest.mark.parametrize("way", ["deadline", "cancelled"])
+def test_never_computes_tiles_of_abandoned_requests(way: str) -> None:
+    engine = HeldEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        large = tiled(scheduler, timeout_s=0.2 if way == "deadline" else 20)
+        await begun(engine)
+        if way == "cancelled":
+            large.cancel()
+        with pytest.raises(DeadlineExceeded if way == "deadline" else asyncio.CancelledError):
+            await large
+        await asyncio.sleep(0.05)  # now the tiles that wait are cancelled
+        engine.release.set()
+        await until(lambda: not scheduler._jobs)
+
+    run(engine, test)
+    assert len(engine.images) == 1
+
+
+class OnceBrokenEngine(FixedEngine):
+    def detect(self, images: Sequence[RgbImage]) -> list[Detections]:
+        found = super().detect(images)
+        if len(self.images) == 2:
+            raise FloatingPointError("not finite")
+        return found
+
+
+def test_one_broken_tile_fails_its_request_and_cancels_the_others() -> None:
+    engine = OnceBrokenEngine()
+
+    async def test(scheduler: Scheduler) -> None:
+        with pytest.raises(FloatingPointError, match="not finite"):
+            await tiled(scheduler)
+        assert len(engine.images) < 5
+        assert (await asked(scheduler))[0] is FOUND
+
+    run(engine, test)
+
+
+def test_all_tiles_use_the_detector_of_their_request() -> None:
+    old, new = HeldEngine(), FixedEngine()
+    new.parallel = 3
+
+    async def test(scheduler: Scheduler) -> None:
+        before, served = tiled(scheduler), scheduler.detector
+        await begun(old)
+        scheduler.swap(Detector(CARD, new))
+        after = tiled(scheduler)
+        assert scheduler.uses(served) == 1
+        old.release.set()
+        await asyncio.gather(before, after)
+
+    run(old, test, queue_size=20)
+    assert (len(old.images), len(new.images)) == (5, 5)

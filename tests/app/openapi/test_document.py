@@ -112,6 +112,7 @@ def test_detect_documents_its_parameters() -> None:
         "labels": "query",
         "iou_threshold": "query",
         "class_agnostic": "query",
+        "tiles": "query",
         "format": "query",
         "x-request-timeout": "header",
     }

@@ -11,6 +11,7 @@ NAMES = {
     "detect_requests",
     "detect_images",
     "detect_batches",
+    "detect_tiles",
     "detect_queue_depth",
     "detect_queue_seconds",
     "detect_stage_seconds",
