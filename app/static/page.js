@@ -1,5 +1,5 @@
 // The page: photos in, boxes over them. Each photo is sent once, with everything asked for; what is shown of the
-// answer is chosen here.
+// answer is chosen here. Only another choice of tiles sends the photos again.
 
 import { showAccess } from "./access.js";
 import { onClass, showClasses } from "./classes.js";
@@ -17,7 +17,7 @@ import { offer } from "./takeaway.js";
 import { limitThreshold, onThreshold, showThreshold } from "./threshold.js";
 
 const SAY_AFTER_MS = 400; // a moving slider says only where it stops
-const view = { threshold: 0.5, off: new Set() };
+const view = { threshold: 0.5, off: new Set(), tiles: "" };
 const photos = new Photos(show);
 const camera = offerCamera(show, take);
 const seen = new Set(); // the versions whose classes and thresholds were asked for
@@ -34,6 +34,10 @@ onClass((name, isOn) => {
   if (isOn) view.off.delete(name);
   else view.off.add(name);
   show();
+});
+byId("tiles").addEventListener("change", ({ target }) => {
+  view.tiles = target.value;
+  photos.look(view.tiles);
 });
 byId("clear").addEventListener("click", () => {
   camera.stop();

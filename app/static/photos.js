@@ -1,4 +1,4 @@
-// The photos of this tab, and the queue that sends each of them once.
+// The photos of this tab, and the queue that sends each of them, once for each choice of tiles.
 
 import { detectEverything } from "./service.js";
 
@@ -20,6 +20,13 @@ export class Photos {
     this.all = [];
     /** @type {Photo|null} */
     this.selected = null;
+    this.tiles = "";
+  }
+
+  /** Choose the tiles to look into, as in the query of `POST /detect`, and send all photos again. */
+  look(tiles) {
+    this.tiles = tiles;
+    this.retry(this.all.filter((photo) => photo.state !== "asking"));
   }
 
   /** Add files and select the first of them. */
@@ -69,17 +76,19 @@ export class Photos {
 
   async #ask(photo) {
     photo.state = "asking";
+    const { tiles } = this;
     this.#onChange();
     const onWait = (seconds) => {
       photo.busyS = seconds;
       this.#onChange();
     };
     try {
-      Object.assign(photo, await detectEverything(photo.file, { onWait }), { state: "done" });
+      Object.assign(photo, await detectEverything(photo.file, { onWait, tiles }), { state: "done" });
     } catch (problem) {
       Object.assign(photo, { problem, state: "failed" });
     }
     photo.busyS = 0;
+    if (tiles !== this.tiles) Object.assign(photo, { problem: null, state: "waiting" }); // chosen meanwhile
   }
 }
 

@@ -1,7 +1,8 @@
 // What of an answer is shown, and the same said as a query and as a command.
 
 /**
- * @typedef {{threshold: number, off: Set<string>}} View the score threshold, and the classes that are switched off
+ * @typedef {{threshold: number, off: Set<string>, tiles?: string}} View the score threshold, the classes that are switched off, and
+ *   the tiles to look into: `auto`, `off`, a number, or nothing for the service's own setting
  */
 
 /** Return the detections a view shows. As in the service, scores are strictly above the threshold. */
@@ -24,6 +25,7 @@ export function queryOf(view, classes, format = "json") {
   if (classes.some((name) => view.off.has(name))) {
     for (const name of classes) if (!view.off.has(name)) query.append("labels", name);
   }
+  if (view.tiles) query.set("tiles", view.tiles);
   if (format !== "json") query.set("format", format);
   return query;
 }

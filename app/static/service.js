@@ -1,7 +1,6 @@
 // Talks to the service that this page came from. Addresses are relative, so that it also works below a proxy's path.
 
 const KEY = "rendersight-key";
-const EVERYTHING = new URLSearchParams({ score_threshold: "0" });
 const MOST_TRIES = 6;
 const LONGEST_WAIT_S = 30;
 
@@ -96,11 +95,14 @@ export async function detect(file, query, { onWait = () => {} } = {}) {
 /**
  * Detect everything in one photo, down to the network's score floor, so that changing the view needs no more requests.
  *
+ * @param {File} file the photo
+ * @param {{onWait?: (seconds: number) => void, tiles?: string}} options `tiles` as in the query of `POST /detect`
  * @returns {Promise<{answer: object, tookMs: number, stages: [string, number][], requestId: string}>}
  * @throws {Problem}
  */
-export async function detectEverything(file, options = {}) {
-  const { body, ...measured } = await detect(file, EVERYTHING, options);
+export async function detectEverything(file, { tiles = "", ...options } = {}) {
+  const query = new URLSearchParams({ score_threshold: "0", ...(tiles && { tiles }) });
+  const { body, ...measured } = await detect(file, query, options);
   try {
     return { ...measured, answer: JSON.parse(await body.text()) };
   } catch (error) {

@@ -108,5 +108,6 @@ function timingOf(photo) {
   const stages = photo.stages
     .filter(([name]) => name !== "total")
     .map(([name, ms]) => `${name} ${ms < 10 ? ms.toFixed(1) : Math.round(ms)}`);
-  return `${width} × ${height} px · answered in ${Math.round(photo.tookMs)} ms (${stages.join(", ")})`;
+  const tiles = photo.answer.tiles ? ` · ${photo.answer.tiles} tiles` : "";
+  return `${width} × ${height} px${tiles} · answered in ${Math.round(photo.tookMs)} ms (${stages.join(", ")})`;
 }

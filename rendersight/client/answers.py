@@ -76,6 +76,7 @@ class DetectResult:
         detections: the objects, best score first.
         request_id: ID of the request in the service's log.
         server_timing_s: stage -> seconds that the service spent on it, from the header Server-Timing.
+        tiles: number of tiles in which the service looked for objects, besides the whole image.
     """
 
     model: ServedModel
@@ -84,6 +85,7 @@ class DetectResult:
     detections: tuple[Detection, ...]
     request_id: str | None = None
     server_timing_s: Mapping[str, float] | None = None
+    tiles: int = 0
 
     def to_detections(self) -> Detections:
         """Return the boxes, labels and scores as arrays."""
@@ -98,6 +100,7 @@ class DetectResult:
             "model": asdict(self.model),
             "image": {"width": self.size_wh[0], "height": self.size_wh[1]},
             "score_threshold": self.score_threshold,
+            "tiles": self.tiles,
             "detections": [{**asdict(item), "box": list(item.box)} for item in self.detections],
         }
 
@@ -143,6 +146,7 @@ def read_detections(answer: Answer) -> DetectResult:
             detections=tuple(_detection(item) for item in data["detections"]),
             request_id=answer.headers.get("x-request-id"),
             server_timing_s=server_timing(answer.headers.get("server-timing", "")),
+            tiles=int(data.get("tiles", 0)),
         )
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _not_ours(answer, f"its JSON has no such detections ({error!r})") from error

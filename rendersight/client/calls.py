@@ -21,7 +21,7 @@ ANNOTATIONS: Mapping[str, str] = {
 
 
 class Selection(TypedDict, total=False):
-    """Options that select the reported objects; None is the same as leaving an option out.
+    """Options that choose the objects to find and to report; None is the same as leaving an option out.
 
     Attributes:
         score_threshold: report scores strictly above this, 0..1; default: the service's threshold.
@@ -29,6 +29,8 @@ class Selection(TypedDict, total=False):
         iou_threshold: of two boxes that overlap more than this, 0..1, keep the better; default: the network's rule.
         class_agnostic: let `iou_threshold` also compare boxes of different classes.
         max_detections: maximum number of objects, best first.
+        tiles: look for small objects in overlapping tiles of a large photo too: `auto`, `off` or the maximum number of
+            tiles; default: the service's setting.
     """
 
     score_threshold: float | None
@@ -36,6 +38,7 @@ class Selection(TypedDict, total=False):
     iou_threshold: float | None
     class_agnostic: bool
     max_detections: int | None
+    tiles: str | int | None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from rendersight.client.wire import DEFAULT_URL
 from rendersight.command_line import BAD_INPUT
 from rendersight.console import bar_of, say, show
 from rendersight.photos import find_photos
+from rendersight.tiles import ACCEPTED
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "labelme": ".json", "coco": ".json", "csv": ".csv"}
 
@@ -52,6 +53,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--class-agnostic", action="store_true", help="apply --iou-threshold to boxes of different classes too"
+    )
+    parser.add_argument(
+        "--tiles",
+        type=flags.tiles,
+        metavar="TILES",
+        help="look for small objects in overlapping tiles of large photos too: "
+        f"{ACCEPTED} (default: the service's setting)",
     )
     parser.add_argument("--max-detections", type=flags.positive, help="report at most this many objects per photo")
     output = parser.add_mutually_exclusive_group()
@@ -106,6 +114,7 @@ async def _detect(photos: Sequence[Path], options: argparse.Namespace) -> int:
         iou_threshold=options.iou_threshold,
         class_agnostic=options.class_agnostic,
         max_detections=options.max_detections,
+        tiles=options.tiles,
     )
     refused = 0
     async with AsyncClient(options.url, api_key=_key_of(options.api_key_file), timeout_s=options.timeout) as client:
@@ -172,7 +181,8 @@ def table_of(photo: Path, found: DetectResult) -> list[str]:
     width, height = found.size_wh
     count = len(found.detections)
     objects = "1 object" if count == 1 else f"{count} objects"
-    lines = [f"{photo}  {width} x {height} px, {objects} above {found.score_threshold:g}"]
+    tiles = f", {found.tiles} tiles" if found.tiles else ""
+    lines = [f"{photo}  {width} x {height} px, {objects} above {found.score_threshold:g}{tiles}"]
     longest = max((len(item.label) for item in found.detections), default=0)
     for item in found.detections:
         box = "".join(f"{value:9.1f}" for value in item.box)

@@ -35,6 +35,15 @@ def test_the_slider_filters_without_another_request(tab: Tab, service: str) -> N
     assert tab.asked == [f"{service}detect?score_threshold=0"]
 
 
+def test_another_choice_of_tiles_sends_the_photos_again(tab: Tab, service: str) -> None:
+    tab.detected(PHOTO)
+    tab.page.get_by_label("Small objects").select_option("up to 4 tiles")
+    expect(tab.find("#timing")).to_contain_text(" 4 tiles · answered in")
+    expect(tab.find("#curl")).to_contain_text("&tiles=4'")
+    assert tab.asked == [f"{service}detect?score_threshold=0", f"{service}detect?score_threshold=0&tiles=4"]
+    assert tab.rows == as_rows(answer_of(service, PHOTO, tiles=4)["detections"])
+
+
 def test_where_nothing_is_left_the_page_says_what_there_would_be(tab: Tab, service: str) -> None:
     best = answer_of(service, PHOTO)["detections"][0]
     tab.detected(PHOTO)

@@ -15,6 +15,7 @@ FOUND = {
     "model": {"name": "fruit", "version": "3", "engine": "fixed", "device": "cpu"},
     "image": {"width": 60, "height": 45},
     "score_threshold": 0.6,
+    "tiles": 4,
     "detections": [
         {"label": "apple", "label_id": 1, "score": 0.95, "box": [0.0, 0.0, 10.0, 10.5]},
         {"label": "pear", "label_id": 2, "score": 0.8, "box": [1, 2, 30, 40]},

@@ -36,10 +36,10 @@ def test_detect_sends_the_file_and_what_is_asked_for(client_of: Make) -> None:
     with scripted(FINDS) as server:
         client = client_of(f"{server.url}/dice/", api_key="rs_secret")
         found = client.detect(
-            b"pixels", score_threshold=0.5, labels=("apple", "pear & plum"), class_agnostic=True, max_detections=3
+            b"pixels", score_threshold=0.5, labels=("apple", "pear & plum"), class_agnostic=True, max_detections=3, tiles=6
         )
     assert server.paths == [
-        "/dice/detect?score_threshold=0.5&labels=apple&labels=pear+%26+plum&class_agnostic=true&max_detections=3"
+        "/dice/detect?score_threshold=0.5&labels=apple&labels=pear+%26+plum&class_agnostic=true&max_detections=3&tiles=6"
     ]
     assert server.headers[0]["authorization"] == "Bearer rs_secret"
     assert 55 < float(server.headers[0]["x-request-timeout"]) <= 60
