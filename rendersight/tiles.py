@@ -145,6 +145,8 @@ def merge(
     """Make one list of the objects that were found in a photo and in its tiles, each object once.
 
     - A box that a tile's inner edge cuts is dropped: another view shows the object whole.
+    - A box of the whole photo is dropped if it is narrower and lower than the tiles' overlap: they show its object
+      whole, and larger.
     - A box is dropped if it is what its tile shows of a larger object that another view found, or a part of it.
     - Of boxes from different views with an IoU above 0.5, whatever their classes, the best one stays. Boxes of the same
       view do not compete: the network has compared them.
@@ -169,6 +171,10 @@ def merge(
     photo = np.array([[0, 0, *windows_xyxy[:, 2:].max(axis=0)]])
     view_of = np.repeat(np.arange(len(views)), [len(view) for view in views])
     shown = np.concatenate([photo, windows_xyxy]).astype(np.float32)[view_of]  # (N, 4), what each box's view shows
+    near = _margin(found.boxes_xyxy)[:, :2]
+    is_small = (found.boxes_xyxy[:, 2:] - found.boxes_xyxy[:, :2] + 2 * near).max(axis=1) <= _overlap(windows_xyxy)
+    keep = ~is_small | (view_of > 0)
+    found, view_of, shown = found.select(keep), view_of[keep], shown[keep]
     for rule in (_uncut, _no_parts, _no_copies):
         keep = rule(found, view_of, shown)
         found, view_of, shown = found.select(keep), view_of[keep], shown[keep]
@@ -177,14 +183,28 @@ def merge(
     return found.by_score()
 
 
+def _overlap(windows_xyxy: NDArray[np.int64]) -> int:
+    """Return the width of the narrowest strip that two neighbouring tiles of a grid share, px; 0 or less if none."""
+    strips = []
+    for axis in (0, 1):
+        starts = np.unique(windows_xyxy[:, axis])
+        if len(starts) > 1:
+            strips.append(windows_xyxy[0, axis + 2] - windows_xyxy[0, axis] - np.diff(starts).max())
+    return int(min(strips))
+
+
+def _margin(boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the distance, px, at which each edge of boxes (N, 4) counts as touching another edge, (N, 4)."""
+    sides = np.tile(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], 2)
+    return np.asarray(np.maximum(_CUT_PX, _CUT_SHARE * sides), np.float32)
+
+
 def _uncut(found: Detections, view_of: NDArray[np.int64], shown: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Return which boxes (N,) are clear of the edges of their view that are not the photo's."""
     if not len(found):
         return np.ones(0, bool)
     edge = np.concatenate([shown[:, :2].min(axis=0), shown[:, 2:].max(axis=0)])
-    boxes = found.boxes_xyxy
-    near = np.maximum(_CUT_PX, _CUT_SHARE * np.tile(boxes[:, 2:] - boxes[:, :2], 2))
-    is_near = (np.abs(boxes - shown) < near) & (shown != edge)
+    is_near = (np.abs(found.boxes_xyxy - shown) < _margin(found.boxes_xyxy)) & (shown != edge)
     return np.asarray(~is_near.any(axis=1) | (view_of == 0))
 
 

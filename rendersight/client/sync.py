@@ -23,7 +23,8 @@ class Client:
 
     Calls take an image as a path, the bytes of an image file, a binary file, a Pillow image, or a uint8 array (H, W, 3)
     RGB or (H, W) grey. The keywords `score_threshold`, `labels`, `iou_threshold`, `class_agnostic`, `max_detections`
-    and `tiles` choose the objects to find and to report; see `Selection`. `RendersightError` lists the errors that calls raise.
+    and `tiles` choose the objects to find and to report; see `Selection`. `RendersightError` lists the errors that
+    calls raise.
 
     A call is retried if the service is overloaded or not ready, if a gateway before it fails, or if the connection
     fails or is lost. Retry-After is honoured. All attempts end at the call's deadline.

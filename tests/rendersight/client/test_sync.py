@@ -36,7 +36,12 @@ def test_detect_sends_the_file_and_what_is_asked_for(client_of: Make) -> None:
     with scripted(FINDS) as server:
         client = client_of(f"{server.url}/dice/", api_key="rs_secret")
         found = client.detect(
-            b"pixels", score_threshold=0.5, labels=("apple", "pear & plum"), class_agnostic=True, max_detections=3, tiles=6
+            b"pixels",
+            score_threshold=0.5,
+            labels=("apple", "pear & plum"),
+            class_agnostic=True,
+            max_detections=3,
+            tiles=6,
         )
     assert server.paths == [
         "/dice/detect?score_threshold=0.5&labels=apple&labels=pear+%26+plum&class_agnostic=true&max_detections=3&tiles=6"

@@ -47,7 +47,9 @@ def test_prints_table(url: str, photo: Path, capsys: pytest.CaptureFixture[str])
 def test_flags_become_parameters(photo: Path) -> None:
     with scripted(answers(200, FOUND)) as server:
         flags = ["--score-threshold", "0.5", "--labels", "apple, pear", "--iou-threshold", "0.4", "--class-agnostic"]
-        assert main(["detect", str(photo), "--url", server.url, *flags, "--max-detections", "9", "--tiles", "auto"]) == 0
+        assert (
+            main(["detect", str(photo), "--url", server.url, *flags, "--max-detections", "9", "--tiles", "auto"]) == 0
+        )
         assert server.paths == [
             "/detect?score_threshold=0.5&labels=apple&labels=pear&iou_threshold=0.4&class_agnostic=true&max_detections=9"
             "&tiles=auto"
@@ -183,4 +185,6 @@ def test_counts_objects_in_words(photo: Path, capsys: pytest.CaptureFixture[str]
         words = ["detect", str(photo), "--url", server.url]
         assert [main(words), main(words)] == [0, 0]
     lines = capsys.readouterr().out.splitlines()
-    assert [lines[0], lines[2]] == [f"{photo}  60 x 45 px, {count} above 0.6, 4 tiles" for count in ("1 object", "0 objects")]
+    assert [lines[0], lines[2]] == [
+        f"{photo}  60 x 45 px, {count} above 0.6, 4 tiles" for count in ("1 object", "0 objects")
+    ]
