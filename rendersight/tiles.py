@@ -36,6 +36,7 @@ _CUT_SHARE = 0.05
 _SAME_IOU = 0.5
 _PART_SHARE = 0.9
 _DOUBT = 0.5
+_SMALL_SHARE = 0.5
 
 
 def parse_tiles(value: object) -> TileChoice:
@@ -145,7 +146,7 @@ def merge(
     """Make one list of the objects that were found in a photo and in its tiles, each object once.
 
     - A box that a tile's inner edge cuts is dropped: another view shows the object whole.
-    - A box of the whole photo is dropped if it is narrower and lower than the tiles' overlap: they show its object
+    - A box of the whole photo is dropped if it is narrower and lower than half the tiles' overlap: they show its object
       whole, and larger.
     - A box is dropped if it is what its tile shows of a larger object that another view found, or a part of it.
     - Of boxes from different views with an IoU above 0.5, whatever their classes, the best one stays. Boxes of the same
@@ -171,9 +172,8 @@ def merge(
     photo = np.array([[0, 0, *windows_xyxy[:, 2:].max(axis=0)]])
     view_of = np.repeat(np.arange(len(views)), [len(view) for view in views])
     shown = np.concatenate([photo, windows_xyxy]).astype(np.float32)[view_of]  # (N, 4), what each box's view shows
-    near = _margin(found.boxes_xyxy)[:, :2]
-    is_small = (found.boxes_xyxy[:, 2:] - found.boxes_xyxy[:, :2] + 2 * near).max(axis=1) <= _overlap(windows_xyxy)
-    keep = ~is_small | (view_of > 0)
+    sides = found.boxes_xyxy[:, 2:] - found.boxes_xyxy[:, :2]
+    keep = (sides.max(axis=1) > _SMALL_SHARE * _overlap(windows_xyxy)) | (view_of > 0)
     found, view_of, shown = found.select(keep), view_of[keep], shown[keep]
     for rule in (_uncut, _no_parts, _no_copies):
         keep = rule(found, view_of, shown)

@@ -127,11 +127,11 @@ def test_an_object_larger_than_a_tile_keeps_its_view_of_the_whole_photo() -> Non
     np.testing.assert_array_equal(found.boxes_xyxy, whole.boxes_xyxy)
 
 
-def test_the_tiles_decide_on_objects_that_they_show_whole() -> None:
+def test_the_tiles_alone_decide_on_small_objects() -> None:
     windows = plan(*LARGE, 4, resized_hw)  # they overlap by 180 px
-    whole = Detections.of([[500, 500, 530, 530], [3000, 500, 3150, 650], [900, 900, 1150, 1150]], [1, 1, 1], [0.9] * 3)
+    whole = Detections.of([[500, 500, 530, 530], [3000, 500, 3080, 580], [900, 900, 1050, 1050]], [1, 1, 1], [0.9] * 3)
     nothing = Detections.of([], [], [])
-    assert merge([whole, *[nothing] * 4], windows).boxes_xyxy.tolist() == [[900, 900, 1150, 1150]]
+    assert merge([whole, *[nothing] * 4], windows).boxes_xyxy.tolist() == [[900, 900, 1050, 1050]]
 
 
 def test_an_object_before_a_larger_one_of_another_class_stays() -> None:
