@@ -27,7 +27,7 @@ APP_LAYERS = ("observability", "inference", "http", "dependencies", "openapi", "
 
 # the folders and modules of training: each imports only those after it
 TRAINING = (
-    "__main__", "cli", "commands", "make", "releasing", "learning", "reports", "measuring", "synthetic", "data",
+    "__main__", "cli", "commands", "make", "adapting", "releasing", "learning", "reports", "measuring", "synthetic", "data",
     "records", "stopping", "console", "time_left", "torchrun", "config", "presets", "seeds", "errors",
 )  # fmt: skip
 MOST_MODULES = 16

@@ -4,16 +4,30 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread, main_thread
 from types import FrameType
+from typing import Any
 
 from rendersight.command_line import INTERRUPTED
-from training.console import say
+from training.console import Bar, say
+from training.errors import Stopped
 
 _GRACE_S = 1.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def stoppable(bar: Bar, stop_asked: Callable[[], bool]) -> Callable[..., Iterator[Any]]:
+    """Return a progress bar that raises `Stopped` between two items if a stop was requested."""
+
+    def wrapped(items: Iterable[Any], **options: Any) -> Iterator[Any]:
+        for item in bar(items, **options):
+            if stop_asked():
+                raise Stopped
+            yield item
+
+    return wrapped
 
 
 @contextmanager

@@ -17,6 +17,8 @@ import torch
 from openvino import opset13 as op
 from PIL import Image, ImageDraw
 
+from model_store import store
+from model_store.store import Release
 from tests.model_store.conftest import (  # noqa: F401 - fixtures
     noise,
     random_network,
@@ -29,7 +31,18 @@ from tests.model_store.conftest import (  # noqa: F401 - fixtures
 )
 from training.config import TrainConfig
 from training.learning import run
-from training.records.run_folder import HOLD_OUT_LIST, TRAIN_LIST, RunRecord, read_metrics, write_metrics, write_names
+from training.records.checkpoint import BEST
+from training.records.run_folder import (
+    HOLD_OUT_LIST,
+    TRAIN_LIST,
+    WORK,
+    RunRecord,
+    read_metrics,
+    write_metrics,
+    write_names,
+)
+from training.releasing.publish import ReleaseTexts, publish
+from training.releasing.work_folder import WorkFolder
 
 COLOURS = {"disc": (220, 40, 40), "square": (40, 60, 220)}
 
@@ -188,3 +201,72 @@ def write_run(
     ]
     write_metrics(folder, epochs)
     return folder
+
+
+TINY_ADAPT = {
+    "epochs": 1,
+    "batch_size": 3,
+    "rois_per_image": 16,
+    "crop_px": 64,
+    "frozen_stages": 4,
+    "precision": "fp32",
+}
+
+
+@pytest.fixture(scope="session")
+def store_of_discs(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the release `discs@1`; not to be changed, copy it."""
+    root = tmp_path_factory.mktemp("discs")
+    with on_one_core():
+        run.start(
+            shapes,
+            root / "run",
+            CONFIG.model_copy(update={"epochs": 1}),
+            class_names=("disc", "square"),
+            context=run_context(),
+        )
+        weights = torch.load(root / "run" / BEST, weights_only=True)
+        weights["roi_heads.box_predictor.cls_score.weight"] *= 30
+        weights["roi_heads.box_predictor.cls_score.bias"] = torch.tensor([0.0, 3.0, -1.0])
+        torch.save(weights, root / "run" / BEST)
+        publish(
+            root / "run",
+            "discs",
+            store_root=root / "store",
+            texts=ReleaseTexts("Finds drawn shapes.", "drawn shapes", "MIT"),
+            dataset=None,
+            also_measure=[],
+            with_photos=True,
+            work=WorkFolder(root / "run" / WORK, lambda _: None),
+            bar=plain_bar,
+        )
+    return root / "store"
+
+
+@pytest.fixture(scope="session")
+def discs(store_of_discs: Path) -> Release:
+    """The release `discs@1`."""
+    return store.find(store_of_discs, "discs")
+
+
+@pytest.fixture(scope="session")
+def hall(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six photos of another place, without labels."""
+    folder = draw_dataset(tmp_path_factory.mktemp("place") / "Our Hall", count=6, seed=5)
+    for path in folder.glob("*.json"):
+        path.unlink()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four labelled photos of that place."""
+    return draw_dataset(tmp_path_factory.mktemp("few") / "few", count=4, seed=6)
+
+
+@pytest.fixture(scope="session")
+def adapt_preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A preset for tiny networks."""
+    path = tmp_path_factory.mktemp("preset") / "tiny.toml"
+    path.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in TINY_ADAPT.items()))
+    return path

@@ -21,6 +21,7 @@ VERBS: Mapping[str, str] = {
     "preview": "render a few scenes and show their boxes",
     "sim2real": "compare a detector's figures on renders and on real photos",
     "make": "turn a 3D model into a release: render, train, report, publish",
+    "adapt": "teach a release the photos of the place where it runs",
 }
 
 DISTRIBUTED_VERBS = ("train", "evaluate")

@@ -12,11 +12,10 @@ there. `plan.py` refuses a work folder of another plan. With more epochs a finis
 | publish | the model store, `release` in `make.json` | publishes unless this run's release is in the store |
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from model_store import store
 from model_store.engines.torch import TorchEngine
@@ -42,6 +41,7 @@ from training.records.run_folder import HOLD_OUT_LIST, WORK, RunRecord, read_met
 from training.releasing import publish as releasing
 from training.releasing.work_folder import WorkFolder, measure_kept
 from training.reports.report_folder import write_evaluation, write_sim2real
+from training.stopping import stoppable
 from training.synthetic.composites.backgrounds import add_backgrounds
 from training.synthetic.composites.parts import BACKDROPS, render_parts
 from training.synthetic.dataset import render_dataset
@@ -188,7 +188,7 @@ def report(plan: MakePlan, progress: MakeProgress, context: RunContext) -> MakeP
     work = WorkFolder(plan.run / WORK, context.say)
 
     def measure(name: str, data: LabelledImages) -> Domain:
-        measured = measure_kept(engine, loaded, name, data, work=work, bar=_stoppable(context))
+        measured = measure_kept(engine, loaded, name, data, work=work, bar=stoppable(context.bar, context.stop_asked))
         context.say(_figures(measured))
         return measured
 
@@ -237,7 +237,7 @@ def publish(plan: MakePlan, progress: MakeProgress, context: RunContext) -> Make
             threshold_from=[PHOTOS] if progress.photos_decide else [],
             with_report=photos is not None,
             work=WorkFolder(plan.run / WORK, context.say),
-            bar=_stoppable(context),
+            bar=stoppable(context.bar, context.stop_asked),
         )
     return replace(progress, release=release.ref)
 
@@ -305,7 +305,7 @@ def _show_detections(
         out,
         class_names=loaded.info.class_names,
         score_threshold=threshold,
-        progress=partial(_stoppable(context), desc=PHOTOS),
+        progress=partial(stoppable(context.bar, context.stop_asked), desc=PHOTOS),
     )
     context.say(f"{PHOTOS}: {len(photos)} without labels; {count} objects above {threshold:.2f} are shown in {out}")
 
@@ -326,14 +326,3 @@ def _example(photos: LabelledImages | None, renders: LabelledImages) -> Path:
 def _stop_if_asked(context: RunContext) -> None:
     if context.stop_asked():
         raise Stopped
-
-
-def _stoppable(context: RunContext) -> Callable[..., Iterator[Any]]:
-    """Return the context's progress bar, which raises `Stopped` between two items if a stop was requested."""
-
-    def bar(items: Iterable[Any], **options: Any) -> Iterator[Any]:
-        for item in context.bar(items, **options):
-            _stop_if_asked(context)
-            yield item
-
-    return bar

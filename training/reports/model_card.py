@@ -36,7 +36,7 @@ def card_text(manifest: Manifest, report: Sim2Real | None = None, *, with_photos
         f"Measured in eager fp32. {_threshold(manifest)}{_one_label(manifest)}",
         "",
         *(
-            [f"![precision over recall]({PRECISION_RECALL})"]
+            [f"![precision over recall]({PRECISION_RECALL})"][: len(manifest.metrics)]
             if report is None
             else sections(report, with_photos=with_photos)
         ),
@@ -65,6 +65,8 @@ def card_text(manifest: Manifest, report: Sim2Real | None = None, *, with_photos
 
 
 def _threshold(manifest: Manifest) -> str:
+    if not manifest.metrics:
+        return f"Score threshold: {manifest.score_threshold}, that of {manifest.origin.continued_from}."
     if not manifest.score_threshold_from and manifest.metrics and not manifest.metrics[0].figures.get("f1"):
         return (
             f"Score threshold: {manifest.score_threshold}, the default. None can be recommended, because no object in "
