@@ -27,10 +27,10 @@ APP_LAYERS = ("observability", "inference", "http", "dependencies", "openapi", "
 
 # the folders and modules of training: each imports only those after it
 TRAINING = (
-    "__main__", "cli", "commands", "make", "adapting", "releasing", "learning", "reports", "measuring", "synthetic", "data",
-    "records", "stopping", "console", "time_left", "torchrun", "config", "presets", "seeds", "errors",
+    "__main__", "cli", "commands", "make", "adapting", "releasing", "learning", "reports", "measuring", "synthetic",
+    "data", "records", "stopping", "console", "time_left", "torchrun", "config", "presets", "seeds", "errors",
 )  # fmt: skip
-MOST_MODULES = 16
+MOST_MODULES = 17
 
 # every module of these folders has a test file of its name, or is covered by another one because it
 # - only declares errors or data, or

@@ -76,13 +76,17 @@ def folds(data: LabelledImages, count: int) -> list[list[str]]:
     Returns:
         At most `count` lists of names, none empty.
     """
+    parts: list[list[str]] = [[] for _ in range(count)]
+    for group in groups_of(data):
+        min(parts, key=len).extend(data.images[number].name for number in group)
+    return [part for part in parts if part]
+
+
+def groups_of(data: LabelledImages) -> list[list[int]]:
+    """Return the indices of the photos, those that look alike in one group, in the order of their first members."""
     groups = duplicates.groups(duplicates.alike(duplicates.look_at(data.images)))
     grouped = {number for group in groups for number in group}
-    units = sorted([*groups, *([number] for number in range(len(data.images)) if number not in grouped)])
-    parts: list[list[str]] = [[] for _ in range(count)]
-    for unit in units:
-        min(parts, key=len).extend(data.images[number].name for number in unit)
-    return [part for part in parts if part]
+    return sorted([*groups, *([number] for number in range(len(data.images)) if number not in grouped)])
 
 
 def renumbered(photos: Sequence[AnnotatedImage], folder: str) -> list[AnnotatedImage]:

@@ -49,7 +49,7 @@ FOLDS = 2
 FEWEST_OBJECTS = 20
 """Smallest number of labelled objects that choose the score threshold; fewer leave the release's."""
 
-_MOST_COMPARED = 40
+_MOST_COMPARED = 24
 _STAGES = ("label", "learn", "judge", "publish")
 
 
@@ -119,10 +119,10 @@ def _nothing_to_learn(plan: AdaptPlan, sighted: Sequence[Sighted]) -> Verdict | 
     return Verdict("cannot tell", f"the views agree on no object in {photos}; kept {plan.source}", False)
 
 
-def learn(plan: AdaptPlan, sighted: Sequence[Sighted], context: RunContext) -> None:
-    """Train the remaining epochs of each part."""
+def learn(plan: AdaptPlan, sighted: Sequence[Sighted], context: RunContext, *, with_folds: bool = True) -> None:
+    """Train the remaining epochs of each part; without `with_folds`, only of the whole."""
     taught = [labelled(photo, item, plan.class_names) for photo, item in zip(plan.photos, sighted, strict=True)]
-    for part, left_out in {WHOLE: [], **_parts(plan)}.items():
+    for part, left_out in {WHOLE: [], **(_parts(plan) if with_folds else {})}.items():
         if len(read_metrics(plan.run(part))) >= plan.config.epochs:
             continue
         if (plan.run(part) / LAST).is_file():
@@ -210,14 +210,11 @@ def _judge(plan: AdaptPlan, sighted: Sequence[Sighted], context: RunContext) -> 
         agreements=(before, after),
         kept=share_kept(release.manifest, golden),
     )
+    old = _detect(plan, plan.loaded, plan.photos, context)  # kept, as is the next: they are views of the teacher
+    new = _detect(plan, student, photos, context)
     changes = [
-        Change(photo, old.above(threshold), new.above(threshold))
-        for photo, old, new in zip(
-            photos,
-            _detect(plan, plan.loaded, photos, context),
-            _detect(plan, student, photos, context),
-            strict=True,
-        )
+        Change(photo, old[number].above(threshold), item.above(threshold))
+        for photo, number, item in zip(photos, chosen, new, strict=True)
     ]
     write_adaptation(
         plan.report,

@@ -5,7 +5,7 @@ import json
 import re
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from model_store import references, store
 from model_store.references import ReleaseRef
@@ -147,7 +147,7 @@ def config_of(
 
     assert loaded.release is not None
     trained_with = loaded.release.manifest.origin.config
-    given = {"weights": ref, "architecture": loaded.info.architecture}
+    given: dict[str, Any] = {"weights": ref, "architecture": loaded.info.architecture}
     given |= {name: trained_with[name] for name in _FROM_RELEASE if name in trained_with}
     if epochs is not None:
         given["epochs"] = epochs
@@ -202,9 +202,12 @@ def _check(plan: "AdaptPlan") -> None:
 
 def _print(progress: "AdaptProgress", release: "Release | None") -> None:
     assert progress.verdict is not None
-    content = {"outcome": progress.verdict.outcome, "verdict": str(progress.verdict), "release": None, "folder": None}
-    if release is not None:
-        content |= {"release": release.ref, "folder": str(release.folder)}
+    content = {
+        "outcome": progress.verdict.outcome,
+        "verdict": str(progress.verdict),
+        "release": None if release is None else release.ref,
+        "folder": None if release is None else str(release.folder),
+    }
     print(json.dumps(content))
 
 
