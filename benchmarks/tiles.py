@@ -20,6 +20,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.parity import RENDERS
 from benchmarks.servers import ROOT
@@ -71,7 +72,8 @@ def _frame(rng: np.random.Generator, name: str, pictures: Sequence[AnnotatedImag
     cell_w, cell_h = width // CELLS_XY[0], height // CELLS_XY[1]
     coarse = rng.integers(60, 200, (6, 8, 3), np.uint8)
     ground = np.array(cv2.resize(coarse, FRAME_WH, interpolation=cv2.INTER_LINEAR), np.uint8)
-    boxes, labels = [], []
+    boxes: list[NDArray[np.float32]] = []
+    labels: list[str] = []
     for cell, picture in enumerate(pictures):
         pixels = load_pixels(picture)
         sides = np.sqrt((picture.boxes_xyxy[:, 2:] - picture.boxes_xyxy[:, :2]).prod(axis=1))
@@ -82,7 +84,7 @@ def _frame(rng: np.random.Generator, name: str, pictures: Sequence[AnnotatedImag
         y = cell // CELLS_XY[0] * cell_h + int(rng.integers(0, cell_h - size[1] + 1))
         ground[y : y + size[1], x : x + size[0]] = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
         factors = np.array(size * 2, np.float32) / np.array([pixels.shape[1], pixels.shape[0]] * 2, np.float32)
-        boxes.append(picture.boxes_xyxy * factors + np.array([x, y] * 2, np.float32))
+        boxes.append((picture.boxes_xyxy * factors + (x, y, x, y)).astype(np.float32))
         labels += picture.labels
     return Frame(ground, AnnotatedImage(name, None, None, FRAME_WH, np.concatenate(boxes), tuple(labels)))
 
@@ -93,7 +95,8 @@ def tiled(detector: Detector, tiles: TileChoice) -> Detect:
     pool = ThreadPoolExecutor(detector.engine.parallel)
 
     def detect(pixels: RgbImage) -> Detections:
-        windows = plan(*pixels.shape[:2], tiles, rule.resized_hw)
+        height, width = pixels.shape[:2]
+        windows = plan(height, width, tiles, rule.resized_hw)
         views = list(pool.map(lambda view: detector.detect([view])[0], cut(pixels, windows)))
         return merge(views, windows, one_label_iou=one_label_iou)
 
@@ -144,15 +147,17 @@ def sahi(detector: Detector, slice_px: int | None) -> Detect:
     model = Model(confidence_threshold=info.score_floor, device="cpu")
 
     def detect(pixels: RgbImage) -> Detections:
-        tile_wh, overlap_xy = (slice_px, slice_px), (0.2, 0.2)
+        tile_wh, overlap_xy = [slice_px, slice_px], [0.2, 0.2]
         if slice_px is None:
-            windows = plan(*pixels.shape[:2], "auto", info.input.resized_hw)
+            height, width = pixels.shape[:2]
+            windows = plan(height, width, "auto", info.input.resized_hw)
             if not len(windows):
                 return detector.detect([pixels])[0]
-            tile_wh = tuple((windows[0, 2:] - windows[0, :2]).tolist())
+            sides = (windows[0, 2:] - windows[0, :2]).tolist()
             starts = [np.unique(windows[:, axis]) for axis in (0, 1)]
-            steps = [at[1] - at[0] if len(at) > 1 else side for at, side in zip(starts, tile_wh, strict=True)]
-            overlap_xy = tuple(1 - step / side for step, side in zip(steps, tile_wh, strict=True))
+            steps = [at[1] - at[0] if len(at) > 1 else side for at, side in zip(starts, sides, strict=True)]
+            tile_wh = sides
+            overlap_xy = [1 - float(step) / side for step, side in zip(steps, sides, strict=True)]
         result = get_sliced_prediction(
             pixels,
             model,

@@ -49,5 +49,6 @@ class TiledEngine:
         return self._engine.detect_on_every_lane(image)
 
     def _detect(self, image: RgbImage) -> Detections:
-        windows = plan(*image.shape[:2], self._tiles, self._resized_hw)
+        height, width = image.shape[:2]
+        windows = plan(height, width, self._tiles, self._resized_hw)
         return detect_tiled(self._engine.detect, image, windows, one_label_iou=self._one_label_iou)
