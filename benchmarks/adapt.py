@@ -33,7 +33,8 @@ from training.adapting.verdict import Difference, difference
 from training.commands.adapt import config_of
 from training.commands.flags import maybe_named_folder
 from training.console import progress_bar, say
-from training.data.dataset import LabelledImages, group_of, read_dataset
+from training.data.dataset import LabelledImages, read_dataset
+from training.data.split import group_of
 from training.learning.run import RunContext
 from training.measuring.evaluation import as_one_class, evaluate
 from training.records.loading import load_run

@@ -130,7 +130,7 @@ def test_the_search_sees_the_parts_of_training() -> None:
 import training.seeds
 from training import config, learning
 def later():
-    from training.data.dataset import split
+    from training.data.split import split
 """
     assert set(imported_parts_of_training(source)) == {"seeds", "config", "learning", "data"}
 

@@ -10,14 +10,8 @@ from model_store import architectures
 from rendersight.annotations import AnnotationError, ReadOptions
 from training.config import ConfigError, TrainConfig
 from training.data.anchor_fit import raise_limit
-from training.data.dataset import (
-    LabelledImages,
-    own_split,
-    read_dataset,
-    split,
-    split_by_names,
-    trainable,
-)
+from training.data.dataset import LabelledImages, read_dataset
+from training.data.split import own_split, split, split_by_names, trainable
 from training.learning.distributed import World
 from training.learning.trainer import RunContext, Say, Trainer
 from training.learning.weights import load_initial_weights

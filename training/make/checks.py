@@ -10,7 +10,8 @@ from rendersight.annotations.dataset import read_annotations
 from rendersight.photos import find_photos
 from training.config import TrainConfig
 from training.console import Bar
-from training.data.dataset import LabelledImages, names_in, read_dataset, split
+from training.data.dataset import LabelledImages, names_in, read_dataset
+from training.data.split import split
 from training.learning.weights import load_initial_weights
 from training.make.plan import MakePlan
 from training.records.run_folder import check_folder

@@ -25,7 +25,8 @@ from model_store.store import Release
 from rendersight.annotations.dataset import read_annotations
 from rendersight.photos import find_photos
 from training.data.contact_sheet import sheet_of
-from training.data.dataset import BrokenDataset, LabelledImages, group_of, names_in, read_dataset, with_margin
+from training.data.dataset import BrokenDataset, LabelledImages, names_in, read_dataset, with_margin
+from training.data.split import group_of
 from training.errors import Stopped
 from training.learning import run
 from training.learning.mixture import open_compositor

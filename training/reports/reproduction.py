@@ -8,7 +8,8 @@ from pathlib import Path
 from rendersight.annotations import AnnotationError
 from rendersight.flags import joined
 from training.config import TrainConfig
-from training.data.dataset import LabelledImages, own_split, split
+from training.data.dataset import LabelledImages
+from training.data.split import own_split, split
 from training.records.run_folder import HOLD_OUT_LIST, RunRecord
 
 _FLAGS = ("architecture", "weights", "epochs", "batch_size", "learning_rate", "seed")

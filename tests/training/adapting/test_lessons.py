@@ -6,7 +6,8 @@ from model_store.store import Release
 from tests.training.conftest import plain_bar
 from training.adapting.lessons import write_lessons
 from training.adapting.photos import read_photos
-from training.data.dataset import LabelledImages, read_dataset, split_by_names
+from training.data.dataset import LabelledImages, read_dataset
+from training.data.split import split_by_names
 
 NAMES = ("disc", "square")
 

@@ -9,7 +9,8 @@ from PIL import Image
 
 from rendersight.annotations.formats import WRITABLE
 from training.cli import main
-from training.data.dataset import own_split, read_dataset, trainable
+from training.data.dataset import read_dataset
+from training.data.split import own_split, trainable
 
 
 def paths_in(folder: Path) -> set[str]:

@@ -23,7 +23,8 @@ from rendersight.detections import Detections
 from tests.training.conftest import CONFIG, STEPS, Finished, figures, never, run_context
 from tests.training.data.test_conversion import write_splits
 from training.config import TrainConfig
-from training.data.dataset import LabelledImages, read_dataset, split
+from training.data.dataset import LabelledImages, read_dataset
+from training.data.split import split
 from training.errors import Stopped
 from training.learning import run, trainer
 from training.learning.run import RunContext

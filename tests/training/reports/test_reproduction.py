@@ -12,7 +12,8 @@ from tests.training.truth import labelled
 from training.cli import PROGRAM
 from training.commands.train import _DIRECT
 from training.config import TrainConfig, parse_assignments, resolve
-from training.data.dataset import LabelledImages, own_split, split, split_by_names, trainable
+from training.data.dataset import LabelledImages
+from training.data.split import own_split, split, split_by_names, trainable
 from training.reports.reproduction import publishing_commands, training_command
 
 RUN = Path("runs/my run")
