@@ -7,13 +7,15 @@ whole photo and its tiles. An object that no tile shows whole is taken from the 
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rendersight.detections import Detections, box_iou, share_inside
-from rendersight.images import Need, RgbImage
+
+if TYPE_CHECKING:  # the settings import this module, and need no Pillow
+    from rendersight.images import Need, RgbImage
 
 TileChoice = Literal["auto", "off"] | int
 """`off`: only the whole photo; a number: at most so many tiles; `auto`: as many as a large photo needs."""
@@ -55,7 +57,7 @@ def parse_tiles(value: object) -> TileChoice:
     return int(value)  # type: ignore[call-overload, no-any-return]
 
 
-def plan(height: int, width: int, tiles: TileChoice, resized_hw: Need) -> NDArray[np.int64]:
+def plan(height: int, width: int, tiles: TileChoice, resized_hw: "Need") -> NDArray[np.int64]:
     """Place the tiles of a photo: a grid of equal, overlapping windows that covers it.
 
     `auto` takes no tile if the network sees the whole photo at half its size or more. Otherwise it takes the fewest
@@ -90,7 +92,7 @@ def plan(height: int, width: int, tiles: TileChoice, resized_hw: Need) -> NDArra
     return _grid(height, width, rows, columns, overlap)
 
 
-def _scale(height: int, width: int, resized_hw: Need) -> float:
+def _scale(height: int, width: int, resized_hw: "Need") -> float:
     """Return the size at which the network sees an image, as a share of its own; the longer side is rounded least."""
     return max(resized_hw(height, width)) / max(height, width)
 
@@ -113,14 +115,14 @@ def _grid(height: int, width: int, rows: int, columns: int, overlap: float = 0.0
     return np.stack([x0, y0, x0 + tile_w, y0 + tile_h], axis=1)
 
 
-def cut(pixels: RgbImage, windows_xyxy: NDArray[np.int64]) -> list[RgbImage]:
+def cut(pixels: "RgbImage", windows_xyxy: NDArray[np.int64]) -> "list[RgbImage]":
     """Return the views of a photo without copying: the uint8 (H, W, 3) photo itself, then each of its T tiles."""
     return [pixels, *(pixels[y0:y1, x0:x1] for x0, y0, x1, y1 in windows_xyxy.tolist())]
 
 
 def detect_tiled(
-    detect: Callable[[Sequence[RgbImage]], Sequence[Detections]],
-    pixels: RgbImage,
+    detect: "Callable[[Sequence[RgbImage]], Sequence[Detections]]",
+    pixels: "RgbImage",
     windows_xyxy: NDArray[np.int64],
     *,
     one_label_iou: float | None = None,
