@@ -22,6 +22,8 @@ from training.errors import Stopped
 from training.learning.run import RunContext
 from training.records.run_folder import RunError, RunRecord, read_names
 
+pytestmark = pytest.mark.long  # each trains a small network
+
 BETTER = Verdict("better", "by 6.1 ± 1.8 AP50 on 4 labelled photos", is_published=True)
 
 
@@ -88,7 +90,6 @@ def publishing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "judge", lambda *_, **__: BETTER)
 
 
-@pytest.mark.long
 def test_publishes_under_a_name_of_its_own(
     store_of_discs: Path, hall: Path, adapt_preset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,7 +117,6 @@ def test_publishes_under_a_name_of_its_own(
     assert store.versions(plan.store, "discs-our-hall") == [1]
 
 
-@pytest.mark.long
 def test_labelled_photos_are_scored_by_networks_that_have_not_learned_from_them(
     store_of_discs: Path, hall: Path, few: Path, *, shapes: Path, adapt_preset: Path, tmp_path: Path
 ) -> None:
@@ -147,7 +147,6 @@ def test_photos_without_objects_keep_the_release(
     assert store.versions(plan.store, plan.name) == []
 
 
-@pytest.mark.long
 def test_stops_in_every_stage_change_no_result(
     adapted: tuple[AdaptPlan, AdaptProgress], store_of_discs: Path, hall: Path, adapt_preset: Path, tmp_path: Path
 ) -> None:

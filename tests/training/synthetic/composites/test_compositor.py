@@ -43,7 +43,7 @@ def test_boxes_lie_inside_the_picture_and_have_an_area(compositor: Compositor) -
 def test_objects_reach_from_smallest_to_largest_size() -> None:
     options = CompositeOptions(size_px=448, picture_px=640, smallest=0.03, largest=0.7, empty_share=0)
     compositor = Compositor([square("red", rgb=(250, 10, 10))], [], options)
-    boxes = np.concatenate([compositor.draw(seed).boxes_xyxy for seed in range(120)])
+    boxes = np.concatenate([compositor.draw(seed).boxes_xyxy for seed in range(80)])
     sides = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
 
     assert sides.min() < 0.06 * 640
@@ -53,7 +53,7 @@ def test_objects_reach_from_smallest_to_largest_size() -> None:
 def test_most_large_objects_are_seen_as_a_whole() -> None:
     options = CompositeOptions(size_px=448, picture_px=640, smallest=0.55, largest=0.6, empty_share=0)
     compositor = Compositor([square("red", rgb=(250, 10, 10))], [], options)
-    shapes = [compositor.draw(seed) for seed in range(60)]
+    shapes = [compositor.draw(seed) for seed in range(30)]
     whole = sum(
         float(np.ptp(box[[0, 2]])) > 280 and float(np.ptp(box[[1, 3]])) > 280
         for found in shapes
@@ -92,7 +92,7 @@ def spread_of_shades(cutout: Cutout) -> float:
     """Return how much the share of green differs in the middle of an object's box in composites."""
     compositor = Compositor([cutout], [], CompositeOptions(empty_share=0, smallest=0.2, largest=0.3))
     found = []
-    for seed in range(40):
+    for seed in range(25):
         composite = compositor.draw(seed)
         for left, top, right, bottom in composite.boxes_xyxy.astype(int):
             middle = composite.pixels[(top + bottom) // 2, (left + right) // 2].astype(float)
