@@ -21,7 +21,7 @@ _WORLDS = os.path.join(bpy.utils.system_resource("DATAFILES"), "studiolights", "
 _FLOOR, _CAMERA = "cutout floor", "cutout camera"
 _FLOOR_DEPTH = -0.55
 _means: dict[str, float] = {}
-_diameters: dict[str, tuple[float, Vector]] = {}
+_balls: dict[str, tuple[float, Vector]] = {}
 
 
 def render_cutout(spec: dict, out: str) -> None:
@@ -34,9 +34,11 @@ def render_cutout(spec: dict, out: str) -> None:
         bpy.ops.wm.read_factory_settings(use_empty=True)
         scene = bpy.context.scene
         _prepare(scene)
-    item, diameter = _misassembled(scene, spec) or (
-        _thing(scene, spec["parts"]) if spec["parts"] else _mesh(scene, spec)
-    )
+    wrong = misassembled(template_of(spec["source"]).data, spec["seed"]) if spec["is_misassembled"] else None
+    if spec["parts"] and wrong is None:
+        item, diameter = _thing(scene, spec["parts"])
+    else:
+        item, diameter = _mesh(scene, spec, wrong)
     is_plain = not has_textures(item.data)
     turn = Quaternion(spec["turn"]).to_matrix().to_4x4()
     item.matrix_world = turn @ item.matrix_world
@@ -74,17 +76,23 @@ def _trace(scene: bpy.types.Scene, size: int) -> np.ndarray:
     return pixels.reshape(size, size, 4)[::-1]
 
 
-def _mesh(scene: bpy.types.Scene, spec: dict) -> tuple[bpy.types.Object, float]:
-    """Add a mesh with its middle at the origin and its bounding ball of diameter 1; return its own diameter too."""
+def _mesh(scene: bpy.types.Scene, spec: dict, instead: bpy.types.Mesh | None = None) -> tuple[bpy.types.Object, float]:
+    """Add a mesh with its middle at the origin and its bounding ball of diameter 1; return its own diameter too.
+
+    `instead` is a mesh to show in place of the file's own.
+    """
     template = template_of(spec["source"])
-    if template.name not in _diameters:
-        points = np.array([vertex.co for vertex in template.data.vertices])
-        middle = (points.min(axis=0) + points.max(axis=0)) / 2
-        _diameters[template.name] = 2 * float(np.linalg.norm(points - middle, axis=1).max()), Vector(middle)
-    diameter, middle = _diameters[template.name]
     item = template.copy()
-    paint(item, spec, extent=diameter)
-    _set_gloss(item.data, spec["gloss"])
+    if instead is None:
+        if template.name not in _balls:
+            _balls[template.name] = _ball_of(template.data)
+        diameter, middle = _balls[template.name]
+        paint(item, spec, extent=diameter)
+        _set_gloss(item.data, spec["gloss"])
+    else:
+        diameter, middle = _ball_of(instead)
+        item.data = instead
+        paint(item, spec, extent=diameter)
     scene.collection.objects.link(item)
     item.matrix_world = Matrix.Scale(1 / diameter, 4) @ Matrix.Translation(-middle)
     if spec["pose"] is not None:
@@ -92,22 +100,11 @@ def _mesh(scene: bpy.types.Scene, spec: dict) -> tuple[bpy.types.Object, float]:
     return item, diameter
 
 
-def _misassembled(scene: bpy.types.Scene, spec: dict) -> tuple[bpy.types.Object, float] | None:
-    """Add the mesh with its parts put together wrongly, as `_mesh` does; None if the spec or the mesh has no such."""
-    mesh = misassembled(template_of(spec["source"]).data, spec["seed"]) if spec["is_misassembled"] else None
-    if mesh is None:
-        return None
-    item = template_of(spec["source"]).copy()
-    item.data = mesh
+def _ball_of(mesh: bpy.types.Mesh) -> tuple[float, Vector]:
+    """Return the diameter of a mesh's bounding ball, and the ball's middle."""
     points = points_of(mesh)
-    paint(item, spec, extent=float(np.ptp(points, axis=0).max()))
     middle = (points.min(axis=0) + points.max(axis=0)) / 2
-    diameter = 2 * float(np.linalg.norm(points - middle, axis=1).max())
-    scene.collection.objects.link(item)
-    item.matrix_world = Matrix.Scale(1 / diameter, 4) @ Matrix.Translation(Vector(-middle))
-    if spec["pose"] is not None:
-        item.matrix_world = resting_turn(template_of(spec["source"]), spec["pose"]).to_4x4() @ item.matrix_world
-    return item, diameter
+    return 2 * float(np.linalg.norm(points - middle, axis=1).max()), Vector(middle.tolist())
 
 
 def _thing(scene: bpy.types.Scene, parts: list) -> tuple[bpy.types.Object, float]:

@@ -35,7 +35,7 @@ _DEFAULT_GREY, _ROUNDING = 0.8, 1e-3
 def has_colours(mesh: bpy.types.Mesh) -> bool:
     """Return whether any material of a mesh has a texture, colours of vertices, or a colour of its own."""
     for material in mesh.materials:
-        bsdf = _bsdf_of(material)
+        bsdf = bsdf_of(material)
         if bsdf is None:
             if material is not None:
                 return True  # whatever its author made
@@ -48,7 +48,7 @@ def has_colours(mesh: bpy.types.Mesh) -> bool:
 
 def has_textures(mesh: bpy.types.Mesh) -> bool:
     """Return whether the base colour of any material of a mesh comes from a texture or from vertices."""
-    found = [_bsdf_of(material) for material in mesh.materials]
+    found = [bsdf_of(material) for material in mesh.materials]
     return any(bsdf is not None and bsdf.inputs["Base Color"].is_linked for bsdf in found)
 
 
@@ -113,23 +113,24 @@ def _use_vertex_colours(mesh: bpy.types.Mesh) -> None:
     if not mesh.materials:
         mesh.materials.append(_plain_material()[0])
     for number, material in enumerate(mesh.materials):
-        bsdf = _bsdf_of(material)
+        bsdf = bsdf_of(material)
         if bsdf is None or bsdf.inputs["Base Color"].is_linked:
             continue
         own = material.copy()  # other meshes of this material may have no colours
         node = own.node_tree.nodes.new("ShaderNodeVertexColor")
         node.layer_name = mesh.color_attributes.active_color_name
-        own.node_tree.links.new(node.outputs["Color"], _bsdf_of(own).inputs["Base Color"])
+        own.node_tree.links.new(node.outputs["Color"], bsdf_of(own).inputs["Base Color"])
         mesh.materials[number] = own
 
 
 def _plain_material() -> tuple[bpy.types.Material, bpy.types.ShaderNode]:
     material = bpy.data.materials.new("colours")
     material.use_nodes = True
-    return material, _bsdf_of(material)
+    return material, bsdf_of(material)
 
 
-def _bsdf_of(material: bpy.types.Material | None) -> bpy.types.ShaderNode | None:
+def bsdf_of(material: bpy.types.Material | None) -> bpy.types.ShaderNode | None:
+    """Return the principled shader of a material, or None if it has none."""
     if material is None or not material.use_nodes:
         return None
     return next((node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED"), None)

@@ -13,6 +13,7 @@ import bpy
 import numpy as np
 
 from training.synthetic.blender.assemblies import points_of
+from training.synthetic.blender.mesh_files import bsdf_of
 
 FEWEST_PARTS = 4
 """A mesh of fewer parts has nothing to move."""
@@ -121,8 +122,8 @@ def _recolour(mesh: bpy.types.Mesh, rng: random.Random) -> None:
     """Give each plain colour of a mesh another hue and shade; textures stay."""
     turn = rng.random()
     for number, material in enumerate(mesh.materials):
-        bsdf = material and material.use_nodes and material.node_tree.nodes.get("Principled BSDF")
-        if not bsdf or bsdf.inputs["Base Color"].is_linked:
+        bsdf = bsdf_of(material)
+        if bsdf is None or bsdf.inputs["Base Color"].is_linked:
             continue
         own = material.copy()
         hue, saturation, value = colorsys.rgb_to_hsv(*bsdf.inputs["Base Color"].default_value[:3])
@@ -131,7 +132,7 @@ def _recolour(mesh: bpy.types.Mesh, rng: random.Random) -> None:
         saturation = min(saturation * _log_uniform(rng, 0.4, 1.5), 1)
         value = min(value * _log_uniform(rng, 0.4, 2.5), 1)
         rgb = colorsys.hsv_to_rgb((hue + turn) % 1, saturation, value)
-        own.node_tree.nodes["Principled BSDF"].inputs["Base Color"].default_value = (*rgb, 1.0)
+        bsdf_of(own).inputs["Base Color"].default_value = (*rgb, 1.0)
         mesh.materials[number] = own
 
 
